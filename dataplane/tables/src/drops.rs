@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Why a frame was dropped or a flow refused: one closed list, the ASA's names where it has one (`show asp drop`).
+//!
+//! Both halves read it: a worker counts by the variant's number, control prints name and text. There is no other
+//! way to free a packet unsent than with one of these.
+
+macro_rules! drop_reasons {
+    ($($variant:ident $name:literal $text:literal;)+) => {
+        /// A named reason to drop a frame.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[repr(u8)]
+        pub enum DropReason { $(#[doc = $text] $variant),+ }
+
+        impl DropReason {
+            /// Every reason, in counter order.
+            pub const ALL: &'static [DropReason] = &[$(DropReason::$variant),+];
+            /// How many there are.
+            pub const COUNT: usize = Self::ALL.len();
+
+            /// The name operators type, e.g. `acl-drop`.
+            pub fn name(self) -> &'static str { match self { $(DropReason::$variant => $name),+ } }
+            /// The text operators read.
+            pub fn text(self) -> &'static str { match self { $(DropReason::$variant => $text),+ } }
+        }
+    };
+}
+
+drop_reasons! {
+    L2Acl "l2_acl" "FP L2 rule drop";
+    FrameTooShort "invalid-frame-length" "Frame shorter than its headers";
+    UnsupportedEthertype "unsupported-ethertype" "Protocol above Ethernet not handled";
+    NotForUs "l2-dst-not-ours" "Frame for another station";
+    InterfaceDown "interface-down" "Interface is down";
+    InterfaceUnconfigured "ifc-classify" "Virtual firewall classification failed";
+    UnsupportedIpVersion "unsupported-ip-version" "Unsupported IP version";
+    InvalidIpHeader "invalid-ip-header" "Invalid IP header";
+    InvalidIpLength "invalid-ip-length" "Invalid IP length";
+    InvalidIpChecksum "bad-ip-cksum" "Bad IP checksum";
+    InvalidIpOption "invalid-ip-option" "IP options not permitted";
+    InvalidSource "sp-security-failed" "Slowpath security checks failed";
+    LandAttack "land-attack" "Source and destination are the same";
+    RpfViolated "rpf-violated" "Reverse-path verify failed";
+    Fragment "fragment-reassembly-failed" "Fragment reassembly failed";
+    TtlExceeded "ttl-exceeded" "TTL exceeded";
+    NoRoute "no-route" "No route to host";
+    NoAdjacency "no-adjacency" "No valid adjacency";
+    AdjacencyQueueFull "adjacency-queue-full" "Too many frames wait for an ARP answer";
+    MtuExceeded "mtu-exceeded" "Frame larger than the egress MTU with DF set";
+    InvalidArp "invalid-arp" "Malformed or foreign ARP";
+    InvalidTcpHeaderLength "invalid-tcp-hdr-length" "Invalid TCP Length";
+    InvalidUdpLength "invalid-udp-length" "Invalid UDP Length";
+    InvalidIcmp "invalid-icmp" "Invalid ICMP message";
+    BadTcpChecksum "bad-tcp-cksum" "Bad TCP checksum";
+    BadTcpFlags "bad-tcp-flags" "Bad TCP flags";
+    TcpNotSyn "tcp-not-syn" "First TCP packet not SYN";
+    Tcp3whsFailed "tcp-3whs-failed" "TCP failed 3 way handshake";
+    TcpRstFinOoo "tcp-rstfin-ooo" "TCP RST/FIN out of order";
+    TcpSeqPastWindow "tcp-seq-past-win" "TCP packet SEQ past window";
+    UnsupportedProtocol "unsupported-protocol" "IP protocol not handled";
+    AclDrop "acl-drop" "Flow is denied by configured rule";
+    NoXlateToPat "nat-no-xlate-to-pat-pool" "Connection to PAT address without pre-existing xlate";
+    NatXlateFailed "nat-xlate-failed" "NAT failed";
+    PatPoolExhausted "pat-pool-exhausted" "No free port on the PAT address";
+    NatRpfFailed "nat-rpf-failed" "NAT reverse path failed";
+    ConnLimit "conn-limit" "Connection limit reached";
+    ConnTableFull "unable-to-create-flow" "Flow denied due to resource limitation";
+    IcmpErrorNoConn "inspect-icmp-error-no-existing-conn" "ICMP error for no known connection";
+    ToUsNotHandled "np-socket-closed" "Dropped pending packets in a closed socket";
+    ProxySessionLimit "tls-proxy-session-limit" "TLS proxy session limit reached";
+    ProxyNoSession "tls-proxy-no-session" "Segment for a proxy session that has ended";
+    ProxyClosed "tls-proxy-closed" "Flow closed by inspection";
+    TxQueueFull "tx-queue-full" "Transmit queue full";
+    NoMbuf "punt-no-mem" "No packet buffer";
+    RateExceeded "rate-exceeded" "QoS rate exceeded";
+}
