@@ -1,2 +1,222 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Connections, PAT and the firewall
+//! Connections, PAT and the firewall: what one worker keeps of the traffic that it carries.
+//!
+//! [`Flow`] owns the connection table and the xlates. An established packet is `conns.lookup` -> [`Flow::account`] ->
+//! [`rewrite::translate`]; a first packet goes through [`Flow::admit`]; [`Flow::expire`] runs between bursts with a
+//! budget. No IO, no clock (a [`Tick`] is an argument), no allocation after the tables have grown to their use, no locks:
+//! each worker has its own. Policy comes in as slices of the shared snapshot ([`Policy`]).
+#![forbid(unsafe_code)]
+
+pub mod acl;
+pub mod conn;
+pub mod firewall;
+pub mod index;
+pub mod key;
+pub mod nat;
+pub mod ports;
+pub mod rewrite;
+pub mod tcp;
+pub mod wheel;
+pub mod xlate;
+
+#[cfg(test)]
+mod tests;
+
+use conn::{ConnId, Conns, Dir, Hot, NO_SESSION};
+use fedgate_tables::policy::{Ace, Acl, Globals, Interface, NatKind, NatRule, ServiceClass};
+use key::{ICMP, TCP};
+use tcp::State;
+use xlate::{NO_XLATE, Xlates};
+
+/// Time in tenths of a second since the worker began; read once a burst.
+pub type Tick = u32;
+/// Ticks a second.
+pub const TICKS: u32 = 10;
+
+/// Both FINs seen: how long stragglers still match (the ASA's conn-holddown).
+const CLOSED_TICKS: Tick = 15 * TICKS;
+/// A RST seen: how long traffic may revive it.
+const RESET_TICKS: Tick = 30 * TICKS;
+
+/// The parts of a policy snapshot that decide on connections.
+#[derive(Clone, Copy)]
+pub struct Policy<'a> {
+    /// Interfaces, by index.
+    pub interfaces: &'a [Interface],
+    /// NAT rules in order.
+    pub nat: &'a [NatRule],
+    /// ACLs.
+    pub acls: &'a [Acl],
+    /// All ACEs.
+    pub aces: &'a [Ace],
+    /// Service classes in order.
+    pub classes: &'a [ServiceClass],
+    /// Timeouts and flags.
+    pub globals: &'a Globals,
+    /// Low byte of the generation.
+    pub epoch: u8,
+}
+
+impl Policy<'_> {
+    /// Ticks that a connection in this state may be idle.
+    pub fn timeout(&self, hot: &Hot) -> Tick {
+        let g = self.globals;
+        let seconds = match (hot.proto, hot.state) {
+            (TCP, State::SynSent | State::SynReceived) => g.timeout_embryonic,
+            (TCP, State::Established) => g.timeout_conn,
+            (TCP, State::HalfClosed) => g.timeout_half_closed,
+            (TCP, State::Closed) => return CLOSED_TICKS,
+            (TCP, State::Reset) => return RESET_TICKS,
+            (ICMP, _) => g.timeout_icmp,
+            _ => g.timeout_udp,
+        };
+        match seconds {
+            0 => u32::MAX / 2, // `timeout conn 0`: never
+            s => s.saturating_mul(TICKS),
+        }
+    }
+}
+
+/// Bounds of one worker's tables.
+#[derive(Clone, Copy, Debug)]
+pub struct FlowConfig {
+    /// Connections.
+    pub max_conns: u32,
+    /// Dynamic translations.
+    pub max_xlates: u32,
+    /// Seeds hashes and port choice; from the system's entropy.
+    pub seed: u64,
+}
+
+/// xorshift64*: for port choice and hash seeds, from a seed that the system's entropy gave.
+pub struct Rng(u64);
+
+impl Rng {
+    /// From a seed; 0 is fine.
+    pub fn new(seed: u64) -> Self {
+        Self(seed ^ 0x9e37_79b9_7f4a_7c15 | 1)
+    }
+
+    /// The next number.
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "not an iterator: it never ends and is used one at a time"
+    )]
+    pub fn next(&mut self) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
+    }
+}
+
+/// A connection that ended by its timer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Expired {
+    /// Its number for logs.
+    pub serial: u64,
+    /// State that it ended in.
+    pub state: State,
+}
+
+/// See the crate.
+pub struct Flow {
+    /// Connections.
+    pub conns: Conns,
+    /// Dynamic translations.
+    pub xlates: Xlates,
+    rng: Rng,
+}
+
+impl Flow {
+    /// Empty tables.
+    pub fn new(config: FlowConfig) -> Self {
+        let mut rng = Rng::new(config.seed);
+        Self {
+            conns: Conns::new(config.max_conns, &mut rng),
+            xlates: Xlates::new(config.max_xlates, rng.next()),
+            rng,
+        }
+    }
+
+    /// Sets aside the ports of static PAT rules. Called when a policy comes into use.
+    pub fn reserve_static_ports(&mut self, nat: &[NatRule]) {
+        for rule in nat.iter().filter(|r| NatKind::from_u8(r.kind) == Some(NatKind::StaticPat)) {
+            self.xlates.reserve(rule.mapped, rule.proto, rule.mapped_port);
+        }
+    }
+
+    /// Books a packet of a connection: counters, idle time, TCP state. `len` is its IP length, `payload` whether it
+    /// carries any data. Returns true where a SYN asks for the tuple of a connection that is over: the caller ends it and
+    /// admits the packet as a first one.
+    #[inline]
+    pub fn account(
+        &mut self,
+        id: ConnId,
+        dir: Dir,
+        len: u16,
+        tcp_flags: u8,
+        payload: bool,
+        policy: &Policy<'_>,
+        now: Tick,
+    ) -> bool {
+        let hot = self.conns.hot_mut(id);
+        hot.last = now;
+        hot.bytes += u64::from(len);
+        hot.packets = hot.packets.wrapping_add(1);
+        if hot.proto != TCP || hot.session != NO_SESSION {
+            return false;
+        }
+        let state = tcp::advance(hot.state, &mut hot.history, tcp_flags, dir == Dir::Forward, payload);
+        if state == hot.state {
+            let over = matches!(state, State::Closed | State::Reset);
+            return over && tcp_flags & (tcp::SYN | tcp::ACK | tcp::RST) == tcp::SYN;
+        }
+        hot.state = state;
+        self.rearm(id, policy, now);
+        false
+    }
+
+    /// Sets the timer anew after a change of state.
+    #[cold]
+    fn rearm(&mut self, id: ConnId, policy: &Policy<'_>, now: Tick) {
+        let limit = policy.timeout(self.conns.hot(id));
+        self.conns.wheel.set(id.0, now.wrapping_add(limit));
+    }
+
+    /// Ends a connection and lets go of its xlate.
+    pub fn end(&mut self, id: ConnId, now: Tick) {
+        let xlate = self.conns.cold(id).xlate;
+        self.conns.remove(id);
+        if xlate != NO_XLATE {
+            self.xlates.drop_hold(xlate, now);
+        }
+    }
+
+    /// Ends what has been idle for too long, looking at no more than `budget` timers; `ended` hears of each. Proxied
+    /// connections end with their session, not here.
+    pub fn expire(
+        &mut self,
+        policy: &Policy<'_>,
+        now: Tick,
+        budget: usize,
+        mut ended: impl FnMut(Expired),
+    ) -> u32 {
+        for _ in 0..budget {
+            let Some(n) = self.conns.wheel.due(now) else { break };
+            let id = ConnId(n);
+            let hot = self.conns.hot(id);
+            let limit = policy.timeout(hot);
+            if hot.session != NO_SESSION {
+                self.conns.wheel.set(n, now.wrapping_add(limit));
+            } else if now.wrapping_sub(hot.last) >= limit {
+                ended(Expired { serial: self.conns.cold(id).serial, state: hot.state });
+                self.end(id, now);
+            } else {
+                let deadline = hot.last.wrapping_add(limit);
+                self.conns.wheel.set(n, deadline);
+            }
+        }
+        self.xlates.expire(now, policy.globals.timeout_pat_xlate.saturating_mul(TICKS), budget)
+    }
+}

@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! A fixed-size bucketised hash index: hash -> entry numbers, for connections and translations alike.
+//!
+//! A bucket is one cache line: ten 16-bit tags, ten 32-bit values. An entry lives in one of two buckets picked by
+//! independent parts of its hash; a full pair makes room by moving one entry to its other bucket (one step: with
+//! ten slots a bucket that holds to about 95 % full). Never grows: memory is what it is at start, and a full index
+//! is an answer ("table full"), not a stall. Keys are not stored here; the caller compares them in its own entry, so that a hit
+//! costs this line and the entry's. Oracle: a HashMap, in tests.rs. Worker cores only.
+
+const SLOTS: usize = 10;
+const EMPTY: u32 = u32::MAX;
+
+#[derive(Clone, Copy)]
+#[repr(C, align(64))]
+struct Bucket {
+    tags: [u16; SLOTS],   // 0..20
+    values: [u32; SLOTS], // 20..60
+    _spare: u32,          // 60..64
+}
+const _: () = assert!(size_of::<Bucket>() == 64);
+
+impl Bucket {
+    const FREE: Bucket = Bucket { tags: [0; SLOTS], values: [EMPTY; SLOTS], _spare: 0 };
+
+    /// Bit i is set where slot i may hold `tag`.
+    #[inline]
+    fn candidates(&self, tag: u16) -> u32 {
+        let mut mask = 0;
+        for (i, &t) in self.tags.iter().enumerate() {
+            mask |= u32::from(t == tag) << i;
+        }
+        mask
+    }
+
+    fn free_slot(&self) -> Option<usize> {
+        self.values.iter().position(|&v| v == EMPTY)
+    }
+}
+
+/// See the module.
+pub struct Index {
+    buckets: Vec<Bucket>,
+    len: usize,
+}
+
+/// Both buckets of a hash are full and nothing could be moved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Full;
+
+impl Index {
+    /// Room for at least `entries` at 80 % of all slots.
+    pub fn new(entries: usize) -> Self {
+        let buckets = (entries * 10).div_ceil(SLOTS * 8).max(2);
+        Self { buckets: vec![Bucket::FREE; buckets], len: 0 }
+    }
+
+    /// Entries held.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// True where nothing is held.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The first value under `hash` that `is` accepts.
+    #[inline]
+    pub fn find(&self, hash: u64, mut is: impl FnMut(u32) -> bool) -> Option<u32> {
+        let (tag, homes) = self.place(hash);
+        for home in homes {
+            let bucket = &self.buckets[home];
+            let mut mask = bucket.candidates(tag);
+            while mask != 0 {
+                let value = bucket.values[mask.trailing_zeros() as usize];
+                if value != EMPTY && is(value) {
+                    return Some(value);
+                }
+                mask &= mask - 1;
+            }
+        }
+        None
+    }
+
+    /// Pulls the line of the first bucket towards the core: cheap to call a burst ahead of [`Index::find`].
+    #[inline]
+    pub fn touch(&self, hash: u64) -> u16 {
+        let (tag, homes) = self.place(hash);
+        tag ^ self.buckets[homes[0]].tags[0]
+    }
+
+    /// Adds `value` under `hash`. `rehash(v)` is the hash of a value already held, should one have to move.
+    /// The caller has made sure that the key is not there yet. Errors with [`Full`], changing nothing.
+    pub fn insert(&mut self, hash: u64, value: u32, rehash: impl Fn(u32) -> u64) -> Result<(), Full> {
+        debug_assert_ne!(value, EMPTY);
+        let (tag, homes) = self.place(hash);
+        let room = homes.map(|h| self.buckets[h].values.iter().filter(|&&v| v == EMPTY).count());
+        let home = if room[1] > room[0] { homes[1] } else { homes[0] };
+        if let Some(slot) = self.buckets[home].free_slot() {
+            self.put(home, slot, tag, value);
+            self.len += 1;
+            return Ok(());
+        }
+        for home in homes {
+            for slot in 0..SLOTS {
+                let held = self.buckets[home].values[slot];
+                let (held_tag, held_homes) = self.place(rehash(held));
+                let other = if held_homes[0] == home { held_homes[1] } else { held_homes[0] };
+                if let Some(free) = self.buckets[other].free_slot().filter(|_| other != home) {
+                    self.put(other, free, held_tag, held);
+                    self.put(home, slot, tag, value);
+                    self.len += 1;
+                    return Ok(());
+                }
+            }
+        }
+        Err(Full)
+    }
+
+    /// Removes `value` from under `hash`; false where it was not there.
+    pub fn remove(&mut self, hash: u64, value: u32) -> bool {
+        let (_, homes) = self.place(hash);
+        for home in homes {
+            if let Some(slot) = self.buckets[home].values.iter().position(|&v| v == value) {
+                self.put(home, slot, 0, EMPTY);
+                self.len -= 1;
+                return true;
+            }
+        }
+        false
+    }
+
+    fn put(&mut self, home: usize, slot: usize, tag: u16, value: u32) {
+        let bucket = &mut self.buckets[home];
+        bucket.tags[slot] = tag;
+        bucket.values[slot] = value;
+    }
+
+    /// Tag and the two homes: multiply-shift range reduction, so that any number of buckets will do.
+    #[inline]
+    fn place(&self, hash: u64) -> (u16, [usize; 2]) {
+        let n = self.buckets.len() as u64;
+        let first = ((hash & 0xffff_ffff) * n) >> 32;
+        let second = ((hash.rotate_left(17).wrapping_mul(0xd6e8_feb8_6659_fd93) >> 32) * n) >> 32;
+        ((hash >> 48) as u16, [first as usize, second as usize])
+    }
+}

@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Which ports of one PAT address are taken, a protocol: a bitmap of 65,536 (8 KiB), and how a free one is picked.
+//!
+//! The ASA's rule: the real source port where it is free, else another of the same band (0-511, 512-1023,
+//! 1024-65535), here with the same parity where one is free (RFC 4787 REQ-4) and from a random start (RFC 6056), so that a
+//! port is neither guessed nor at once reused. Worker cores, once a translation.
+
+/// The ports of one address and protocol.
+pub struct Ports {
+    taken: Box<[u64; 1024]>,
+    free: [u32; BANDS.len()],
+}
+
+/// First and last port of each band.
+pub const BANDS: [(u16, u16); 3] = [(0, 511), (512, 1023), (1024, 65535)];
+
+impl Default for Ports {
+    fn default() -> Self {
+        let mut ports = Self { taken: Box::new([0; 1024]), free: BANDS.map(|(a, b)| u32::from(b - a) + 1) };
+        ports.take(0); // port 0 is nobody's (RFC 6335)
+        ports
+    }
+}
+
+impl Ports {
+    /// Marks `port`; false where it was taken already.
+    pub fn take(&mut self, port: u16) -> bool {
+        let bit = 1u64 << (port & 63);
+        let word = &mut self.taken[usize::from(port >> 6)];
+        let was_free = *word & bit == 0;
+        *word |= bit;
+        self.free[band(port)] -= u32::from(was_free);
+        was_free
+    }
+
+    /// Gives `port` back.
+    pub fn release(&mut self, port: u16) {
+        let bit = 1u64 << (port & 63);
+        let word = &mut self.taken[usize::from(port >> 6)];
+        self.free[band(port)] += u32::from(*word & bit != 0);
+        *word &= !bit;
+    }
+
+    /// True where `port` is taken.
+    pub fn is_taken(&self, port: u16) -> bool {
+        self.taken[usize::from(port >> 6)] & (1u64 << (port & 63)) != 0
+    }
+
+    /// Takes a port for a host that sends from `wanted`; `random` picks the start. `None` when the band is exhausted.
+    pub fn pick(&mut self, wanted: u16, random: u64) -> Option<u16> {
+        if self.take_if_free(wanted) {
+            return Some(wanted);
+        }
+        let (low, high) = BANDS[band(wanted)];
+        if self.free[band(wanted)] == 0 {
+            return None;
+        }
+        let span = u32::from(high - low) + 1;
+        let start = low + (random % u64::from(span)) as u16;
+        const EVEN: u64 = 0x5555_5555_5555_5555;
+        let same_parity = if wanted & 1 == 0 { EVEN } else { !EVEN };
+        let port =
+            self.scan(low, high, start, same_parity).or_else(|| self.scan(low, high, start, !same_parity))?;
+        self.take(port);
+        Some(port)
+    }
+
+    fn take_if_free(&mut self, port: u16) -> bool {
+        !self.is_taken(port) && self.take(port)
+    }
+
+    /// First free port among those `allowed` (a mask over each 64), from `start` up to `high`, then from `low`.
+    /// Bands begin and end on 64-bit words.
+    fn scan(&self, low: u16, high: u16, start: u16, allowed: u64) -> Option<u16> {
+        let words = usize::from(low >> 6)..=usize::from(high >> 6);
+        let first = usize::from(start >> 6);
+        let above = u64::MAX << (start & 63);
+        let free = |w: usize, mask: u64| {
+            let bits = !self.taken[w] & allowed & mask;
+            (bits != 0).then(|| ((w as u32) << 6 | bits.trailing_zeros()) as u16)
+        };
+        free(first, above)
+            .or_else(|| (first + 1..=*words.end()).find_map(|w| free(w, u64::MAX)))
+            .or_else(|| (*words.start()..=first).find_map(|w| free(w, u64::MAX)))
+    }
+}
+
+/// The band that `port` is in.
+fn band(port: u16) -> usize {
+    match port {
+        0..512 => 0,
+        512..1024 => 1,
+        _ => 2,
+    }
+}

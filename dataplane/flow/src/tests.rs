@@ -1,0 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Tests of the crate: each clever structure against a slow, obvious twin, and admission by scenario.
+mod admission;
+mod packets;
+mod structures;

@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! A hashed timer wheel over connection numbers: set, cancel and advance are O(1) a timer, whatever the count.
+//!
+//! A packet never touches it: it writes the connection's `last`, and when the wheel comes round the owner looks whether
+//! the connection really is idle, else sets the timer again. Deadlines beyond the wheel's span wait in its last
+//! slot and are set again from there. [`Wheel::due`] hands out one number at a time, so that the caller bounds the work of a
+//! poll; what is left over is taken next time. Slots are doubly linked lists by number: 8 bytes a connection.
+
+use crate::Tick;
+
+const SLOTS: u32 = 4096;
+const NIL: u32 = u32::MAX;
+/// `next` of a timer that is not set.
+const UNSET: u32 = u32::MAX - 1;
+
+#[derive(Clone, Copy)]
+struct Link {
+    next: u32,
+    prev: u32, // number, or SLOT_BIT | slot where it is the head
+}
+const SLOT_BIT: u32 = 1 << 31;
+
+/// See the module.
+pub struct Wheel {
+    heads: Vec<u32>,
+    links: Vec<Link>,
+    max: u32,
+    hand: Tick,
+}
+
+impl Wheel {
+    /// For numbers below `max`.
+    pub fn new(max: u32) -> Self {
+        assert!(max < SLOT_BIT);
+        Self { heads: vec![NIL; SLOTS as usize], links: Vec::new(), max, hand: 0 }
+    }
+
+    /// Arms (or re-arms) the timer of `n` to fire at `deadline`, at the earliest at the next tick.
+    pub fn set(&mut self, n: u32, deadline: Tick) {
+        debug_assert!(n < self.max);
+        if self.links.len() <= n as usize {
+            self.links.resize(n as usize + 1, Link { next: UNSET, prev: NIL });
+        }
+        self.cancel(n);
+        let ahead = deadline.wrapping_sub(self.hand).clamp(1, SLOTS - 1);
+        // A deadline in the past wraps to a huge distance: fire it at once.
+        let ahead = if deadline.wrapping_sub(self.hand) > u32::MAX / 2 { 1 } else { ahead };
+        let slot = self.hand.wrapping_add(ahead) % SLOTS;
+        let head = self.heads[slot as usize];
+        self.links[n as usize] = Link { next: head, prev: SLOT_BIT | slot };
+        if head != NIL {
+            self.links[head as usize].prev = n;
+        }
+        self.heads[slot as usize] = n;
+    }
+
+    /// Disarms the timer of `n`.
+    pub fn cancel(&mut self, n: u32) {
+        let Some(&Link { next, prev }) = self.links.get(n as usize) else { return };
+        if next == UNSET {
+            return;
+        }
+        if prev & SLOT_BIT != 0 {
+            self.heads[(prev & !SLOT_BIT) as usize] = next;
+        } else {
+            self.links[prev as usize].next = next;
+        }
+        if next != NIL {
+            self.links[next as usize].prev = prev;
+        }
+        self.links[n as usize].next = UNSET;
+    }
+
+    /// The next number whose slot the hand has reached by `now`; `None` when the hand is at `now`.
+    pub fn due(&mut self, now: Tick) -> Option<u32> {
+        loop {
+            let head = self.heads[(self.hand % SLOTS) as usize];
+            if head != NIL {
+                self.cancel(head);
+                return Some(head);
+            }
+            if self.hand == now || now.wrapping_sub(self.hand) > u32::MAX / 2 {
+                return None;
+            }
+            self.hand = self.hand.wrapping_add(1);
+        }
+    }
+}
