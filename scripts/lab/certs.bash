@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: MIT OR Apache-2.0
+# shellcheck shell=bash
+#
+# The lab's certificates: made anew for each run in $LAB_DIR/certs, good for two days, trusted by nobody else.
+#
+# Two authorities, as between two enterprises: "foreign-ca" for the foreign edges, "local-ca" for ours. Each <name>.crt
+# has its <name>.key beside it. All are ECDSA P-256, and each may be client and server, as mutual TLS between servers needs.
+# Sourced after lib.bash.
+
+# lab_openssl_req ARGUMENTS...: `openssl req` without the machine's openssl.cnf, whose defaults would mark every leaf as an authority.
+lab_openssl_req() {
+    openssl req -config <(printf '[req]\ndistinguished_name = dn\n[dn]\n') -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 \
+        -noenc -days 2 "$@" 2>"$LAB_DIR/log/openssl.log" || { cat "$LAB_DIR/log/openssl.log" >&2 && return 1; }
+}
+
+# lab_authority NAME
+lab_authority() {
+    lab_openssl_req -subj "/O=fedgate lab/CN=$1" -keyout "$1.key" -out "$1.crt" \
+        -addext basicConstraints=critical,CA:TRUE,pathlen:0 -addext keyUsage=critical,keyCertSign,cRLSign
+}
+
+# lab_leaf NAME AUTHORITY DNSNAME...: the first name is the common name too.
+lab_leaf() {
+    local name=$1 authority=$2 dns
+    shift 2
+    printf -v dns ',DNS:%s' "$@"
+    lab_openssl_req -subj "/O=fedgate lab/CN=$1" -keyout "$name.key" -out "$name.crt" -CA "$authority.crt" -CAkey "$authority.key" \
+        -addext basicConstraints=critical,CA:FALSE -addext keyUsage=critical,digitalSignature \
+        -addext extendedKeyUsage=serverAuth,clientAuth -addext "subjectAltName=${dns#,}"
+}
+
+lab_certs() {
+    mkdir -p "$LAB_DIR/certs"
+    (
+        umask 077
+        cd "$LAB_DIR/certs" || exit
+        lab_authority foreign-ca
+        lab_authority local-ca
+        lab_leaf foreign foreign-ca foreign.example edge.foreign.example
+        lab_leaf other foreign-ca other.example edge.other.example
+        lab_leaf wrong foreign-ca wrong.example
+        # The appliance stands for the routing server towards the world, and for the world towards the routing server.
+        lab_leaf public local-ca cup.local.example local.example
+        lab_leaf inside local-ca inside.local.example
+        lab_leaf routing local-ca cup.local.example local.example
+        cat foreign-ca.crt local-ca.crt >both-ca.crt
+    )
+}

@@ -1,0 +1,230 @@
+# SPDX-License-Identifier: MIT OR Apache-2.0
+# shellcheck shell=bash
+#
+# The lab: network namespaces, the processes in them, and their removal. To be sourced by a script that has
+# `set -euo pipefail`; certs.bash and peers.bash build on it.
+#
+#   outsw (bridge, 198.51.100.0/24)                        insw (bridge, 10.10.0.0/24)
+#     foreign .20   the permitted domain's edge              routing .11   the SIP routing server
+#     other   .21   another domain's edge                    work    .50   a workstation, default route 10.10.0.1
+#     web     .30   a web server
+#     .2 and .3 are the appliance's own and its public address for the routing server; inside it is 10.10.0.1
+#
+# Each lab has a tag, the pid of the script that made it: namespaces are named fgl-<tag>-<node>, and everything else
+# is in /run/fedgate-lab/<tag>, so two runs at once do not meet. Its owner is a process (pid and start time, so that a
+# recycled pid is not taken for it). A lab whose owner is dead was left by a killed run; the next run sweeps it, and nothing else.
+# Processes are ended by the pid recorded when they were started, never by name.
+#
+# Use:   lab_init; trap lab_down EXIT; lab_up; ... lab_plug_tap IFNAME outside|inside ...
+
+# shellcheck disable=SC2034 # used by the scripts that source this
+LAB_HOME=/run/fedgate-lab
+LAB_SCRIPTS=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
+LAB_NODES=(outsw insw foreign other web routing work)
+
+# What the peers and the configuration of the appliance agree on.
+LAB_APPLIANCE=198.51.100.2
+LAB_PUBLIC=198.51.100.3
+LAB_FOREIGN=198.51.100.20
+LAB_STRAY=198.51.100.22 # a second address of the foreign edge's host, for clients whose packets must be told apart
+LAB_OTHER=198.51.100.21
+LAB_WEB=198.51.100.30
+LAB_GATEWAY=10.10.0.1
+LAB_ROUTING=10.10.0.11
+LAB_WORK=10.10.0.50
+readonly LAB_HOME LAB_SCRIPTS LAB_NODES LAB_APPLIANCE LAB_PUBLIC LAB_FOREIGN LAB_STRAY LAB_OTHER LAB_WEB LAB_GATEWAY LAB_ROUTING LAB_WORK
+
+lab_die() {
+    printf 'lab: %s\n' "$*" >&2
+    exit 1
+}
+
+# lab_started PID: when it started, in clock ticks since boot (field 22 of stat; the name in field 2 may hold spaces).
+lab_started() {
+    local stat
+    stat=$(cat "/proc/$1/stat" 2>/dev/null) || return 1
+    stat=${stat##*) }
+    awk '{ print $20 }' <<<"$stat"
+}
+
+# lab_alive PID STARTED: whether that very process still runs.
+lab_alive() {
+    [[ $(lab_started "$1") == "$2" ]]
+}
+
+lab_ns() {
+    printf 'fgl-%s-%s' "$LAB_TAG" "$1"
+}
+
+# lab_in NODE COMMAND...: runs a command in a node's namespace.
+lab_in() {
+    local node=$1
+    shift
+    ip netns exec "$(lab_ns "$node")" "$@"
+}
+
+# lab_init: names this run's lab and sweeps what killed runs left. Under a lock, so that nobody sweeps a lab that has no owner yet.
+lab_init() {
+    local lock
+    [[ $EUID -eq 0 ]] || lab_die 'network namespaces need root'
+    mkdir -p "$LAB_HOME"
+    exec {lock}>"$LAB_HOME/lock"
+    flock "$lock"
+    lab_sweep
+    LAB_TAG=$$
+    LAB_DIR=$LAB_HOME/$LAB_TAG
+    mkdir "$LAB_DIR" "$LAB_DIR/log"
+    lab_own "$$"
+    exec {lock}>&-
+}
+
+# lab_own PID: from now on the lab is alive as long as that process is (for --keep: the dataplane).
+lab_own() {
+    printf '%s %s\n' "$1" "$(lab_started "$1")" >"$LAB_DIR/owner.new"
+    mv "$LAB_DIR/owner.new" "$LAB_DIR/owner"
+}
+
+# lab_sweep: removes every lab whose owner is dead.
+lab_sweep() {
+    local dir pid started
+    for dir in "$LAB_HOME"/*/; do
+        [[ -d $dir ]] || continue
+        dir=${dir%/}
+        read -r pid started 2>/dev/null <"$dir/owner" || { pid=0 started=0; }
+        if ! lab_alive "$pid" "$started"; then
+            LAB_TAG=${dir##*/} LAB_DIR=$dir lab_down
+        fi
+    done
+}
+
+# lab_spawn NODE LABEL COMMAND...: starts it in the background in a node's namespace ("host": in ours), in a process group of its own, with its
+# output in $LAB_DIR/log/LABEL.log, and records it under LABEL.
+lab_spawn() {
+    local node=$1 label=$2 pid
+    shift 2
+    [[ $node == host ]] || set -- ip netns exec "$(lab_ns "$node")" "$@"
+    # setsid keeps the pid (we are no group leader here); the pid is then the group's number too.
+    setsid "$@" </dev/null >>"$LAB_DIR/log/$label.log" 2>&1 &
+    pid=$!
+    disown "$pid"
+    printf '%s %s %s\n' "$label" "$pid" "$(lab_started "$pid")" >>"$LAB_DIR/pids"
+}
+
+# lab_pid LABEL: the pid it was last started with, if that runs.
+lab_pid() {
+    local label pid started found=
+    while read -r label pid started; do
+        [[ $label == "$1" ]] && lab_alive "$pid" "$started" && found=$pid
+    done <"$LAB_DIR/pids"
+    [[ -n $found ]] && printf '%s' "$found"
+}
+
+# lab_kill [LABEL...]: ends those processes (all, without an argument): TERM, after three seconds KILL, to the group.
+lab_kill() {
+    local label pid started signal tries
+    local -a left=()
+    [[ -e $LAB_DIR/pids ]] || return 0
+    while read -r label pid started; do
+        if [[ $# -eq 0 || " $* " == *" $label "* ]]; then left+=("$pid $started"); fi
+    done <"$LAB_DIR/pids"
+    for signal in TERM KILL; do
+        for label in "${left[@]}"; do
+            read -r pid started <<<"$label"
+            if lab_alive "$pid" "$started"; then kill -s "$signal" -- "-$pid" 2>/dev/null || true; fi
+        done
+        for ((tries = 0; tries < 60; tries++)); do
+            for label in "${left[@]}"; do
+                read -r pid started <<<"$label"
+                if lab_alive "$pid" "$started"; then
+                    sleep 0.05
+                    continue 2
+                fi
+            done
+            return 0
+        done
+    done
+    return 0
+}
+
+# lab_wait SECONDS WHAT COMMAND...: repeats the command until it succeeds.
+lab_wait() {
+    local end=$((SECONDS + $1)) what=$2
+    shift 2
+    until "$@" >/dev/null 2>&1; do
+        if ((SECONDS >= end)); then
+            printf 'lab: waited in vain for %s\n' "$what" >&2
+            return 1
+        fi
+        sleep 0.05
+    done
+}
+
+# lab_cable SWITCH NODE ADDRESS: a veth between a switch and a node's eth0.
+lab_cable() {
+    ip link add "$2" netns "$(lab_ns "$1")" type veth peer name eth0 netns "$(lab_ns "$2")"
+    ip -n "$(lab_ns "$1")" link set "$2" master br0 up
+    ip -n "$(lab_ns "$2")" address add "$3" dev eth0
+    ip -n "$(lab_ns "$2")" link set eth0 up
+}
+
+# lab_up: switches, nodes and cables; the two taps come with lab_plug_tap.
+lab_up() {
+    local node
+    for node in "${LAB_NODES[@]}"; do
+        # What Kamailio and others resolve in there (its own resolver reads no hosts file, so its configuration
+        # leaves names to the C library; /etc/netns/<ns>/* is bound over /etc by `ip netns exec`).
+        mkdir -p "/etc/netns/$(lab_ns "$node")"
+        : >"/etc/netns/$(lab_ns "$node")/resolv.conf"
+        cat >"/etc/netns/$(lab_ns "$node")/hosts" <<HOSTS
+127.0.0.1 localhost
+$LAB_FOREIGN edge.foreign.example
+$LAB_OTHER edge.other.example
+$LAB_PUBLIC cup.local.example
+$LAB_WEB www.web.example
+HOSTS
+        ip netns add "$(lab_ns "$node")"
+        ip -n "$(lab_ns "$node")" link set lo up
+    done
+    for node in outsw insw; do
+        lab_in "$node" sysctl -qw net.ipv6.conf.all.disable_ipv6=1
+        ip -n "$(lab_ns "$node")" link add br0 type bridge stp_state 0 forward_delay 0
+        ip -n "$(lab_ns "$node")" link set br0 up
+    done
+    for node in foreign other web routing work; do
+        lab_in "$node" sysctl -qw net.ipv6.conf.all.disable_ipv6=1 net.ipv6.conf.default.disable_ipv6=1
+    done
+    lab_cable outsw foreign "$LAB_FOREIGN/24"
+    ip -n "$(lab_ns foreign)" address add "$LAB_STRAY/24" dev eth0
+    lab_cable outsw other "$LAB_OTHER/24"
+    lab_cable outsw web "$LAB_WEB/24"
+    lab_cable insw routing "$LAB_ROUTING/24"
+    lab_cable insw work "$LAB_WORK/24"
+    for node in routing work; do ip -n "$(lab_ns "$node")" route add default via "$LAB_GATEWAY"; done
+    # The web server knows a way inward, so that what stops it is the appliance and not a missing route.
+    ip -n "$(lab_ns web)" route add 10.10.0.0/24 via "$LAB_APPLIANCE"
+}
+
+# lab_plug_tap IFNAME outside|inside: takes the kernel's side of a tap that the dataplane made into a switch.
+lab_plug_tap() {
+    local switch
+    case $2 in
+    outside) switch=$(lab_ns outsw) ;;
+    inside) switch=$(lab_ns insw) ;;
+    *) lab_die "no side called $2" ;;
+    esac
+    lab_wait 10 "interface $1" ip link show dev "$1" || return 1
+    ip link set dev "$1" netns "$switch"
+    ip -n "$switch" link set dev "$1" master br0 up
+}
+
+# lab_down: ends and removes everything of this lab, half made or whole.
+lab_down() {
+    local node
+    [[ -n ${LAB_DIR:-} && -d $LAB_DIR ]] || return 0
+    lab_kill
+    for node in "${LAB_NODES[@]}" router; do
+        ip netns delete "$(lab_ns "$node")" 2>/dev/null || true
+        rm -rf "/etc/netns/$(lab_ns "$node")"
+    done
+    rm -rf "$LAB_DIR"
+}

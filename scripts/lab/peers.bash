@@ -1,0 +1,197 @@
+# SPDX-License-Identifier: MIT OR Apache-2.0
+# shellcheck shell=bash
+#
+# The lab's peers, none of them written here: Kamailio as three SIP servers, SIPp as their users, nginx as the web server,
+# `openssl s_client` for SIP over TLS by hand with any certificate; and what each of them counted. Sourced after lib.bash
+# and certs.bash. kamailio.cfg.in says how the SIP servers work.
+
+# lab_fill TEMPLATE WORD=VALUE...: the template with each @WORD@ replaced; a word left over is an error.
+lab_fill() {
+    local text pair
+    text=$(<"$1")
+    shift
+    for pair; do text=${text//"@${pair%%=*}@"/"${pair#*=}"}; done
+    if [[ $text =~ @[A-Z_]+@ ]]; then lab_die "nothing given for ${BASH_REMATCH[0]}"; fi
+    printf '%s\n' "$text"
+}
+
+# What belongs to a SIP node: its domain, its host name, its address.
+lab_domain() {
+    case $1 in
+    foreign | other) echo "$1.example" ;;
+    routing) echo local.example ;;
+    *) lab_die "$1 is no SIP node" ;;
+    esac
+}
+
+lab_host() {
+    case $1 in
+    foreign | other) echo "edge.$1.example" ;;
+    routing) echo cup.local.example ;;
+    *) lab_die "$1 is no SIP node" ;;
+    esac
+}
+
+# lab_sip_server NODE ADDRESS TRUST: starts a node's SIP server and its answering user agent. TRUST names the authorities it accepts.
+lab_sip_server() {
+    local dir=$LAB_DIR/$1
+    local -a words=("NAME=$1" "DIR=$dir" "CERTS=$LAB_DIR/certs" "TRUST=$3" "ADDRESS=$2" "DOMAIN=$(lab_domain "$1")" "HOST=$(lab_host "$1")")
+    mkdir -p "$dir/run"
+    cp -r /usr/share/kamailio/dbtext/kamailio "$dir/dbtext"
+    lab_fill "$LAB_SCRIPTS/kamailio.cfg.in" "${words[@]}" >"$dir/kamailio.cfg"
+    lab_fill "$LAB_SCRIPTS/tls.cfg.in" "${words[@]}" >"$dir/tls.cfg"
+    lab_meter "$1"
+    lab_spawn "$1" "kamailio-$1" kamailio -DD -E -f "$dir/kamailio.cfg" -Y "$dir/run" -m 32 -M 4
+    lab_spawn "$1" "answering-$1" sipp 127.0.0.1:5060 -sf "$LAB_SCRIPTS/sipp/uas.xml" -i 127.0.0.1 -p 5070 -nostdin \
+        -key user answering -key hostname "$(lab_host "$1")" -trace_err -error_file "$LAB_DIR/log/answering-$1.err"
+}
+
+# lab_sip_servers ROUTING_TRUST: all three, and waits until they listen.
+lab_sip_servers() {
+    local node
+    lab_sip_server foreign "$LAB_FOREIGN" both-ca
+    lab_sip_server other "$LAB_OTHER" both-ca
+    lab_sip_server routing "$LAB_ROUTING" "$1"
+    for node in foreign other routing; do
+        lab_wait 10 "the SIP server of $node" lab_listens "$node" tcp 5061
+        lab_wait 10 "the user agent of $node" lab_listens "$node" udp 5070
+    done
+}
+
+# lab_listens NODE tcp|udp PORT
+lab_listens() {
+    [[ -n $(lab_in "$1" ss -Hln "--$2" "sport = $3") ]]
+}
+
+# lab_sipp NODE SCENARIO FROM TO [SIPP-OPTION...]: one call of one of the node's own users through its server.
+# Fails unless every step of the scenario went as written; the messages are in $LAB_DIR/log/sipp-<node>-<scenario>.log.
+LAB_SIPP_PORT=5080
+lab_sipp() {
+    local node=$1 scenario=$2 from=$3 to=$4 log=$LAB_DIR/log/sipp-$1-$2
+    shift 4
+    LAB_SIPP_PORT=$((LAB_SIPP_PORT + 1))
+    rm -f "$log.log" "$log.err"
+    lab_in "$node" timeout 40 sipp 127.0.0.1:5060 -sf "$LAB_SCRIPTS/sipp/$scenario.xml" -i 127.0.0.1 -p "$LAB_SIPP_PORT" -m 1 -nostdin \
+        -timeout 30 -timeout_error -key from "$from" -key to "$to" -key user "${from%@*}" -key hostname "$(lab_host "$node")" \
+        -trace_msg -message_file "$log.log" -trace_err -error_file "$log.err" "$@" </dev/null >"$log.out" 2>&1
+}
+
+# lab_seen NODE request|reply METHOD [CODE]: how many of these the node's SIP server received over TLS.
+lab_seen() {
+    awk -v kind="$2" -v method="$3" -v code="${4:--}" \
+        'sub(/.*<script>: seen /, "") && $1 == kind && $2 == method && (code == "-" || $3 == code) { n++ } END { print n + 0 }' \
+        "$LAB_DIR/log/kamailio-$1.log"
+}
+
+# lab_meter NODE: counts, by source address, every IPv4 packet that arrives at the node from now on.
+lab_meter() {
+    lab_in "$1" nft -f - <<'NFT'
+table ip lab {
+    set heard {
+        type ipv4_addr
+        size 256
+        flags dynamic
+        counter
+    }
+    chain arriving {
+        type filter hook prerouting priority raw; policy accept;
+        iifname "eth0" update @heard { ip saddr }
+    }
+}
+NFT
+}
+
+# lab_heard NODE ADDRESS: "<packets> <bytes>" that the node has received from the address.
+lab_heard() {
+    lab_in "$1" nft list set ip lab heard | awk -v address="$2" '
+        { for (i = 1; i <= NF; i++) if ($i == address) for (j = i; j <= NF; j++) {
+              if ($j == "packets") p = $(j + 1)
+              if ($j == "bytes") { b = $(j + 1); break }
+          } }
+        END { print p + 0, b + 0 }'
+}
+
+# lab_heard_any NODE ADDRESS
+lab_heard_any() {
+    [[ $(lab_heard "$1" "$2") != '0 0' ]]
+}
+
+# lab_web_server: nginx with /page.html of known content and /big, 50 MiB of random octets.
+lab_web_server() {
+    local dir=$LAB_DIR/web
+    mkdir -p "$dir/www"
+    printf '<p>Seen through fedgate.</p>\n' >"$dir/www/page.html"
+    head -c 50M /dev/urandom >"$dir/www/big"
+    cat >"$dir/nginx.conf" <<NGINX
+daemon off;
+user root;
+worker_processes 1;
+pid $dir/nginx.pid;
+error_log $dir/error.log;
+events { worker_connections 512; }
+http {
+    access_log $dir/access.log;
+    sendfile on;
+    client_body_temp_path $dir/tmp;
+    proxy_temp_path $dir/tmp;
+    fastcgi_temp_path $dir/tmp;
+    uwsgi_temp_path $dir/tmp;
+    scgi_temp_path $dir/tmp;
+    server {
+        listen $LAB_WEB:80;
+        root $dir/www;
+    }
+}
+NGINX
+    lab_spawn web nginx nginx -c "$dir/nginx.conf" -e "$dir/error.log"
+    lab_wait 10 'the web server' lab_listens web tcp 80
+}
+
+# lab_message FROM TO VIA-HOST CALL-ID: a MESSAGE as an edge would send it.
+lab_message() {
+    local body="hello from $1"
+    printf '%s\r\n' "MESSAGE sip:$2 SIP/2.0" "Via: SIP/2.0/TLS $3:5061;branch=z9hG4bK$4" "Max-Forwards: 69" \
+        "From: <sip:$1>;tag=t$4" "To: <sip:$2>" "Call-ID: $4@$3" "CSeq: 1 MESSAGE" "Content-Type: text/plain" \
+        "Content-Length: ${#body}" ''
+    printf '%s' "$body"
+}
+
+# lab_tls_open NODE ADDRESS CERTIFICATE: mutual TLS by hand from that node and address to the public address, with one of our
+# certificates; the name and the chain of the far side are verified. Then lab_tls_send FILE and lab_tls_answer, any
+# number of times, and lab_tls_close. One connection at a time.
+lab_tls_open() {
+    coproc LAB_TLS { exec ip netns exec "$(lab_ns "$1")" openssl s_client -quiet -no_ign_eof -nocommands -connect "$LAB_PUBLIC:5061" -bind "$2:0" \
+        -cert "$LAB_DIR/certs/$3.crt" -key "$LAB_DIR/certs/$3.key" -CAfile "$LAB_DIR/certs/local-ca.crt" \
+        -verify_hostname cup.local.example -verify_return_error 2>>"$LAB_DIR/log/s_client.log"; }
+    LAB_TLS_IN=${LAB_TLS[1]} LAB_TLS_OUT=${LAB_TLS[0]} LAB_TLS_CLIENT=$!
+}
+
+lab_tls_send() {
+    cat -- "$1" >&"$LAB_TLS_IN"
+}
+
+# lab_tls_answer: prints the next message's head (bodies are not expected); fails if none comes within five seconds.
+lab_tls_answer() {
+    local line
+    while IFS= read -r -t 5 -u "$LAB_TLS_OUT" line; do
+        line=${line%$'\r'}
+        [[ -n $line ]] || return 0
+        printf '%s\n' "$line"
+    done
+    return 1
+}
+
+lab_tls_close() {
+    exec {LAB_TLS_IN}>&- {LAB_TLS_OUT}<&-
+    wait "$LAB_TLS_CLIENT" 2>/dev/null || true
+}
+
+# lab_tls_once NODE ADDRESS CERTIFICATE FILE: one message on a connection of its own; prints the answer's first line.
+lab_tls_once() {
+    local answer
+    lab_tls_open "$1" "$2" "$3"
+    lab_tls_send "$4" || true
+    answer=$(lab_tls_answer) || true
+    lab_tls_close
+    printf '%s\n' "${answer%%$'\n'*}"
+}
