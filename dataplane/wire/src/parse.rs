@@ -1,0 +1,380 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! One pass over a frame: is it one that we handle, and where is what in it.
+//!
+//! Every frame from a port comes through [`parse`] on its worker core. The common frame (IPv4 without options, whole,
+//! TCP or UDP) takes a straight line of predictable tests on its first 54 bytes; everything else leaves it
+//! early into cold functions. Any bytes at all give a result; nothing here panics.
+//!
+//! Checked: lengths against each other and the frame's end, IPv4 header checksum, addresses that cannot be,
+//! land, impossible fragments, TCP flags, ICMP checksum and what an ICMP error quotes. Not checked: TCP and UDP
+//! checksums ([`verify_l4`], for what ends here), and whether the frame is for our MAC or our addresses.
+//!
+//! ICMP queries have "ports" by [`Class::ports`]: the identifier is the source port of a request and
+//! the destination port of its reply, so that the two tuples mirror each other. An ICMP error in fragments is
+//! refused: its checksum and its quote could not be checked, and none needs more than 576 bytes.
+
+use crate::bytes::{be16, be32};
+use crate::icmp4::Class;
+use crate::ipv4::field as ip_field;
+use crate::tcp::field as tcp_field;
+use crate::udp::field as udp_field;
+use crate::{Arp, ParseError, TcpFlags, checksum, ethernet, icmp4, ipv4, proto, tcp, udp};
+
+/// What a frame is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// ARP; only [`Parsed::l3`] counts.
+    Arp,
+    /// An IPv4 datagram or a fragment of one.
+    Ipv4,
+    /// An ICMP error; it quotes a datagram at [`Parsed::embedded`].
+    IcmpError,
+}
+
+/// Which part of its datagram a packet is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fragment {
+    /// All of it.
+    No,
+    /// The first part, with ports.
+    First,
+    /// A later part, without ports.
+    Later,
+}
+
+/// Who speaks to whom: host order. 16 bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[repr(C)]
+pub struct Tuple {
+    /// Source address.
+    pub src: u32,
+    /// Destination address.
+    pub dst: u32,
+    /// Source port; for ICMP queries see [`Class::ports`]; else 0.
+    pub sport: u16,
+    /// Destination port; for ICMP queries see [`Class::ports`]; else 0.
+    pub dport: u16,
+    /// IP protocol.
+    pub proto: u8,
+}
+
+impl Tuple {
+    /// The answer's tuple.
+    #[inline]
+    pub const fn mirror(self) -> Self {
+        Self { src: self.dst, dst: self.src, sport: self.dport, dport: self.sport, proto: self.proto }
+    }
+}
+
+/// What [`parse`] found. Offsets are bytes from the start of the frame. 32 bytes: two to a cache line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct Parsed {
+    /// The 5-tuple; of an ICMP error the outer one, with ports 0.
+    pub tuple: Tuple,
+    /// Where the IPv4 header or the ARP message starts.
+    pub l3: u16,
+    /// Where the IPv4 payload starts.
+    pub l4: u16,
+    /// The datagram's length, header included; padding may follow it in the frame.
+    pub ip_len: u16,
+    /// Where the datagram that an ICMP error quotes starts; 0 for every other kind.
+    pub embedded: u16,
+    /// What the frame is.
+    pub kind: Kind,
+    /// Which part of its datagram it is.
+    pub frag: Fragment,
+    /// Hops left, as it came.
+    pub ttl: u8,
+    /// The sender forbids fragmentation.
+    pub dont_fragment: bool,
+    /// There are IPv4 options.
+    pub has_options: bool,
+    /// The flags, where ports of TCP are there; else none.
+    pub tcp_flags: TcpFlags,
+    /// ICMP type, where an ICMP header is there; else 0.
+    pub icmp_type: u8,
+    /// ICMP code, likewise.
+    pub icmp_code: u8,
+}
+const _: () = assert!(size_of::<Parsed>() == 32);
+
+/// The datagram that an ICMP error quotes; offsets are bytes from the start of the frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Embedded {
+    /// Its 5-tuple as its sender sent it (as far as it came: the error's receiver is its source).
+    pub tuple: Tuple,
+    /// Where its IPv4 header starts.
+    pub l3: u16,
+    /// Where its payload starts; at least 8 bytes of it are there, for TCP no more need be.
+    pub l4: u16,
+    /// Where the quote ends in the frame.
+    pub end: u16,
+}
+
+/// Reads a frame.
+///
+/// # Errors
+/// The first of [`ParseError`]'s variants, in their order, that is true of the frame.
+#[inline]
+pub fn parse(frame: &[u8]) -> Result<Parsed, ParseError> {
+    const L3: usize = ipv4::IN_FRAME;
+    let Some(head) = frame.first_chunk::<{ L3 + ipv4::HEADER_LEN }>() else { return not_plain(frame) };
+    if be16(head, 12) != ethernet::TYPE_IPV4 {
+        return not_plain(frame);
+    }
+    let Some(ip) = head.last_chunk::<{ ipv4::HEADER_LEN }>() else { return Err(ParseError::FrameTooShort) };
+
+    let has_options = ip[ip_field::VERSION_IHL] != 0x45;
+    let header_len = if has_options { optioned_header_len(&frame[L3..])? } else { ipv4::HEADER_LEN };
+    let ip_len = be16(ip, ip_field::TOTAL_LEN);
+    let Some(payload) = frame[L3..].get(header_len..usize::from(ip_len)) else {
+        return Err(ParseError::InvalidIpLength);
+    };
+    let intact = if has_options {
+        checksum::is_valid(&frame[L3..L3 + header_len])
+    } else {
+        checksum::is_valid_header(ip)
+    };
+    if !intact {
+        return Err(ParseError::InvalidIpChecksum);
+    }
+
+    let (src, dst) = (be32(ip, ip_field::SRC), be32(ip, ip_field::DST));
+    if !ipv4::is_host(src) {
+        return Err(ParseError::InvalidSource);
+    }
+    if !ipv4::is_destination(dst) {
+        return Err(ParseError::InvalidDestination);
+    }
+    if src == dst {
+        return Err(ParseError::Land);
+    }
+
+    let proto = ip[ip_field::PROTOCOL];
+    let fragment_word = be16(ip, ip_field::FRAGMENT);
+    let mut parsed = Parsed {
+        tuple: Tuple { src, dst, sport: 0, dport: 0, proto },
+        l3: L3 as u16,
+        l4: (L3 + header_len) as u16,
+        ip_len,
+        embedded: 0,
+        kind: Kind::Ipv4,
+        frag: Fragment::No,
+        ttl: ip[ip_field::TTL],
+        dont_fragment: fragment_word & ipv4::DONT_FRAGMENT != 0,
+        has_options,
+        tcp_flags: TcpFlags::default(),
+        icmp_type: 0,
+        icmp_code: 0,
+    };
+    if fragment_word & (ipv4::MORE_FRAGMENTS | ipv4::OFFSET_MASK) != 0 {
+        parsed.frag = check_fragment(fragment_word, header_len, payload.len(), proto)?;
+        if parsed.frag == Fragment::Later {
+            return Ok(parsed);
+        }
+    }
+    match proto {
+        proto::TCP => read_tcp(payload, &mut parsed)?,
+        proto::UDP => read_udp(payload, &mut parsed)?,
+        proto::ICMP => read_icmp(frame, payload, &mut parsed)?,
+        _ => {}
+    }
+    Ok(parsed)
+}
+
+#[inline(always)]
+fn read_tcp(payload: &[u8], parsed: &mut Parsed) -> Result<(), ParseError> {
+    let Some(header) = payload.first_chunk::<{ tcp::HEADER_LEN }>() else {
+        return Err(ParseError::InvalidTcpHeaderLength);
+    };
+    let header_len = usize::from(header[tcp_field::DATA_OFFSET] >> 4) * 4;
+    if header_len < tcp::HEADER_LEN || header_len > payload.len() {
+        return Err(ParseError::InvalidTcpHeaderLength);
+    }
+    parsed.tcp_flags = TcpFlags(header[tcp_field::FLAGS]);
+    if !parsed.tcp_flags.is_legal() {
+        return Err(ParseError::BadTcpFlags);
+    }
+    parsed.tuple.sport = be16(header, tcp_field::SRC_PORT);
+    parsed.tuple.dport = be16(header, tcp_field::DST_PORT);
+    Ok(())
+}
+
+#[inline(always)]
+fn read_udp(payload: &[u8], parsed: &mut Parsed) -> Result<(), ParseError> {
+    let Some(header) = payload.first_chunk::<{ udp::HEADER_LEN }>() else {
+        return Err(ParseError::InvalidUdpLength);
+    };
+    let len = usize::from(be16(header, udp_field::LENGTH));
+    // The length counts the whole datagram, of which a first fragment holds only a part.
+    if len < udp::HEADER_LEN || (len > payload.len() && parsed.frag == Fragment::No) {
+        return Err(ParseError::InvalidUdpLength);
+    }
+    parsed.tuple.sport = be16(header, udp_field::SRC_PORT);
+    parsed.tuple.dport = be16(header, udp_field::DST_PORT);
+    Ok(())
+}
+
+#[cold]
+fn read_icmp(frame: &[u8], payload: &[u8], parsed: &mut Parsed) -> Result<(), ParseError> {
+    let Some(header) = payload.first_chunk::<{ icmp4::HEADER_LEN }>() else {
+        return Err(ParseError::InvalidIcmp);
+    };
+    if parsed.frag == Fragment::No && !checksum::is_valid(payload) {
+        return Err(ParseError::InvalidIcmp);
+    }
+    parsed.icmp_type = header[icmp4::field::TYPE];
+    parsed.icmp_code = header[icmp4::field::CODE];
+    match Class::of(parsed.icmp_type) {
+        Class::Request { .. } | Class::Reply { .. } => {
+            let ident = be16(header, icmp4::field::IDENT);
+            (parsed.tuple.sport, parsed.tuple.dport) = Class::ports(parsed.icmp_type, ident);
+        }
+        Class::Error => {
+            if parsed.frag != Fragment::No {
+                return Err(ParseError::InvalidIcmp);
+            }
+            parsed.kind = Kind::IcmpError;
+            parsed.embedded = parsed.l4 + icmp4::HEADER_LEN as u16;
+            embedded(frame, parsed)?;
+        }
+        Class::Other => {}
+    }
+    Ok(())
+}
+
+/// The datagram that an ICMP error quotes. Its header checksum must be right (RFC 5508 REQ-3), it must be a whole
+/// datagram or a first fragment with 8 bytes of payload here, and not an ICMP error itself (RFC 1122 3.2.2).
+/// Its total length is what it was at its sender and may go past the quote; its options are stepped over.
+///
+/// # Errors
+/// [`ParseError::InvalidIcmp`] where that is not so, or `parsed` is not of kind [`Kind::IcmpError`] or not of this frame.
+#[cold]
+pub fn embedded(frame: &[u8], parsed: &Parsed) -> Result<Embedded, ParseError> {
+    read_quote(frame, parsed).ok_or(ParseError::InvalidIcmp)
+}
+
+fn read_quote(frame: &[u8], parsed: &Parsed) -> Option<Embedded> {
+    if parsed.kind != Kind::IcmpError {
+        return None;
+    }
+    let l3 = usize::from(parsed.embedded);
+    let quote = frame.get(l3..usize::from(parsed.l3) + usize::from(parsed.ip_len))?;
+    let ip = quote.first_chunk::<{ ipv4::HEADER_LEN }>()?;
+    let header_len = usize::from(ip[ip_field::VERSION_IHL] & 0xf) * 4;
+    if ip[ip_field::VERSION_IHL] >> 4 != 4 || header_len < ipv4::HEADER_LEN {
+        return None;
+    }
+    if !checksum::is_valid(quote.get(..header_len)?) || be16(ip, ip_field::FRAGMENT) & ipv4::OFFSET_MASK != 0
+    {
+        return None;
+    }
+    let len = quote.len().min(usize::from(be16(ip, ip_field::TOTAL_LEN)));
+    let payload = quote.get(header_len..len)?.first_chunk::<8>()?;
+    let proto = ip[ip_field::PROTOCOL];
+    let (sport, dport) = match proto {
+        proto::TCP | proto::UDP => (be16(payload, 0), be16(payload, 2)),
+        proto::ICMP => match Class::of(payload[icmp4::field::TYPE]) {
+            Class::Request { .. } | Class::Reply { .. } => {
+                Class::ports(payload[icmp4::field::TYPE], be16(payload, icmp4::field::IDENT))
+            }
+            Class::Error | Class::Other => return None,
+        },
+        _ => (0, 0),
+    };
+    Some(Embedded {
+        tuple: Tuple { src: be32(ip, ip_field::SRC), dst: be32(ip, ip_field::DST), sport, dport, proto },
+        l3: parsed.embedded,
+        l4: parsed.embedded + header_len as u16,
+        end: parsed.embedded + len as u16,
+    })
+}
+
+/// Whether the TCP or UDP checksum is right, for segments that end in the appliance. What cannot be judged is
+/// true: other protocols, fragments, UDP without a checksum. ICMP was verified by [`parse`]. False where
+/// `parsed` is not of this frame.
+pub fn verify_l4(frame: &[u8], parsed: &Parsed) -> bool {
+    if parsed.kind != Kind::Ipv4 || parsed.frag != Fragment::No {
+        return true;
+    }
+    let end = usize::from(parsed.l3) + usize::from(parsed.ip_len);
+    let Some(payload) = frame.get(usize::from(parsed.l4)..end) else { return false };
+    let Tuple { src, dst, proto, .. } = parsed.tuple;
+    match proto {
+        proto::TCP => checksum::is_valid_segment(src, dst, proto, payload),
+        proto::UDP => {
+            let Some(header) = payload.first_chunk::<{ udp::HEADER_LEN }>() else { return false };
+            let Some(segment) = payload.get(..usize::from(be16(header, udp_field::LENGTH))) else {
+                return false;
+            };
+            be16(header, udp_field::CHECKSUM) == 0 || checksum::is_valid_segment(src, dst, proto, segment)
+        }
+        _ => true,
+    }
+}
+
+/// A frame that is not IPv4, or too short to be.
+#[cold]
+fn not_plain(frame: &[u8]) -> Result<Parsed, ParseError> {
+    match ethernet::Ethernet::new_checked(frame)?.ethertype() {
+        ethernet::TYPE_IPV4 => Err(ParseError::FrameTooShort),
+        ethernet::TYPE_ARP => {
+            Arp::new_checked(&frame[ethernet::HEADER_LEN..])?;
+            Ok(Parsed {
+                tuple: Tuple::default(),
+                l3: ethernet::HEADER_LEN as u16,
+                l4: 0,
+                ip_len: 0,
+                embedded: 0,
+                kind: Kind::Arp,
+                frag: Fragment::No,
+                ttl: 0,
+                dont_fragment: false,
+                has_options: false,
+                tcp_flags: TcpFlags::default(),
+                icmp_type: 0,
+                icmp_code: 0,
+            })
+        }
+        _ => Err(ParseError::UnsupportedEthertype),
+    }
+}
+
+/// The header length where the first byte is not that of a plain header.
+#[cold]
+fn optioned_header_len(datagram: &[u8]) -> Result<usize, ParseError> {
+    let first = datagram[ip_field::VERSION_IHL];
+    let header_len = usize::from(first & 0xf) * 4;
+    if first >> 4 != 4 {
+        Err(ParseError::UnsupportedIpVersion)
+    } else if header_len < ipv4::HEADER_LEN || header_len > datagram.len() {
+        Err(ParseError::InvalidIpHeader)
+    } else {
+        Ok(header_len)
+    }
+}
+
+/// Which fragment this is, if it can be one.
+#[cold]
+fn check_fragment(
+    word: u16,
+    header_len: usize,
+    payload_len: usize,
+    proto: u8,
+) -> Result<Fragment, ParseError> {
+    let offset = usize::from(word & ipv4::OFFSET_MASK) * 8;
+    let more = word & ipv4::MORE_FRAGMENTS != 0;
+    let overwrites_flags = proto == proto::TCP && offset == 8;
+    if payload_len == 0
+        || (more && !payload_len.is_multiple_of(8))
+        || header_len + offset + payload_len > usize::from(u16::MAX)
+        || overwrites_flags
+    {
+        return Err(ParseError::InvalidFragment);
+    }
+    Ok(if offset == 0 { Fragment::First } else { Fragment::Later })
+}
+
+#[cfg(test)]
+mod tests;
