@@ -159,6 +159,31 @@ lab_wait() {
     done
 }
 
+# lab_hugepages COUNT: adds that many 2 MiB pages to the machine's pool until lab_down; fails, changing nothing, where they cannot be had.
+lab_hugepages() {
+    local pool=/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages before
+    before=$(cat "$pool" 2>/dev/null) || return 1
+    echo $((before + $1)) >"$pool" 2>/dev/null || true
+    if (($(<"$pool") < before + $1)); then
+        echo "$before" >"$pool"
+        return 1
+    fi
+    echo "$1" >"$LAB_DIR/hugepages"
+}
+
+# lab_hugepages_back: takes out what lab_hugepages added, and no more: others may have changed the pool since.
+lab_hugepages_back() {
+    local pool=/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages added
+    added=$(cat "$LAB_DIR/hugepages" 2>/dev/null) || return 0
+    echo $(($(<"$pool") - added)) >"$pool"
+    rm "$LAB_DIR/hugepages"
+}
+
+# lab_tcp NODE COUNTER: a counter of the node's TCP (RFC 4022), e.g. RetransSegs.
+lab_tcp() {
+    lab_in "$1" awk -v want="$2" '/^Tcp:/ { if (!n) n = split($0, name); else for (i = 2; i <= n; i++) if (name[i] == want) print $i }' /proc/net/snmp
+}
+
 # lab_cable SWITCH NODE ADDRESS: a veth between a switch and a node's eth0.
 lab_cable() {
     ip link add "$2" netns "$(lab_ns "$1")" type veth peer name eth0 netns "$(lab_ns "$2")"
@@ -177,8 +202,8 @@ lab_up() {
         : >"/etc/netns/$(lab_ns "$node")/resolv.conf"
         cat >"/etc/netns/$(lab_ns "$node")/hosts" <<HOSTS
 127.0.0.1 localhost
-$LAB_FOREIGN edge.foreign.example
-$LAB_OTHER edge.other.example
+$LAB_FOREIGN edge.foreign.example foreign.example
+$LAB_OTHER edge.other.example other.example
 $LAB_PUBLIC cup.local.example
 $LAB_WEB www.web.example
 HOSTS
@@ -222,6 +247,7 @@ lab_down() {
     local node
     [[ -n ${LAB_DIR:-} && -d $LAB_DIR ]] || return 0
     lab_kill
+    lab_hugepages_back
     for node in "${LAB_NODES[@]}" router; do
         ip netns delete "$(lab_ns "$node")" 2>/dev/null || true
         rm -rf "/etc/netns/$(lab_ns "$node")"

@@ -32,10 +32,19 @@ lab_host() {
     esac
 }
 
+# Where a node's users say they can be reached: OCS names the domain there (a GRUU), CUP its own host.
+lab_contact() {
+    case $1 in
+    routing) lab_host "$1" ;;
+    *) lab_domain "$1" ;;
+    esac
+}
+
 # lab_sip_server NODE ADDRESS TRUST: starts a node's SIP server and its answering user agent. TRUST names the authorities it accepts.
 lab_sip_server() {
     local dir=$LAB_DIR/$1
-    local -a words=("NAME=$1" "DIR=$dir" "CERTS=$LAB_DIR/certs" "TRUST=$3" "ADDRESS=$2" "DOMAIN=$(lab_domain "$1")" "HOST=$(lab_host "$1")")
+    local -a words=("NAME=$1" "DIR=$dir" "CERTS=$LAB_DIR/certs" "TRUST=$3" "ADDRESS=$2" "DOMAIN=$(lab_domain "$1")"
+        "HOST=$(lab_host "$1")" "CONTACT=$(lab_contact "$1")")
     mkdir -p "$dir/run"
     cp -r /usr/share/kamailio/dbtext/kamailio "$dir/dbtext"
     lab_fill "$LAB_SCRIPTS/kamailio.cfg.in" "${words[@]}" >"$dir/kamailio.cfg"
@@ -43,7 +52,7 @@ lab_sip_server() {
     lab_meter "$1"
     lab_spawn "$1" "kamailio-$1" kamailio -DD -E -f "$dir/kamailio.cfg" -Y "$dir/run" -m 32 -M 4
     lab_spawn "$1" "answering-$1" sipp 127.0.0.1:5060 -sf "$LAB_SCRIPTS/sipp/uas.xml" -i 127.0.0.1 -p 5070 -nostdin \
-        -key user answering -key hostname "$(lab_host "$1")" -trace_err -error_file "$LAB_DIR/log/answering-$1.err"
+        -key user answering -key contact "$(lab_contact "$1")" -trace_err -error_file "$LAB_DIR/log/answering-$1.err"
 }
 
 # lab_sip_servers ROUTING_TRUST: all three, and waits until they listen.
@@ -72,7 +81,7 @@ lab_sipp() {
     LAB_SIPP_PORT=$((LAB_SIPP_PORT + 1))
     rm -f "$log.log" "$log.err"
     lab_in "$node" timeout 40 sipp 127.0.0.1:5060 -sf "$LAB_SCRIPTS/sipp/$scenario.xml" -i 127.0.0.1 -p "$LAB_SIPP_PORT" -m 1 -nostdin \
-        -timeout 30 -timeout_error -key from "$from" -key to "$to" -key user "${from%@*}" -key hostname "$(lab_host "$node")" \
+        -timeout 30 -timeout_error -key from "$from" -key to "$to" -key user "${from%@*}" -key contact "$(lab_contact "$node")" \
         -trace_msg -message_file "$log.log" -trace_err -error_file "$log.err" "$@" </dev/null >"$log.out" 2>&1
 }
 
