@@ -121,7 +121,7 @@ pub(crate) fn good_frame() -> impl Strategy<Value = Vec<u8>> {
     );
     (ip.clone(), ip, rest).prop_map(
         |(ip, quoted, (kind, ports, flags, options, data, icmp_type, padding))| {
-            let (proto, payload) = match kind {
+            let (proto, mut payload) = match kind {
                 0 => (proto::TCP, tcp(&ip, ports, flags, &options, &data)),
                 1 => (proto::UDP, udp(&ip, ports, &data)),
                 2 => (proto::ICMP, icmp(icmp_type, 0, u32::from(ports.0) << 16, &data)),
@@ -147,6 +147,13 @@ pub(crate) fn good_frame() -> impl Strategy<Value = Vec<u8>> {
                 }
                 _ => (47, data),
             };
+            if ip.fragment_word & 0x2000 != 0 {
+                // As fragments are: ended on 8 bytes, with a UDP length that counts what is still to come.
+                payload.truncate(payload.len() / 8 * 8);
+                if proto == proto::UDP {
+                    payload[4] = 2;
+                }
+            }
             let mut frame = ipv4(&ip, proto, &payload);
             frame.resize(frame.len() + padding, 0);
             frame
