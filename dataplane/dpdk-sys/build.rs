@@ -62,17 +62,23 @@ fn main() {
         println!("cargo::rerun-if-changed={file}");
     }
     if let Err(why) = bind() {
-        // cargo::error prints the line without the noise of a panic.
+        // Fails the build with this line alone, without the noise of a panic.
         println!("cargo::error={why}");
-        std::process::exit(1);
     }
 }
 
 fn bind() -> Result<(), String> {
-    let found =
-        pkg_config::Config::new().atleast_version(OLDEST).cargo_metadata(false).probe("libdpdk").map_err(
-            |e| format!("libdpdk {OLDEST} or later is needed: {}; install it with: {INSTALL}", one_line(&e)),
-        )?;
+    let dpdk = || {
+        let mut config = pkg_config::Config::new();
+        config.cargo_metadata(false);
+        config
+    };
+    let Ok(found) = dpdk().atleast_version(OLDEST).probe("libdpdk") else {
+        let there = dpdk().probe("libdpdk").map_or("none".into(), |old| old.version);
+        return Err(format!(
+            "libdpdk {OLDEST} or later is needed; pkg-config finds {there}; install it with: {INSTALL}"
+        ));
+    };
     clang_sys::load().map_err(|e| {
         format!("libclang is needed by bindgen: {}; install it with: {INSTALL}", one_line(&e))
     })?;
