@@ -52,7 +52,8 @@ lab_sip_server() {
     lab_meter "$1"
     lab_spawn "$1" "kamailio-$1" kamailio -DD -E -f "$dir/kamailio.cfg" -Y "$dir/run" -m 32 -M 4
     lab_spawn "$1" "answering-$1" sipp 127.0.0.1:5060 -sf "$LAB_SCRIPTS/sipp/uas.xml" -i 127.0.0.1 -p 5070 -nostdin \
-        -key user answering -key contact "$(lab_contact "$1")" -trace_err -error_file "$LAB_DIR/log/answering-$1.err"
+        -key user answering -key contact "$(lab_contact "$1")" -trace_msg -message_file "$LAB_DIR/log/answering-$1.messages" \
+        -trace_err -error_file "$LAB_DIR/log/answering-$1.err"
 }
 
 # lab_sip_servers ROUTING_TRUST: all three, and waits until they listen.
@@ -85,14 +86,20 @@ lab_sipp() {
         -trace_msg -message_file "$log.log" -trace_err -error_file "$log.err" "$@" </dev/null >"$log.out" 2>&1
 }
 
-# lab_seen NODE request|reply METHOD [CODE]: how many of these the node's SIP server received over TLS.
+# lab_seen NODE request|reply METHOD|any [CODE|- [SOURCE]]: how many of these the node's SIP server received over TLS.
 lab_seen() {
-    awk -v kind="$2" -v method="$3" -v code="${4:--}" \
-        'sub(/.*<script>: seen /, "") && $1 == kind && $2 == method && (code == "-" || $3 == code) { n++ } END { print n + 0 }' \
-        "$LAB_DIR/log/kamailio-$1.log"
+    awk -v kind="$2" -v method="$3" -v code="${4:--}" -v from="${5:-}" '
+        sub(/.*<script>: seen /, "") && $1 == kind && (method == "any" || $2 == method) && (code == "-" || $3 == code) &&
+            (from == "" || $4 == from) { n++ }
+        END { print n + 0 }' "$LAB_DIR/log/kamailio-$1.log"
 }
 
-# lab_meter NODE: counts, by source address, every IPv4 packet that arrives at the node from now on.
+# lab_seen_names NODE: the names in the certificates that requests came with.
+lab_seen_names() {
+    awk 'sub(/.*<script>: seen request /, "") { print $NF }' "$LAB_DIR/log/kamailio-$1.log" | sort -u | paste -sd ' '
+}
+
+# lab_meter NODE: counts from now on every IPv4 packet that arrives at the node, by source, and that leaves it, by destination.
 lab_meter() {
     lab_in "$1" nft -f - <<'NFT'
 table ip lab {
@@ -102,27 +109,34 @@ table ip lab {
         flags dynamic
         counter
     }
+    set said {
+        type ipv4_addr
+        size 256
+        flags dynamic
+        counter
+    }
     chain arriving {
         type filter hook prerouting priority raw; policy accept;
         iifname "eth0" update @heard { ip saddr }
+    }
+    chain leaving {
+        type filter hook postrouting priority raw; policy accept;
+        oifname "eth0" update @said { ip daddr }
     }
 }
 NFT
 }
 
-# lab_heard NODE ADDRESS: "<packets> <bytes>" that the node has received from the address.
-lab_heard() {
-    lab_in "$1" nft list set ip lab heard | awk -v address="$2" '
-        { for (i = 1; i <= NF; i++) if ($i == address) for (j = i; j <= NF; j++) {
-              if ($j == "packets") p = $(j + 1)
-              if ($j == "bytes") { b = $(j + 1); break }
-          } }
-        END { print p + 0, b + 0 }'
+# lab_metered NODE heard|said ADDRESS: how many packets the node got from the address, or sent to it.
+lab_metered() {
+    lab_in "$1" nft list set ip lab "$2" | awk -v address="$3" '
+        { for (i = 1; i <= NF; i++) if ($i == address) for (j = i; j <= NF; j++) if ($j == "packets") { n = $(j + 1); break } }
+        END { print n + 0 }'
 }
 
-# lab_heard_any NODE ADDRESS
+# lab_heard_any NODE ADDRESS: whether even one packet came from there.
 lab_heard_any() {
-    [[ $(lab_heard "$1" "$2") != '0 0' ]]
+    (($(lab_metered "$1" heard "$2") > 0))
 }
 
 # lab_web_server: nginx with /page.html of known content and /big, 50 MiB of random octets.
@@ -166,7 +180,7 @@ lab_message() {
 }
 
 # lab_tls_open NODE ADDRESS CERTIFICATE: mutual TLS by hand from that node and address to the public address, with one of our
-# certificates; the name and the chain of the far side are verified. Then lab_tls_send FILE and lab_tls_answer, any
+# certificates; the name and the chain of the far side are verified. Then lab_tls_send TEXT and lab_tls_answer, any
 # number of times, and lab_tls_close. One connection at a time.
 lab_tls_open() {
     coproc LAB_TLS { exec ip netns exec "$(lab_ns "$1")" openssl s_client -quiet -no_ign_eof -nocommands -connect "$LAB_PUBLIC:5061" -bind "$2:0" \
@@ -175,8 +189,9 @@ lab_tls_open() {
     LAB_TLS_IN=${LAB_TLS[1]} LAB_TLS_OUT=${LAB_TLS[0]} LAB_TLS_CLIENT=$!
 }
 
+# lab_tls_send TEXT: the text goes as it is, without a newline after it.
 lab_tls_send() {
-    cat -- "$1" >&"$LAB_TLS_IN"
+    printf '%s' "$1" >&"$LAB_TLS_IN"
 }
 
 # lab_tls_answer: prints the next message's head (bodies are not expected); fails if none comes within five seconds.
@@ -195,7 +210,7 @@ lab_tls_close() {
     wait "$LAB_TLS_CLIENT" 2>/dev/null || true
 }
 
-# lab_tls_once NODE ADDRESS CERTIFICATE FILE: one message on a connection of its own; prints the answer's first line.
+# lab_tls_once NODE ADDRESS CERTIFICATE TEXT: one message on a connection of its own; prints the answer's first line.
 lab_tls_once() {
     local answer
     lab_tls_open "$1" "$2" "$3"
