@@ -67,6 +67,15 @@ fn arp(
     Ok(ARP_FRAME_LEN)
 }
 
+/// Whether this is a whole ICMP echo request.
+#[inline]
+pub fn is_echo_request(parsed: &Parsed) -> bool {
+    parsed.kind == Kind::Ipv4
+        && parsed.frag == Fragment::No
+        && parsed.tuple.proto == proto::ICMP
+        && parsed.icmp_type == icmp4::ECHO_REQUEST
+}
+
 /// Turns an ICMP echo request to one of our addresses into its reply, where it lies (RFC 792, RFC 1122 3.2.2.6).
 /// The caller has seen that the destination is ours. Returns the bytes to send, at most `frame.len()`
 /// (a frame that came short of 60 stays short: ports pad).
@@ -77,15 +86,8 @@ fn arp(
 pub fn echo_reply(frame: &mut [u8], parsed: &Parsed) -> Result<usize, EmitError> {
     let (l3, l4) = (usize::from(parsed.l3), usize::from(parsed.l4));
     let end = l3 + usize::from(parsed.ip_len);
-    let request = parsed.kind == Kind::Ipv4
-        && parsed.frag == Fragment::No
-        && parsed.tuple.proto == proto::ICMP
-        && parsed.icmp_type == icmp4::ECHO_REQUEST
-        && !parsed.has_options
-        && ipv4::is_host(parsed.tuple.dst)
-        && l4 + icmp4::HEADER_LEN <= end
-        && end <= frame.len();
-    if !request {
+    let fits = l4 + icmp4::HEADER_LEN <= end && end <= frame.len();
+    if !is_echo_request(parsed) || parsed.has_options || !ipv4::is_host(parsed.tuple.dst) || !fits {
         return Err(EmitError::NotAnswerable);
     }
     let head = Ethernet::new_checked(&frame[..]).map_err(|_| EmitError::NotAnswerable)?;
