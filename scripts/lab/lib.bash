@@ -227,7 +227,8 @@ HOSTS
     ip -n "$(lab_ns web)" route add 10.10.0.0/24 via "$LAB_APPLIANCE"
 }
 
-# lab_plug_tap IFNAME outside|inside: takes the kernel's side of a tap that the dataplane made into a switch.
+# lab_plug_tap IFNAME outside|inside: takes the kernel's side of a tap that the dataplane made into a switch. Not before it is
+# up: until then DPDK still works on it by name, and would not find it.
 lab_plug_tap() {
     local switch
     case $2 in
@@ -235,9 +236,13 @@ lab_plug_tap() {
     inside) switch=$(lab_ns insw) ;;
     *) lab_die "no side called $2" ;;
     esac
-    lab_wait 10 "interface $1" ip link show dev "$1" || return 1
+    lab_wait 10 "interface $1" lab_is_up "$1" || return 1
     ip link set dev "$1" netns "$switch"
     ip -n "$switch" link set dev "$1" master br0 up
+}
+
+lab_is_up() {
+    [[ -n $(ip link show dev "$1" up) ]]
 }
 
 # lab_down: ends and removes everything of this lab, half made or whole.
