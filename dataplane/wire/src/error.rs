@@ -39,7 +39,7 @@ pub enum ParseError {
     BadTcpFlags,
     /// The UDP header is cut off, or its length field is under 8 or past the datagram's end.
     InvalidUdpLength,
-    /// The ICMP message is cut off, its checksum is wrong, or what it quotes cannot be (see [`crate::parse`]).
+    /// The ICMP message is cut off, its checksum is wrong, or what it quotes cannot be (see [`mod@crate::parse`]).
     InvalidIcmp,
 }
 

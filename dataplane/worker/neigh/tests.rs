@@ -93,6 +93,32 @@ fn a_host_in_use_is_asked_again_and_stays() {
 }
 
 #[test]
+fn use_before_the_last_answer_does_not_count() {
+    let mut table = Table::new(small());
+    hear(&mut table, 0, IP, A, true);
+    resolve(&mut table, 10, IP, 7);
+    hear(&mut table, 20, IP, A, false);
+    for now in (0..61_000).step_by(100) {
+        assert_eq!(poll(&mut table, now), []);
+    }
+    assert_eq!(table.entries().count(), 0);
+}
+
+#[test]
+fn room_comes_back_when_packets_leave() {
+    let mut table = Table::new(small());
+    for (round, ip) in (1u32..20).enumerate() {
+        let now = round as u64;
+        for packet in 0..2 {
+            assert!(matches!(resolve(&mut table, now, ip, packet).0, Resolve::Held { .. }));
+        }
+        assert_eq!(hear(&mut table, now, ip, A, false).1.len(), 2);
+        table.clear(None, &mut |_| ());
+    }
+    assert_eq!(table.held(), 0);
+}
+
+#[test]
 fn an_idle_host_is_forgotten_unasked() {
     let mut table = Table::new(small());
     hear(&mut table, 0, IP, A, true);
