@@ -238,6 +238,8 @@ lab_plug_tap() {
     esac
     lab_wait 10 "interface $1" lab_is_up "$1" || return 1
     ip link set dev "$1" netns "$switch"
+    # DPDK gives its port and the kernel's side the same MAC, and a bridge keeps frames for its own ports' MACs to itself.
+    ip -n "$switch" link set dev "$1" address "$(printf '02:00:00:%02x:%02x:%02x' $((RANDOM % 256)) $((RANDOM % 256)) $((RANDOM % 256)))"
     ip -n "$switch" link set dev "$1" master br0 up
 }
 
