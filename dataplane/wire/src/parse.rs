@@ -153,38 +153,43 @@ pub fn parse(frame: &[u8]) -> Result<Parsed, ParseError> {
 
     let proto = ip[ip_field::PROTOCOL];
     let fragment_word = be16(ip, ip_field::FRAGMENT);
-    let mut parsed = Parsed {
-        tuple: Tuple { src, dst, sport: 0, dport: 0, proto },
+    let mut frag = Fragment::No;
+    if fragment_word & (ipv4::MORE_FRAGMENTS | ipv4::OFFSET_MASK) != 0 {
+        frag = check_fragment(fragment_word, header_len, payload.len(), proto)?;
+    }
+    // Written once, when all is known: a result changed in memory costs the fast path more than the tests do.
+    let found = |sport, dport, tcp_flags| Parsed {
+        tuple: Tuple { src, dst, sport, dport, proto },
         l3: L3 as u16,
         l4: (L3 + header_len) as u16,
         ip_len,
         embedded: 0,
         kind: Kind::Ipv4,
-        frag: Fragment::No,
+        frag,
         ttl: ip[ip_field::TTL],
         dont_fragment: fragment_word & ipv4::DONT_FRAGMENT != 0,
         has_options,
-        tcp_flags: TcpFlags::default(),
+        tcp_flags,
         icmp_type: 0,
         icmp_code: 0,
     };
-    if fragment_word & (ipv4::MORE_FRAGMENTS | ipv4::OFFSET_MASK) != 0 {
-        parsed.frag = check_fragment(fragment_word, header_len, payload.len(), proto)?;
-        if parsed.frag == Fragment::Later {
-            return Ok(parsed);
-        }
-    }
     match proto {
-        proto::TCP => read_tcp(payload, &mut parsed)?,
-        proto::UDP => read_udp(payload, &mut parsed)?,
-        proto::ICMP => read_icmp(frame, payload, &mut parsed)?,
-        _ => {}
+        _ if frag == Fragment::Later => Ok(found(0, 0, TcpFlags::default())),
+        proto::TCP => {
+            let (sport, dport, flags) = read_tcp(payload)?;
+            Ok(found(sport, dport, flags))
+        }
+        proto::UDP => {
+            let (sport, dport) = read_udp(payload, frag)?;
+            Ok(found(sport, dport, TcpFlags::default()))
+        }
+        proto::ICMP => read_icmp(payload, found(0, 0, TcpFlags::default())),
+        _ => Ok(found(0, 0, TcpFlags::default())),
     }
-    Ok(parsed)
 }
 
 #[inline(always)]
-fn read_tcp(payload: &[u8], parsed: &mut Parsed) -> Result<(), ParseError> {
+fn read_tcp(payload: &[u8]) -> Result<(u16, u16, TcpFlags), ParseError> {
     let Some(header) = payload.first_chunk::<{ tcp::HEADER_LEN }>() else {
         return Err(ParseError::InvalidTcpHeaderLength);
     };
@@ -192,56 +197,52 @@ fn read_tcp(payload: &[u8], parsed: &mut Parsed) -> Result<(), ParseError> {
     if header_len < tcp::HEADER_LEN || header_len > payload.len() {
         return Err(ParseError::InvalidTcpHeaderLength);
     }
-    parsed.tcp_flags = TcpFlags(header[tcp_field::FLAGS]);
-    if !parsed.tcp_flags.is_legal() {
+    let flags = TcpFlags(header[tcp_field::FLAGS]);
+    if !flags.is_legal() {
         return Err(ParseError::BadTcpFlags);
     }
-    parsed.tuple.sport = be16(header, tcp_field::SRC_PORT);
-    parsed.tuple.dport = be16(header, tcp_field::DST_PORT);
-    Ok(())
+    Ok((be16(header, tcp_field::SRC_PORT), be16(header, tcp_field::DST_PORT), flags))
 }
 
 #[inline(always)]
-fn read_udp(payload: &[u8], parsed: &mut Parsed) -> Result<(), ParseError> {
+fn read_udp(payload: &[u8], frag: Fragment) -> Result<(u16, u16), ParseError> {
     let Some(header) = payload.first_chunk::<{ udp::HEADER_LEN }>() else {
         return Err(ParseError::InvalidUdpLength);
     };
     let len = usize::from(be16(header, udp_field::LENGTH));
     // The length counts the whole datagram, of which a first fragment holds only a part.
-    if len < udp::HEADER_LEN || (len > payload.len() && parsed.frag == Fragment::No) {
+    if len < udp::HEADER_LEN || (len > payload.len() && frag == Fragment::No) {
         return Err(ParseError::InvalidUdpLength);
     }
-    parsed.tuple.sport = be16(header, udp_field::SRC_PORT);
-    parsed.tuple.dport = be16(header, udp_field::DST_PORT);
-    Ok(())
+    Ok((be16(header, udp_field::SRC_PORT), be16(header, udp_field::DST_PORT)))
 }
 
 #[cold]
-fn read_icmp(frame: &[u8], payload: &[u8], parsed: &mut Parsed) -> Result<(), ParseError> {
+fn read_icmp(payload: &[u8], mut parsed: Parsed) -> Result<Parsed, ParseError> {
     let Some(header) = payload.first_chunk::<{ icmp4::HEADER_LEN }>() else {
         return Err(ParseError::InvalidIcmp);
     };
-    if parsed.frag == Fragment::No && !checksum::is_valid(payload) {
+    let whole = parsed.frag == Fragment::No;
+    if whole && !checksum::is_valid(payload) {
         return Err(ParseError::InvalidIcmp);
     }
     parsed.icmp_type = header[icmp4::field::TYPE];
     parsed.icmp_code = header[icmp4::field::CODE];
     match Class::of(parsed.icmp_type) {
+        Class::Error if !whole || read_quote(&payload[icmp4::HEADER_LEN..]).is_none() => {
+            return Err(ParseError::InvalidIcmp);
+        }
+        Class::Error => {
+            parsed.kind = Kind::IcmpError;
+            parsed.embedded = parsed.l4 + icmp4::HEADER_LEN as u16;
+        }
         Class::Request { .. } | Class::Reply { .. } => {
             let ident = be16(header, icmp4::field::IDENT);
             (parsed.tuple.sport, parsed.tuple.dport) = Class::ports(parsed.icmp_type, ident);
         }
-        Class::Error => {
-            if parsed.frag != Fragment::No {
-                return Err(ParseError::InvalidIcmp);
-            }
-            parsed.kind = Kind::IcmpError;
-            parsed.embedded = parsed.l4 + icmp4::HEADER_LEN as u16;
-            embedded(frame, parsed)?;
-        }
         Class::Other => {}
     }
-    Ok(())
+    Ok(parsed)
 }
 
 /// The datagram that an ICMP error quotes. Its header checksum must be right (RFC 5508 REQ-3), it must be a whole
@@ -252,15 +253,24 @@ fn read_icmp(frame: &[u8], payload: &[u8], parsed: &mut Parsed) -> Result<(), Pa
 /// [`ParseError::InvalidIcmp`] where that is not so, or `parsed` is not of kind [`Kind::IcmpError`] or not of this frame.
 #[cold]
 pub fn embedded(frame: &[u8], parsed: &Parsed) -> Result<Embedded, ParseError> {
-    read_quote(frame, parsed).ok_or(ParseError::InvalidIcmp)
+    let end = usize::from(parsed.l3) + usize::from(parsed.ip_len);
+    let quote = match parsed.kind {
+        Kind::IcmpError => frame.get(usize::from(parsed.embedded)..end),
+        Kind::Arp | Kind::Ipv4 => None,
+    };
+    let Quote { tuple, header_len, len } = quote.and_then(read_quote).ok_or(ParseError::InvalidIcmp)?;
+    let l3 = parsed.embedded;
+    Ok(Embedded { tuple, l3, l4: l3 + header_len as u16, end: l3 + len as u16 })
 }
 
-fn read_quote(frame: &[u8], parsed: &Parsed) -> Option<Embedded> {
-    if parsed.kind != Kind::IcmpError {
-        return None;
-    }
-    let l3 = usize::from(parsed.embedded);
-    let quote = frame.get(l3..usize::from(parsed.l3) + usize::from(parsed.ip_len))?;
+/// A quoted datagram, its lengths counted from its own start.
+struct Quote {
+    tuple: Tuple,
+    header_len: usize,
+    len: usize,
+}
+
+fn read_quote(quote: &[u8]) -> Option<Quote> {
     let ip = quote.first_chunk::<{ ipv4::HEADER_LEN }>()?;
     let header_len = usize::from(ip[ip_field::VERSION_IHL] & 0xf) * 4;
     if ip[ip_field::VERSION_IHL] >> 4 != 4 || header_len < ipv4::HEADER_LEN {
@@ -283,12 +293,8 @@ fn read_quote(frame: &[u8], parsed: &Parsed) -> Option<Embedded> {
         },
         _ => (0, 0),
     };
-    Some(Embedded {
-        tuple: Tuple { src: be32(ip, ip_field::SRC), dst: be32(ip, ip_field::DST), sport, dport, proto },
-        l3: parsed.embedded,
-        l4: parsed.embedded + header_len as u16,
-        end: parsed.embedded + len as u16,
-    })
+    let tuple = Tuple { src: be32(ip, ip_field::SRC), dst: be32(ip, ip_field::DST), sport, dport, proto };
+    Some(Quote { tuple, header_len, len })
 }
 
 /// Whether the TCP or UDP checksum is right, for segments that end in the appliance. What cannot be judged is
