@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What is counted, by name: closed lists, as [`crate::drops`] is one.
+//!
+//! The number of a variant is its place in the segment, so the order is part of the layout; the header carries the length of
+//! every list and [`super::layout::LAYOUT`] changes with the order. `name()` is what scripts and metrics see, `text()`
+//! what operators read.
+
+macro_rules! kinds {
+    ($(#[$doc:meta])* $Enum:ident { $($variant:ident $name:literal $text:literal;)+ }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[repr(u8)]
+        pub enum $Enum { $(#[doc = $text] $variant),+ }
+
+        impl $Enum {
+            /// All of them, in counter order.
+            pub const ALL: &'static [$Enum] = &[$($Enum::$variant),+];
+            /// How many there are.
+            pub const COUNT: usize = Self::ALL.len();
+
+            /// The name in metrics.
+            pub fn name(self) -> &'static str { match self { $($Enum::$variant => $name),+ } }
+            /// The text operators read.
+            pub fn text(self) -> &'static str { match self { $($Enum::$variant => $text),+ } }
+        }
+    };
+}
+
+kinds! {
+    /// Events of a worker, counted since the dataplane started.
+    Stat {
+        Bursts "bursts" "Bursts with at least one frame";
+        EmptyPolls "empty_polls" "Polls that found no frame";
+        CyclesBusy "cycles_busy" "TSC cycles spent on frames";
+        ConnsBuilt "conns_built" "Connections built";
+        ConnsTornDown "conns_torn_down" "Connections torn down";
+        ConnsRefused "conns_refused" "Connections refused for lack of room";
+        XlatesBuilt "xlates_built" "Translations built";
+        XlatesTornDown "xlates_torn_down" "Translations torn down";
+        ArpRequests "arp_requests" "ARP requests sent";
+        ArpReplies "arp_replies" "ARP replies sent";
+        IcmpErrorsSent "icmp_errors_sent" "ICMP errors sent";
+        IcmpEchoReplies "icmp_echo_replies" "ICMP echo replies sent";
+        ProxySessionsOpened "proxy_sessions_opened" "TLS proxy sessions opened";
+        ProxySessionsClosed "proxy_sessions_closed" "TLS proxy sessions closed";
+        TlsHandshakesClientLeg "tls_handshakes_client_leg" "TLS handshakes completed with TCP clients";
+        TlsHandshakesServerLeg "tls_handshakes_server_leg" "TLS handshakes completed with TCP servers";
+        TlsFailures "tls_failures" "TLS handshakes failed";
+        SipInRequests "sip_in_requests" "SIP requests from outside";
+        SipInResponses "sip_in_responses" "SIP responses from outside";
+        SipOutRequests "sip_out_requests" "SIP requests from inside";
+        SipOutResponses "sip_out_responses" "SIP responses from inside";
+        SipPassed "sip_passed" "SIP messages passed";
+        SipDeniedDomain "sip_denied_domain" "Denied: From domain is not permitted";
+        SipDeniedPeer "sip_denied_peer" "Denied: certificate does not carry the From domain";
+        SipDeniedRelay "sip_denied_relay" "Denied: Request-URI is not one of our domains";
+        SipDeniedSpoof "sip_denied_spoof" "Denied: one of our domains in From, from outside";
+        SipDeniedOutbound "sip_denied_outbound" "Denied: outbound request to a domain not permitted";
+        SipBadMessage "sip_bad_message" "SIP messages that break the syntax";
+        SipDropped "sip_dropped" "SIP messages dropped without an answer";
+        EventsLost "events_lost" "Events that control was too slow to take";
+    }
+}
+
+kinds! {
+    /// Levels, as they are now.
+    Gauge {
+        ConnsInUse "conns_in_use" "Connections in use";
+        ConnsMostUsed "conns_most_used" "Connections most used";
+        XlatesInUse "xlates_in_use" "Translations in use";
+        XlatesMostUsed "xlates_most_used" "Translations most used";
+        ProxySessionsInUse "proxy_sessions_in_use" "TLS proxy sessions in use";
+        ProxySessionsMostUsed "proxy_sessions_most_used" "TLS proxy sessions most used";
+        ProxyMemoryBytes "proxy_memory_bytes" "Bytes held for TLS proxy sessions";
+        MbufsInUse "mbufs_in_use" "Packet buffers in use";
+        PolicyGeneration "policy_generation" "Generation of the policy in force";
+    }
+}
+
+kinds! {
+    /// Distributions.
+    Histo {
+        SipCheckNs "sip_check_ns" "Nanoseconds to check one SIP message";
+        HandshakeUs "handshake_us" "Microseconds from the first byte to the end of a TLS handshake";
+    }
+}
+
+kinds! {
+    /// Verdicts on a domain.
+    DomainCounter {
+        PermittedIn "permitted_in" "Requests let in";
+        PermittedOut "permitted_out" "Requests let out";
+        DeniedNotPermitted "denied_not_permitted" "Denied: not permitted";
+        DeniedPeer "denied_peer" "Denied: certificate does not carry the domain";
+        DeniedBlocked "denied_blocked" "Denied: blocked";
+    }
+}
+
+kinds! {
+    /// Traffic of an interface.
+    InterfaceCounter {
+        RxPackets "rx_packets" "Packets received";
+        RxBytes "rx_bytes" "Bytes received";
+        TxPackets "tx_packets" "Packets sent";
+        TxBytes "tx_bytes" "Bytes sent";
+    }
+}
+
+kinds! {
+    /// Hits of a NAT rule, as `show nat` has them.
+    NatCounter {
+        Translate "translate_hits" "Connections translated";
+        Untranslate "untranslate_hits" "Connections untranslated";
+    }
+}
