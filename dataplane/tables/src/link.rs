@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The link between the halves: one unix SOCK_SEQPACKET connection, one JSON message a datagram, descriptors beside it.
+//!
+//! Control connects and says [`ToDataplane`], the dataplane's housekeeping thread listens and says [`ToControl`].
+//! JSON, because nothing here is hot: bulk crosses as memory, and a message that a person can read in `strace` is
+//! worth more than its bytes. What is in the messages: [`messages`]; rows of `show` commands: [`rows`]; what the dataplane has to
+//! tell unasked: [`event`]; the socket: [`socket`].
+//!
+//! Bounds: a datagram is at most [`MAX_DATAGRAM`] bytes and [`MAX_FDS`] descriptors. Rows are cut into as many
+//! messages as they need ([`ToControl::rows`]), texts that come from peers are clipped ([`MAX_TEXT`], [`MAX_IDENTITY`]).
+//! A message states how many descriptors belong to it ([`Message::fds`]); one with fewer or more is refused.
+
+mod event;
+mod messages;
+mod rows;
+mod socket;
+#[cfg(all(test, not(loom)))]
+mod tests;
+
+pub use event::Event;
+pub use messages::{LINK_LAYOUT, Message, ToControl, ToDataplane};
+pub use rows::{
+    ArpRow, ConnRow, End, End2, Filter, MAX_IDENTITY, MAX_TEXT, PortRow, ProxyRow, Rows, What, XlateRow,
+};
+pub use socket::{LinkError, LinkListener, LinkSocket, MAX_DATAGRAM, MAX_FDS};

@@ -1,0 +1,287 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Rows of the `show` commands, as the dataplane knows them: numbers and indices, which control puts names to.
+//!
+//! The housekeeping thread collects them from the workers in batches and [`Rows::split`]s a batch into messages by the
+//! rows' true encoded size. Texts that a peer chose (certificate names, ciphers) are clipped first, so any single row fits
+//! a message. Addresses and ports are host order, ages and timeouts seconds.
+
+use serde::{Deserialize, Serialize};
+
+/// Longest text in a row or an event, bytes; longer ones are clipped.
+pub const MAX_TEXT: usize = 1024;
+/// Most certificate names in a row or an event; the rest is left out.
+pub const MAX_IDENTITY: usize = 16;
+/// Encoded rows in one message, bytes: leaves 2 KiB of the datagram for the rest of the message.
+const ROWS_BUDGET: usize = super::MAX_DATAGRAM - 2048;
+
+/// Kinds of rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum What {
+    /// Connections.
+    Conns,
+    /// Translations.
+    Xlates,
+    /// Neighbours.
+    Arp,
+    /// TLS proxy sessions.
+    Proxy,
+    /// Ports.
+    Ports,
+}
+
+/// Only rows with these; what is absent matches all. An address or port matches either end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Filter {
+    /// Real or mapped address of either end.
+    pub address: Option<u32>,
+    /// Real or mapped port of either end.
+    pub port: Option<u16>,
+    /// IP protocol.
+    pub proto: Option<u8>,
+}
+
+/// One end of a connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct End {
+    /// Interface it is behind.
+    pub ifindex: u8,
+    /// Its own address.
+    pub real: u32,
+    /// Its own port, or ICMP id.
+    pub real_port: u16,
+    /// The address the other end sees.
+    pub mapped: u32,
+    /// The port the other end sees.
+    pub mapped_port: u16,
+}
+
+/// Address and port.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct End2 {
+    /// IPv4 address.
+    pub addr: u32,
+    /// Port.
+    pub port: u16,
+}
+
+/// `show conn`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ConnRow {
+    /// Its number since the dataplane started.
+    pub id: u64,
+    /// IP protocol.
+    pub proto: u8,
+    /// Who sent the first packet.
+    pub initiator: End,
+    /// Who was called.
+    pub responder: End,
+    /// Opened from a lower security level.
+    pub inbound: bool,
+    /// Since the last packet.
+    pub idle_secs: u32,
+    /// Since the first.
+    pub age_secs: u32,
+    /// Goes after so long idle.
+    pub timeout_secs: u32,
+    /// Both ways.
+    pub bytes: u64,
+    /// Both ways.
+    pub packets: u64,
+    /// The ASA's letters.
+    pub flags: String,
+    /// TLS proxy session it belongs to.
+    pub session: Option<u32>,
+}
+
+/// `show xlate`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct XlateRow {
+    /// IP protocol; 0 for all.
+    pub proto: u8,
+    /// Interface of the real address.
+    pub real_if: u8,
+    /// Real address.
+    pub real: u32,
+    /// Real port; 0 for all.
+    pub real_port: u16,
+    /// Interface of the mapped address.
+    pub mapped_if: u8,
+    /// Mapped address.
+    pub mapped: u32,
+    /// Mapped port; 0 for all.
+    pub mapped_port: u16,
+    /// The ASA's letters.
+    pub flags: String,
+    /// Since the last packet.
+    pub idle_secs: u32,
+    /// Goes so long after its last connection; 0 for never.
+    pub timeout_secs: u32,
+    /// Connections that use it.
+    pub conns: u32,
+}
+
+/// `show arp`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ArpRow {
+    /// Interface.
+    pub ifindex: u8,
+    /// Address.
+    pub addr: u32,
+    /// Its station.
+    pub mac: [u8; 6],
+    /// Resolved, asking, proxy…
+    pub state: String,
+    /// Since it was last confirmed.
+    pub age_secs: u32,
+}
+
+/// `show proxy`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProxyRow {
+    /// The session's number.
+    pub session: u32,
+    /// Index of the TLS proxy in the policy.
+    pub tls_proxy: u32,
+    /// The TCP client is the foreign side.
+    pub outside_is_client: bool,
+    /// The TCP client.
+    pub client: End2,
+    /// The TCP server.
+    pub server: End2,
+    /// State of the leg to the client.
+    pub client_state: String,
+    /// State of the leg to the server.
+    pub server_state: String,
+    /// Version and suite of the leg to the client.
+    pub client_cipher: String,
+    /// Version and suite of the leg to the server.
+    pub server_cipher: String,
+    /// Names in the foreign peer's certificate.
+    pub identity: Vec<String>,
+    /// SIP messages from outside.
+    pub messages_in: u64,
+    /// SIP messages from inside.
+    pub messages_out: u64,
+    /// SIP messages denied.
+    pub denied: u64,
+    /// Plain-text bytes from outside.
+    pub bytes_in: u64,
+    /// Plain-text bytes from inside.
+    pub bytes_out: u64,
+    /// Since it was opened.
+    pub age_secs: u32,
+    /// Since the last byte.
+    pub idle_secs: u32,
+    /// Bytes of memory it holds.
+    pub memory: u32,
+}
+
+/// `show interface`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PortRow {
+    /// Interface.
+    pub ifindex: u8,
+    /// DPDK device.
+    pub device: String,
+    /// DPDK driver.
+    pub driver: String,
+    /// Own station.
+    pub mac: [u8; 6],
+    /// Link is up.
+    pub link_up: bool,
+    /// Link speed; 0 if unknown.
+    pub speed_mbps: u32,
+}
+
+/// Rows of one kind.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Rows {
+    /// Connections.
+    Conns(Vec<ConnRow>),
+    /// Translations.
+    Xlates(Vec<XlateRow>),
+    /// Neighbours.
+    Arp(Vec<ArpRow>),
+    /// TLS proxy sessions.
+    Proxy(Vec<ProxyRow>),
+    /// Ports.
+    Ports(Vec<PortRow>),
+}
+
+impl Rows {
+    /// The rows in parts that fit a datagram each, in order; at least one part.
+    pub(super) fn split(self) -> Vec<Self> {
+        match self {
+            Self::Conns(rows) => parts(rows, |row| clip(&mut row.flags), Self::Conns),
+            Self::Xlates(rows) => parts(rows, |row| clip(&mut row.flags), Self::Xlates),
+            Self::Arp(rows) => parts(rows, |row| clip(&mut row.state), Self::Arp),
+            Self::Proxy(rows) => parts(rows, clip_proxy, Self::Proxy),
+            Self::Ports(rows) => {
+                parts(rows, |row| [&mut row.device, &mut row.driver].into_iter().for_each(clip), Self::Ports)
+            }
+        }
+    }
+}
+
+fn clip_proxy(row: &mut ProxyRow) {
+    [&mut row.client_state, &mut row.server_state, &mut row.client_cipher, &mut row.server_cipher]
+        .into_iter()
+        .for_each(clip);
+    clip_names(&mut row.identity);
+}
+
+/// Cuts a text to [`MAX_TEXT`] bytes at a character's border.
+pub(super) fn clip(text: &mut String) {
+    text.truncate(text.floor_char_boundary(MAX_TEXT));
+}
+
+/// Cuts a list of names to [`MAX_IDENTITY`], and each of them.
+pub(super) fn clip_names(names: &mut Vec<String>) {
+    names.truncate(MAX_IDENTITY);
+    names.iter_mut().for_each(clip);
+}
+
+/// Groups rows so that each group's encoding stays within the budget.
+fn parts<R: Serialize>(rows: Vec<R>, clip: impl Fn(&mut R), wrap: impl Fn(Vec<R>) -> Rows) -> Vec<Rows> {
+    let mut done = Vec::new();
+    let (mut part, mut used) = (Vec::new(), 0);
+    for mut row in rows {
+        clip(&mut row);
+        // 1 for the comma.
+        let size = encoded_len(&row) + 1;
+        if used + size > ROWS_BUDGET && !part.is_empty() {
+            done.push(wrap(std::mem::take(&mut part)));
+            used = 0;
+        }
+        used += size;
+        part.push(row);
+    }
+    done.push(wrap(part));
+    done
+}
+
+/// Bytes of a value's JSON.
+fn encoded_len(value: &impl Serialize) -> usize {
+    struct Count(usize);
+    impl std::io::Write for Count {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0 += bytes.len();
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let mut count = Count(0);
+    // Rows are plain structs of numbers and strings: nothing in them can fail to encode, nor can counting.
+    let _ = serde_json::to_writer(&mut count, value);
+    count.0
+}
