@@ -21,7 +21,7 @@ check() {
 
 # same WHAT EXPECTED SEEN
 same() {
-    check "$1: expected $2, seen ${3:-nothing}" test "$2" = "$3"
+    check "$1: expected ${2:-nothing}, seen ${3:-nothing}" test "$2" = "$3"
 }
 
 # more WHAT FLOOR SEEN: expects a number above the floor.
