@@ -32,9 +32,6 @@ struct rte_mbuf *shim_pktmbuf_alloc(struct rte_mempool *pool);
 /* Gives a whole segment chain back to the pools it came from. */
 void shim_pktmbuf_free(struct rte_mbuf *mbuf);
 
-/* Makes one segment of a chain, 0 when done, -1 when the first has no room for all. */
-int shim_pktmbuf_linearize(struct rte_mbuf *mbuf);
-
 /* Up to n frames into mbufs[]; the caller owns as many as are returned. */
 uint16_t shim_eth_rx_burst(uint16_t port, uint16_t queue, struct rte_mbuf **mbufs, uint16_t n);
 

@@ -36,11 +36,6 @@ void shim_pktmbuf_free(struct rte_mbuf *mbuf)
 	rte_pktmbuf_free(mbuf);
 }
 
-int shim_pktmbuf_linearize(struct rte_mbuf *mbuf)
-{
-	return rte_pktmbuf_linearize(mbuf);
-}
-
 uint16_t shim_eth_rx_burst(uint16_t port, uint16_t queue, struct rte_mbuf **mbufs, uint16_t n)
 {
 	return rte_eth_rx_burst(port, queue, mbufs, n);

@@ -5,8 +5,8 @@
 //! choices behind them:
 //! - No PCI device is attached at start, whatever is bound to a DPDK driver: a
 //!   port exists because the configuration names it ([`Port::probe`](crate::Port::probe)).
-//! - Nothing is left on disk: with hugepages `--in-memory`, without them
-//!   `--no-shconf` (EAL refuses `--in-memory --no-huge`); no telemetry socket.
+//! - No file is left behind but an empty folder in `/run/dpdk`: with hugepages `--in-memory`,
+//!   without them `--no-shconf` (EAL refuses `--in-memory --no-huge`); no telemetry socket.
 //! - The main thread is lcore 0, worker `i` is lcore `i + 1`, each on the CPU
 //!   asked for; two may share a CPU, which small machines and tests need.
 //! - Warnings and errors of DPDK go to stderr, and not to syslog.
@@ -66,7 +66,8 @@ pub struct EalOptions {
     pub memory_mib: u32,
     /// More EAL arguments, put last; they are the operator's word and are not checked.
     pub extra: Vec<String>,
-    /// Name of this instance among DPDK processes of the machine (`--file-prefix`).
+    /// Name of the folder that EAL makes for its run-time files, of which there are none
+    /// (`--file-prefix`), so processes may share one.
     pub prefix: String,
     /// Whether PCI devices can be attached later.
     pub pci: bool,
@@ -81,7 +82,7 @@ impl Default for EalOptions {
             huge: Huge::Auto,
             memory_mib: 512,
             extra: Vec::new(),
-            prefix: format!("fedgate{}", std::process::id()),
+            prefix: "fedgate".into(),
             pci: false,
         }
     }
@@ -159,6 +160,7 @@ impl Eal {
                     worker_cpus: vec![first, cpus.get(1).copied().unwrap_or(first)],
                     huge: Huge::No,
                     memory_mib: 256,
+                    prefix: "fedgate-test".into(),
                     ..EalOptions::default()
                 })
             };

@@ -232,8 +232,9 @@ fn pool_hint(errno: Errno) -> &'static str {
 fn probe_hint(errno: Errno) -> &'static str {
     match errno {
         Errno::EEXIST => "; it is attached already",
-        Errno::ENODEV | Errno::ENOENT => {
-            "; no such device, or no driver for it (a PCI device must be bound to vfio-pci or uio_pci_generic)"
+        Errno::ENODEV | Errno::ENOENT => "; there is no such device",
+        Errno::ENOTSUP => {
+            "; no driver takes it (a PCI device must be bound to vfio-pci or uio_pci_generic first)"
         }
         // EFAULT is how EAL says that no bus knows the name.
         Errno::EFAULT => "; no driver of that name is installed",

@@ -16,8 +16,7 @@
 //! ports are set up and read by one housekeeping thread. Errors of set-up are
 //! [`Error`]; the per-packet calls have none but "no room".
 //!
-//! Limits: single-segment frames (a chain that arrives is made one segment or
-//! counted), no offloads, no RSS configuration, no secondary processes.
+//! Limits: single-segment frames (a chain that arrives is freed and counted), no offloads, no RSS configuration, no secondary processes.
 
 mod burst;
 mod cpus;

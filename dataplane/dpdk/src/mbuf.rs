@@ -45,12 +45,6 @@ impl Mbuf {
         Mbuf(raw)
     }
 
-    /// The pointer, whose owner is the caller now.
-    #[inline]
-    pub(crate) fn into_raw(self) -> NonNull<sys::rte_mbuf> {
-        std::mem::ManuallyDrop::new(self).0
-    }
-
     #[inline]
     pub(crate) fn raw(&self) -> &sys::rte_mbuf {
         // SAFETY: live, and written only through `&mut self`.
@@ -58,7 +52,7 @@ impl Mbuf {
     }
 
     #[inline]
-    fn raw_mut(&mut self) -> &mut sys::rte_mbuf {
+    pub(crate) fn raw_mut(&mut self) -> &mut sys::rte_mbuf {
         // SAFETY: live, and `&mut self` is the only way to it.
         unsafe { self.0.as_mut() }
     }

@@ -235,8 +235,9 @@ impl Port {
         Ok(Port { device: Arc::new(device), _not_sync: PhantomData })
     }
 
-    /// Sets up the queues. `pool` gives the buffers for what is received. May be
-    /// called again while the port is stopped.
+    /// Sets up the queues. `pool` gives the buffers for what is received; most
+    /// drivers take one a receive descriptor at once and keep them. May be called again while the
+    /// port is stopped.
     ///
     /// # Errors
     /// [`Error::Limit`] for what the device or the pool cannot do, [`Error::State`] on a
@@ -399,7 +400,9 @@ impl Port {
         self.device.check("set promiscuous mode", code).map(drop)
     }
 
-    /// Whether the link is up, and how fast.
+    /// Whether the link is up, and how fast. `net_tap` says "down" for good once
+    /// the kernel's interface has been moved to another namespace, while frames go on: do not
+    /// make forwarding depend on it.
     ///
     /// # Errors
     /// [`Error::Port`] when the driver does not say.

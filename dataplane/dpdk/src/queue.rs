@@ -9,11 +9,11 @@
 //!
 //! What is received is checked to be an mbuf as [`Mbuf`] promises it: one segment,
 //! one owner, its own memory. It practically always is, and the check reads a cache
-//! line that the driver just wrote. A chain is made one segment where it fits; anything else
-//! is freed and counted.
+//! line that the driver just wrote. Anything else is freed and counted as unusable: a
+//! chain comes only of a frame longer than the MTU that the port was configured with,
+//! since `Port::configure` wants buffers that hold the MTU.
 
 use std::mem::MaybeUninit;
-use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -21,6 +21,9 @@ use dpdk_sys as sys;
 
 use crate::port::Device;
 use crate::{Burst, Mbuf};
+
+#[cfg(test)]
+mod tests;
 
 /// A mark of mbufs whose data is not in the buffer they own.
 const ELSEWHERE: u64 = sys::RTE_MBUF_F_INDIRECT | sys::RTE_MBUF_F_EXTERNAL;
@@ -51,7 +54,8 @@ impl RxQueue {
         received.kept
     }
 
-    /// Frames freed since the queue was taken because they could not be made one segment.
+    /// Frames freed since the queue was taken because they were
+    /// not one segment in memory of their own.
     #[inline]
     pub fn unusable(&self) -> u64 {
         self.unusable
@@ -128,7 +132,7 @@ pub(crate) unsafe fn receive(port: u16, queue: u16, burst: &mut Burst) -> Receiv
     let fresh = &mut spare[..taken];
     // SAFETY: these slots were just written with pointers to live mbufs.
     let plain = fresh.iter().all(|slot| unsafe { is_plain(slot.assume_init_ref()) });
-    let kept = if plain { taken } else { keep_usable(fresh) };
+    let kept = if plain { taken } else { keep_plain(fresh) };
     // SAFETY: the first `kept` slots hold mbufs that are ours and fulfil Mbuf's promises.
     unsafe { burst.grow(kept) }
     Received { taken, kept }
@@ -141,34 +145,19 @@ fn is_plain(mbuf: &Mbuf) -> bool {
     raw.refcnt == 1 && raw.nb_segs == 1 && raw.ol_flags & ELSEWHERE == 0
 }
 
-/// Makes the mbufs plain that can be, moves them to the front and frees the others.
+/// Moves the plain mbufs to the front and frees the others.
 #[cold]
-fn keep_usable(fresh: &mut [MaybeUninit<Mbuf>]) -> usize {
+fn keep_plain(fresh: &mut [MaybeUninit<Mbuf>]) -> usize {
     let mut kept = 0;
     for i in 0..fresh.len() {
         // SAFETY: initialised by the driver, and each slot is read once before anything is
-        // written to it, since kept <= i. The pointer was never null.
-        let raw = unsafe { fresh[i].assume_init_read() }.into_raw();
-        if let Some(mbuf) = make_plain(raw) {
+        // written to it, since kept <= i. One that is not plain is only looked at and freed, and
+        // freeing gives back our share of every segment of a chain.
+        let mbuf = unsafe { fresh[i].assume_init_read() };
+        if is_plain(&mbuf) {
             fresh[kept].write(mbuf);
             kept += 1;
         }
     }
     kept
-}
-
-/// The mbuf, made one segment if it is a chain; freed where that cannot be.
-fn make_plain(raw: NonNull<sys::rte_mbuf>) -> Option<Mbuf> {
-    // SAFETY: live and ours; the fields are read before anything else touches it.
-    let (refcnt, elsewhere) = unsafe { (raw.as_ref().refcnt, raw.as_ref().ol_flags & ELSEWHERE != 0) };
-    // SAFETY: linearizing wants the first segment to be ours alone, which is tested first; it
-    // frees the segments it has copied. When it fails the chain is as it was. Freeing gives
-    // back our share of every segment. from_raw: now one segment, refcnt 1, own memory.
-    unsafe {
-        if refcnt == 1 && !elsewhere && sys::shim_pktmbuf_linearize(raw.as_ptr()) == 0 {
-            return Some(Mbuf::from_raw(raw));
-        }
-        sys::shim_pktmbuf_free(raw.as_ptr());
-    }
-    None
 }
