@@ -1,2 +1,34 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! SIP over a stream: framing, scanning, the domain verdict, answers; sans-IO
+//! SIP over a stream: framing, scanning, the domain verdict, answers; sans-IO.
+//!
+//! Bytes go in, decisions come out; nothing here owns a socket, a clock or a source of randomness. The path of a
+//! message is the order of the modules:
+//!
+//! 1. [`frame::Framer`] cuts messages out of a TLS stream by Content-Length, and nothing else.
+//! 2. [`message::Message::scan`] reads one message strictly, without copying or allocating. What it does not
+//!    understand as the RFC 3261 grammar does, it refuses: a border that reads a message differently from the server
+//!    behind it can be walked around.
+//! 3. [`verdict`] asks the three questions: is the From domain permitted, does the peer's certificate
+//!    ([`identity::PeerIdentity`]) vouch for it, is the target ours.
+//! 4. [`answer`] composes the refusal where one is owed.
+//!
+//! [`domain::Domain`] is the canonical form in which all names are compared; control uses it for its lists too, so
+//! that both halves agree on what equal means.
+//!
+//! The dataplane's workers call 1-3 for each message; only 4, and names that are not plain ASCII, touch the heap.
+//! A message that passes is forwarded byte for byte as it came: nothing here re-serialises it.
+#![forbid(unsafe_code)]
+
+pub mod address;
+pub mod answer;
+pub mod domain;
+mod fault;
+pub mod frame;
+pub mod headers;
+pub mod identity;
+pub mod message;
+mod method;
+mod scan;
+pub mod uri;
+pub mod verdict;
+pub mod via;
