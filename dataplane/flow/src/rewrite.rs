@@ -71,7 +71,7 @@ pub fn translate(frame: &mut [u8], parsed: &Parsed, to: &Key, deltas: Deltas) {
                 _ => to.dport,
             };
             icmp[4..6].copy_from_slice(&ident.to_be_bytes());
-            update(icmp, 2, |c| deltas.l4.apply(c));
+            update(icmp, 2, |c| deltas.l4.apply_icmp(c));
         }
         _ => {}
     }
@@ -115,7 +115,7 @@ pub fn translate_error(frame: &mut [u8], parsed: &Parsed, hot: &Hot, dir: Dir) {
             let ident = if sent.sport != quote.tuple.sport { sent.sport } else { sent.dport };
             if (sent.sport, sent.dport) != (quote.tuple.sport, quote.tuple.dport) {
                 l4[4..6].copy_from_slice(&ident.to_be_bytes());
-                update(l4, 2, |c| quoted.l4.apply(c));
+                update(l4, 2, |c| quoted.l4.apply_icmp(c));
             }
         }
         _ => {}

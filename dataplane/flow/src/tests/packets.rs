@@ -34,7 +34,7 @@ fn frame(key: &Key, ttl: u8, payload: &[u8]) -> Vec<u8> {
             l4[6..8].copy_from_slice(&c.to_be_bytes());
         }
         _ => {
-            let c = checksum::of(&l4);
+            let c = checksum::udp_field(checksum::of(&l4));
             l4[2..4].copy_from_slice(&c.to_be_bytes());
         }
     }

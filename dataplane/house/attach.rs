@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! From control's segments to an image that workers can use: map, check, attach ports, build TLS.
+//!
+//! Whatever is wrong is one sentence for the operator, and nothing of the new policy is used then. TLS is built here, off
+//! the workers, and kept while only the domain table changes. Housekeeping thread.
+
+use super::ports::Ports;
+use crate::worker::command::Command;
+use crate::worker::runtime::{IoSlot, Runtime};
+use crossbeam::queue::ArrayQueue;
+use fedgate_proxy::ProxyTls;
+use fedgate_tables::domains::DomainReader;
+use fedgate_tables::policy_view::Checked;
+use fedgate_tables::region::Region;
+use fedgate_wire::MacAddr;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+/// What is in force, or about to be.
+#[derive(Default)]
+pub struct Image {
+    policy: Option<Arc<Checked>>,
+    policy_generation: u64,
+    domains: Option<Arc<DomainReader>>,
+    domains_generation: u64,
+    slots: Vec<Option<IoSlot>>,
+    macs: Vec<MacAddr>,
+    tls: Vec<Option<Arc<ProxyTls>>>,
+}
+
+impl Image {
+    /// The policy in force.
+    pub fn policy(&self) -> Option<&Checked> {
+        self.policy.as_deref()
+    }
+
+    /// Its generation; 0 for none.
+    pub fn policy_generation(&self) -> u64 {
+        self.policy_generation
+    }
+
+    /// The domain table in force.
+    pub fn domains(&self) -> Option<&DomainReader> {
+        self.domains.as_deref()
+    }
+
+    /// Its generation, as control numbered it; 0 for none.
+    pub fn domains_generation(&self) -> u64 {
+        self.domains_generation
+    }
+
+    /// Takes a policy segment; new ports' queues go to the worker by `commands`.
+    ///
+    /// # Errors
+    /// A sentence that says what is wrong with it.
+    pub fn take_policy(
+        &mut self,
+        fd: OwnedFd,
+        generation: u64,
+        ports: &mut Ports,
+        commands: &ArrayQueue<Command>,
+    ) -> Result<Runtime, String> {
+        let region = Region::map_ro(fd).map_err(|e| format!("policy segment: {e}"))?;
+        let checked = Arc::new(Checked::new(region).map_err(|e| format!("policy segment: {e}"))?);
+        let view = checked.view();
+        if view.generation() != generation {
+            return Err(format!("policy segment is generation {}, announced as {generation}", view.generation()));
+        }
+        if generation <= self.policy_generation {
+            return Err(format!("policy generation {generation} is not newer than {}", self.policy_generation));
+        }
+        let mut tls = Vec::new();
+        for (index, proxy) in view.tls_proxies().iter().enumerate() {
+            let built = ProxyTls::build(&view, index as u32).map_err(|e| e.to_string())?;
+            for warning in built.warnings() {
+                tracing::warn!(
+                    tls_proxy = view.str(proxy.name),
+                    trustpoint = warning.trustpoint,
+                    subject = warning.subject,
+                    problem = ?warning.kind,
+                    "peers will not accept this certificate"
+                );
+            }
+            tls.push(Some(Arc::new(built)));
+        }
+        // Ports last: they are the one thing that cannot be taken back.
+        let (mut slots, mut macs) = (Vec::new(), Vec::new());
+        for interface in view.interfaces() {
+            let device = view.str(interface.device);
+            let (slot, mac) = ports
+                .obtain(device, interface, commands)
+                .map_err(|e| format!("interface {}: {device}: {e}", view.str(interface.name)))?;
+            slots.push(Some(slot));
+            macs.push(mac);
+        }
+        (self.slots, self.macs, self.tls) = (slots, macs, tls);
+        self.policy = Some(checked.clone());
+        self.policy_generation = generation;
+        Ok(self.runtime(checked))
+    }
+
+    /// Takes a domain table.
+    ///
+    /// # Errors
+    /// A sentence that says what is wrong with it.
+    pub fn take_domains(&mut self, fd: OwnedFd, generation: u64) -> Result<Runtime, String> {
+        let region = Region::map_rw(fd).map_err(|e| format!("domain table: {e}"))?;
+        let reader = DomainReader::attach(region).map_err(|e| format!("domain table: {e}"))?;
+        self.domains = Some(Arc::new(reader));
+        self.domains_generation = generation;
+        match &self.policy {
+            Some(policy) => Ok(self.runtime(policy.clone())),
+            None => {
+                // Nothing to publish with yet: the table comes into force with the first policy.
+                let empty = fedgate_tables::policy_build::PolicyBuilder::new().finish(0);
+                let empty = empty.map_err(|e| format!("domain table: {e}"))?;
+                let checked = Checked::copy_of(&empty).map_err(|e| format!("domain table: {e}"))?;
+                Ok(self.runtime(Arc::new(checked)))
+            }
+        }
+    }
+
+    fn runtime(&self, policy: Arc<Checked>) -> Runtime {
+        let mut runtime = Runtime::new(policy, self.domains.clone());
+        runtime.slots.clone_from(&self.slots);
+        runtime.macs.clone_from(&self.macs);
+        runtime.tls.clone_from(&self.tls);
+        runtime
+    }
+}

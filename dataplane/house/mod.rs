@@ -1,0 +1,344 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The housekeeping thread: everything of the dataplane that is not a packet.
+//!
+//! It listens for control on one unix socket, maps and checks what control sends ([`attach`]), attaches ports ([`ports`]), publishes policy images
+//! to the workers and frees old ones by QSBR, fetches listings from the workers in pages, and passes their events on. It
+//! may allocate, log and wait; a worker never waits for it. When control goes away nothing changes for a packet; the
+//! next control is told what is in force and given the live segments. Runs on the main thread.
+
+pub mod attach;
+pub mod ports;
+
+use crate::worker::command::{Command, Desk, Dump, EventSink, Reply};
+use crate::worker::runtime::Runtime;
+use attach::Image;
+use crossbeam::queue::ArrayQueue;
+use dpdk::{Eal, Mempool};
+use fedgate_tables::counters::{Counters, Gauge, Stat, WorkerCounters};
+use fedgate_tables::link::{
+    Event, LINK_LAYOUT, LinkError, LinkListener, LinkSocket, Rows, ToControl, ToDataplane, What,
+};
+use fedgate_tables::publish::{Generation, Publication, Reader};
+use ports::Ports;
+use std::collections::VecDeque;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// Commands, answers and events that may wait between the threads.
+const COMMANDS: usize = 64;
+const REPLIES: usize = 64;
+const EVENTS: usize = 4096;
+/// Messages that may wait for control to read; beyond it events are lost and counted, and listings pause.
+const OUTBOX: usize = 256;
+/// Listings that may wait for their turn.
+const LISTINGS: usize = 256;
+/// How long to wait for something to happen.
+const WAIT: Duration = Duration::from_millis(5);
+/// The same while workers are about to take a new image.
+const WAIT_ADOPTION: Duration = Duration::from_micros(100);
+
+/// Why housekeeping cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum HouseError {
+    /// The socket for control.
+    #[error("socket {path}: {error}")]
+    Socket {
+        /// Its path.
+        path: String,
+        /// What failed.
+        error: LinkError,
+    },
+    /// The counters' segment.
+    #[error("counters: {0}")]
+    Counters(#[from] fedgate_tables::region::RegionError),
+    /// The kernel.
+    #[error("poll: {0}")]
+    Poll(std::io::Error),
+}
+
+/// What ties a worker to this thread.
+pub struct Seat {
+    /// Policy images.
+    pub image: Reader<Runtime>,
+    /// The worker's counters.
+    pub counters: WorkerCounters,
+    /// Queues.
+    pub desk: Desk,
+}
+
+/// See the module.
+pub struct House {
+    listener: LinkListener,
+    link: Option<LinkSocket>,
+    greeted: bool,
+    counters: Counters,
+    own: WorkerCounters,
+    pool: Mempool,
+    started_unix: u64,
+    publication: Publication<Runtime>,
+    image: Image,
+    ports: Ports,
+    desk: Desk,
+    /// Published, not yet taken by every worker: what control is told then.
+    adopting: Vec<(Generation, ToControl)>,
+    outbox: VecDeque<ToControl>,
+    listings: VecDeque<Dump>,
+    lost: u64,
+}
+
+impl House {
+    /// Makes the counters and the socket; the seat is for the worker.
+    ///
+    /// # Errors
+    /// [`HouseError`].
+    pub fn new(eal: &'static Eal, pool: Mempool, socket: &Path) -> Result<(Self, Seat), HouseError> {
+        let at = |error| HouseError::Socket { path: socket.display().to_string(), error };
+        let listener = LinkListener::bind(socket).map_err(at)?;
+        let started_unix = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
+        let (counters, mut blocks, own) = Counters::create(1, started_unix)?;
+        let mut publication = Publication::new();
+        let desk = || Desk {
+            commands: Arc::new(ArrayQueue::new(COMMANDS)),
+            replies: Arc::new(ArrayQueue::new(REPLIES)),
+            events: EventSink(Arc::new(ArrayQueue::new(EVENTS))),
+        };
+        let mine = desk();
+        let theirs =
+            Desk { commands: mine.commands.clone(), replies: mine.replies.clone(), events: mine.events.clone() };
+        let seat = Seat { image: publication.reader(), counters: blocks.remove(0), desk: theirs };
+        let house = Self {
+            listener,
+            link: None,
+            greeted: false,
+            counters,
+            own,
+            pool,
+            started_unix,
+            publication,
+            image: Image::default(),
+            ports: Ports::new(eal, pool),
+            desk: mine,
+            adopting: Vec::new(),
+            outbox: VecDeque::new(),
+            listings: VecDeque::new(),
+            lost: 0,
+        };
+        Ok((house, seat))
+    }
+
+    /// Until `stop`, or until `worker_gone` says so.
+    ///
+    /// # Errors
+    /// [`HouseError::Poll`].
+    pub fn run(&mut self, stop: &AtomicBool, worker_gone: impl Fn() -> bool) -> Result<(), HouseError> {
+        while !stop.load(Ordering::Relaxed) && !worker_gone() {
+            self.wait()?;
+            self.turn();
+        }
+        Ok(())
+    }
+
+    /// One round of everything; public for tests that drive it by hand.
+    pub fn turn(&mut self) {
+        self.greet();
+        while let Some(outcome) = self.link.as_ref().map(LinkSocket::try_recv::<ToDataplane>) {
+            match outcome {
+                Ok((message, fds)) => self.handle(message, fds),
+                Err(LinkError::WouldBlock) => break,
+                Err(LinkError::Closed) => self.hang_up("control has gone"),
+                Err(error) => self.hang_up(&format!("control sent nonsense: {error}")),
+            }
+        }
+        self.conclude_adoptions();
+        self.publication.reclaim();
+        self.collect();
+        self.send();
+        self.own.set(Gauge::MbufsInUse, u64::from(self.pool.capacity() - self.pool.available().min(self.pool.capacity())));
+        self.own.set(Gauge::PolicyGeneration, self.image.policy_generation());
+    }
+
+    fn wait(&self) -> Result<(), HouseError> {
+        use rustix::event::{PollFd, PollFlags, Timespec, poll};
+        let mut fds = vec![PollFd::from_borrowed_fd(self.listener.as_fd(), PollFlags::IN)];
+        fds.extend(self.link.as_ref().map(|link| PollFd::from_borrowed_fd(link.as_fd(), PollFlags::IN)));
+        let wait = if self.adopting.is_empty() { WAIT } else { WAIT_ADOPTION };
+        let wait = Timespec { tv_sec: 0, tv_nsec: i64::from(wait.subsec_nanos()) };
+        match poll(&mut fds, Some(&wait)) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
+            Err(errno) => Err(HouseError::Poll(errno.into())),
+        }
+    }
+
+    /// A control that connects takes over from the one before.
+    fn greet(&mut self) {
+        match self.listener.try_accept() {
+            Ok(link) => {
+                if self.link.is_some() {
+                    self.hang_up("another control has come");
+                }
+                tracing::info!("control has connected");
+                self.link = Some(link);
+            }
+            Err(LinkError::WouldBlock) => {}
+            Err(error) => tracing::warn!(%error, "cannot accept control"),
+        }
+    }
+
+    fn hang_up(&mut self, why: &str) {
+        tracing::warn!(why, "the connection to control has ended; forwarding by the last policy");
+        self.link = None;
+        self.greeted = false;
+        self.adopting.clear();
+        self.outbox.clear();
+        self.listings.clear();
+    }
+
+    fn handle(&mut self, message: ToDataplane, fds: Vec<OwnedFd>) {
+        let fd = fds.into_iter().next();
+        match message {
+            ToDataplane::Hello { layout, pid } if layout == LINK_LAYOUT => self.hello(pid),
+            ToDataplane::Hello { layout, .. } => {
+                let reason = format!("control speaks link layout {layout}, this dataplane {LINK_LAYOUT}");
+                self.refuse(0, reason);
+            }
+            _ if !self.greeted => self.hang_up("control did not say hello"),
+            ToDataplane::Policy { generation } => match fd {
+                Some(fd) => {
+                    let taken = self.image.take_policy(fd, generation, &mut self.ports, &self.desk.commands);
+                    self.publish(generation, taken);
+                }
+                None => self.refuse(generation, "no segment came with the policy".into()),
+            },
+            ToDataplane::Domains { generation } => match fd {
+                Some(fd) => {
+                    let taken = self.image.take_domains(fd, generation);
+                    self.publish(generation, taken);
+                }
+                None => self.refuse(generation, "no segment came with the domain table".into()),
+            },
+            ToDataplane::Dump { id, what: What::Ports, .. } => {
+                let rows = Rows::Ports(self.ports.rows(self.image.policy()));
+                self.outbox.extend(ToControl::rows(id, rows, true));
+            }
+            ToDataplane::Dump { id, what, filter } => {
+                if self.listings.len() < LISTINGS {
+                    self.listings.push_back(Dump { id, what, filter, cursor: 0 });
+                } else {
+                    self.outbox.extend(ToControl::rows(id, Rows::Conns(Vec::new()), true));
+                }
+            }
+            ToDataplane::Clear { id, what, filter } => {
+                if self.desk.commands.push(Command::Clear { id, what, filter }).is_err() {
+                    self.outbox.push_back(ToControl::Cleared { id, count: 0 });
+                }
+            }
+            ToDataplane::Ping { id } => self.outbox.push_back(ToControl::Pong { id }),
+        }
+    }
+
+    fn hello(&mut self, pid: u32) {
+        let Some(link) = &self.link else { return };
+        let ack = ToControl::HelloAck {
+            layout: LINK_LAYOUT,
+            pid: std::process::id(),
+            started_unix: self.started_unix,
+            policy_generation: self.image.policy_generation(),
+            domains_generation: self.image.domains_generation(),
+            workers: 1,
+        };
+        let mut fds = vec![self.counters.region().fd()];
+        fds.extend(self.image.domains().map(|d| d.words().fd()));
+        fds.extend(self.image.policy().and_then(|p| p.region()).map(|r| r.fd()));
+        match link.send(&ack, &fds, Some(Duration::from_secs(1))) {
+            Ok(()) => {
+                tracing::info!(control = pid, policy = self.image.policy_generation(), "control is attached");
+                self.greeted = true;
+            }
+            Err(error) => self.hang_up(&format!("hello failed: {error}")),
+        }
+    }
+
+    fn publish(&mut self, generation: u64, taken: Result<Runtime, String>) {
+        match taken {
+            Ok(runtime) => {
+                let published = self.publication.publish(Box::new(runtime));
+                self.adopting.push((published, ToControl::Adopted { generation }));
+            }
+            Err(reason) => self.refuse(generation, reason),
+        }
+    }
+
+    fn refuse(&mut self, generation: u64, reason: String) {
+        tracing::warn!(generation, reason, "refused what control sent; the last good one stays");
+        self.outbox.push_back(ToControl::Refused { generation, reason });
+    }
+
+    fn conclude_adoptions(&mut self) {
+        let publication = &self.publication;
+        let outbox = &mut self.outbox;
+        self.adopting.retain_mut(|(generation, message)| {
+            let adopted = publication.adopted(*generation);
+            if adopted {
+                outbox.push_back(std::mem::replace(message, ToControl::Pong { id: 0 }));
+            }
+            !adopted
+        });
+    }
+
+    /// Takes answers and events from the worker, and asks for the next pages while control keeps up.
+    fn collect(&mut self) {
+        while self.outbox.len() < OUTBOX {
+            match self.desk.replies.pop() {
+                Some(Reply::Page { dump, rows, next }) => {
+                    self.outbox.extend(ToControl::rows(dump.id, rows, next.is_none()));
+                    if let Some(cursor) = next {
+                        self.listings.push_back(Dump { cursor, ..dump });
+                    }
+                }
+                Some(Reply::Cleared { id, count }) => self.outbox.push_back(ToControl::Cleared { id, count }),
+                None => break,
+            }
+        }
+        while self.outbox.len() < OUTBOX / 2 && self.desk.commands.len() < COMMANDS / 2 {
+            let Some(dump) = self.listings.pop_front() else { break };
+            if self.desk.commands.push(Command::Dump(dump)).is_err() {
+                self.listings.push_front(dump);
+                break;
+            }
+        }
+        while let Some(event) = self.desk.events.0.pop() {
+            self.note(event);
+        }
+    }
+
+    fn note(&mut self, event: Event) {
+        if self.link.is_some() && self.outbox.len() < OUTBOX {
+            self.outbox.push_back(ToControl::Event(event.clipped()));
+        } else {
+            tracing::debug!(?event, "nobody to tell");
+            self.lost += 1;
+            self.own.add(Stat::EventsLost, 1);
+        }
+    }
+
+    fn send(&mut self) {
+        while let Some(link) = &self.link {
+            if self.lost > 0 && link.try_send(&ToControl::Lost { events: self.lost }, &[]).is_ok() {
+                self.lost = 0;
+            }
+            let Some(message) = self.outbox.front() else { break };
+            match link.try_send(message, &[]) {
+                Ok(()) => drop(self.outbox.pop_front()),
+                Err(LinkError::WouldBlock) => break,
+                Err(LinkError::TooLarge) => {
+                    tracing::warn!("a message for control is too large; it is left out");
+                    self.outbox.pop_front();
+                }
+                Err(error) => self.hang_up(&format!("sending failed: {error}")),
+            }
+        }
+    }
+}

@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Start-up: arguments -> EAL and memory -> counters -> worker -> housekeeping, and the way down.
+//!
+//! Runs on the main thread, which then becomes the housekeeping thread. A worker that panics takes the process down
+//! with a message: half a dataplane is worse than none, and the supervisor starts a new one.
+
+use crate::house::{self, House};
+use crate::worker::{self, Worker};
+use clap::Parser;
+use dpdk::{Eal, EalOptions, Huge, Mempool};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Arguments of `fedgate-dataplane`.
+#[derive(Parser, Clone, Debug)]
+#[command(name = "fedgate-dataplane", version = VERSION, about = "fedgate's poll-mode packet path")]
+pub struct Options {
+    /// Unix socket that control connects to.
+    #[arg(long, default_value = "/run/fedgate/dataplane.sock")]
+    pub socket: PathBuf,
+    /// CPU of the housekeeping thread.
+    #[arg(long, default_value_t = 0)]
+    pub cpu_main: u32,
+    /// CPU of the worker, which it polls all the time.
+    #[arg(long, default_value_t = 1)]
+    pub cpu_worker: u32,
+    /// Sleep for moments when there is nothing to do, instead of spinning.
+    #[arg(long)]
+    pub idle_sleep: bool,
+    /// Do without hugepages (they are used where enough are free).
+    #[arg(long)]
+    pub no_huge: bool,
+    /// Packet memory, MiB.
+    #[arg(long, default_value_t = 256)]
+    pub memory: u32,
+    /// Packet buffers.
+    #[arg(long, default_value_t = 32_767)]
+    pub mbufs: u32,
+    /// Connections at most.
+    #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u32).range(16..=100_000_000))]
+    pub max_conns: u32,
+    /// Dynamic translations at most.
+    #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u32).range(16..=100_000_000))]
+    pub max_xlates: u32,
+    /// Proxy sessions at most.
+    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub max_sessions: u32,
+    /// Memory of all proxy sessions, MiB.
+    #[arg(long, default_value_t = 2048)]
+    pub session_memory: usize,
+    /// Let interfaces name PCI devices.
+    #[arg(long)]
+    pub pci: bool,
+    /// What to log: error, warn, info, debug, trace.
+    #[arg(long, default_value = "info")]
+    pub log: tracing::Level,
+}
+
+/// Version and commit.
+pub const VERSION: &str = concat!(env!("FEDGATE_VERSION"), " (", env!("FEDGATE_COMMIT"), ")");
+
+/// Why the dataplane could not start or had to stop.
+#[derive(Debug, thiserror::Error)]
+pub enum LaunchError {
+    /// DPDK.
+    #[error(transparent)]
+    Dpdk(#[from] dpdk::Error),
+    /// Housekeeping.
+    #[error(transparent)]
+    House(#[from] house::HouseError),
+    /// The system's random source.
+    #[error("cannot read the system's random source: {0}")]
+    Entropy(std::io::Error),
+    /// Signals.
+    #[error("cannot watch for signals: {0}")]
+    Signals(std::io::Error),
+    /// A worker died.
+    #[error("the worker panicked: {0}")]
+    WorkerPanic(String),
+}
+
+/// Runs until SIGTERM or SIGINT.
+///
+/// # Errors
+/// [`LaunchError`].
+pub fn run(options: Options) -> Result<(), LaunchError> {
+    tracing_subscriber::fmt().with_max_level(options.log).with_writer(std::io::stderr).with_target(false).init();
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT] {
+        // A second signal ends the process at once, should the first one's way down hang.
+        signal_hook::flag::register_conditional_shutdown(signal, 1, Arc::clone(&stop)).map_err(LaunchError::Signals)?;
+        signal_hook::flag::register(signal, Arc::clone(&stop)).map_err(LaunchError::Signals)?;
+    }
+
+    let eal = Eal::init(&EalOptions {
+        main_cpu: options.cpu_main,
+        worker_cpus: vec![options.cpu_worker],
+        huge: if options.no_huge { Huge::No } else { Huge::Auto },
+        memory_mib: options.memory,
+        pci: options.pci,
+        ..EalOptions::default()
+    })?;
+    let pool = Mempool::new(eal, "fedgate", options.mbufs, worker::DATA_ROOM, 256)?;
+    tracing::info!(version = VERSION, hugepages = eal.hugepages(), mbufs = options.mbufs, "dataplane starts");
+
+    let (mut house, seat) = House::new(eal, pool, &options.socket)?;
+    let worker = Worker::new(eal, pool, seat, &worker_config(&options)?);
+    let worker_stop = Arc::clone(&stop);
+    let handle = eal.launch(0, move || worker.run(&worker_stop))?;
+
+    let ended = house.run(&stop, || handle.is_finished());
+    stop.store(true, Ordering::Release);
+    let joined = handle.join();
+    drop(house);
+    joined.map_err(|panic| LaunchError::WorkerPanic(panic_text(panic.as_ref())))?;
+    tracing::info!("dataplane stops");
+    Ok(ended?)
+}
+
+fn worker_config(options: &Options) -> Result<worker::Config, LaunchError> {
+    let mut seed = [0u8; 8];
+    let mut source = std::fs::File::open("/dev/urandom").map_err(LaunchError::Entropy)?;
+    std::io::Read::read_exact(&mut source, &mut seed).map_err(LaunchError::Entropy)?;
+    Ok(worker::Config {
+        flow: fedgate_flow::FlowConfig {
+            max_conns: options.max_conns,
+            max_xlates: options.max_xlates,
+            seed: u64::from_ne_bytes(seed),
+        },
+        limits: fedgate_proxy::Limits {
+            sessions: options.max_sessions,
+            memory: options.session_memory << 20,
+            ..fedgate_proxy::Limits::default()
+        },
+        idle_sleep: options.idle_sleep,
+    })
+}
+
+fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|s| (*s).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".to_owned())
+}

@@ -1,0 +1,312 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What housekeeping asks of a worker, and how it is answered without holding up a packet.
+//!
+//! Commands come through a bounded queue, at most one is done a loop. A listing is done in pages: a page looks at a
+//! bounded number of entries and says where to go on; the housekeeping thread asks for the next when control has taken the
+//! last. So `show conn` of a million connections costs the worker some microseconds a loop and no memory to speak
+//! of. Rows are allocated here, on the worker: the one place where that is accepted, at an operator's pace.
+
+use super::clock::Now;
+use super::neigh::State as ArpState;
+use super::net::Net;
+use super::proxied::Sessions;
+use super::runtime::{IoSlot, View};
+use crossbeam::queue::ArrayQueue;
+use dpdk::{RxQueue, TxQueue};
+use fedgate_flow::TICKS;
+use fedgate_flow::conn::{ConnId, Dir, Hot, NO_SESSION};
+use fedgate_flow::key::{TCP, UDP};
+use fedgate_flow::tcp::{State, seen};
+use fedgate_tables::link::{ArpRow, ConnRow, End, Event, Filter, Rows, What, XlateRow};
+use std::sync::Arc;
+
+/// Rows in a page.
+const PAGE: usize = 64;
+/// Entries looked at for a page.
+const SCAN: usize = 2048;
+
+/// A request.
+pub enum Command {
+    /// Take over a port's queues.
+    Port {
+        /// Its slot.
+        slot: IoSlot,
+        /// Receive queue.
+        rx: RxQueue,
+        /// Transmit queue.
+        tx: TxQueue,
+    },
+    /// One page of a listing.
+    Dump(Dump),
+    /// End things.
+    Clear {
+        /// Echoed in the answer.
+        id: u64,
+        /// What.
+        what: What,
+        /// Which.
+        filter: Filter,
+    },
+}
+
+/// A page to make.
+#[derive(Clone, Copy, Debug)]
+pub struct Dump {
+    /// Echoed in the answer.
+    pub id: u64,
+    /// Which listing.
+    pub what: What,
+    /// Which rows.
+    pub filter: Filter,
+    /// Where to go on; 0 to begin.
+    pub cursor: u32,
+}
+
+/// An answer.
+pub enum Reply {
+    /// A page, and where the next begins.
+    Page {
+        /// The request's.
+        dump: Dump,
+        /// Rows.
+        rows: Rows,
+        /// `None` after the last.
+        next: Option<u32>,
+    },
+    /// So many were ended.
+    Cleared {
+        /// The request's.
+        id: u64,
+        /// How many.
+        count: u64,
+    },
+}
+
+/// The worker's end of the queues.
+pub struct Desk {
+    /// From housekeeping.
+    pub commands: Arc<ArrayQueue<Command>>,
+    /// To housekeeping.
+    pub replies: Arc<ArrayQueue<Reply>>,
+    /// To control's log.
+    pub events: EventSink,
+}
+
+/// Where events for control's log go.
+#[derive(Clone)]
+pub struct EventSink(pub Arc<ArrayQueue<Event>>);
+
+impl EventSink {
+    /// False where there is no room.
+    pub fn put(&self, event: Event) -> bool {
+        self.0.push(event).is_ok()
+    }
+}
+
+impl Desk {
+    /// The next command, while there is room for its answer.
+    pub fn next(&mut self) -> Option<Command> {
+        if self.commands.is_empty() || self.replies.is_full() {
+            return None;
+        }
+        self.commands.pop()
+    }
+
+    /// Gives an answer; [`Desk::next`] has seen that there is room.
+    pub fn answer(&mut self, reply: Reply) {
+        let full = self.replies.push(reply).is_err();
+        debug_assert!(!full);
+    }
+}
+
+/// Makes a page.
+pub fn page(dump: &Dump, net: &Net, sessions: &Sessions, view: Option<&View<'_>>, now: Now) -> Reply {
+    let (rows, next) = match (dump.what, view) {
+        (What::Conns, Some(view)) => conns(dump, net, view, now),
+        (What::Xlates, Some(view)) => xlates(dump, net, view, now),
+        (What::Arp, Some(view)) => (Rows::Arp(arp(net, view, now)), None),
+        (What::Proxy, Some(_)) => (Rows::Proxy(sessions.engine.rows(now.proxy()).collect()), None),
+        // Ports are housekeeping's own to list; without a policy there is nothing else.
+        (What::Conns, None) => (Rows::Conns(Vec::new()), None),
+        (What::Xlates, None) => (Rows::Xlates(Vec::new()), None),
+        (What::Arp, None) => (Rows::Arp(Vec::new()), None),
+        (What::Proxy, None) => (Rows::Proxy(Vec::new()), None),
+        (What::Ports, _) => (Rows::Ports(Vec::new()), None),
+    };
+    Reply::Page { dump: *dump, rows, next }
+}
+
+/// Ends what `what` and `filter` name; returns how many.
+pub fn clear(
+    what: What,
+    filter: &Filter,
+    net: &mut Net,
+    sessions: &mut Sessions,
+    view: Option<&View<'_>>,
+    now: Now,
+) -> u64 {
+    let Some(view) = view else { return 0 };
+    match what {
+        What::Conns | What::Proxy => {
+            let mut ended = 0;
+            let mut from = 0;
+            loop {
+                let (found, next) = net.flow.conns.page(from, PAGE, SCAN, |hot| {
+                    matches(filter, hot) && (what == What::Conns || hot.session != NO_SESSION)
+                });
+                for id in found {
+                    end(id, net, sessions, view, now);
+                    ended += 1;
+                }
+                match next {
+                    Some(next) => from = next,
+                    None => return ended,
+                }
+            }
+        }
+        What::Xlates => net.flow.xlates.clear_idle().into(),
+        What::Arp => {
+            let count = net.neigh.entries().count() as u64;
+            net.clear_neighbours(view, now);
+            count
+        }
+        What::Ports => 0,
+    }
+}
+
+fn end(id: ConnId, net: &mut Net, sessions: &mut Sessions, view: &View<'_>, now: Now) {
+    match sessions.at(net.flow.conns.hot(id).session) {
+        Some(session) => sessions.abort(net, view, now, session),
+        None => net.end(id, now),
+    }
+}
+
+fn matches(filter: &Filter, hot: &Hot) -> bool {
+    let (called, shown) = (hot.key(Dir::Forward), hot.leaves_as(Dir::Forward));
+    filter.proto.is_none_or(|p| p == hot.proto)
+        && filter.address.is_none_or(|a| [called.src, called.dst, shown.src, shown.dst].contains(&a))
+        && filter.port.is_none_or(|p| [called.sport, called.dport, shown.sport, shown.dport].contains(&p))
+}
+
+fn conns(dump: &Dump, net: &Net, view: &View<'_>, now: Now) -> (Rows, Option<u32>) {
+    let (found, next) = net.flow.conns.page(dump.cursor, PAGE, SCAN, |hot| matches(&dump.filter, hot));
+    let rows = found.into_iter().map(|id| conn_row(net, view, now, id)).collect();
+    (Rows::Conns(rows), next)
+}
+
+fn conn_row(net: &Net, view: &View<'_>, now: Now, id: ConnId) -> ConnRow {
+    let (hot, cold) = (net.flow.conns.hot(id), net.flow.conns.cold(id));
+    let (called, shown) = (hot.key(Dir::Forward), hot.leaves_as(Dir::Forward));
+    let proxied = hot.session != NO_SESSION;
+    let timeout = if proxied { view.flow.globals.timeout_sip } else { view.flow.timeout(hot) / TICKS };
+    ConnRow {
+        id: cold.serial,
+        proto: hot.proto,
+        initiator: End {
+            ifindex: hot.iface[0],
+            real: called.src,
+            real_port: called.sport,
+            mapped: shown.src,
+            mapped_port: shown.sport,
+        },
+        responder: End {
+            ifindex: hot.iface[1],
+            real: shown.dst,
+            real_port: shown.dport,
+            mapped: called.dst,
+            mapped_port: called.dport,
+        },
+        inbound: cold.inbound,
+        idle_secs: now.tick().wrapping_sub(hot.last) / TICKS,
+        age_secs: now.tick().wrapping_sub(cold.created) / TICKS,
+        timeout_secs: timeout,
+        bytes: hot.bytes,
+        packets: hot.packets.into(),
+        flags: flags(hot, cold.inbound),
+        session: proxied.then_some(hot.session),
+    }
+}
+
+/// The ASA's letters (`show conn`): what is awaited of whom while half-open, else U, data seen each way, who began, FINs, T for SIP.
+fn flags(hot: &Hot, inbound: bool) -> String {
+    if hot.proto != TCP {
+        return "-".into();
+    }
+    let mut flags = String::new();
+    let mut add = |when: bool, letter: &str| {
+        if when {
+            flags.push_str(letter);
+        }
+    };
+    let proxied = hot.session != NO_SESSION;
+    match hot.state {
+        State::SynSent if !proxied => add(true, if inbound { "SaA" } else { "saA" }),
+        State::SynReceived if !proxied => add(true, if inbound { "a" } else { "A" }),
+        _ => add(true, "U"),
+    }
+    let saw = |bit| hot.history & bit != 0;
+    let (from_outside, from_inside) = if inbound {
+        (saw(seen::DATA_INITIATOR), saw(seen::DATA_RESPONDER))
+    } else {
+        (saw(seen::DATA_RESPONDER), saw(seen::DATA_INITIATOR))
+    };
+    add(from_outside, "I");
+    add(from_inside, "O");
+    add(inbound, "B");
+    let (fin_outside, fin_inside) = if inbound {
+        (saw(seen::FIN_INITIATOR), saw(seen::FIN_RESPONDER))
+    } else {
+        (saw(seen::FIN_RESPONDER), saw(seen::FIN_INITIATOR))
+    };
+    add(fin_outside, "F");
+    add(fin_inside, "f");
+    add(proxied, "T");
+    flags
+}
+
+fn xlates(dump: &Dump, net: &Net, view: &View<'_>, now: Now) -> (Rows, Option<u32>) {
+    let (found, next) = net.flow.xlates.page(dump.cursor, PAGE);
+    let filter = &dump.filter;
+    let wanted = found.into_iter().filter(|x| {
+        filter.proto.is_none_or(|p| p == x.proto)
+            && filter.address.is_none_or(|a| a == x.real || a == x.mapped)
+            && filter.port.is_none_or(|p| p == x.real_port || p == x.mapped_port)
+    });
+    let rows = wanted.map(|x| XlateRow {
+        proto: x.proto,
+        real_if: x.real_if,
+        real: x.real,
+        real_port: x.real_port,
+        mapped_if: x.mapped_if,
+        mapped: x.mapped,
+        mapped_port: x.mapped_port,
+        flags: if x.proto == TCP || x.proto == UDP { "ri".into() } else { "i".into() },
+        idle_secs: if x.conns > 0 { 0 } else { now.tick().wrapping_sub(x.idle_since) / TICKS },
+        timeout_secs: view.flow.globals.timeout_pat_xlate,
+        conns: x.conns,
+    });
+    (Rows::Xlates(rows.collect()), next)
+}
+
+fn arp(net: &Net, view: &View<'_>, now: Now) -> Vec<ArpRow> {
+    let known = net.neigh.entries().map(|e| ArpRow {
+        ifindex: e.ifindex as u8,
+        addr: e.ip,
+        mac: e.mac.0,
+        state: match e.state {
+            ArpState::Incomplete => "incomplete",
+            ArpState::Reachable => "reachable",
+            ArpState::Stale => "stale",
+        }
+        .into(),
+        age_secs: (now.millis().saturating_sub(e.since_ms) / 1000) as u32,
+    });
+    let own = (0u8..).zip(view.flow.interfaces).map(|(ifindex, interface)| ArpRow {
+        ifindex,
+        addr: interface.addr,
+        mac: view.mac(ifindex).0,
+        state: "own".into(),
+        age_secs: 0,
+    });
+    own.chain(known).collect()
+}

@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The packet path: one poll loop a core, and the fixed order of its stages.
+//!
+//! A loop is: take the newest policy image if there is one ([`runtime`]) -> for each port receive a burst and run it through
+//! the stages ([`stages`]: parse, hash, lookup, act) -> do what is due by time (connection expiry, neighbours, proxy
+//! sessions) -> answer housekeeping ([`command`]) -> flush the transmit buffers ([`net`]). A packet that is not of a
+//! known connection goes through [`slow`], one of a proxied connection through [`proxied`].
+//!
+//! What stands where: `net` owns ports, connection table, neighbours and counters, and is the only way for a frame to
+//! leave or be dropped; `route`, `neigh` and `icmp` are plain logic without IO. No locks, no clock but [`clock`], no
+//! logging here: what an operator should read goes as an event to the housekeeping thread, bounded and counted.
+
+pub mod clock;
+pub mod command;
+pub mod domains;
+mod fragment;
+pub mod icmp;
+pub mod neigh;
+pub mod net;
+pub mod proxied;
+pub mod route;
+pub mod runtime;
+mod slow;
+mod stages;
+
+#[cfg(test)]
+mod tests;
+
+use crate::house::Seat;
+use clock::Clock;
+use command::Command;
+use dpdk::{Burst, Eal, Mempool};
+use fedgate_proxy::Engine;
+use fedgate_tables::counters::{Gauge, Stat, WorkerCounters};
+use fedgate_tables::publish::Reader;
+use net::Net;
+use proxied::Sessions;
+use runtime::Runtime;
+use stages::Stages;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+/// Bytes of data that a packet buffer holds: any frame at an MTU of 1,500, and a jumbo segment is refused by the port.
+pub const DATA_ROOM: u16 = 2048;
+/// Timers looked at in one loop.
+const TIMERS_A_LOOP: usize = 64;
+/// Empty loops before an idle worker begins to sleep.
+const SPINS_BEFORE_SLEEP: u32 = 2000;
+/// How long it sleeps: short against any timer, long against a system call.
+const SLEEP: Duration = Duration::from_micros(50);
+
+/// Bounds and habits of a worker.
+#[derive(Clone, Copy, Debug)]
+pub struct Config {
+    /// Connection and xlate tables.
+    pub flow: fedgate_flow::FlowConfig,
+    /// Proxy sessions.
+    pub limits: fedgate_proxy::Limits,
+    /// Sleep when idle.
+    pub idle_sleep: bool,
+}
+
+/// One worker; made on the main thread, then moved to its core.
+pub struct Worker {
+    image: Reader<Runtime>,
+    path: Path,
+    clock: Clock,
+    idle_sleep: bool,
+}
+
+/// All of a worker but the image, which is borrowed while this changes.
+struct Path {
+    net: Net,
+    sessions: Sessions,
+    stages: Stages,
+    burst: Burst,
+    seat: command::Desk,
+}
+
+impl Worker {
+    /// With empty tables and no ports; `seat` ties it to the housekeeping thread.
+    pub fn new(eal: &Eal, pool: Mempool, seat: Seat, config: &Config) -> Self {
+        let Seat { image, counters, desk } = seat;
+        Self {
+            image,
+            path: Path {
+                net: Net::new(pool, counters, config.flow, desk.events.clone()),
+                sessions: Sessions::new(Engine::new(config.limits)),
+                stages: Stages::new(),
+                burst: Burst::new(),
+                seat: desk,
+            },
+            clock: Clock::new(dpdk::tsc(), eal.tsc_hz()),
+            idle_sleep: config.idle_sleep,
+        }
+    }
+
+    /// The poll loop, until `stop`.
+    pub fn run(mut self, stop: &AtomicBool) {
+        let mut idle = 0u32;
+        while !stop.load(Ordering::Relaxed) {
+            if self.turn(dpdk::tsc()) > 0 {
+                idle = 0;
+                continue;
+            }
+            idle = idle.saturating_add(1);
+            if self.idle_sleep && idle > SPINS_BEFORE_SLEEP {
+                std::thread::sleep(SLEEP);
+            } else {
+                dpdk::pause();
+            }
+        }
+    }
+
+    /// One loop at TSC value `tsc`; returns the work done (frames, timers, commands).
+    pub fn turn(&mut self, tsc: u64) -> usize {
+        let now = self.clock.at(tsc);
+        let changed = self.image.quiescent();
+        let path = &mut self.path;
+        let Some(image) = self.image.get() else {
+            return path.obey(None, now);
+        };
+        let view = image.view();
+        if changed {
+            // Ports that belong to this image were given before it was published.
+            while path.obey(Some(&view), now) > 0 {}
+            path.net.adopt(&view);
+        }
+        let mut work = 0;
+        for slot in 0..path.net.ports() {
+            let got = path.net.receive(slot, &mut path.burst);
+            if got > 0 {
+                work += got;
+                stages::run(path, &view, now, slot);
+            }
+        }
+        work += path.due(&view, now);
+        work += path.obey(Some(&view), now);
+        path.net.flush_all(&view);
+        if work > 0 {
+            path.net.counters.add(Stat::Bursts, 1);
+            path.net.counters.add(Stat::CyclesBusy, dpdk::tsc().wrapping_sub(tsc));
+        } else {
+            path.net.counters.add(Stat::EmptyPolls, 1);
+        }
+        work
+    }
+}
+
+impl Path {
+    /// What time asks for.
+    fn due(&mut self, view: &runtime::View<'_>, now: clock::Now) -> usize {
+        let mut work = self.net.expire(view, now, TIMERS_A_LOOP);
+        work += self.net.resolve(view, now);
+        work += self.sessions.poll(&mut self.net, view, now);
+        self.gauges();
+        work
+    }
+
+    /// What housekeeping asks for: at most one command a loop.
+    fn obey(&mut self, view: Option<&runtime::View<'_>>, now: clock::Now) -> usize {
+        let Some(command) = self.seat.next() else { return 0 };
+        match command {
+            Command::Port { slot, rx, tx } => self.net.attach(slot, rx, tx),
+            Command::Dump(dump) => {
+                let page = command::page(&dump, &self.net, &self.sessions, view, now);
+                self.seat.answer(page);
+            }
+            Command::Clear { id, what, filter } => {
+                let count = command::clear(what, &filter, &mut self.net, &mut self.sessions, view, now);
+                self.seat.answer(command::Reply::Cleared { id, count });
+            }
+        }
+        1
+    }
+
+    fn gauges(&mut self) {
+        let (conns, most_conns) = self.net.flow.conns.in_use();
+        let (xlates, most_xlates) = self.net.flow.xlates.in_use();
+        let counters: &mut WorkerCounters = &mut self.net.counters;
+        counters.set(Gauge::ConnsInUse, conns.into());
+        counters.set(Gauge::ConnsMostUsed, most_conns.into());
+        counters.set(Gauge::XlatesInUse, xlates.into());
+        counters.set(Gauge::XlatesMostUsed, most_xlates.into());
+    }
+}

@@ -1,0 +1,301 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Between the packet path and the TLS proxy: which connection is which session, and the engine's way out.
+//!
+//! The connection table knows a proxied connection like any other; its forward packets are for the client leg, its
+//! reverse packets for the server leg. What the client leg sends goes to the initiator (as a reverse packet would), what
+//! the server leg sends goes to the responder. The engine is sans-IO: [`Way`] gives it mbufs, counters and the
+//! event queue. Worker core only.
+
+use super::clock::Now;
+use super::net::{HEADER_ROOM, Net};
+use super::runtime::{Runtime, View};
+use dpdk::Mbuf;
+use fedgate_flow::conn::{ConnId, Dir, NO_SESSION};
+use fedgate_proxy::{
+    AbortReason, Addr, CloseReason, Context, Engine, Event, Leg, OpenError, OpenParams, Output, SessionId,
+};
+use fedgate_tables::counters::{Counter, Gauge, Histo, Stat};
+use fedgate_tables::drops::DropReason;
+use fedgate_tables::link::{self, End2};
+use fedgate_tables::policy::Interface;
+use fedgate_wire::Parsed;
+
+/// The engine and its sessions' connections.
+pub struct Sessions {
+    /// The engine.
+    pub engine: Engine,
+    conns: Vec<Option<(SessionId, ConnId)>>,
+    ended: Vec<(SessionId, CloseReason)>,
+    most: u64,
+}
+
+impl Sessions {
+    /// None yet.
+    pub fn new(engine: Engine) -> Self {
+        Self { engine, conns: Vec::new(), ended: Vec::new(), most: 0 }
+    }
+
+    /// The connection of a session.
+    pub fn conn(&self, id: SessionId) -> Option<ConnId> {
+        self.conns.get(id.slot as usize).copied().flatten().filter(|(held, _)| *held == id).map(|(_, conn)| conn)
+    }
+
+    /// The session in an engine slot.
+    pub fn at(&self, slot: u32) -> Option<SessionId> {
+        self.conns.get(slot as usize).copied().flatten().map(|(id, _)| id)
+    }
+
+    /// Begins a session for the connection that the SYN in `mbuf` made. Where there can be none the connection ends again.
+    #[cold]
+    pub(super) fn open(
+        &mut self,
+        net: &mut Net,
+        view: &View<'_>,
+        now: Now,
+        conn: ConnId,
+        tls_proxy: u32,
+        mbuf: Mbuf,
+        parsed: &Parsed,
+    ) {
+        match self.try_open(net, view, now, conn, tls_proxy) {
+            Ok(session) => {
+                let place = session.slot as usize;
+                if self.conns.len() <= place {
+                    self.conns.resize(place + 1, None);
+                }
+                self.conns[place] = Some((session, conn));
+                net.flow.conns.hot_mut(conn).session = session.slot;
+                net.counters.add(Stat::ProxySessionsOpened, 1);
+                self.input(net, view, now, conn, Dir::Forward, mbuf, parsed);
+            }
+            Err(error) => {
+                net.end(conn, now);
+                net.counters.add(Stat::ConnsRefused, 1);
+                if net.may_log(now) {
+                    let text = format!("TLS proxy session refused: {error}");
+                    net.event(link::Event::Log { level: "warn".into(), text });
+                }
+                net.drop(DropReason::ProxySessionLimit, mbuf);
+            }
+        }
+    }
+
+    fn try_open(
+        &mut self,
+        net: &mut Net,
+        view: &View<'_>,
+        now: Now,
+        conn: ConnId,
+        tls_proxy: u32,
+    ) -> Result<SessionId, OpenError> {
+        let limit = view.flow.globals.max_proxy_sessions;
+        if limit != 0 && self.engine.sessions() >= limit {
+            return Err(OpenError::Sessions);
+        }
+        let tls = view.image.tls.get(tls_proxy as usize).cloned().flatten().ok_or(OpenError::Tls)?;
+        let hot = net.flow.conns.hot(conn);
+        let (called, shown) = (hot.key(Dir::Forward), hot.leaves_as(Dir::Forward));
+        let mtu = |ifindex: u8| view.interface(ifindex).map_or(1500, |i: &Interface| i.mtu);
+        let params = OpenParams {
+            tls,
+            tls_proxy,
+            client_local: (called.dst, called.dport),
+            client_remote: (called.src, called.sport),
+            server_local: (shown.src, shown.sport),
+            server_remote: (shown.dst, shown.dport),
+            outside: if net.flow.conns.cold(conn).inbound { Leg::Client } else { Leg::Server },
+            client_mtu: mtu(hot.iface[Dir::Forward as usize]),
+            server_mtu: mtu(hot.iface[Dir::Reverse as usize]),
+        };
+        let mut way = Way { net, view, now, conns: &self.conns, ended: &mut self.ended };
+        self.engine.open(now.proxy(), params, &mut way)
+    }
+
+    /// A packet of a proxied connection.
+    pub(super) fn input(
+        &mut self,
+        net: &mut Net,
+        view: &View<'_>,
+        now: Now,
+        conn: ConnId,
+        dir: Dir,
+        mbuf: Mbuf,
+        parsed: &Parsed,
+    ) {
+        let hot = net.flow.conns.hot_mut(conn);
+        (hot.last, hot.packets) = (now.tick(), hot.packets.wrapping_add(1));
+        hot.bytes += u64::from(parsed.ip_len);
+        let Some(session) = self.at(hot.session) else {
+            return net.drop(DropReason::ProxyNoSession, mbuf);
+        };
+        let leg = match dir {
+            Dir::Forward => Leg::Client,
+            Dir::Reverse => Leg::Server,
+        };
+        let start = usize::from(parsed.l3);
+        let datagram = start..start + usize::from(parsed.ip_len);
+        let Some(packet) = mbuf.data().get(datagram) else {
+            return net.drop(DropReason::InvalidIpLength, mbuf);
+        };
+        let ctx = context(view);
+        let mut way = Way { net, view, now, conns: &self.conns, ended: &mut self.ended };
+        let taken = self.engine.input(now.proxy(), session, leg, packet, &ctx, &mut way);
+        match taken {
+            // The packet ends here by design: its bytes are in the session's buffers.
+            Ok(()) => drop(mbuf),
+            Err(_) => net.drop(DropReason::ProxyNoSession, mbuf),
+        }
+        self.bury(net, now);
+    }
+
+    /// Lets sessions do what their time asks for.
+    pub(super) fn poll(&mut self, net: &mut Net, view: &View<'_>, now: Now) -> usize {
+        if self.engine.next_deadline().is_none_or(|at| at > now.proxy()) {
+            return 0;
+        }
+        let ctx = context(view);
+        let mut way = Way { net, view, now, conns: &self.conns, ended: &mut self.ended };
+        self.engine.poll(now.proxy(), &ctx, &mut way);
+        self.bury(net, now);
+        1
+    }
+
+    /// Ends a session from our side.
+    pub fn abort(&mut self, net: &mut Net, view: &View<'_>, now: Now, session: SessionId) {
+        let ctx = context(view);
+        let mut way = Way { net, view, now, conns: &self.conns, ended: &mut self.ended };
+        self.engine.abort(now.proxy(), session, AbortReason::Cleared, &ctx, &mut way);
+        self.bury(net, now);
+    }
+
+    /// Ends the connections of sessions that have ended, and keeps the gauges.
+    fn bury(&mut self, net: &mut Net, now: Now) {
+        for (session, reason) in self.ended.drain(..) {
+            net.counters.add(Stat::ProxySessionsClosed, 1);
+            if net.may_log(now) {
+                net.event(link::Event::SessionClosed { session: session.slot, reason: format!("{reason:?}") });
+            }
+            let place = self.conns.get_mut(session.slot as usize).and_then(Option::take);
+            if let Some((_, conn)) = place.filter(|(held, _)| *held == session) {
+                net.flow.conns.hot_mut(conn).session = NO_SESSION;
+                net.end(conn, now);
+            }
+        }
+        let open = u64::from(self.engine.sessions());
+        self.most = self.most.max(open);
+        net.counters.set(Gauge::ProxySessionsInUse, open);
+        net.counters.set(Gauge::ProxySessionsMostUsed, self.most);
+        net.counters.set(Gauge::ProxyMemoryBytes, self.engine.memory() as u64);
+    }
+}
+
+type SipContext<'a> = Context<'a, super::domains::Federation, fedgate_proxy::OwnDomains>;
+
+fn context<'a>(view: &View<'a>) -> SipContext<'a> {
+    let image: &'a Runtime = view.image;
+    Context { domains: &image.federation, locals: &image.locals, timeouts: view.proxy_timeouts() }
+}
+
+/// The engine's way out for one call.
+struct Way<'a, 'v> {
+    net: &'a mut Net,
+    view: &'a View<'v>,
+    now: Now,
+    conns: &'a [Option<(SessionId, ConnId)>],
+    ended: &'a mut Vec<(SessionId, CloseReason)>,
+}
+
+impl Way<'_, '_> {
+    fn conn(&self, session: SessionId) -> Option<ConnId> {
+        self.conns.get(session.slot as usize).copied().flatten().filter(|(s, _)| *s == session).map(|(_, c)| c)
+    }
+}
+
+impl Output for Way<'_, '_> {
+    fn packet(&mut self, session: SessionId, leg: Leg, len: usize, fill: impl FnOnce(&mut [u8])) {
+        let Some(conn) = self.conn(session) else { return };
+        let Some(mut mbuf) = self.net.new_mbuf() else { return };
+        let Ok(frame) = mbuf.append(HEADER_ROOM + len) else {
+            return self.net.drop(DropReason::NoMbuf, mbuf);
+        };
+        fill(&mut frame[HEADER_ROOM..]);
+        // To the initiator goes what a reverse packet would; to the responder what a forward packet would.
+        let dir = match leg {
+            Leg::Client => Dir::Reverse,
+            Leg::Server => Dir::Forward,
+        };
+        let hot = self.net.flow.conns.hot_mut(conn);
+        hot.bytes += len as u64;
+        self.net.send_by_connection(self.view, self.now, conn, dir, mbuf);
+    }
+
+    fn event(&mut self, session: SessionId, event: Event<'_>) {
+        if !self.net.may_log(self.now) {
+            return;
+        }
+        let session = session.slot;
+        let event = match event {
+            Event::Secured { leg, remote, peer, version, suite } => link::Event::TlsUp {
+                session,
+                leg: format!("{leg:?}"),
+                peer: end(remote),
+                version: format!("{version:?}"),
+                cipher: format!("{suite:?}"),
+                identity: peer.domains().map(str::to_owned).collect(),
+            },
+            Event::TlsFailed { leg, remote, why } => link::Event::TlsFailed {
+                session,
+                leg: format!("{leg:?}"),
+                peer: end(remote),
+                reason: why.to_string(),
+            },
+            Event::Denied { leg: _, remote, inward, status, why, message, peer, subject } => {
+                let target = message.request_uri().and_then(|uri| uri.host);
+                link::Event::Denied {
+                    session,
+                    peer: end(remote),
+                    identity: peer.domains().map(str::to_owned).collect(),
+                    from_domain: message.from.uri.host.unwrap_or_default().to_owned(),
+                    target_domain: target.or(subject.domain.as_ref().map(|d| d.as_str())).unwrap_or_default().to_owned(),
+                    method: message.method_name().unwrap_or_default().to_owned(),
+                    call_id: message.call_id.to_owned(),
+                    why: why.name().to_owned(),
+                    status,
+                    inbound: inward,
+                }
+            }
+            Event::Malformed { leg: _, remote, why, bytes } => {
+                let start = bytes[..bytes.len().min(64)].escape_ascii();
+                warning(format!("malformed SIP from {}: {why}: {start}", printable(remote)))
+            }
+            Event::Unreachable { remote, status } => {
+                warning(format!("server {} not reached: requests answered {status}", printable(remote)))
+            }
+        };
+        self.net.event(event);
+    }
+
+    fn closed(&mut self, session: SessionId, reason: CloseReason) {
+        self.ended.push((session, reason));
+    }
+
+    fn count(&mut self, counter: Counter, n: u64) {
+        self.net.counters.count(counter, n);
+    }
+
+    fn observe(&mut self, histo: Histo, value: u64) {
+        self.net.counters.observe(histo, value);
+    }
+}
+
+fn end((addr, port): Addr) -> End2 {
+    End2 { addr, port }
+}
+
+fn printable((addr, port): Addr) -> String {
+    format!("{}:{port}", std::net::Ipv4Addr::from(addr))
+}
+
+fn warning(text: String) -> link::Event {
+    link::Event::Log { level: "warn".into(), text }
+}

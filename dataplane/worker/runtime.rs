@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What a policy becomes inside the dataplane: one immutable image that every worker reads.
+//!
+//! The housekeeping thread makes it from the checked segment: TLS configurations built, ports matched to interfaces,
+//! the domain table attached. Published by QSBR (fedgate-tables `publish`): a worker takes the newest at a burst
+//! boundary and the old one is freed when all have moved on. [`View`] is a burst's working copy of its slices.
+
+use fedgate_flow::Policy;
+use fedgate_proxy::{OwnDomains, ProxyTls, Timeouts};
+use fedgate_tables::domains::DomainReader;
+use fedgate_tables::policy::{IF_NO_PROXY_ARP, IF_SHUTDOWN, Interface};
+use fedgate_tables::policy_view::{Checked, PolicyView};
+use fedgate_wire::MacAddr;
+use std::sync::Arc;
+
+use super::domains::Federation;
+use super::route::Routes;
+
+/// Position of a port among the dataplane's ports; stable while the process lives.
+pub type IoSlot = u8;
+
+/// See the module.
+pub struct Runtime {
+    /// The segment, checked.
+    pub policy: Arc<Checked>,
+    /// Port of each interface; `None` where its device could not be had.
+    pub slots: Vec<Option<IoSlot>>,
+    /// Own MAC of each interface.
+    pub macs: Vec<MacAddr>,
+    /// TLS of each `tls-proxy`; `None` where it could not be built (a connection for it is refused).
+    pub tls: Vec<Option<Arc<ProxyTls>>>,
+    /// The federated domains.
+    pub federation: Federation,
+    /// Our own domains.
+    pub locals: OwnDomains,
+}
+
+impl Runtime {
+    /// An image without the domain table's entries, of a fresh policy. The caller fills ports and TLS.
+    pub fn new(policy: Arc<Checked>, domains: Option<Arc<DomainReader>>) -> Self {
+        let locals = OwnDomains::of(&policy.view());
+        Self {
+            policy,
+            slots: Vec::new(),
+            macs: Vec::new(),
+            tls: Vec::new(),
+            federation: Federation(domains),
+            locals,
+        }
+    }
+
+    /// The slices a burst works with.
+    #[inline]
+    pub fn view(&self) -> View<'_> {
+        let policy = self.policy.view();
+        View {
+            flow: Policy {
+                interfaces: policy.interfaces(),
+                nat: policy.nat(),
+                acls: policy.acls(),
+                aces: policy.aces(),
+                classes: policy.classes(),
+                globals: policy.globals(),
+                epoch: policy.generation() as u8,
+            },
+            policy,
+            image: self,
+        }
+    }
+
+    /// The interface that a port serves.
+    #[inline]
+    pub fn interface_of(&self, slot: IoSlot) -> Option<u8> {
+        self.slots.iter().position(|s| *s == Some(slot)).map(|i| i as u8)
+    }
+}
+
+/// See [`Runtime::view`].
+#[derive(Clone, Copy)]
+pub struct View<'a> {
+    /// What connections are decided by.
+    pub flow: Policy<'a>,
+    /// The whole policy.
+    pub policy: PolicyView<'a>,
+    /// The image.
+    pub image: &'a Runtime,
+}
+
+impl<'a> View<'a> {
+    /// An interface that is there and not shut down.
+    #[inline]
+    pub fn interface(&self, ifindex: u8) -> Option<&'a Interface> {
+        self.flow.interfaces.get(usize::from(ifindex)).filter(|i| i.flags & IF_SHUTDOWN == 0)
+    }
+
+    /// The ways out.
+    #[inline]
+    pub fn routes(&self) -> Routes<'a> {
+        Routes { interfaces: self.flow.interfaces, routes: self.policy.routes() }
+    }
+
+    /// Own MAC on an interface.
+    #[inline]
+    pub fn mac(&self, ifindex: u8) -> MacAddr {
+        self.image.macs.get(usize::from(ifindex)).copied().unwrap_or(MacAddr([0; 6]))
+    }
+
+    /// True where the appliance answers ARP for `addr` on `ifindex`: its own address, or one that NAT shows there.
+    pub fn answers_arp_for(&self, ifindex: u8, addr: u32) -> bool {
+        let Some(interface) = self.interface(ifindex) else { return false };
+        let on_link = addr & interface.mask == interface.addr & interface.mask;
+        addr == interface.addr
+            || (on_link
+                && interface.flags & IF_NO_PROXY_ARP == 0
+                && fedgate_flow::nat::is_mapped_address(self.flow.nat, addr, ifindex))
+    }
+
+    /// Time limits of proxy sessions.
+    pub fn proxy_timeouts(&self) -> Timeouts {
+        let seconds = match self.flow.globals.timeout_sip {
+            0 => u64::MAX / 2_000_000,
+            s => u64::from(s),
+        };
+        Timeouts { idle: seconds * 1_000_000, ..Timeouts::default() }
+    }
+}

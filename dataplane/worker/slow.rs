@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Packets that are not of a known connection: ARP, first packets, what is for the appliance itself, ICMP errors in
+//! transit, and the ICMP errors that a router owes.
+//!
+//! Every function here is cold: it may look at rules and routes. None may block or grow without bound. Worker core only.
+
+use super::clock::Now;
+use super::net::Net;
+use super::proxied::Sessions;
+use super::runtime::View;
+use super::stages;
+use dpdk::Mbuf;
+use fedgate_flow::firewall::{Admission, First, Hits};
+use fedgate_flow::rewrite;
+use fedgate_tables::counters::{NatCounter, Stat};
+use fedgate_tables::drops::DropReason;
+use fedgate_tables::link::Event;
+use fedgate_tables::policy::{ACE_LOG, Ace};
+use fedgate_wire::{Fragment, Kind, Parsed, icmp4};
+
+/// Anything that the connection table does not know.
+#[cold]
+pub(super) fn packet(
+    net: &mut Net,
+    sessions: &mut Sessions,
+    view: &View<'_>,
+    now: Now,
+    ifindex: u8,
+    mbuf: Mbuf,
+    parsed: &Parsed,
+) {
+    match parsed.kind {
+        Kind::Arp => net.arp(view, now, ifindex, mbuf),
+        Kind::IcmpError => icmp_error(net, view, now, ifindex, mbuf, parsed),
+        Kind::Ipv4 if parsed.frag != Fragment::No => net.drop(DropReason::Fragment, mbuf),
+        Kind::Ipv4 if parsed.has_options => net.drop(DropReason::InvalidIpOption, mbuf),
+        Kind::Ipv4 => first(net, sessions, view, now, ifindex, mbuf, parsed),
+    }
+}
+
+fn first(
+    net: &mut Net,
+    sessions: &mut Sessions,
+    view: &View<'_>,
+    now: Now,
+    ifindex: u8,
+    mbuf: Mbuf,
+    parsed: &Parsed,
+) {
+    let packet = First {
+        key: parsed.tuple,
+        in_if: ifindex,
+        tcp_flags: parsed.tcp_flags.0,
+        icmp_type: parsed.icmp_type,
+    };
+    // Checked before a connection is made: a traceroute leaves no state.
+    let local = view.flow.interfaces.iter().any(|i| i.addr == parsed.tuple.dst);
+    if parsed.ttl <= 1 && !local {
+        return ttl_exceeded(net, view, now, ifindex, mbuf, parsed);
+    }
+    let egress = |addr| view.routes().lookup(addr).map(|way| way.ifindex as u8);
+    let xlates = net.flow.xlates.in_use().0;
+    let (admission, hits) = net.flow.admit(&packet, &view.flow, egress, now.tick());
+    net.counters.add(Stat::XlatesBuilt, u64::from(net.flow.xlates.in_use().0 - xlates));
+    book(net, &hits);
+    match admission {
+        Admission::New { id, tls_proxy: None } => {
+            net.counters.add(Stat::ConnsBuilt, 1);
+            let dir = fedgate_flow::conn::Dir::Forward;
+            let payload = stages::payload_len(mbuf.data(), parsed) > 0;
+            net.flow.account(id, dir, parsed.ip_len, parsed.tcp_flags.0, payload, &view.flow, now.tick());
+            net.forward(view, now, ifindex, id, dir, mbuf, parsed);
+        }
+        Admission::New { id, tls_proxy: Some(proxy) } => {
+            net.counters.add(Stat::ConnsBuilt, 1);
+            sessions.open(net, view, now, id, proxy, mbuf, parsed);
+        }
+        Admission::Local => net.local_delivery(view, now, ifindex, mbuf, parsed),
+        Admission::Refused(reason) => {
+            if matches!(reason, DropReason::ConnTableFull | DropReason::PatPoolExhausted | DropReason::ConnLimit) {
+                net.counters.add(Stat::ConnsRefused, 1);
+                if net.may_log(now) {
+                    net.event(Event::Limit { what: reason.text().to_owned(), limit: 0 });
+                }
+            }
+            if let Some(ace) = hits.denied_by.and_then(|a| view.flow.aces.get(a as usize)) {
+                log_denial(net, view, now, ifindex, parsed, ace, hits.denied_by.unwrap_or_default());
+            }
+            if reason == DropReason::NoRoute {
+                // RFC 1812 5.2.7.1.
+                net.answer_with_error(view, now, ifindex, icmp4::Error::NetUnreachable, &mbuf, parsed);
+            }
+            net.drop(reason, mbuf);
+        }
+    }
+}
+
+fn book(net: &mut Net, hits: &Hits) {
+    for slot in hits.aces.into_iter().flatten() {
+        net.counters.ace(slot);
+    }
+    if let Some(slot) = hits.translate {
+        net.counters.nat(slot, NatCounter::Translate);
+    }
+    if let Some(slot) = hits.untranslate {
+        net.counters.nat(slot, NatCounter::Untranslate);
+    }
+}
+
+fn log_denial(net: &mut Net, view: &View<'_>, now: Now, ifindex: u8, parsed: &Parsed, ace: &Ace, index: u32) {
+    if ace.flags & ACE_LOG == 0 || !net.may_log(now) {
+        return;
+    }
+    let acl = view.flow.acls.iter().position(|a| (a.first..a.first + a.count).contains(&index));
+    let tuple = parsed.tuple;
+    net.event(Event::AclDenied {
+        acl: acl.map_or(u32::MAX, |a| a as u32),
+        line: ace.line,
+        proto: tuple.proto,
+        src: tuple.src,
+        sport: tuple.sport,
+        dst: tuple.dst,
+        dport: tuple.dport,
+        ifindex,
+    });
+}
+
+/// Somebody's ICMP error about a packet that we translated, or about nothing we know.
+fn icmp_error(net: &mut Net, view: &View<'_>, now: Now, ifindex: u8, mut mbuf: Mbuf, parsed: &Parsed) {
+    let known = rewrite::error_belongs_to(&net.flow, mbuf.data(), parsed);
+    let Some((id, dir)) = known.filter(|(id, dir)| net.flow.conns.hot(*id).iface[*dir as usize] == ifindex) else {
+        return net.drop(DropReason::IcmpErrorNoConn, mbuf);
+    };
+    // A proxied leg ends here, so there is nobody behind it to tell.
+    let hot = *net.flow.conns.hot(id);
+    if hot.session != fedgate_flow::conn::NO_SESSION || parsed.ttl <= 1 {
+        return net.drop(DropReason::IcmpErrorNoConn, mbuf);
+    }
+    rewrite::translate_error(mbuf.data_mut(), parsed, &hot, dir);
+    net.send_by_connection(view, now, id, dir, mbuf);
+}
+
+/// The TTL ran out here: RFC 1812 5.3.1.
+#[cold]
+pub(super) fn ttl_exceeded(net: &mut Net, view: &View<'_>, now: Now, ifindex: u8, mbuf: Mbuf, parsed: &Parsed) {
+    net.answer_with_error(view, now, ifindex, icmp4::Error::TtlExceeded, &mbuf, parsed);
+    net.drop(DropReason::TtlExceeded, mbuf);
+}
+
+/// Larger than the next link takes, and not to be fragmented: RFC 1191.
+#[cold]
+pub(super) fn too_big(
+    net: &mut Net,
+    view: &View<'_>,
+    now: Now,
+    ifindex: u8,
+    mtu: u16,
+    mbuf: Mbuf,
+    parsed: &Parsed,
+) {
+    net.answer_with_error(view, now, ifindex, icmp4::Error::FragmentationNeeded { mtu }, &mbuf, parsed);
+    net.drop(DropReason::MtuExceeded, mbuf);
+}
