@@ -1,0 +1,482 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Statements into a model, one after the other: each command does to the model what it does on an ASA.
+//!
+//! A single setting replaces the one before; a line of a list is appended; a mode line creates what it names or comes
+//! back to it; `no` takes out what the same line without it put in, and is an error where that is not there. Only
+//! what one command can know by itself is refused here (a second rule in one object, a line that is there already); whether the whole
+//! makes sense is for [`super::check`]. The same code loads a file and applies a command typed at the CLI, so that the two
+//! cannot differ.
+
+use std::sync::Arc;
+
+use super::check::{About, Fault};
+use super::domains;
+use super::model::{AclLine, DomainRule, Interface, ManualNat, Model, PolicyClass, TlsProxy};
+use super::raw::{Command, Face, Statement, Timer, TrustFile};
+use super::types::{Seconds, TrustFiles};
+
+/// Where sub-commands go: what the last mode line named.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Scope {
+    /// Nothing.
+    #[default]
+    Top,
+    /// The interface at this position.
+    Interface(usize),
+    /// An `object network`.
+    ObjectNetwork(String),
+    /// An `object service`.
+    ObjectService(String),
+    /// A trustpoint.
+    Trustpoint(String),
+    /// A TLS proxy.
+    TlsProxy(String),
+    /// A class-map.
+    ClassMap(String),
+    /// An inspect map, or its parameters.
+    InspectMap(String),
+    /// A policy-map.
+    PolicyMap(String),
+    /// A class of a policy-map: its name and the class's.
+    PolicyClass(String, String),
+}
+
+/// The model being edited and the place in it.
+pub struct Editor {
+    /// What it has become so far.
+    pub model: Model,
+    scope: Scope,
+}
+
+type Done = Result<About, Fault>;
+
+impl Editor {
+    /// Begins with `model` at the top.
+    pub fn new(model: Model) -> Self {
+        Self { model, scope: Scope::Top }
+    }
+
+    /// Applies one statement. Says what of the model it was about.
+    pub fn apply(&mut self, statement: Statement) -> Done {
+        let Statement { negated, command, .. } = statement;
+        match command {
+            Command::Hostname(name) => single(&mut self.model.hostname, name, negated, About::Other),
+            Command::DomainName(name) => single(&mut self.model.domain_name, name, negated, About::Other),
+            Command::SameSecurity { inter: true } => flag(&mut self.model.same_security_inter, negated),
+            Command::SameSecurity { inter: false } => flag(&mut self.model.same_security_intra, negated),
+            Command::Interface(_)
+            | Command::Nameif(_)
+            | Command::SecurityLevel(_)
+            | Command::IpAddress(..)
+            | Command::MacAddress(_)
+            | Command::Shutdown
+            | Command::Mtu(..)
+            | Command::NoProxyArp(_) => self.interface(command, negated),
+            Command::ObjectNetwork(_)
+            | Command::ObjectNet(_)
+            | Command::ObjectNat(_)
+            | Command::ObjectService(_)
+            | Command::Service(_) => self.object(command, negated),
+            Command::AccessList(name, line) => self.access_list(name, line, negated),
+            Command::AccessGroup(acl, place) => {
+                let about = About::AccessGroup(place.clone());
+                let groups = &mut self.model.access_groups;
+                if !negated {
+                    groups.insert(place, acl);
+                } else if groups.get(&place) != Some(&acl) {
+                    return Err(missing());
+                } else {
+                    groups.remove(&place);
+                }
+                Ok(about)
+            }
+            Command::TwiceNat(nat) => {
+                let after_auto = nat.after_auto;
+                self.manual_nat(ManualNat::Twice(nat), after_auto, negated)
+            }
+            Command::LegacyStatic(nat) => self.manual_nat(ManualNat::Static(nat), false, negated),
+            Command::LegacyGlobal(line) => {
+                let about = About::LegacyGlobal(line.interface.clone(), line.id);
+                listed(&mut self.model.legacy_globals, line, negated, about)
+            }
+            Command::LegacyNat(line) => {
+                let about = About::LegacyNat(line.interface.clone(), line.id);
+                listed(&mut self.model.legacy_nats, line, negated, about)
+            }
+            Command::Route(route) => {
+                let about = About::Route(route.clone());
+                listed(&mut self.model.routes, route, negated, about)
+            }
+            Command::Timeout(set) => self.timeout(&set, negated),
+            Command::Trustpoint(_)
+            | Command::TrustFile(..)
+            | Command::TlsProxy(_)
+            | Command::MaxProxySessions(_)
+            | Command::TrustPoint(..) => self.crypto(command, negated),
+            Command::ClassMap(_)
+            | Command::MatchAccessList(_)
+            | Command::InspectMap(_)
+            | Command::InspectParameters
+            | Command::PolicyMap(_)
+            | Command::PolicyClass(_)
+            | Command::InspectSip(_)
+            | Command::ServicePolicy(_) => self.inspect(command, negated),
+            Command::LocalDomain(name) => {
+                let about = About::LocalDomain(name.clone());
+                member(&mut self.model.local_domains, name, negated, about)
+            }
+            Command::Domain(key, rule) => {
+                apply_domain(&mut self.model, &key, rule, negated)?;
+                Ok(About::Other)
+            }
+        }
+    }
+
+    /// Enters the sub-mode of what is called `name`, making it first where it is new; or takes it out.
+    fn node<V: Default>(
+        map: &mut std::collections::BTreeMap<String, V>,
+        name: &str,
+        negated: bool,
+    ) -> Result<(), Fault> {
+        if negated {
+            return map.remove(name).map(|_| ()).ok_or_else(missing);
+        }
+        map.entry(name.to_owned()).or_default();
+        Ok(())
+    }
+
+    fn interface(&mut self, command: Command, negated: bool) -> Done {
+        let interfaces = &mut self.model.interfaces;
+        match command {
+            Command::Interface(device) => {
+                let at = interfaces.iter().position(|i| i.device == device);
+                let about = About::Interface(device.clone());
+                self.scope = match (negated, at) {
+                    (false, Some(at)) => Scope::Interface(at),
+                    (false, None) => {
+                        interfaces.push(Interface::new(device));
+                        Scope::Interface(interfaces.len() - 1)
+                    }
+                    (true, Some(at)) => {
+                        interfaces.remove(at);
+                        Scope::Top
+                    }
+                    (true, None) => return Err(missing()),
+                };
+                return Ok(about);
+            }
+            Command::Mtu(name, mtu) => {
+                let interface = by_name(interfaces, &name)?;
+                if negated && interface.mtu != mtu {
+                    return Err(missing());
+                }
+                interface.mtu = if negated { 1500 } else { mtu };
+                return Ok(About::Interface(interface.device.clone()));
+            }
+            Command::NoProxyArp(name) => {
+                let interface = by_name(interfaces, &name)?;
+                flag(&mut interface.no_proxy_arp, negated)?;
+                return Ok(About::Interface(interface.device.clone()));
+            }
+            _ => {}
+        }
+        let Scope::Interface(at) = self.scope else { return Err(misplaced()) };
+        let Some(interface) = interfaces.get_mut(at) else { return Err(misplaced()) };
+        let about = About::Interface(interface.device.clone());
+        match command {
+            Command::Nameif(name) => single(&mut interface.nameif, name, negated, about),
+            Command::SecurityLevel(level) => single(&mut interface.security_level, level, negated, about),
+            Command::IpAddress(addr, mask) => single(&mut interface.address, (addr, mask), negated, about),
+            Command::MacAddress(mac) => single(&mut interface.mac, mac, negated, about),
+            Command::Shutdown => {
+                interface.shutdown = !negated;
+                Ok(about)
+            }
+            _ => Err(misplaced()),
+        }
+    }
+
+    fn object(&mut self, command: Command, negated: bool) -> Done {
+        match (command, &self.scope) {
+            (Command::ObjectNetwork(name), _) => {
+                Self::node(&mut self.model.networks, &name, negated)?;
+                self.scope = if negated { Scope::Top } else { Scope::ObjectNetwork(name.clone()) };
+                Ok(About::Network(name))
+            }
+            (Command::ObjectService(name), _) => {
+                Self::node(&mut self.model.services, &name, negated)?;
+                self.scope = if negated { Scope::Top } else { Scope::ObjectService(name.clone()) };
+                Ok(About::Service(name))
+            }
+            (Command::ObjectNet(net), Scope::ObjectNetwork(name)) => {
+                let object = self.model.networks.entry(name.clone()).or_default();
+                single(&mut object.net, net, negated, About::Network(name.clone()))
+            }
+            (Command::ObjectNat(nat), Scope::ObjectNetwork(name)) => {
+                let object = self.model.networks.entry(name.clone()).or_default();
+                if !negated && object.nat.as_ref().is_some_and(|old| *old != nat) {
+                    return Err(Fault::error("the object has a `nat` line already")
+                        .help("one object holds one rule: make another object for the same address"));
+                }
+                single(&mut object.nat, nat, negated, About::ObjectNat(name.clone()))
+            }
+            (Command::Service(service), Scope::ObjectService(name)) => {
+                let object = self.model.services.entry(name.clone()).or_default();
+                single(object, service, negated, About::Service(name.clone()))
+            }
+            _ => Err(misplaced()),
+        }
+    }
+
+    fn access_list(&mut self, name: String, line: AclLine, negated: bool) -> Done {
+        if negated {
+            let lines = self.model.acls.get_mut(&name).ok_or_else(missing)?;
+            let at = lines.iter().position(|l| *l == line).ok_or_else(missing)?;
+            lines.remove(at);
+            if lines.is_empty() {
+                self.model.acls.remove(&name);
+            }
+            return Ok(About::Acl(name));
+        }
+        let lines = self.model.acls.entry(name.clone()).or_default();
+        lines.push(line);
+        let number = lines.len();
+        Ok(About::AclLine(name, number))
+    }
+
+    fn manual_nat(&mut self, rule: ManualNat, after_auto: bool, negated: bool) -> Done {
+        let model = &mut self.model;
+        let (list, section) =
+            if after_auto { (&mut model.after_auto_nat, 3) } else { (&mut model.manual_nat, 1) };
+        // Its place is its identity for the check's messages: the same line twice is legal, if useless.
+        let about = About::ManualNat(section, list.len());
+        listed(list, rule, negated, about)
+    }
+
+    fn timeout(&mut self, set: &[(Timer, Seconds)], negated: bool) -> Done {
+        let defaults = super::model::Timeouts::default();
+        let timeouts = &mut self.model.timeouts;
+        for (timer, value) in set {
+            let (slot, default) = match timer {
+                Timer::Conn => (&mut timeouts.conn, defaults.conn),
+                Timer::HalfClosed => (&mut timeouts.half_closed, defaults.half_closed),
+                Timer::Embryonic => (&mut timeouts.embryonic, defaults.embryonic),
+                Timer::Udp => (&mut timeouts.udp, defaults.udp),
+                Timer::Icmp => (&mut timeouts.icmp, defaults.icmp),
+                Timer::Sip => (&mut timeouts.sip, defaults.sip),
+                Timer::PatXlate => (&mut timeouts.pat_xlate, defaults.pat_xlate),
+                Timer::Arp => (&mut timeouts.arp, defaults.arp),
+            };
+            if negated && *slot != *value {
+                return Err(missing());
+            }
+            *slot = if negated { default } else { *value };
+        }
+        Ok(About::Other)
+    }
+
+    fn crypto(&mut self, command: Command, negated: bool) -> Done {
+        match (command, &self.scope) {
+            (Command::Trustpoint(name), _) => {
+                Self::node::<TrustFiles>(&mut self.model.trustpoints, &name, negated)?;
+                self.scope = if negated { Scope::Top } else { Scope::Trustpoint(name.clone()) };
+                Ok(About::Trustpoint(name))
+            }
+            (Command::TlsProxy(name), _) => {
+                Self::node::<TlsProxy>(&mut self.model.tls_proxies, &name, negated)?;
+                self.scope = if negated { Scope::Top } else { Scope::TlsProxy(name.clone()) };
+                Ok(About::TlsProxy(name))
+            }
+            (Command::MaxProxySessions(most), _) => {
+                single(&mut self.model.max_proxy_sessions, most, negated, About::Other)
+            }
+            (Command::TrustFile(which, path), Scope::Trustpoint(name)) => {
+                let files = self.model.trustpoints.entry(name.clone()).or_default();
+                let (slot, about) = match which {
+                    TrustFile::Certificate => (&mut files.certificate, About::Certificate(name.clone())),
+                    TrustFile::Key => (&mut files.key, About::Key(name.clone())),
+                    TrustFile::Ca => (&mut files.ca, About::Ca(name.clone())),
+                };
+                single(slot, path, negated, about)
+            }
+            (Command::TrustPoint(face, trustpoint), Scope::TlsProxy(name)) => {
+                let proxy = self.model.tls_proxies.entry(name.clone()).or_default();
+                let (slot, about) = match face {
+                    Face::Server => (&mut proxy.server, About::ServerFace(name.clone())),
+                    Face::Client => (&mut proxy.client, About::ClientFace(name.clone())),
+                };
+                single(slot, trustpoint, negated, about)
+            }
+            _ => Err(misplaced()),
+        }
+    }
+
+    fn inspect(&mut self, command: Command, negated: bool) -> Done {
+        match (command, &self.scope) {
+            (Command::ClassMap(name), _) => {
+                Self::node(&mut self.model.class_maps, &name, negated)?;
+                self.scope = if negated { Scope::Top } else { Scope::ClassMap(name.clone()) };
+                Ok(About::ClassMap(name))
+            }
+            (Command::InspectMap(name), _) => {
+                self.scope = if negated { Scope::Top } else { Scope::InspectMap(name.clone()) };
+                if negated || !self.model.inspect_maps.contains(&name) {
+                    let about = About::InspectMap(name.clone());
+                    return member(&mut self.model.inspect_maps, name, negated, about);
+                }
+                Ok(About::InspectMap(name))
+            }
+            (Command::PolicyMap(name), _) => {
+                Self::node(&mut self.model.policy_maps, &name, negated)?;
+                self.scope = if negated { Scope::Top } else { Scope::PolicyMap(name.clone()) };
+                Ok(About::PolicyMap(name))
+            }
+            (Command::ServicePolicy(name), _) => {
+                single(&mut self.model.service_policy, name, negated, About::ServicePolicy)
+            }
+            (Command::MatchAccessList(acl), Scope::ClassMap(name)) => {
+                // The ASA refuses the forward reference, in these words; people search for them.
+                if !negated && !self.model.acls.contains_key(&acl) {
+                    return Err(Fault::error(format!(
+                        "ERROR: Specified ACL ({acl}) either does not exist or its type is not supported by the match command."
+                    ))
+                    .word(&acl)
+                    .help("the access-list must stand before the class-map"));
+                }
+                let class = self.model.class_maps.entry(name.clone()).or_default();
+                single(class, acl, negated, About::ClassMap(name.clone()))
+            }
+            (Command::InspectParameters, Scope::InspectMap(name)) => {
+                if negated {
+                    Err(missing())
+                } else {
+                    Ok(About::InspectMap(name.clone()))
+                }
+            }
+            (Command::PolicyClass(class), Scope::PolicyMap(policy) | Scope::PolicyClass(policy, _)) => {
+                let policy = policy.clone();
+                let classes = self.model.policy_maps.entry(policy.clone()).or_default();
+                let at = classes.iter().position(|c| c.class == class);
+                self.scope = if negated {
+                    classes.remove(at.ok_or_else(missing)?);
+                    Scope::PolicyMap(policy.clone())
+                } else {
+                    if at.is_none() {
+                        classes.push(PolicyClass { class: class.clone(), inspect: None });
+                    }
+                    Scope::PolicyClass(policy.clone(), class.clone())
+                };
+                Ok(About::PolicyClass(policy, class))
+            }
+            (Command::InspectSip(inspect), Scope::PolicyClass(policy, class)) => {
+                let classes = self.model.policy_maps.get_mut(policy).ok_or_else(misplaced)?;
+                let entry = classes.iter_mut().find(|c| c.class == *class).ok_or_else(misplaced)?;
+                if !negated && entry.inspect.as_ref().is_some_and(|old| *old != inspect) {
+                    return Err(Fault::error("the class inspects SIP already")
+                        .help("take the old line out first with `no inspect sip ...`"));
+                }
+                single(&mut entry.inspect, inspect, negated, About::Inspect(policy.clone(), class.clone()))
+            }
+            _ => Err(misplaced()),
+        }
+    }
+}
+
+/// Applies a line of the domain list: the one edit that the daemon also makes in place, without a commit. Whether it changed
+/// anything: permitting what is permitted is no error, so that a list can be fed again.
+pub fn apply_domain(
+    model: &mut Model,
+    key: &super::model::DomainKey,
+    rule: DomainRule,
+    negated: bool,
+) -> Result<bool, Fault> {
+    let old = model.domains.get(key).cloned().unwrap_or_default();
+    let mut new = old.clone();
+    match (rule, negated) {
+        (DomainRule::Permit(permit), false) => {
+            if let Some(why) = domains::refused(model, key) {
+                return Err(Fault::error(why));
+            }
+            new.permit = Some(permit);
+        }
+        (DomainRule::Block, false) => new.block = true,
+        // `no permit domain D` need not repeat the peer.
+        (DomainRule::Permit(permit), true)
+            if old.permit.as_ref().is_some_and(|old| permit.peer.is_none() || *old == permit) =>
+        {
+            new.permit = None;
+        }
+        (DomainRule::Block, true) if old.block => new.block = false,
+        (_, true) => return Err(missing()),
+    }
+    if new == old {
+        return Ok(false);
+    }
+    let domains = Arc::make_mut(&mut model.domains);
+    if new == super::model::DomainEntry::default() {
+        domains.remove(key);
+    } else {
+        domains.insert(key.clone(), new);
+    }
+    Ok(true)
+}
+
+/// A `no` that finds nothing.
+fn missing() -> Fault {
+    Fault::error("the configuration has no such line, so there is nothing to take out")
+}
+
+/// The grammar lets no sub-command out of its mode; this is what says so if it ever did.
+fn misplaced() -> Fault {
+    Fault::error("the command stands outside the sub-mode it belongs to")
+}
+
+fn by_name<'m>(interfaces: &'m mut [Interface], name: &str) -> Result<&'m mut Interface, Fault> {
+    interfaces
+        .iter_mut()
+        .find(|i| i.nameif.as_deref() == Some(name))
+        .ok_or_else(|| Fault::error(format!("there is no interface `{name}`")).word(name))
+}
+
+/// A setting that holds one value.
+fn single<T: PartialEq>(slot: &mut Option<T>, value: T, negated: bool, about: About) -> Done {
+    if !negated {
+        *slot = Some(value);
+    } else if slot.as_ref() != Some(&value) {
+        return Err(missing());
+    } else {
+        *slot = None;
+    }
+    Ok(about)
+}
+
+/// A setting that is on or off.
+fn flag(slot: &mut bool, negated: bool) -> Done {
+    if negated && !*slot {
+        return Err(missing());
+    }
+    *slot = !negated;
+    Ok(About::Other)
+}
+
+/// A line of an ordered list.
+fn listed<T: PartialEq>(list: &mut Vec<T>, line: T, negated: bool, about: About) -> Done {
+    let at = list.iter().position(|l| *l == line);
+    match (negated, at) {
+        (true, Some(at)) => drop(list.remove(at)),
+        (true, None) => return Err(missing()),
+        (false, Some(_)) => return Err(Fault::error("the same line is there already")),
+        (false, None) => list.push(line),
+    }
+    Ok(about)
+}
+
+/// A member of a set.
+fn member(set: &mut std::collections::BTreeSet<String>, name: String, negated: bool, about: About) -> Done {
+    let done = if negated { set.remove(&name) } else { set.insert(name) };
+    match (done, negated) {
+        (true, _) => Ok(about),
+        (false, true) => Err(missing()),
+        (false, false) => Err(Fault::error("the same line is there already")),
+    }
+}

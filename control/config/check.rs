@@ -1,0 +1,384 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Whether a model makes sense as a whole: every name leads somewhere, what is used is complete, sizes and limits hold.
+//!
+//! Runs after a file was read and after every single command, on the model alone: so taking out an object that a NAT line
+//! still needs is refused by the same rule as a NAT line with a slip in the name. A [`Fault`] says what element it is
+//! [`About`]; the loader knows on which line that stands. Warnings are for what loads but cannot be meant
+//! (an access-list that nothing uses).
+
+use std::collections::{HashMap, HashSet};
+use std::net::Ipv4Addr;
+
+use fedgate_tables::policy::MAX_INTERFACES;
+
+use super::diag::Severity;
+use super::domains::{covering, refused};
+use super::model::{AceAddr, AceProto, AclLine, DomainKey, Model, Place, Route, TlsProxy};
+use super::resolve;
+use super::types::{Device, PortOp};
+
+/// Most ACEs, `neq` counted twice: the number of hit counters (contracts: counters).
+pub const MAX_ACES: usize = 262_144;
+/// Most NAT rules.
+pub const MAX_NAT: usize = 4096;
+
+/// An element of the model, as far as a fault can be about it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[expect(missing_docs, reason = "each names the command that makes the element")]
+pub enum About {
+    Other,
+    Interface(Device),
+    Network(String),
+    ObjectNat(String),
+    Service(String),
+    Acl(String),
+    /// Name and line, from 1.
+    AclLine(String, usize),
+    AccessGroup(Place),
+    /// Section and place in it, from 0.
+    ManualNat(u8, usize),
+    LegacyGlobal(String, u32),
+    LegacyNat(String, u32),
+    Route(Route),
+    Trustpoint(String),
+    Certificate(String),
+    Key(String),
+    Ca(String),
+    TlsProxy(String),
+    ServerFace(String),
+    ClientFace(String),
+    ClassMap(String),
+    InspectMap(String),
+    PolicyMap(String),
+    PolicyClass(String, String),
+    Inspect(String, String),
+    ServicePolicy,
+    LocalDomain(String),
+}
+
+/// Something wrong with the model.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// Error or warning.
+    pub severity: Severity,
+    /// What, as a sentence without a full stop.
+    pub message: String,
+    /// The word of the element's line that the caret should stand under.
+    pub word: Option<String>,
+    /// What to do.
+    pub help: Option<String>,
+}
+
+impl Fault {
+    /// An error.
+    pub fn error(message: impl Into<String>) -> Self {
+        Self { severity: Severity::Error, message: message.into(), word: None, help: None }
+    }
+
+    /// A warning.
+    pub fn warning(message: impl Into<String>) -> Self {
+        Self { severity: Severity::Warning, ..Self::error(message) }
+    }
+
+    /// The same with the word to point at.
+    #[must_use]
+    pub fn word(mut self, word: &str) -> Self {
+        self.word = Some(word.to_owned());
+        self
+    }
+
+    /// The same with a suggestion.
+    #[must_use]
+    pub fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+}
+
+type Found = Vec<(About, Fault)>;
+
+/// Everything wrong with `model`.
+pub fn check(model: &Model) -> Found {
+    let mut found = Found::new();
+    interfaces(model, &mut found);
+    routes(model, &mut found);
+    acls(model, &mut found);
+    access_groups(model, &mut found);
+    nat(model, &mut found);
+    proxies(model, &mut found);
+    inspection(model, &mut found);
+    local_domains(model, &mut found);
+    found
+}
+
+fn interfaces(model: &Model, found: &mut Found) {
+    let mut names = HashSet::new();
+    let mut earlier: Vec<(&str, super::types::Net)> = Vec::new();
+    for interface in &model.interfaces {
+        let about = || About::Interface(interface.device.clone());
+        let name = interface.nameif.as_deref();
+        if let Some(name) = name.filter(|name| !names.insert(*name)) {
+            found.push((about(), Fault::error(format!("a second interface is called `{name}`"))));
+        }
+        match (name, interface.network()) {
+            (Some(name), Some(net)) => {
+                if let Some((other, _)) = earlier.iter().find(|(_, n)| n.overlaps(net)) {
+                    let what = format!("the networks of {other} and {name} overlap");
+                    found.push((about(), Fault::error(what)));
+                }
+                earlier.push((name, net));
+            }
+            (None, _) => {
+                found.push((about(), Fault::warning("the interface is not used: it has no `nameif`")))
+            }
+            (_, None) => {
+                found.push((about(), Fault::warning("the interface is not used: it has no `ip address`")))
+            }
+        }
+    }
+    if let Some(extra) = model.interfaces.get(MAX_INTERFACES) {
+        let what = format!("more than {MAX_INTERFACES} interfaces");
+        found.push((About::Interface(extra.device.clone()), Fault::error(what)));
+    }
+}
+
+fn routes(model: &Model, found: &mut Found) {
+    for route in &model.routes {
+        let about = About::Route(route.clone());
+        match model.interface(&route.interface).map(|i| (i.address, i.network())) {
+            None => {
+                let what = format!("there is no interface `{}`", route.interface);
+                found.push((about, Fault::error(what).word(&route.interface)));
+            }
+            Some((Some((own, _)), Some(net))) => {
+                if let Some(fault) = gateway_fault(route, own, net) {
+                    found.push((about, fault.word(&route.gateway.to_string())));
+                }
+            }
+            Some(_) => {
+                let what = format!("interface {} has no address", route.interface);
+                found.push((about, Fault::error(what).word(&route.interface)));
+            }
+        }
+    }
+}
+
+fn gateway_fault(route: &Route, own: Ipv4Addr, net: super::types::Net) -> Option<Fault> {
+    if route.gateway == own {
+        return Some(Fault::error(format!("{own} is the appliance's own address, not a next hop")));
+    }
+    (!net.contains(route.gateway)).then(|| {
+        Fault::error(format!(
+            "next hop {} is not in the network of {} ({net})",
+            route.gateway, route.interface
+        ))
+    })
+}
+
+fn acls(model: &Model, found: &mut Found) {
+    let mut total = 0usize;
+    for (name, lines) in &model.acls {
+        for (at, line) in lines.iter().enumerate() {
+            let AclLine::Ace(ace) = line else { continue };
+            let split = |op: PortOp| op.ranges().len();
+            total += split(ace.sport) * split(ace.dport);
+            for addr in [&ace.src, &ace.dst] {
+                let AceAddr::Object(object) = addr else { continue };
+                if let Err(fault) = resolve::network(model, object) {
+                    found.push((About::AclLine(name.clone(), at + 1), fault));
+                }
+            }
+            if let AceProto::Object(object) = &ace.proto {
+                let fault = match model.services.get(object) {
+                    None => Fault::error(format!("there is no `object service {object}`")),
+                    Some(None) => Fault::error(format!("object {object} has no `service` line")),
+                    Some(Some(_)) => continue,
+                };
+                found.push((About::AclLine(name.clone(), at + 1), fault.word(object)));
+            }
+        }
+        let used = model.access_groups.values().any(|acl| acl == name)
+            || model.class_maps.values().flatten().any(|acl| acl == name);
+        if !used {
+            let what = format!("access-list {name} is defined but not applied");
+            let help = format!("put it to work: `access-group {name} in interface NAMEIF`");
+            found.push((About::AclLine(name.clone(), 1), Fault::warning(what).help(help)));
+        }
+    }
+    if total > MAX_ACES {
+        found.push((
+            About::Other,
+            Fault::error(format!("{total} access-list elements; at most {MAX_ACES} fit")),
+        ));
+    }
+}
+
+fn access_groups(model: &Model, found: &mut Found) {
+    for (place, acl) in &model.access_groups {
+        if !model.acls.contains_key(acl) {
+            let fault = Fault::error(format!("ERROR: access-list <{acl}> does not exist")).word(acl);
+            found.push((About::AccessGroup(place.clone()), fault));
+        }
+        if let Place::In(name) | Place::Out(name) = place
+            && model.interface(name).is_none()
+        {
+            let fault = Fault::error(format!("there is no interface `{name}`")).word(name);
+            found.push((About::AccessGroup(place.clone()), fault));
+        }
+    }
+}
+
+fn nat(model: &Model, found: &mut Found) {
+    let rules = resolve::rules(model);
+    if rules.len() > MAX_NAT {
+        let what = format!("{} NAT rules; at most {MAX_NAT} fit", rules.len());
+        found.push((About::Other, Fault::error(what)));
+    }
+    // Two static rules that claim one mapped address and port: the second can never be reached from outside.
+    let mut claimed: HashMap<_, String> = HashMap::new();
+    for (about, rule) in rules {
+        match rule {
+            Err(fault) => found.push((about, fault)),
+            Ok(rule) => {
+                let Some((proto, _, port)) = rule.service else { continue };
+                let key = (rule.mapped_if.clone(), rule.mapped, proto, port, rule.dest);
+                if let Some(first) = claimed.insert(key, rule.text.clone()) {
+                    let what = format!("{} port {port} is mapped already, by: {first}", rule.mapped);
+                    found.push((about, Fault::error(what)));
+                }
+            }
+        }
+    }
+    if !model.access_groups.is_empty() && has_statics(model) {
+        let what = "access-lists name real addresses and ports (as from ASA 8.3 on), also beside `static` lines of 8.2";
+        found.push((About::ManualNat(1, 0), Fault::warning(what)));
+    }
+    for global in &model.legacy_globals {
+        if model.interface(&global.interface).is_none() {
+            let fault = Fault::error(format!("there is no interface `{}`", global.interface));
+            found.push((About::LegacyGlobal(global.interface.clone(), global.id), fault));
+        }
+    }
+    for nat in &model.legacy_nats {
+        let about = About::LegacyNat(nat.interface.clone(), nat.id);
+        if model.interface(&nat.interface).is_none() {
+            found.push((about, Fault::error(format!("there is no interface `{}`", nat.interface))));
+        } else if !model.legacy_globals.iter().any(|g| g.id == nat.id) {
+            let what = format!("no `global` line has number {}", nat.id);
+            found.push((about, Fault::warning(what).word(&nat.id.to_string())));
+        }
+    }
+}
+
+fn has_statics(model: &Model) -> bool {
+    model.manual_nat.iter().any(|rule| matches!(rule, super::model::ManualNat::Static(_)))
+}
+
+fn proxies(model: &Model, found: &mut Found) {
+    for (name, files) in &model.trustpoints {
+        if files.certificate.is_some() != files.key.is_some() {
+            let (has, lacks) =
+                if files.key.is_some() { ("key", "certificate") } else { ("certificate", "key") };
+            let what = format!("trustpoint {name} has a {has} but no {lacks}: it is no identity yet");
+            found.push((About::Trustpoint(name.clone()), Fault::warning(what)));
+        }
+    }
+    for (name, proxy) in &model.tls_proxies {
+        let faces = [
+            (&proxy.server, About::ServerFace(name.clone())),
+            (&proxy.client, About::ClientFace(name.clone())),
+        ];
+        for (trustpoint, about) in faces {
+            let Some(trustpoint) = trustpoint else { continue };
+            match model.trustpoints.get(trustpoint) {
+                None => {
+                    let what = format!("there is no `crypto ca trustpoint {trustpoint}`");
+                    found.push((about, Fault::error(what).word(trustpoint)));
+                }
+                Some(files) if files.certificate.is_none() || files.key.is_none() => {
+                    let what = format!("trustpoint {trustpoint} has no certificate and key to show");
+                    let help = "give it `certificate file PATH` and `key file PATH`";
+                    found.push((about, Fault::error(what).word(trustpoint).help(help)));
+                }
+                Some(_) => {}
+            }
+        }
+    }
+}
+
+fn inspection(model: &Model, found: &mut Found) {
+    for (name, acl) in &model.class_maps {
+        if let Some(acl) = acl.as_ref().filter(|acl| !model.acls.contains_key(*acl)) {
+            let what = format!("access-list {acl} is needed by class-map {name}");
+            found.push((About::ClassMap(name.clone()), Fault::error(what).word(acl)));
+        }
+    }
+    for (policy, classes) in &model.policy_maps {
+        for class in classes {
+            let about = About::PolicyClass(policy.clone(), class.class.clone());
+            match model.class_maps.get(&class.class) {
+                None => {
+                    let what = format!("there is no `class-map {}`", class.class);
+                    found.push((about, Fault::error(what).word(&class.class)));
+                }
+                Some(None) if class.inspect.is_some() => {
+                    let what = format!("class-map {} has no `match access-list`", class.class);
+                    found.push((about, Fault::error(what).word(&class.class)));
+                }
+                Some(_) => {}
+            }
+            let Some(inspect) = &class.inspect else { continue };
+            let about = || About::Inspect(policy.clone(), class.class.clone());
+            if let Some(map) = inspect.map.as_ref().filter(|map| !model.inspect_maps.contains(*map)) {
+                let what = format!("there is no `policy-map type inspect sip {map}`");
+                found.push((about(), Fault::error(what).word(map)));
+            }
+            let what = match model.tls_proxies.get(&inspect.tls_proxy) {
+                None => format!("there is no `tls-proxy {}`", inspect.tls_proxy),
+                Some(TlsProxy { server: Some(_), client: Some(_) }) => continue,
+                Some(_) => format!("tls-proxy {} lacks a server or client trust-point", inspect.tls_proxy),
+            };
+            found.push((about(), Fault::error(what).word(&inspect.tls_proxy)));
+        }
+        if model.service_policy.as_ref() != Some(policy) {
+            let what = format!("policy-map {policy} is defined but not applied");
+            let fault =
+                Fault::warning(what).help(format!("put it to work: `service-policy {policy} global`"));
+            found.push((About::PolicyMap(policy.clone()), fault));
+        }
+    }
+    if let Some(policy) = model.service_policy.as_ref().filter(|p| !model.policy_maps.contains_key(*p)) {
+        let fault = Fault::error(format!("there is no `policy-map {policy}`")).word(policy);
+        found.push((About::ServicePolicy, fault));
+    }
+}
+
+fn local_domains(model: &Model, found: &mut Found) {
+    for local in &model.local_domains {
+        let key = DomainKey { name: local.clone(), wildcard: false };
+        let permitted = model.domains.get(&key).is_some_and(|entry| entry.permit.is_some());
+        if let Some(why) = refused(model, &key).filter(|_| permitted) {
+            found.push((About::LocalDomain(local.clone()), Fault::error(why)));
+        }
+        for wildcard in covering(model, local) {
+            let what = format!("`permit domain {wildcard}` covers the local domain {local}");
+            let help = format!("foreigners still cannot speak for {local}: what is local is asked first");
+            found.push((About::LocalDomain(local.clone()), Fault::warning(what).help(help)));
+        }
+    }
+    let inspecting = model.policy_maps.values().flatten().any(|class| class.inspect.is_some());
+    if inspecting && model.local_domains.is_empty() {
+        let what = "no `local domain`: the TLS proxy will refuse every request from outside";
+        found.push((About::ServicePolicy, Fault::warning(what)));
+    }
+}
+
+/// The warnings that `permit domain` earns by itself, for the edit in place.
+pub fn permit_warning(model: &Model, key: &DomainKey) -> Option<String> {
+    if !key.wildcard {
+        return None;
+    }
+    let suffix = format!(".{}", key.name);
+    let local = model.local_domains.iter().find(|local| local.ends_with(&suffix))?;
+    Some(format!("{key} covers the local domain {local}; foreigners still cannot speak for it"))
+}

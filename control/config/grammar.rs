@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Every configuration command, as data: one table for the parser, the CLI's `?` help, and docs/config.md (a test sees that
+//! each usage line stands there).
+//!
+//! A line is looked up in the current sub-mode first, then in the modes around it, as on the ASA: leading blanks are not
+//! needed for that. Within a mode the longest run of leading words wins (`policy-map type inspect sip` before `policy-map`).
+
+use std::path::Path;
+
+use super::args::Args;
+use super::diag::Problem;
+use super::parse::{acl, crypto, inspect, interface, nat, object, system};
+use super::raw::{Command, Mode, Statement};
+use super::source::{Line, Span};
+use super::suggest::nearest;
+
+/// Parses the words after a command's own.
+pub type Parse = fn(&mut Args<'_, '_>, &Path) -> Result<Command, Problem>;
+
+/// One command.
+pub struct Spec {
+    /// Where it is understood.
+    pub mode: Mode,
+    /// Its leading words.
+    pub words: &'static str,
+    /// The whole of it.
+    pub usage: &'static str,
+    /// What it does, in a few words.
+    pub help: &'static str,
+    /// The sub-mode it opens.
+    pub enters: Option<Mode>,
+    parse: Parse,
+}
+
+const fn leaf(
+    mode: Mode,
+    words: &'static str,
+    usage: &'static str,
+    help: &'static str,
+    parse: Parse,
+) -> Spec {
+    Spec { mode, words, usage, help, enters: None, parse }
+}
+
+const fn node(
+    enters: Mode,
+    words: &'static str,
+    usage: &'static str,
+    help: &'static str,
+    parse: Parse,
+) -> Spec {
+    Spec { mode: Mode::Global, words, usage, help, enters: Some(enters), parse }
+}
+
+/// Every command.
+#[rustfmt::skip]
+pub const SPECS: &[Spec] = &[
+    leaf(Mode::Global, "hostname", "hostname NAME", "name of the appliance", system::hostname),
+    leaf(Mode::Global, "domain-name", "domain-name NAME", "DNS domain of the appliance", system::domain_name),
+    node(Mode::Interface, "interface", "interface {tap NAME | memif SOCKET [server|client] [id N] | pci DDDD:BB:DD.F | af_packet IFNAME | af_xdp IFNAME | pcap rx FILE tx FILE | ring NAME | null [N]}", "a port of the dataplane", interface::interface),
+    leaf(Mode::Interface, "nameif", "nameif NAME", "name used by every other command", interface::nameif),
+    leaf(Mode::Interface, "security-level", "security-level LEVEL", "0 to 100; inside has 100, others 0", interface::security_level),
+    leaf(Mode::Interface, "ip address", "ip address ADDRESS MASK", "own address", interface::ip_address),
+    leaf(Mode::Interface, "mac-address", "mac-address HHHH.HHHH.HHHH", "own MAC instead of the device's", interface::mac_address),
+    leaf(Mode::Interface, "shutdown", "shutdown", "closes the interface; no shutdown opens it", interface::shutdown),
+    leaf(Mode::Global, "mtu", "mtu NAMEIF BYTES", "IP bytes a frame may carry", interface::mtu),
+    leaf(Mode::Global, "sysopt noproxyarp", "sysopt noproxyarp NAMEIF", "no ARP answers for mapped addresses", interface::noproxyarp),
+    leaf(Mode::Global, "same-security-traffic permit", "same-security-traffic permit {inter-interface | intra-interface}", "traffic between equal security levels", interface::same_security),
+    node(Mode::ObjectNetwork, "object network", "object network NAME", "an address with a name", object::network),
+    leaf(Mode::ObjectNetwork, "host", "host ADDRESS", "one address", object::host),
+    leaf(Mode::ObjectNetwork, "subnet", "subnet ADDRESS MASK", "a network", object::subnet),
+    leaf(Mode::ObjectNetwork, "range", "range FIRST LAST", "refused for now: use subnets", object::range),
+    leaf(Mode::ObjectNetwork, "nat", "nat (REAL,MAPPED) {static {ADDRESS|OBJECT|interface} [service {tcp|udp} REALPORT MAPPEDPORT] | dynamic {ADDRESS|OBJECT|interface}}", "translates the object", nat::object),
+    node(Mode::ObjectService, "object service", "object service NAME", "a protocol and ports with a name", object::service),
+    leaf(Mode::ObjectService, "service", "service {tcp|udp} [source OP PORT] [destination OP PORT]", "what it is; OP is eq, neq, gt, lt or range", object::service_is),
+    leaf(Mode::Global, "access-list", "access-list NAME {extended {permit|deny} PROTOCOL SOURCE [OP PORT] DESTINATION [OP PORT | ICMPTYPE] [log] [inactive] | remark TEXT}", "a line of an access-list", acl::access_list),
+    leaf(Mode::Global, "access-group", "access-group NAME {{in|out} interface NAMEIF | global}", "puts an access-list to work", acl::access_group),
+    leaf(Mode::Global, "nat", "nat (REAL,MAPPED) [after-auto] source {static|dynamic} REALOBJECT {MAPPEDOBJECT|interface} [destination static OBJECT OBJECT] [service REALSVC MAPPEDSVC]", "manual NAT; also nat (REAL) ID ADDRESS MASK of 8.2", nat::manual),
+    leaf(Mode::Global, "static", "static (REAL,MAPPED) [{tcp|udp}] {MAPPED|interface} [PORT] REAL [PORT] netmask MASK", "static NAT of 8.2", nat::legacy_static),
+    leaf(Mode::Global, "global", "global (MAPPED) ID {ADDRESS | interface}", "address of dynamic PAT of 8.2", nat::legacy_global),
+    leaf(Mode::Global, "route", "route NAMEIF ADDRESS MASK GATEWAY [METRIC]", "a static route", system::route),
+    leaf(Mode::Global, "timeout", "timeout {conn|half-closed|embryonic|udp|icmp|sip|pat-xlate} H:MM:SS ...", "idle timers", system::timeout),
+    leaf(Mode::Global, "arp timeout", "arp timeout SECONDS", "age at which an ARP entry is asked again", system::arp_timeout),
+    node(Mode::Trustpoint, "crypto ca trustpoint", "crypto ca trustpoint NAME", "an identity, or CAs, or both", crypto::trustpoint),
+    leaf(Mode::Trustpoint, "certificate file", "certificate file PATH", "own certificate, then intermediates (PEM)", crypto::certificate),
+    leaf(Mode::Trustpoint, "key file", "key file PATH", "its private key (PEM)", crypto::key),
+    leaf(Mode::Trustpoint, "ca file", "ca file PATH", "CAs of peers (PEM)", crypto::ca),
+    leaf(Mode::Global, "tls-proxy maximum-session", "tls-proxy maximum-session N", "bound on proxied connections", crypto::maximum_session),
+    node(Mode::TlsProxy, "tls-proxy", "tls-proxy NAME", "a TLS proxy", crypto::tls_proxy),
+    leaf(Mode::TlsProxy, "server trust-point", "server trust-point TRUSTPOINT", "shown to the TCP client", crypto::server_trust_point),
+    leaf(Mode::TlsProxy, "client trust-point", "client trust-point TRUSTPOINT", "shown to the TCP server", crypto::client_trust_point),
+    node(Mode::ClassMap, "class-map", "class-map NAME", "names a kind of traffic", inspect::class_map),
+    leaf(Mode::ClassMap, "match access-list", "match access-list NAME", "what the access-list permits", inspect::match_access_list),
+    node(Mode::InspectMap, "policy-map type inspect sip", "policy-map type inspect sip NAME", "how SIP is inspected", inspect::inspect_map),
+    Spec { mode: Mode::InspectMap, words: "parameters", usage: "parameters", help: "settings of the map (none yet)", enters: Some(Mode::InspectParameters), parse: inspect::parameters },
+    node(Mode::PolicyMap, "policy-map", "policy-map NAME", "what to do with classes of traffic", inspect::policy_map),
+    Spec { mode: Mode::PolicyMap, words: "class", usage: "class NAME", help: "the class-map it is about", enters: Some(Mode::PolicyClass), parse: inspect::class },
+    leaf(Mode::PolicyClass, "inspect sip", "inspect sip [MAP] tls-proxy NAME", "to the TLS proxy, SIP inspected", inspect::inspect_sip),
+    leaf(Mode::Global, "service-policy", "service-policy NAME global", "puts a policy-map to work", inspect::service_policy),
+    leaf(Mode::Global, "local domain", "local domain NAME", "a SIP domain of our own", system::local_domain),
+    leaf(Mode::Global, "permit domain", "permit domain {NAME | *.NAME} [peer FQDN]", "a foreign domain that may federate", system::permit_domain),
+    leaf(Mode::Global, "block domain", "block domain {NAME | *.NAME}", "a foreign domain that may not", system::block_domain),
+];
+
+/// A line that could not be parsed.
+pub struct Failure {
+    /// Why.
+    pub problem: Problem,
+    /// The sub-mode the line would have opened, so that the lines under it can be checked all the same.
+    pub enters: Option<Mode>,
+}
+
+/// Parses one line, understood in `mode`; `base` is the folder that relative paths start from.
+pub fn parse(line: &Line<'_>, mode: Mode, base: &Path) -> Result<(Statement, &'static Spec), Failure> {
+    let negated = line.tokens[0].text == "no";
+    let at = usize::from(negated);
+    let Some(spec) = find(line, at, mode) else {
+        return Err(Failure { problem: unknown(line, at, mode), enters: None });
+    };
+    let mut args = Args::new(line, at + spec.words.split(' ').count());
+    let parsed = (spec.parse)(&mut args, base).and_then(|command| args.end().map(|()| command));
+    match parsed {
+        Ok(command) => Ok((Statement { line: line.number, negated, command }, spec)),
+        Err(mut problem) => {
+            problem.help.get_or_insert_with(|| format!("usage: {}", spec.usage));
+            Err(Failure { problem, enters: spec.enters })
+        }
+    }
+}
+
+/// `mode` and the modes around it, innermost first.
+pub fn chain(mode: Mode) -> impl Iterator<Item = Mode> {
+    std::iter::successors(Some(mode), |m| m.parent())
+}
+
+fn find(line: &Line<'_>, at: usize, mode: Mode) -> Option<&'static Spec> {
+    let matches = |spec: &&Spec| {
+        let mut tokens = line.tokens[at..].iter();
+        spec.words.split(' ').all(|word| tokens.next().is_some_and(|t| t.text == word))
+    };
+    // Manual NAT right after an object, without a line between that leaves the object's mode.
+    let manual = mode == Mode::ObjectNetwork && nat::is_manual(&mut Args::new(line, at));
+    chain(mode)
+        .filter(|m| !(manual && *m == Mode::ObjectNetwork))
+        .find_map(|m| SPECS.iter().filter(|s| s.mode == m).filter(matches).max_by_key(|s| s.words.len()))
+}
+
+/// Says what is wrong with a line that begins no command, and what may have been meant.
+fn unknown(line: &Line<'_>, at: usize, mode: Mode) -> Problem {
+    let here = || chain(mode).flat_map(|m| SPECS.iter().filter(move |s| s.mode == m));
+    let Some(first) = line.tokens.get(at) else {
+        return Problem::error(line.span(), "incomplete command: `no` what?");
+    };
+    let same_start: Vec<&Spec> = here().filter(|s| s.words.split(' ').next() == Some(first.text)).collect();
+    if let Some(spec) = same_start.first() {
+        let known = spec.words.split(' ').zip(&line.tokens[at..]).take_while(|(w, t)| *w == t.text).count();
+        let end = first.span.end.max(line.text.trim_end().len() as u32);
+        let span = line.tokens.get(at + known).map_or(Span { start: end, end, ..first.span }, |t| t.span);
+        let wanted = same_start.iter().filter_map(|s| s.words.split(' ').nth(known)).collect::<Vec<_>>();
+        let wanted = wanted.iter().map(|w| format!("`{w}`")).collect::<Vec<_>>().join(" or ");
+        let usages = same_start.iter().map(|s| s.usage).collect::<Vec<_>>().join("\n       ");
+        return Problem::error(span, format!("expected {wanted}")).help(format!("usage: {usages}"));
+    }
+    let problem = Problem::error(first.span, format!("unknown command `{}`", first.text))
+        .label("not a fedgate command");
+    if let Some(near) = nearest(first.text, here().filter_map(|s| s.words.split(' ').next())) {
+        return problem.help(format!("did you mean `{near}`?"));
+    }
+    match SPECS.iter().find(|s| s.words.split(' ').next() == Some(first.text)) {
+        Some(spec) => {
+            problem.help(format!("`{}` is a sub-command: it stands after another line", spec.usage))
+        }
+        None => problem.help("what is not supported is refused, never skipped: take the line out"),
+    }
+}

@@ -1,0 +1,412 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The configuration as it is meant: the second of its three forms, between [`super::raw`] commands and the compiled
+//! policy segment.
+//!
+//! It is what `show running-config` prints and what a commit replaces as a whole. References stay names (an operator
+//! wants to read them back); [`super::check`] has seen that each leads somewhere, so that `policy::compile` can
+//! follow them. Collections that have no order of their own are sorted by name; those whose order decides (ACEs,
+//! manual NAT, classes, interfaces) keep it. A model may hold unfinished items (an object without an address) as long
+//! as nothing uses them: that is how they come to be, one command at a time.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
+use super::types::{Device, IfPair, Mac, Net, PortOp, Seconds, Service, TrustFiles};
+
+/// A whole configuration.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Model {
+    /// `hostname`.
+    pub hostname: Option<String>,
+    /// `domain-name`.
+    pub domain_name: Option<String>,
+    /// In the order written; what is complete becomes an interface of the policy.
+    pub interfaces: Vec<Interface>,
+    /// `same-security-traffic permit inter-interface`.
+    pub same_security_inter: bool,
+    /// `same-security-traffic permit intra-interface`.
+    pub same_security_intra: bool,
+    /// `object network`.
+    pub networks: BTreeMap<String, NetworkObject>,
+    /// `object service`; `None` until its `service` line.
+    pub services: BTreeMap<String, Option<Service>>,
+    /// `access-list`: its lines in order.
+    pub acls: BTreeMap<String, Vec<AclLine>>,
+    /// `access-group`: which ACL stands where.
+    pub access_groups: BTreeMap<Place, String>,
+    /// `nat ... source` and `static`: section 1, in order.
+    pub manual_nat: Vec<ManualNat>,
+    /// `nat ... after-auto source`: section 3, in order.
+    pub after_auto_nat: Vec<ManualNat>,
+    /// `global (I) N A`, the 8.2 form.
+    pub legacy_globals: Vec<LegacyGlobal>,
+    /// `nat (I) N A M`, the 8.2 form.
+    pub legacy_nats: Vec<LegacyNat>,
+    /// `route`.
+    pub routes: Vec<Route>,
+    /// `timeout` and `arp timeout`.
+    pub timeouts: Timeouts,
+    /// `crypto ca trustpoint`.
+    pub trustpoints: BTreeMap<String, TrustFiles>,
+    /// `tls-proxy maximum-session`.
+    pub max_proxy_sessions: Option<u32>,
+    /// `tls-proxy`.
+    pub tls_proxies: BTreeMap<String, TlsProxy>,
+    /// `class-map`: the access-list it matches, once said.
+    pub class_maps: BTreeMap<String, Option<String>>,
+    /// `policy-map type inspect sip`.
+    pub inspect_maps: BTreeSet<String>,
+    /// `policy-map`: its classes in order.
+    pub policy_maps: BTreeMap<String, Vec<PolicyClass>>,
+    /// `service-policy ... global`.
+    pub service_policy: Option<String>,
+    /// `local domain`, canonical.
+    pub local_domains: BTreeSet<String>,
+    /// `permit domain` and `block domain`. Shared, so that a commit of anything else does not copy a million entries.
+    pub domains: Arc<Domains>,
+}
+
+/// The domain lists.
+pub type Domains = BTreeMap<DomainKey, DomainEntry>;
+
+/// What is said of a domain. It may be permitted and blocked at once: block wins, and `no block domain` brings the
+/// permission back. An entry with neither is not kept.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DomainEntry {
+    /// `permit domain D [peer FQDN]`.
+    pub permit: Option<Permit>,
+    /// `block domain D`.
+    pub block: bool,
+}
+
+/// A permission.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Permit {
+    /// Canonical name that the peer's certificate may carry instead of the domain itself.
+    pub peer: Option<String>,
+}
+
+/// An entry's name.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DomainKey {
+    /// Canonical, without `*.`.
+    pub name: String,
+    /// Written with `*.`: matches one or more labels under the name, never the name itself.
+    pub wildcard: bool,
+}
+
+/// What one line says of a domain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DomainRule {
+    /// `permit domain D [peer FQDN]`.
+    Permit(Permit),
+    /// `block domain D`.
+    Block,
+}
+
+/// `interface`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Interface {
+    /// The port.
+    pub device: Device,
+    /// `nameif`.
+    pub nameif: Option<String>,
+    /// `security-level`; where not said, [`Interface::security`] tells.
+    pub security_level: Option<u8>,
+    /// `ip address A M`.
+    pub address: Option<(Ipv4Addr, Ipv4Addr)>,
+    /// `mac-address`.
+    pub mac: Option<Mac>,
+    /// `mtu NAMEIF N`.
+    pub mtu: u16,
+    /// `shutdown`.
+    pub shutdown: bool,
+    /// `sysopt noproxyarp NAMEIF`.
+    pub no_proxy_arp: bool,
+}
+
+impl Interface {
+    /// A fresh one.
+    pub fn new(device: Device) -> Self {
+        Self {
+            device,
+            nameif: None,
+            security_level: None,
+            address: None,
+            mac: None,
+            mtu: 1500,
+            shutdown: false,
+            no_proxy_arp: false,
+        }
+    }
+
+    /// Its security level: as said, else 100 for `inside` and 0 for any other name.
+    pub fn security(&self) -> u8 {
+        let default = if self.nameif.as_deref() == Some("inside") { 100 } else { 0 };
+        self.security_level.unwrap_or(default)
+    }
+
+    /// Its connected network.
+    pub fn network(&self) -> Option<Net> {
+        self.address.map(|(addr, mask)| Net::holding(addr, mask))
+    }
+}
+
+/// `object network`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NetworkObject {
+    /// `host` or `subnet`.
+    pub net: Option<Net>,
+    /// Its `nat` line.
+    pub nat: Option<ObjectNat>,
+}
+
+/// `nat (real,mapped) {static|dynamic} ...` within an object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ObjectNat {
+    /// The interfaces.
+    pub pair: IfPair,
+    /// `dynamic`, else `static`.
+    pub dynamic: bool,
+    /// To what.
+    pub mapped: Mapped,
+    /// `service {tcp|udp} REAL MAPPED`, static only: protocol, real and mapped port.
+    pub service: Option<(u8, u16, u16)>,
+}
+
+/// The mapped side of a translation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Mapped {
+    /// An address in the line itself (object and 8.2 forms).
+    Address(Ipv4Addr),
+    /// An `object network`.
+    Object(String),
+    /// The address of the mapped interface.
+    Interface,
+}
+
+/// A rule of section 1 or 3.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ManualNat {
+    /// `nat (r,m) source ...`.
+    Twice(TwiceNat),
+    /// `static (r,m) ...`, the 8.2 form.
+    Static(LegacyStatic),
+}
+
+/// `nat (r,m) [after-auto] source {static|dynamic} R M [destination static D D] [service RS MS]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TwiceNat {
+    /// The interfaces.
+    pub pair: IfPair,
+    /// `after-auto`: section 3.
+    pub after_auto: bool,
+    /// `dynamic`, else `static`.
+    pub dynamic: bool,
+    /// Real object; `None` for `any`.
+    pub real: Option<String>,
+    /// Mapped object or `interface`; `None` for `any` (with a real `any`: identity).
+    pub mapped: Option<Mapped>,
+    /// `destination static D D`: only towards this object.
+    pub destination: Option<String>,
+    /// `service REAL MAPPED`: service objects.
+    pub service: Option<(String, String)>,
+}
+
+/// `static (r,m) {tcp|udp} M P R P netmask N` or `static (r,m) M R netmask N`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LegacyStatic {
+    /// The interfaces.
+    pub pair: IfPair,
+    /// The mapped address, or the mapped interface's.
+    pub mapped: Mapped,
+    /// The real network: the address and `netmask`.
+    pub real: Net,
+    /// Protocol, real and mapped port.
+    pub service: Option<(u8, u16, u16)>,
+}
+
+/// `global (I) N {A | interface}`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LegacyGlobal {
+    /// The mapped interface.
+    pub interface: String,
+    /// Joins it to the `nat` lines of the same number.
+    pub id: u32,
+    /// An address or the interface's own.
+    pub mapped: Mapped,
+}
+
+/// `nat (I) N A M`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LegacyNat {
+    /// The real interface.
+    pub interface: String,
+    /// Joins it to the `global` lines of the same number.
+    pub id: u32,
+    /// The real network.
+    pub real: Net,
+}
+
+/// One line of an access-list.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum AclLine {
+    /// `remark TEXT`: counts as a line.
+    Remark(String),
+    /// `extended ...`.
+    Ace(Ace),
+}
+
+/// An access-list element, as written.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Ace {
+    /// `permit`, else `deny`.
+    pub permit: bool,
+    /// Protocol, or a service object with ports.
+    pub proto: AceProto,
+    /// Source.
+    pub src: AceAddr,
+    /// Its ports.
+    pub sport: PortOp,
+    /// Destination.
+    pub dst: AceAddr,
+    /// Its ports.
+    pub dport: PortOp,
+    /// For ICMP: only this type.
+    pub icmp_type: Option<u8>,
+    /// `log`.
+    pub log: bool,
+    /// `inactive`: skipped.
+    pub inactive: bool,
+}
+
+/// The protocol of an ACE.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum AceProto {
+    /// `ip`: every protocol.
+    Ip,
+    /// One protocol.
+    Number(u8),
+    /// `object S`: protocol and ports of a service object.
+    Object(String),
+}
+
+/// The source or destination of an ACE.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum AceAddr {
+    /// A network; [`Net::ANY`] is `any`.
+    Net(Net),
+    /// `object N`.
+    Object(String),
+}
+
+/// Where an ACL stands.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Place {
+    /// `in interface I`.
+    In(String),
+    /// `out interface I`.
+    Out(String),
+    /// `global`.
+    Global,
+}
+
+/// `route IF D M G [metric]`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Route {
+    /// Egress interface.
+    pub interface: String,
+    /// Destination.
+    pub net: Net,
+    /// Next hop.
+    pub gateway: Ipv4Addr,
+    /// 1 to 255.
+    pub metric: u8,
+}
+
+/// `timeout` and `arp timeout`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// Idle TCP connections.
+    pub conn: Seconds,
+    /// Half-closed ones.
+    pub half_closed: Seconds,
+    /// Half-open ones.
+    pub embryonic: Seconds,
+    /// UDP.
+    pub udp: Seconds,
+    /// ICMP.
+    pub icmp: Seconds,
+    /// Idle proxied SIP connections.
+    pub sip: Seconds,
+    /// A PAT xlate after its last connection.
+    pub pat_xlate: Seconds,
+    /// `arp timeout`.
+    pub arp: Seconds,
+}
+
+impl Default for Timeouts {
+    /// The ASA's.
+    fn default() -> Self {
+        Self {
+            conn: Seconds(3600),
+            half_closed: Seconds(600),
+            embryonic: Seconds(30),
+            udp: Seconds(120),
+            icmp: Seconds(2),
+            sip: Seconds(1800),
+            pat_xlate: Seconds(30),
+            arp: Seconds(14400),
+        }
+    }
+}
+
+/// `tls-proxy`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TlsProxy {
+    /// `server trust-point`: shown to the TCP client.
+    pub server: Option<String>,
+    /// `client trust-point`: shown to the TCP server.
+    pub client: Option<String>,
+}
+
+/// `class C` within a policy-map.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PolicyClass {
+    /// The class-map.
+    pub class: String,
+    /// `inspect sip [MAP] tls-proxy P`, once said.
+    pub inspect: Option<InspectSip>,
+}
+
+/// `inspect sip [MAP] tls-proxy P`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InspectSip {
+    /// `policy-map type inspect sip`.
+    pub map: Option<String>,
+    /// The proxy.
+    pub tls_proxy: String,
+}
+
+impl Model {
+    /// The interface called `name`.
+    pub fn interface(&self, name: &str) -> Option<&Interface> {
+        self.interfaces.iter().find(|i| i.nameif.as_deref() == Some(name))
+    }
+
+    /// The network of an object, once it has one.
+    pub fn network(&self, object: &str) -> Option<Net> {
+        self.networks.get(object).and_then(|o| o.net)
+    }
+
+    /// The service of an object, once it has one.
+    pub fn service(&self, object: &str) -> Option<Service> {
+        self.services.get(object).copied().flatten()
+    }
+
+    /// The NAT rules of sections 1 and 3, in order.
+    pub fn manual_rules(&self) -> impl Iterator<Item = &ManualNat> {
+        self.manual_nat.iter().chain(&self.after_auto_nat)
+    }
+}

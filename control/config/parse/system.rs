@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What is of the box as a whole: names, routes, timers, and the domain lists.
+
+use std::path::Path;
+
+use crate::config::args::Args;
+use crate::config::diag::Problem;
+use crate::config::domains;
+use crate::config::model::{DomainKey, DomainRule, Permit, Route};
+use crate::config::raw::{Command, Timer};
+use crate::config::types::Seconds;
+
+type Parsed = Result<Command, Problem>;
+
+/// `hostname NAME`: 1 to 63 letters, digits and hyphens (RFC 952, as the ASA has it).
+pub fn hostname(args: &mut Args<'_, '_>, _: &Path) -> Parsed {
+    args.parsed("a hostname", |word| {
+        let good = |b: u8| b.is_ascii_alphanumeric() || b == b'-';
+        let edge = word.starts_with('-') || word.ends_with('-');
+        let ok = (1..=63).contains(&word.len()) && word.bytes().all(good) && !edge;
+        if ok {
+            Ok(Command::Hostname(word.to_owned()))
+        } else {
+            Err("1 to 63 letters, digits and inner hyphens")
+        }
+    })
+}
+
+/// `domain-name NAME`
+pub fn domain_name(args: &mut Args<'_, '_>, _: &Path) -> Parsed {
+    args.parsed("a domain name", domains::canonical).map(Command::DomainName)
+}
+
+/// `route IF D M G [metric]`
+pub fn route(args: &mut Args<'_, '_>, _: &Path) -> Parsed {
+    let interface = args.name("an interface")?;
+    let net = args.network()?;
+    let gateway = args.address("a gateway")?;
+    if gateway.is_unspecified() || gateway.is_multicast() || gateway.is_broadcast() {
+        return Err(args.wrong(format!("`{gateway}` cannot be a gateway")));
+    }
+    let metric = if args.peek().is_some() { args.number("a metric", 1, 255)? as u8 } else { 1 };
+    Ok(Command::Route(Route { interface, net, gateway, metric }))
+}
+
+/// Name, timer, least and greatest seconds. The ASA's limits where it has one.
+const TIMERS: [(&str, Timer, u32, u32); 7] = [
+    ("conn", Timer::Conn, 300, 4_294_800),
+    ("half-closed", Timer::HalfClosed, 30, 4_294_800),
+    ("embryonic", Timer::Embryonic, 5, 4_294_800),
+    ("udp", Timer::Udp, 60, 4_294_800),
+    ("icmp", Timer::Icmp, 2, 4_294_800),
+    ("sip", Timer::Sip, 300, 4_294_800),
+    ("pat-xlate", Timer::PatXlate, 30, 300),
+];
+
+/// `timeout NAME H:MM:SS ...`
+pub fn timeout(args: &mut Args<'_, '_>, _: &Path) -> Parsed {
+    let names = TIMERS.map(|t| t.0);
+    let mut set = Vec::new();
+    while set.is_empty() || args.peek().is_some() {
+        let (name, timer, low, high) = TIMERS[args.one_of(&names)?];
+        if set.iter().any(|(seen, _)| *seen == timer) {
+            return Err(args.wrong(format!("`{name}` stands twice in the line")));
+        }
+        let value = args.parsed("a duration", duration)?;
+        if value == Seconds(0) {
+            return Err(args
+                .wrong("0 (never) is not supported: connections that never end would fill the table")
+                .help(format!("the most is {}", Seconds(high))));
+        }
+        if !(low..=high).contains(&value.0) {
+            let range = format!("{} to {}", Seconds(low), Seconds(high));
+            return Err(args.wrong(format!("`timeout {name}` cannot be {value}")).label(range));
+        }
+        set.push((timer, value));
+    }
+    Ok(Command::Timeout(set))
+}
+
+/// `H:MM:SS`
+fn duration(word: &str) -> Result<Seconds, &'static str> {
+    const SHAPE: &str = "expected H:MM:SS";
+    let parts: Vec<&str> = word.split(':').collect();
+    let [hours, minutes, seconds] = parts[..] else { return Err(SHAPE) };
+    let number = |word: &str, most: u32| {
+        let digits = (1..=4).contains(&word.len()) && word.bytes().all(|b| b.is_ascii_digit());
+        word.parse::<u32>().ok().filter(|n| digits && *n <= most).ok_or(SHAPE)
+    };
+    Ok(Seconds(number(hours, 1193)? * 3600 + number(minutes, 59)? * 60 + number(seconds, 59)?))
+}
+
+/// `arp timeout SECONDS`
+pub fn arp_timeout(args: &mut Args<'_, '_>, _: &Path) -> Parsed {
+    let seconds = args.number("a number of seconds", 60, 4_294_967)?;
+    Ok(Command::Timeout(vec![(Timer::Arp, Seconds(seconds))]))
+}
+
+/// `local domain D`
+pub fn local_domain(args: &mut Args<'_, '_>, _: &Path) -> Parsed {
+    let token = args.take("a domain")?;
+    if token.text.starts_with("*.") {
+        return Err(args
+            .wrong("a local domain cannot be a wildcard")
+            .help("a subdomain of a local domain is not local by itself: name each"));
+    }
+    let name = domains::canonical(token.text)
+        .map_err(|why| args.wrong(format!("`{}` is not a domain: {why}", token.text)))?;
+    if domains::is_address(&name) {
+        return Err(args.wrong("a local domain cannot be an address"));
+    }
+    Ok(Command::LocalDomain(name))
+}
+
+/// `permit domain {D | *.D} [peer FQDN]`
+pub fn permit_domain(args: &mut Args<'_, '_>, _: &Path) -> Parsed {
+    let key = key(args)?;
+    let peer = if args.accept("peer") {
+        let name = args.parsed("a host name", domains::canonical)?;
+        if domains::is_address(&name) {
+            return Err(args.wrong("a peer is named as in its certificate, not by address"));
+        }
+        Some(name)
+    } else {
+        None
+    };
+    Ok(Command::Domain(key, DomainRule::Permit(Permit { peer })))
+}
+
+/// `block domain {D | *.D}`
+pub fn block_domain(args: &mut Args<'_, '_>, _: &Path) -> Parsed {
+    Ok(Command::Domain(key(args)?, DomainRule::Block))
+}
+
+fn key(args: &mut Args<'_, '_>) -> Result<DomainKey, Problem> {
+    args.parsed("a domain entry", domains::parse_key)
+}

@@ -1,0 +1,355 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! A model as the text that makes it: `show running-config`, and the file the daemon keeps.
+//!
+//! The order is the ASA's, which is also one in which every name is defined before it is used. What is at its default is left
+//! out, but for the timers, which an ASA always prints. Property-tested: what is printed loads to an equal model.
+
+use std::fmt::{self, Display, Write};
+use std::path::Path;
+
+use super::model::{
+    Ace, AceAddr, AceProto, AclLine, DomainKey, DomainRule, Interface, LegacyGlobal, LegacyNat, LegacyStatic,
+    ManualNat, Mapped, Model, ObjectNat, Permit, Place, Route, Timeouts, TwiceNat,
+};
+use super::ports;
+use super::source::quoted;
+use super::types::Net;
+
+/// Writes all of `model`.
+pub fn print(model: &Model, out: &mut impl Write) -> fmt::Result {
+    writeln!(out, "! fedgate running-config")?;
+    system(model, out)?;
+    objects(model, out)?;
+    for (name, lines) in &model.acls {
+        for line in lines {
+            writeln!(out, "access-list {name} {line}")?;
+        }
+    }
+    nat(model, out)?;
+    for (place, acl) in &model.access_groups {
+        writeln!(out, "access-group {acl} {place}")?;
+    }
+    for route in &model.routes {
+        writeln!(out, "{route}")?;
+    }
+    timeouts(&model.timeouts, out)?;
+    crypto(model, out)?;
+    inspection(model, out)?;
+    for name in &model.local_domains {
+        writeln!(out, "local domain {name}")?;
+    }
+    for (key, entry) in model.domains.iter() {
+        if let Some(permit) = &entry.permit {
+            writeln!(out, "{}", domain_line(key, &DomainRule::Permit(permit.clone())))?;
+        }
+        if entry.block {
+            writeln!(out, "{}", domain_line(key, &DomainRule::Block))?;
+        }
+    }
+    writeln!(out, "! end")
+}
+
+/// [`print()`] into a string.
+pub fn to_text(model: &Model) -> String {
+    let mut text = String::new();
+    // Writing to a String cannot fail.
+    let _ = print(model, &mut text);
+    text
+}
+
+/// `permit domain ...` or `block domain ...`.
+pub fn domain_line(key: &DomainKey, rule: &DomainRule) -> String {
+    match rule {
+        DomainRule::Permit(Permit { peer: None }) => format!("permit domain {key}"),
+        DomainRule::Permit(Permit { peer: Some(peer) }) => format!("permit domain {key} peer {peer}"),
+        DomainRule::Block => format!("block domain {key}"),
+    }
+}
+
+fn system(model: &Model, out: &mut impl Write) -> fmt::Result {
+    line(out, "hostname", &model.hostname)?;
+    line(out, "domain-name", &model.domain_name)?;
+    for interface in &model.interfaces {
+        print_interface(interface, out)?;
+    }
+    for (set, words) in [(model.same_security_inter, "inter"), (model.same_security_intra, "intra")] {
+        if set {
+            writeln!(out, "same-security-traffic permit {words}-interface")?;
+        }
+    }
+    for interface in &model.interfaces {
+        let Some(name) = &interface.nameif else { continue };
+        if interface.mtu != 1500 {
+            writeln!(out, "mtu {name} {}", interface.mtu)?;
+        }
+        if interface.no_proxy_arp {
+            writeln!(out, "sysopt noproxyarp {name}")?;
+        }
+    }
+    Ok(())
+}
+
+fn print_interface(interface: &Interface, out: &mut impl Write) -> fmt::Result {
+    writeln!(out, "interface {}", interface.device)?;
+    line(out, " nameif", &interface.nameif)?;
+    line(out, " security-level", &interface.security_level)?;
+    if let Some((addr, mask)) = interface.address {
+        writeln!(out, " ip address {addr} {mask}")?;
+    }
+    line(out, " mac-address", &interface.mac)?;
+    if interface.shutdown {
+        writeln!(out, " shutdown")?;
+    }
+    Ok(())
+}
+
+fn objects(model: &Model, out: &mut impl Write) -> fmt::Result {
+    for (name, object) in &model.networks {
+        writeln!(out, "object network {name}")?;
+        match object.net {
+            Some(net) if net.is_host() => writeln!(out, " host {}", net.addr())?,
+            Some(net) => writeln!(out, " subnet {net}")?,
+            None => {}
+        }
+    }
+    for (name, service) in &model.services {
+        writeln!(out, "object service {name}")?;
+        line(out, " service", service)?;
+    }
+    Ok(())
+}
+
+fn nat(model: &Model, out: &mut impl Write) -> fmt::Result {
+    for rule in &model.manual_nat {
+        writeln!(out, "{rule}")?;
+    }
+    for (name, object) in &model.networks {
+        if let Some(nat) = &object.nat {
+            writeln!(out, "object network {name}\n {nat}")?;
+        }
+    }
+    for rule in &model.after_auto_nat {
+        writeln!(out, "{rule}")?;
+    }
+    for global in &model.legacy_globals {
+        writeln!(out, "{global}")?;
+    }
+    for nat in &model.legacy_nats {
+        writeln!(out, "{nat}")?;
+    }
+    Ok(())
+}
+
+fn timeouts(t: &Timeouts, out: &mut impl Write) -> fmt::Result {
+    writeln!(out, "arp timeout {}", t.arp.0)?;
+    writeln!(out, "timeout pat-xlate {}", t.pat_xlate)?;
+    writeln!(out, "timeout conn {} half-closed {} udp {} icmp {}", t.conn, t.half_closed, t.udp, t.icmp)?;
+    writeln!(out, "timeout embryonic {}", t.embryonic)?;
+    writeln!(out, "timeout sip {}", t.sip)
+}
+
+fn crypto(model: &Model, out: &mut impl Write) -> fmt::Result {
+    for (name, files) in &model.trustpoints {
+        writeln!(out, "crypto ca trustpoint {name}")?;
+        for (words, path) in [("certificate", &files.certificate), ("key", &files.key), ("ca", &files.ca)] {
+            if let Some(path) = path {
+                writeln!(out, " {words} file {}", path_word(path))?;
+            }
+        }
+    }
+    line(out, "tls-proxy maximum-session", &model.max_proxy_sessions)?;
+    for (name, proxy) in &model.tls_proxies {
+        writeln!(out, "tls-proxy {name}")?;
+        line(out, " server trust-point", &proxy.server)?;
+        line(out, " client trust-point", &proxy.client)?;
+    }
+    Ok(())
+}
+
+fn inspection(model: &Model, out: &mut impl Write) -> fmt::Result {
+    for (name, acl) in &model.class_maps {
+        writeln!(out, "class-map {name}")?;
+        line(out, " match access-list", acl)?;
+    }
+    for name in &model.inspect_maps {
+        writeln!(out, "policy-map type inspect sip {name}\n parameters")?;
+    }
+    for (name, classes) in &model.policy_maps {
+        writeln!(out, "policy-map {name}")?;
+        for class in classes {
+            writeln!(out, " class {}", class.class)?;
+            if let Some(inspect) = &class.inspect {
+                let map = inspect.map.as_ref().map_or(String::new(), |map| format!(" {map}"));
+                writeln!(out, "  inspect sip{map} tls-proxy {}", inspect.tls_proxy)?;
+            }
+        }
+    }
+    match &model.service_policy {
+        Some(name) => writeln!(out, "service-policy {name} global"),
+        None => Ok(()),
+    }
+}
+
+fn line(out: &mut impl Write, words: &str, value: &Option<impl Display>) -> fmt::Result {
+    match value {
+        Some(value) => writeln!(out, "{words} {value}"),
+        None => Ok(()),
+    }
+}
+
+/// Paths come from text, so that they are UTF-8 is known.
+fn path_word(path: &Path) -> String {
+    quoted(&path.to_string_lossy())
+}
+
+fn net_words(net: Net) -> String {
+    if net == Net::ANY {
+        "any".to_owned()
+    } else if net.is_host() {
+        format!("host {}", net.addr())
+    } else {
+        net.to_string()
+    }
+}
+
+fn object_or_any(name: &Option<String>) -> &str {
+    name.as_deref().unwrap_or("any")
+}
+
+impl Display for Mapped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address(address) => write!(f, "{address}"),
+            Self::Object(name) => f.write_str(name),
+            Self::Interface => f.write_str("interface"),
+        }
+    }
+}
+
+impl Display for ObjectNat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = if self.dynamic { "dynamic" } else { "static" };
+        write!(f, "nat {} {kind} {}", self.pair, self.mapped)?;
+        if let Some((proto, real, mapped)) = self.service {
+            let port = |p| ports::port_text(proto, p);
+            write!(f, " service {} {} {}", ports::proto_text(proto), port(real), port(mapped))?;
+        }
+        Ok(())
+    }
+}
+
+impl Display for ManualNat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Twice(nat) => nat.fmt(f),
+            Self::Static(nat) => nat.fmt(f),
+        }
+    }
+}
+
+impl Display for TwiceNat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let after = if self.after_auto { " after-auto" } else { "" };
+        let kind = if self.dynamic { "dynamic" } else { "static" };
+        write!(f, "nat {}{after} source {kind} {}", self.pair, object_or_any(&self.real))?;
+        match &self.mapped {
+            Some(mapped) => write!(f, " {mapped}")?,
+            None => write!(f, " any")?,
+        }
+        if let Some(name) = &self.destination {
+            write!(f, " destination static {name} {name}")?;
+        }
+        match &self.service {
+            Some((real, mapped)) => write!(f, " service {real} {mapped}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Display for LegacyStatic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (real, mask) = (self.real.addr(), self.real.mask());
+        match self.service {
+            Some((proto, real_port, mapped_port)) => {
+                let port = |p| ports::port_text(proto, p);
+                let (real_port, mapped_port) = (port(real_port), port(mapped_port));
+                let proto = ports::proto_text(proto);
+                let (pair, mapped) = (&self.pair, &self.mapped);
+                write!(f, "static {pair} {proto} {mapped} {mapped_port} {real} {real_port} netmask {mask}")
+            }
+            None => write!(f, "static {} {} {real} netmask {mask}", self.pair, self.mapped),
+        }
+    }
+}
+
+impl Display for LegacyGlobal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "global ({}) {} {}", self.interface, self.id, self.mapped)
+    }
+}
+
+impl Display for LegacyNat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "nat ({}) {} {}", self.interface, self.id, self.real)
+    }
+}
+
+impl Display for AclLine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Remark(text) => write!(f, "remark {text}"),
+            Self::Ace(ace) => ace.fmt(f),
+        }
+    }
+}
+
+impl Display for AceAddr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Net(net) => f.write_str(&net_words(*net)),
+            Self::Object(name) => write!(f, "object {name}"),
+        }
+    }
+}
+
+impl Display for Ace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "extended {} ", if self.permit { "permit" } else { "deny" })?;
+        let proto = match &self.proto {
+            AceProto::Ip => {
+                f.write_str("ip")?;
+                0
+            }
+            AceProto::Number(number) => {
+                f.write_str(&ports::proto_text(*number))?;
+                *number
+            }
+            AceProto::Object(name) => {
+                write!(f, "object {name}")?;
+                0
+            }
+        };
+        write!(f, " {}{} {}{}", self.src, self.sport.text(proto), self.dst, self.dport.text(proto))?;
+        if let Some(number) = self.icmp_type {
+            write!(f, " {}", ports::icmp_type_text(number))?;
+        }
+        f.write_str(if self.log { " log" } else { "" })?;
+        f.write_str(if self.inactive { " inactive" } else { "" })
+    }
+}
+
+impl Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::In(name) => write!(f, "in interface {name}"),
+            Self::Out(name) => write!(f, "out interface {name}"),
+            Self::Global => f.write_str("global"),
+        }
+    }
+}
+
+impl Display for Route {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "route {} {} {} {}", self.interface, self.net, self.gateway, self.metric)
+    }
+}

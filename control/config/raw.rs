@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The configuration as it is written: one [`Statement`] a line, its words checked by themselves but not yet against
+//! anything else. The first of the configuration's three forms; [`super::apply`] makes the model of it.
+
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+
+use super::model::{
+    AclLine, DomainKey, DomainRule, InspectSip, LegacyGlobal, LegacyNat, LegacyStatic, ObjectNat, Place,
+    Route, TwiceNat,
+};
+use super::types::{Device, Mac, Net, Seconds, Service};
+
+/// One line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Statement {
+    /// Line number, from 1.
+    pub line: u32,
+    /// Begins with `no`.
+    pub negated: bool,
+    /// The rest.
+    pub command: Command,
+}
+
+/// Which commands are understood at a place, and which of them first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Mode {
+    /// At the top.
+    Global,
+    /// After `interface`.
+    Interface,
+    /// After `object network`.
+    ObjectNetwork,
+    /// After `object service`.
+    ObjectService,
+    /// After `crypto ca trustpoint`.
+    Trustpoint,
+    /// After `tls-proxy`.
+    TlsProxy,
+    /// After `class-map`.
+    ClassMap,
+    /// After `policy-map type inspect sip`.
+    InspectMap,
+    /// After its `parameters`.
+    InspectParameters,
+    /// After `policy-map`.
+    PolicyMap,
+    /// After its `class`.
+    PolicyClass,
+}
+
+impl Mode {
+    /// The mode whose commands are tried next; `None` at the top.
+    pub fn parent(self) -> Option<Self> {
+        match self {
+            Self::Global => None,
+            Self::InspectParameters => Some(Self::InspectMap),
+            Self::PolicyClass => Some(Self::PolicyMap),
+            Self::Interface
+            | Self::ObjectNetwork
+            | Self::ObjectService
+            | Self::Trustpoint
+            | Self::TlsProxy
+            | Self::ClassMap
+            | Self::InspectMap
+            | Self::PolicyMap => Some(Self::Global),
+        }
+    }
+
+    /// What the CLI's prompt shows, as on the ASA: `hostname(config-if)# `.
+    pub fn prompt(self) -> &'static str {
+        match self {
+            Self::Global => "config",
+            Self::Interface => "config-if",
+            Self::ObjectNetwork => "config-network-object",
+            Self::ObjectService => "config-service-object",
+            Self::Trustpoint => "config-ca-trustpoint",
+            Self::TlsProxy => "config-tlsp",
+            Self::ClassMap => "config-cmap",
+            Self::InspectMap | Self::PolicyMap => "config-pmap",
+            Self::InspectParameters => "config-pmap-p",
+            Self::PolicyClass => "config-pmap-c",
+        }
+    }
+}
+
+/// A file of a trustpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TrustFile {
+    /// `certificate file`.
+    Certificate,
+    /// `key file`.
+    Key,
+    /// `ca file`.
+    Ca,
+}
+
+/// A face of a TLS proxy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Face {
+    /// `server trust-point`.
+    Server,
+    /// `client trust-point`.
+    Client,
+}
+
+/// Which timer a `timeout` word sets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Timer {
+    /// `conn`.
+    Conn,
+    /// `half-closed`.
+    HalfClosed,
+    /// `embryonic`.
+    Embryonic,
+    /// `udp`.
+    Udp,
+    /// `icmp`.
+    Icmp,
+    /// `sip`.
+    Sip,
+    /// `pat-xlate`.
+    PatXlate,
+    /// `arp timeout`.
+    Arp,
+}
+
+/// A command with its arguments.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "each variant is a line of the grammar table, which says what it means")]
+pub enum Command {
+    Hostname(String),
+    DomainName(String),
+    SameSecurity { inter: bool },
+    Interface(Device),
+    Nameif(String),
+    SecurityLevel(u8),
+    IpAddress(Ipv4Addr, Ipv4Addr),
+    MacAddress(Mac),
+    Shutdown,
+    Mtu(String, u16),
+    NoProxyArp(String),
+    ObjectNetwork(String),
+    ObjectNet(Net),
+    ObjectNat(ObjectNat),
+    ObjectService(String),
+    Service(Service),
+    AccessList(String, AclLine),
+    AccessGroup(String, Place),
+    TwiceNat(TwiceNat),
+    LegacyStatic(LegacyStatic),
+    LegacyGlobal(LegacyGlobal),
+    LegacyNat(LegacyNat),
+    Route(Route),
+    Timeout(Vec<(Timer, Seconds)>),
+    Trustpoint(String),
+    TrustFile(TrustFile, PathBuf),
+    TlsProxy(String),
+    MaxProxySessions(u32),
+    TrustPoint(Face, String),
+    ClassMap(String),
+    MatchAccessList(String),
+    InspectMap(String),
+    InspectParameters,
+    PolicyMap(String),
+    PolicyClass(String),
+    InspectSip(InspectSip),
+    ServicePolicy(String),
+    LocalDomain(String),
+    Domain(DomainKey, DomainRule),
+}

@@ -1,0 +1,212 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What the commands mean, and the order in which NAT is evaluated.
+
+use super::super::model::{AceAddr, AclLine, DomainKey};
+use super::super::types::{Mac, Net, PortOp, Seconds};
+use super::super::{print, resolve};
+use super::{TWO, found, model, try_load};
+use fedgate_tables::policy::NatKind;
+use std::net::Ipv4Addr;
+
+#[test]
+fn interfaces() {
+    let m = model(
+        "interface memif /run/m.sock server id 3\n nameif inside\n ip address 10.0.0.1 255.0.0.0\n mac-address 0200.00aA.0001\n\
+         interface pci 0000:03:00.0\nnameif dmz\nsecurity-level 50\nip address 192.0.2.1 255.255.255.0\nshutdown\n\
+         interface pcap rx \"/tmp/a b\" tx /tmp/c\n nameif o\n ip address 198.51.100.1 255.255.255.255\n no shutdown\n\
+         mtu dmz 9000\nsysopt noproxyarp dmz\nsame-security-traffic permit intra-interface\n",
+    );
+    let [a, b, c] = &m.interfaces[..] else { panic!("{:?}", m.interfaces) };
+    assert_eq!((a.security(), a.mac, a.mtu), (100, Some(Mac([2, 0, 0, 0xaa, 0, 1])), 1500));
+    assert!(a.device.dpdk().starts_with("net_memif_"));
+    assert!(a.device.dpdk().ends_with(",role=server,id=3,socket=/run/m.sock,socket-abstract=no"));
+    assert_eq!((b.security(), b.shutdown, b.mtu, b.no_proxy_arp), (50, true, 9000, true));
+    assert_eq!(b.device.dpdk(), "0000:03:00.0");
+    assert_eq!((c.security(), c.shutdown), (0, false));
+    assert_eq!(
+        print::to_text(&m).lines().find(|l| l.contains("pcap")),
+        Some("interface pcap rx \"/tmp/a b\" tx /tmp/c")
+    );
+    assert!(m.same_security_intra && !m.same_security_inter);
+}
+
+#[test]
+fn access_lists() {
+    let m = model(&format!(
+        "{TWO}object network edge\n host 198.51.100.20\nobject service sips\n service tcp destination eq 5061\n\
+         access-list a remark  two  blanks\n\
+         access-list a extended permit tcp any4 range 1024 65535 object edge eq sip log\n\
+         access-list a extended permit object sips 10.0.0.0 255.0.0.0 host 1.2.3.4\n\
+         access-list a extended permit icmp any any echo-reply inactive\n\
+         access-list a extended deny ip any any log inactive\n\
+         access-group a in interface outside\n"
+    ));
+    let lines: Vec<String> = m.acls["a"].iter().map(ToString::to_string).collect();
+    assert_eq!(
+        lines,
+        [
+            "remark two  blanks",
+            "extended permit tcp any range 1024 65535 object edge eq sip log",
+            "extended permit object sips 10.0.0.0 255.0.0.0 host 1.2.3.4",
+            "extended permit icmp any any echo-reply inactive",
+            "extended deny ip any any log inactive",
+        ]
+    );
+    let AclLine::Ace(ace) = &m.acls["a"][1] else { panic!() };
+    assert_eq!((ace.sport, ace.dport), (PortOp::Range(1024, 65535), PortOp::Eq(5060)));
+    assert_eq!((&ace.src, ace.permit, ace.log), (&AceAddr::Net(Net::ANY), true, true));
+}
+
+#[test]
+fn port_operators_are_inclusive_ranges() {
+    assert_eq!(PortOp::Gt(1023).ranges(), [[1024, 65535]]);
+    assert_eq!(PortOp::Lt(1024).ranges(), [[0, 1023]]);
+    assert_eq!(PortOp::Neq(80).ranges(), [[0, 79], [81, 65535]]);
+    assert_eq!(PortOp::Neq(0).ranges(), [[1, 65535]]);
+    assert_eq!(PortOp::Neq(65535).ranges(), [[0, 65534]]);
+    assert_eq!(PortOp::Any.ranges(), [[0, 65535]]);
+}
+
+/// asa.md 3.1: manual first, as written; then objects: static, fewest addresses, lowest start, name; then after-auto.
+#[test]
+fn nat_order_of_evaluation() {
+    let m = model(&format!(
+        "{TWO}object network z-any\n subnet 0.0.0.0 0.0.0.0\n nat (inside,outside) dynamic interface\n\
+         object network y-net\n subnet 10.10.0.0 255.255.255.0\n nat (inside,outside) dynamic 203.0.113.3\n\
+         object network b-host\n host 10.10.0.9\n nat (inside,outside) static 203.0.113.4\n\
+         object network a-host\n host 10.10.0.9\n nat (inside,outside) static 203.0.113.5 service tcp 5062 5061\n\
+         object network c-host\n host 10.10.0.8\n nat (inside,outside) static 203.0.113.6\n\
+         object network cup\n host 10.10.0.11\nobject network pub\n host 203.0.113.3\n\
+         object service s61\n service tcp source eq 5061\nobject service s62\n service tcp source eq 5062\n\
+         nat (inside,outside) after-auto source dynamic any interface\n\
+         nat (inside,outside) source static cup pub service s62 s61\n\
+         nat (inside,outside) source static cup cup destination static pub pub\n"
+    ));
+    let rules: Vec<_> = resolve::rules(&m).into_iter().map(|(_, rule)| rule.expect("resolves")).collect();
+    let texts: Vec<&str> =
+        rules.iter().map(|r| r.text.strip_prefix("(inside) to (outside) source ").unwrap()).collect();
+    assert_eq!(
+        texts,
+        [
+            "static cup pub   service s62 s61",
+            "static cup cup   destination static pub pub",
+            "static c-host 203.0.113.6",
+            "static a-host 203.0.113.5   service tcp 5062 5061",
+            "static b-host 203.0.113.4",
+            "dynamic y-net 203.0.113.3",
+            "dynamic z-any interface",
+            "dynamic any interface",
+        ]
+    );
+    use NatKind::{DynamicPat, Identity, Static, StaticPat};
+    let kinds: Vec<_> = rules.iter().map(|r| (r.kind, r.section)).collect();
+    assert_eq!(
+        kinds,
+        [
+            (StaticPat, 1),
+            (Identity, 1),
+            (Static, 2),
+            (StaticPat, 2),
+            (Static, 2),
+            (DynamicPat, 2),
+            (DynamicPat, 2),
+            (DynamicPat, 3),
+        ]
+    );
+    assert_eq!(rules[0].service, Some((6, 5062, 5061)));
+    assert_eq!(rules[1].dest, Net::host(Ipv4Addr::new(203, 0, 113, 3)));
+    assert_eq!(rules[6].mapped, Ipv4Addr::new(203, 0, 113, 2));
+}
+
+#[test]
+fn nat_of_8_2() {
+    let m = model(&format!(
+        "{TWO}global (outside) 1 203.0.113.3\nglobal (outside) 2 interface\n\
+         nat (inside) 2 0 0\nnat (inside) 1 10.10.0.11 255.255.255.255\n\
+         static (inside,outside) tcp 203.0.113.3 5061 10.10.0.11 5062 netmask 255.255.255.255\n\
+         static (inside,outside) 203.0.113.4 10.10.0.12 netmask 255.255.255.255\n"
+    ));
+    let rules: Vec<_> = resolve::rules(&m).into_iter().map(|(_, rule)| rule.expect("resolves")).collect();
+    let seen: Vec<_> =
+        rules.iter().map(|r| (r.kind, r.real.addr().to_string(), r.mapped.to_string())).collect();
+    let is = |kind, real: &str, mapped: &str| (kind, real.to_owned(), mapped.to_owned());
+    assert_eq!(
+        seen,
+        [
+            is(NatKind::StaticPat, "10.10.0.11", "203.0.113.3"),
+            is(NatKind::Static, "10.10.0.12", "203.0.113.4"),
+            is(NatKind::DynamicPat, "10.10.0.11", "203.0.113.3"),
+            is(NatKind::DynamicPat, "0.0.0.0", "203.0.113.2"),
+        ]
+    );
+    assert_eq!(rules[0].service, Some((6, 5062, 5061)));
+}
+
+#[test]
+fn manual_nat_right_after_an_object_is_not_the_objects() {
+    let m = model(&format!(
+        "{TWO}object network a\nhost 10.10.0.9\nobject network b\nhost 203.0.113.4\nnat (inside,outside) source static a b\n"
+    ));
+    assert_eq!(m.manual_nat.len(), 1);
+    assert!(m.networks["b"].nat.is_none());
+}
+
+#[test]
+fn timeouts_and_domains() {
+    let m = model(
+        "timeout conn 2:05:00 half-closed 0:10:00 udp 0:02:00 icmp 0:00:02\ntimeout sip 2:05:00\narp timeout 300\n\
+         local domain CUP.Example.COM.\npermit domain Foreign.Example peer Edge.Foreign.example\n\
+         permit domain *.partner.example\nblock domain bad.partner.example\nblock domain foreign.example\n",
+    );
+    assert_eq!(
+        (m.timeouts.conn, m.timeouts.sip, m.timeouts.arp),
+        (Seconds(7500), Seconds(7500), Seconds(300))
+    );
+    assert!(m.local_domains.contains("cup.example.com"));
+    let entry =
+        |name: &str, wildcard| m.domains.get(&DomainKey { name: name.into(), wildcard }).cloned().unwrap();
+    let foreign = entry("foreign.example", false);
+    assert_eq!(foreign.permit.unwrap().peer.as_deref(), Some("edge.foreign.example"));
+    assert!(foreign.block);
+    assert!(entry("partner.example", true).permit.is_some());
+    assert!(!m.domains.contains_key(&DomainKey { name: "partner.example".into(), wildcard: false }));
+}
+
+#[test]
+fn warnings_do_not_stop_the_load() {
+    let text = format!(
+        "{TWO}access-list unused extended permit ip any any\nlocal domain cup.cisco.example\n\
+         permit domain *.cisco.example\npolicy-map p\ninterface null\n"
+    );
+    let loaded = try_load(&text).unwrap_or_else(|report| panic!("{}", report.render(false)));
+    assert!(!loaded.report.failed);
+    assert_eq!(
+        found(&text),
+        [
+            "7:1: access-list unused is defined but not applied",
+            "8:1: `permit domain *.cisco.example` covers the local domain cup.cisco.example",
+            "10:1: policy-map p is defined but not applied",
+            "11:1: the interface is not used: it has no `nameif`",
+        ]
+    );
+}
+
+#[test]
+fn the_labs_configuration_loads() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("certs")).unwrap();
+    for name in ["public", "inside"] {
+        let made = rcgen::generate_simple_self_signed(vec![format!("{name}.example")]).unwrap();
+        let certs = folder.path().join("certs");
+        std::fs::write(certs.join(format!("{name}.crt")), made.cert.pem()).unwrap();
+        std::fs::write(certs.join(format!("{name}.key")), made.signing_key.serialize_pem()).unwrap();
+        std::fs::write(certs.join("local-ca.crt"), made.cert.pem()).unwrap();
+        std::fs::write(certs.join("foreign-ca.crt"), made.cert.pem()).unwrap();
+    }
+    let text = include_str!("../../../scripts/lab/fedgate.cfg.in").replace("@TAG@", "1");
+    let loaded = super::super::load(&text, "fedgate.cfg", folder.path())
+        .unwrap_or_else(|report| panic!("{}", report.render(false)));
+    assert_eq!(loaded.config.model.service_policy.as_deref(), Some("global_policy"));
+    assert!(loaded.config.material["public"].chain.starts_with(b"-----BEGIN CERTIFICATE"));
+    assert!(loaded.config.material["partners"].key.is_empty());
+}

@@ -1,0 +1,283 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Bad configurations: each is refused with the line, the column and a message that says what to do. Golden: a change of any
+//! message or caret must be meant.
+
+use super::super::load_file;
+use super::{TWO, found, try_load};
+
+/// Each text alone, and what must be found in it.
+#[test]
+fn single_lines() {
+    let cases: &[(&str, &[&str])] = &[
+        ("hostname", &["1:9: incomplete command: expected a hostname"]),
+        ("hostname a_b", &["1:10: `a_b` is not a hostname: 1 to 63 letters, digits and inner hyphens"]),
+        ("hostname a b", &["1:12: the command ends before `b`"]),
+        ("acess-list a extended permit ip any any", &["1:1: unknown command `acess-list`"]),
+        ("logging enable", &["1:1: unknown command `logging`"]),
+        ("no", &["1:1: incomplete command: `no` what?"]),
+        ("no shutdown", &["1:4: unknown command `shutdown`"]),
+        ("crypto ca", &["1:10: expected `trustpoint`"]),
+        ("crypto ca certificate chain x", &["1:11: expected `trustpoint`"]),
+        (
+            "interface tpa x",
+            &[
+                "1:11: expected `tap` or `memif` or `pci` or `af_packet` or `af_xdp` or `pcap` or `ring` or `null`, found `tpa`",
+            ],
+        ),
+        (
+            "interface tap verylonginterfacename",
+            &["1:15: `verylonginterfacename` is not an interface name: 1 to 15 letters, digits and _-."],
+        ),
+        (
+            "interface pci 03:00.0",
+            &["1:15: `03:00.0` is not a PCI address: expected DDDD:BB:DD.F, e.g. 0000:03:00.0"],
+        ),
+        (
+            "interface memif /run/a,role=server",
+            &["1:17: `/run/a,role=server` is not a path: a device path cannot hold , = [ ] or \""],
+        ),
+        (
+            "interface tap a\n ip address 10.0.0.0 255.255.255.0",
+            &["2:22: 10.0.0.0 is the network address of its own network"],
+        ),
+        ("interface tap a\n ip address 10.0.0.1 255.0.255.0", &["2:22: `255.0.255.0` is not a netmask"]),
+        ("interface tap a\n security-level 101", &["2:17: `101` is not a security level"]),
+        (
+            "interface tap a\n mac-address 0100.5e00.0001",
+            &["2:14: `0100.5e00.0001` is not a MAC address: it is a group address"],
+        ),
+        ("object network a\n range 10.0.0.1 10.0.0.9", &["2:17: `range` is not supported yet"]),
+        ("object network a\n host 0.0.0.0", &["2:7: `host 0.0.0.0` names no host"]),
+        (
+            "object network a\n subnet 10.0.0.5 255.255.255.0",
+            &["2:18: IP address,mask <10.0.0.5,255.255.255.0> doesn't pair"],
+        ),
+        ("object service a\n service tcp source eq 99999", &["2:24: `99999` is not a port of tcp"]),
+        ("object service a\n service sctp source eq 5", &["2:10: expected `tcp` or `udp`, found `sctp`"]),
+        ("access-list a extended permit tcp any any 5061", &["1:43: missing `eq` before port `5061`"]),
+        (
+            "access-list a extended permit tcp any any range 9 5",
+            &["1:51: the range ends before it begins: 9 to 5"],
+        ),
+        (
+            "access-list a extended permit tcp any host 10.0.0.256",
+            &["1:44: `10.0.0.256` is not an IPv4 address"],
+        ),
+        ("access-list a extended permit ip any 10.0.0.0 0.0.0.255", &["1:47: `0.0.0.255` is not a netmask"]),
+        (
+            "access-list a extended permit ip any object-group g",
+            &["1:38: `object-group` is not supported yet in an access-list"],
+        ),
+        (
+            "access-list a extended deny ip any any log warnings",
+            &["1:44: log levels and intervals are not supported yet"],
+        ),
+        ("access-list a extended permit icmp any any echo 0", &["1:49: ICMP codes are not supported yet"]),
+        ("access-list a standard permit any", &["1:15: expected `extended` or `remark`, found `standard`"]),
+        ("nat (inside) 0 access-list x", &["1:14: `nat (..) 0` (exemption) is not supported"]),
+        (
+            "nat (inside,outside) source static a b destination static c d",
+            &["1:61: translating the destination is not supported yet"],
+        ),
+        (
+            "nat (inside,outside) source static a b no-proxy-arp",
+            &["1:40: `no-proxy-arp` is not supported yet in a nat line"],
+        ),
+        ("timeout conn 1:60:00", &["1:14: `1:60:00` is not a duration: expected H:MM:SS"]),
+        ("timeout conn 0:04:59", &["1:14: `timeout conn` cannot be 0:04:59"]),
+        (
+            "timeout udp 0:00:00",
+            &["1:13: 0 (never) is not supported: connections that never end would fill the table"],
+        ),
+        (
+            "timeout xlate 3:00:00",
+            &[
+                "1:9: expected `conn` or `half-closed` or `embryonic` or `udp` or `icmp` or `sip` or `pat-xlate`, found `xlate`",
+            ],
+        ),
+        ("local domain *.example.com", &["1:14: a local domain cannot be a wildcard"]),
+        ("permit domain *", &["1:15: `*` is not a domain entry: `*` alone would match every domain"]),
+        (
+            "permit domain *.com",
+            &["1:15: `*.com` is not a domain entry: it would match a whole top-level domain"],
+        ),
+        ("permit domain a..b", &["1:15: `a..b` is not a domain entry: a label is empty"]),
+        (
+            "policy-map type inspect dns x",
+            &["1:12: the only policy-map with a type is `policy-map type inspect sip NAME`"],
+        ),
+        (
+            "service-policy p interface outside",
+            &["1:18: a service-policy on one interface is not supported yet"],
+        ),
+        ("hostname \"a", &["1:10: quote without its end"]),
+        ("hostname a\u{7}b", &["1:11: control character \\u{7} in the text"]),
+    ];
+    for (text, expected) in cases {
+        assert_eq!(found(text), *expected, "{text}");
+    }
+}
+
+#[test]
+fn whole_model() {
+    let cases: &[(&str, &[&str])] = &[
+        ("route dmz 0.0.0.0 0.0.0.0 10.10.0.2", &["7:7: there is no interface `dmz`"]),
+        (
+            "route inside 0.0.0.0 0.0.0.0 10.11.0.2",
+            &["7:30: next hop 10.11.0.2 is not in the network of inside (10.10.0.0 255.255.255.0)"],
+        ),
+        (
+            "route inside 0.0.0.0 0.0.0.0 10.10.0.1",
+            &["7:30: 10.10.0.1 is the appliance's own address, not a next hop"],
+        ),
+        ("access-group nope in interface outside", &["7:14: ERROR: access-list <nope> does not exist"]),
+        ("nat (inside,dmz) source dynamic any interface", &["7:1: there is no interface `dmz`"]),
+        ("nat (inside,outside) source static a b", &["7:36: there is no `object network a`"]),
+        (
+            "interface tap x\n nameif dmz\n ip address 10.10.0.129 255.255.255.128",
+            &["9:2: the networks of inside and dmz overlap"],
+        ),
+        (
+            "interface tap x\n nameif inside\n ip address 10.12.0.1 255.255.255.0",
+            &["9:2: a second interface is called `inside`"],
+        ),
+        ("mtu dmz 1400", &["7:5: there is no interface `dmz`"]),
+        (
+            "object network a\n host 10.10.0.9\n nat (inside,outside) dynamic 203.0.113.2",
+            &["9:2: 203.0.113.2 is the address of outside itself"],
+        ),
+        (
+            "object network a\n host 10.10.0.9\n nat (inside,outside) static interface",
+            &["9:30: static NAT of every port to the interface would take the appliance's own traffic"],
+        ),
+        (
+            "object network a\n nat (inside,outside) dynamic interface",
+            &["8:2: object a has a `nat` line but no address"],
+        ),
+        (
+            "object network a\n host 10.10.0.9\n nat (inside,outside) dynamic interface\n nat (inside,outside) static 203.0.113.4",
+            &["10:2: the object has a `nat` line already"],
+        ),
+        (
+            "object network a\n subnet 10.10.0.0 255.255.255.0\nobject network b\n host 203.0.113.3\nnat (inside,outside) source static a b",
+            &[
+                "11:1: static NAT of 10.10.0.0 255.255.255.0 to 203.0.113.3 255.255.255.255: the two are not of one size",
+            ],
+        ),
+        (
+            "object network a\n host 10.10.0.9\n nat (inside,outside) static 203.0.113.4 service tcp 1 2\nobject network b\n host 10.10.0.8\n nat (inside,outside) static 203.0.113.4 service tcp 3 2",
+            &[
+                "9:2: 203.0.113.4 port 2 is mapped already, by: (inside) to (outside) source static b 203.0.113.4   service tcp 3 2",
+            ],
+        ),
+        (
+            "local domain a.example\npermit domain a.example",
+            &["8:1: a.example is a local domain: permitting it would let foreigners speak for us"],
+        ),
+        (
+            "permit domain a.example\nlocal domain a.example",
+            &["8:1: a.example is a local domain: permitting it would let foreigners speak for us"],
+        ),
+        (
+            "no route inside 0.0.0.0 0.0.0.0 10.10.0.2",
+            &["7:1: the configuration has no such line, so there is nothing to take out"],
+        ),
+    ];
+    for (text, expected) in cases {
+        assert_eq!(found(&format!("{TWO}{text}\n")), *expected, "{text}");
+    }
+}
+
+/// Verbatim from the ASA (asa.md 9.1), where the class-map stands before its access-list.
+#[test]
+fn class_map_before_its_acl() {
+    let text = "class-map c\n match access-list a\naccess-list a extended permit ip any any\n";
+    assert_eq!(
+        found(text),
+        [
+            "2:20: ERROR: Specified ACL (a) either does not exist or its type is not supported by the match command."
+        ]
+    );
+}
+
+#[test]
+fn all_errors_of_a_file_and_no_echoes() {
+    let text = "\
+interface tpa fgo
+ nameif outside
+ ip address 1.2.3 255.0.0.0
+hostnme x
+ what belongs to it is skipped
+object network a
+ host 10.0.0.1
+ hots 10.0.0.2
+access-list a extended permit ip any
+";
+    assert_eq!(
+        found(text),
+        [
+            "1:11: expected `tap` or `memif` or `pci` or `af_packet` or `af_xdp` or `pcap` or `ring` or `null`, found `tpa`",
+            "3:13: `1.2.3` is not an IPv4 address",
+            "4:1: unknown command `hostnme`",
+            "8:2: unknown command `hots`",
+            "9:37: incomplete command: expected a network address",
+        ]
+    );
+}
+
+#[test]
+fn a_diagnostic_shows_file_line_caret_and_suggestion() {
+    let report = try_load("hostname x\nacess-list a extended permit ip any any\n").err().unwrap();
+    let text = report.render(false);
+    assert!(text.contains("error: unknown command `acess-list`"), "{text}");
+    assert!(text.contains("test.cfg:2:1"), "{text}");
+    assert!(text.contains("^^^^^^^^^^ not a fedgate command"), "{text}");
+    assert!(text.contains("did you mean `access-list`?"), "{text}");
+}
+
+#[test]
+fn trustpoint_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let made = |name: &str| rcgen::generate_simple_self_signed(vec![name.to_owned()]).unwrap();
+    let (a, b) = (made("a.example"), made("b.example"));
+    let file = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+    file("a.crt", &a.cert.pem());
+    file("a.key", &a.signing_key.serialize_pem());
+    file("b.key", &b.signing_key.serialize_pem());
+    file("empty.pem", "nothing here\n");
+    let config = folder.path().join("fedgate.cfg");
+    let messages = |text: &str| -> Vec<String> {
+        std::fs::write(&config, text).unwrap();
+        let report = match load_file(&config) {
+            Ok(loaded) => loaded.report,
+            Err(report) => report,
+        };
+        let base = format!("{}/", folder.path().display());
+        report
+            .diagnostics
+            .iter()
+            .map(|d| d.problem.message.replace(&base, ""))
+            .filter(|m| !m.contains("every user"))
+            .collect()
+    };
+    assert!(messages("crypto ca trustpoint t\n certificate file a.crt\n key file a.key\n").is_empty());
+    assert_eq!(
+        messages("crypto ca trustpoint t\n certificate file a.crt\n key file b.key\n"),
+        ["the key in b.key is not the certificate's"]
+    );
+    assert_eq!(messages("crypto ca trustpoint t\n ca file empty.pem\n"), ["empty.pem: no certificate in it"]);
+    assert_eq!(
+        messages("crypto ca trustpoint t\n ca file nope.pem\n"),
+        ["cannot read nope.pem: No such file or directory (os error 2)"]
+    );
+    let none = messages("crypto ca trustpoint t\n certificate file a.crt\n key file a.crt\n");
+    assert!(none[0].starts_with("a.crt: no private key in it"), "{none:?}");
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_a_report() {
+    let report = load_file(std::path::Path::new("/nonexistent/fedgate.cfg")).err().unwrap();
+    assert!(report.render(false).contains("cannot read /nonexistent/fedgate.cfg"));
+    let report = load_file(std::path::Path::new("/")).err().unwrap();
+    assert!(report.failed);
+}
