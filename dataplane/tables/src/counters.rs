@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The counters: one shared segment, made and written by the dataplane alone, read by control at any time.
 //!
-//! A block a worker and one for the housekeeping thread ([`layout`]), so no two cores write one line and counting is a
+//! A block a worker and one for the housekeeping thread (`layout.rs`), so no two cores write one line and counting is a
 //! relaxed load and a relaxed store, never a locked instruction. Readers add the blocks up. Each word is exact; words
 //! read one after the other are of slightly different times, so two of them need not agree to the packet.
 //!
-//! What can be counted is the closed list [`Counter`]; the kinds are in [`kinds`] with the names that operators see.
+//! What can be counted is the closed list [`Counter`]; the kinds are in `kinds.rs` with the names that operators see.
 //! Counters only grow (64 bits do not wrap), are zero when the dataplane starts and live as long as it does: control restarts
 //! do not touch them. The domain rows are sparse: pages of rows that were never counted take no memory.
 

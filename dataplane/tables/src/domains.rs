@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The federated-domain table: one shared segment, changed in place by control while every worker reads it.
 //!
-//! An open-addressing hash table of atomic slots over a heap of records ([`layout`]). A record never changes once a
+//! An open-addressing hash table of atomic slots over a heap of records (`layout.rs`). A record never changes once a
 //! slot points at it, but for its state word (permitted, blocked); so an entry changes by one atomic store, and a
 //! reader sees the table before or after it, never between. Readers take no lock and never wait; they check every
 //! offset and length they read, so whatever bytes stand in the segment, a lookup ends and stays inside.

@@ -3,8 +3,8 @@
 //!
 //! Control connects and says [`ToDataplane`], the dataplane's housekeeping thread listens and says [`ToControl`].
 //! JSON, because nothing here is hot: bulk crosses as memory, and a message that a person can read in `strace` is
-//! worth more than its bytes. What is in the messages: [`messages`]; rows of `show` commands: [`rows`]; what the dataplane has to
-//! tell unasked: [`event`]; the socket: [`socket`].
+//! worth more than its bytes. What is in the messages: `messages.rs`; rows of `show` commands: `rows.rs`; what the dataplane has to
+//! tell unasked: `event.rs`; the socket: `socket.rs`.
 //!
 //! Bounds: a datagram is at most [`MAX_DATAGRAM`] bytes and [`MAX_FDS`] descriptors. Rows are cut into as many
 //! messages as they need ([`ToControl::rows`]), texts that come from peers are clipped ([`MAX_TEXT`], [`MAX_IDENTITY`]).

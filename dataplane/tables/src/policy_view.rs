@@ -2,7 +2,7 @@
 //! Reads a policy segment: the dataplane's side of [`crate::policy`].
 //!
 //! [`PolicyView::parse`] is the one gate. The housekeeping thread runs it on every segment control sends; it looks at
-//! every byte once (checksum), then at every section, index, mask, enum, flag and name ([`check`]), and refuses with
+//! every byte once (checksum), then at every section, index, mask, enum, flag and name (`check.rs`), and refuses with
 //! the element and the fault. What passed is immutable (a write-sealed memfd or a private copy, [`Checked`]), so
 //! workers make views again with [`PolicyView::trusted`] at the cost of a dozen slice casts and need no checks
 //! of meaning of their own. Slices still bound-check, so a mistake here is a panic and never a wild read.

@@ -12,7 +12,7 @@
 //! and so protects both. A reader that is dropped shows "gone" and holds nothing back; one that stalls holds the
 //! old values (never more than were published) and [`Publication::waiting`] names the number of such readers.
 //!
-//! Model: `RUSTFLAGS="--cfg loom" cargo test -p fedgate-tables --release loom` (give it a target directory of its own).
+//! Model: `RUSTFLAGS="--cfg loom" cargo test -p fedgate-tables --release loom` (give it a target directory of its own; about a minute).
 //! It covers every interleaving and reordering of one or two readers with up to two publishes, reclaim and leave.
 //! It does not cover more threads, `Mutex` poisoning, or the claim that a worker really is quiescent where it says so.
 #![allow(unsafe_code)]

@@ -154,7 +154,7 @@ impl Message for ToControl {
 
 impl ToControl {
     /// The answer to a dump: `rows` in as many messages as datagrams need, `done` on the last one if these are the
-    /// last rows. No rows make one empty message. Texts are clipped to the bounds of [`super::rows`].
+    /// last rows. No rows make one empty message. Texts are clipped to [`super::MAX_TEXT`] and [`super::MAX_IDENTITY`].
     pub fn rows(id: u64, rows: Rows, done: bool) -> Vec<Self> {
         let mut parts = rows.split();
         let last = parts.pop();
