@@ -2,3 +2,4 @@
 //! The control plane.
 #![forbid(unsafe_code)]
 pub mod config;
+pub mod policy;

@@ -186,7 +186,10 @@ fn bare(model: &Model, pair: &IfPair, real: Net) -> Result<Rule, Fault> {
 /// Static NAT or static PAT.
 fn fixed(model: &Model, base: Rule, mapped: &Mapped) -> Result<Rule, Fault> {
     let to = mapped_net(model, &base, mapped)?;
-    if base.service.is_some() {
+    if let Some((_, real_port, mapped_port)) = base.service {
+        if real_port == 0 || mapped_port == 0 {
+            return Err(Fault::error("port 0 cannot be translated"));
+        }
         if !base.real.is_host() || !to.is_host() {
             return Err(Fault::error("static PAT takes one real and one mapped host"));
         }

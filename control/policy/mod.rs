@@ -1,0 +1,300 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Model to policy segment: the third form of a configuration, and the only one that leaves the process.
+//!
+//! Everything the dataplane would have to look up by name is an index here, NAT stands in its order of evaluation, every interface
+//! has its connected route. The same configuration, slots and generation make the same bytes, so that a restarted control can
+//! tell by comparing that the dataplane already runs what it would send. Which counter slot an ACE or NAT rule has is [`slots`]'
+//! matter: unchanged lines keep theirs across commits and across restarts of control.
+
+pub mod slots;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+
+use fedgate_tables::policy::{
+    ACE_ANY_PROTO, ACE_INACTIVE, ACE_LOG, ACE_PERMIT, Ace, Globals, IF_MAC_SET, IF_NO_PROXY_ARP, IF_SHUTDOWN,
+    Interface, NONE, NatRule, Route, SAME_SECURITY_INTER, SAME_SECURITY_INTRA, ServiceClass, TlsProxy, Trustpoint,
+};
+use fedgate_tables::policy_build::{BuildError, PolicyBuilder};
+
+use crate::config::Config;
+use crate::config::check::Fault;
+use crate::config::model::{self, AceAddr, AceProto, AclLine, Model, Place};
+use crate::config::ports::ICMP;
+use crate::config::resolve::{self, Rule};
+use crate::config::types::{Net, PortOp, Service, fnv1a};
+use slots::{Counts, NoSlot, Slots};
+
+/// Why a configuration that passed its checks did not become a segment.
+#[derive(Debug, thiserror::Error)]
+pub enum CompileError {
+    /// The segment's own bounds.
+    #[error(transparent)]
+    Build(#[from] BuildError),
+    /// More ACEs or NAT rules than counters.
+    #[error(transparent)]
+    Slot(#[from] NoSlot),
+    /// A NAT line that leads nowhere; the check should have said so.
+    #[error("{}", .0.message)]
+    Nat(Fault),
+}
+
+/// A policy ready to be sent.
+pub struct Compiled {
+    /// The segment.
+    pub segment: Vec<u8>,
+    /// Which counters its lines have.
+    pub slots: Slots,
+}
+
+/// The interfaces that are complete, in the order of their indices in the policy.
+pub fn interfaces(model: &Model) -> impl Iterator<Item = &model::Interface> {
+    model.interfaces.iter().filter(|i| i.nameif.is_some() && i.address.is_some())
+}
+
+/// Compiles `config`. Lines that were there before keep the slots they had in `before`; `counts` tells what a counter stands at
+/// when a new line takes it.
+pub fn compile(
+    config: &Config,
+    generation: u64,
+    before: &Slots,
+    counts: &impl Counts,
+) -> Result<Compiled, CompileError> {
+    let model = &config.model;
+    let mut compiler = Compiler {
+        model,
+        builder: PolicyBuilder::new(),
+        interfaces: index(interfaces(model).filter_map(|i| i.nameif.as_deref())),
+        acls: index(model.acls.keys().map(String::as_str)),
+    };
+    let mut assign = before.successor(counts);
+    compiler.interfaces();
+    compiler.routes();
+    for (name, lines) in &model.acls {
+        let aces = compiler.aces(name, lines, &mut assign)?;
+        let name = compiler.builder.blob(name.as_bytes());
+        compiler.builder.acl(name, &aces);
+    }
+    for (_, rule) in resolve::rules(model) {
+        let rule = rule.map_err(CompileError::Nat)?;
+        let counter = assign.nat(&rule.text)?;
+        compiler.nat(&rule, counter);
+    }
+    compiler.inspection(config);
+    for name in &model.local_domains {
+        compiler.builder.local_domain(name);
+    }
+    compiler.globals();
+    Ok(Compiled { segment: compiler.builder.finish(generation)?, slots: assign.finish() })
+}
+
+fn index<'m>(names: impl Iterator<Item = &'m str>) -> HashMap<&'m str, u32> {
+    names.zip(0..).collect()
+}
+
+struct Compiler<'m> {
+    model: &'m Model,
+    builder: PolicyBuilder,
+    interfaces: HashMap<&'m str, u32>,
+    acls: HashMap<&'m str, u32>,
+}
+
+impl Compiler<'_> {
+    fn interfaces(&mut self) {
+        let acl_at = |place: Place| {
+            let name = self.model.access_groups.get(&place);
+            name.and_then(|name| self.acls.get(name.as_str())).copied().unwrap_or(NONE)
+        };
+        for interface in interfaces(self.model) {
+            let (Some(name), Some((addr, mask))) = (&interface.nameif, interface.address) else { continue };
+            let flag = |set: bool, flag: u8| if set { flag } else { 0 };
+            let element = Interface {
+                name: self.builder.blob(name.as_bytes()),
+                device: self.builder.blob(interface.device.dpdk().as_bytes()),
+                addr: addr.into(),
+                mask: mask.into(),
+                mtu: interface.mtu,
+                security: interface.security(),
+                flags: flag(interface.mac.is_some(), IF_MAC_SET)
+                    | flag(interface.no_proxy_arp, IF_NO_PROXY_ARP)
+                    | flag(interface.shutdown, IF_SHUTDOWN),
+                mac: interface.mac.map_or([0; 6], |mac| mac.0),
+                acl_in: acl_at(Place::In(name.clone())),
+                acl_out: acl_at(Place::Out(name.clone())),
+                ..Interface::default()
+            };
+            self.builder.interface(element);
+        }
+    }
+
+    fn routes(&mut self) {
+        for (interface, ifindex) in interfaces(self.model).zip(0..) {
+            let Some(net) = interface.network() else { continue };
+            let (net, mask) = (net.addr().into(), net.mask().into());
+            self.builder.route(Route { net, mask, gateway: 0, ifindex, metric: 0 });
+        }
+        for route in &self.model.routes {
+            let Some(&ifindex) = self.interfaces.get(route.interface.as_str()) else { continue };
+            self.builder.route(Route {
+                net: route.net.addr().into(),
+                mask: route.net.mask().into(),
+                gateway: route.gateway.into(),
+                ifindex,
+                metric: route.metric.into(),
+            });
+        }
+    }
+
+    /// The ACEs of one list; one written with `neq` becomes two that share its counter.
+    fn aces(
+        &self,
+        acl: &str,
+        lines: &[AclLine],
+        assign: &mut slots::Assign<'_, impl Counts>,
+    ) -> Result<Vec<Ace>, NoSlot> {
+        let mut aces = Vec::with_capacity(lines.len());
+        for (at, line) in lines.iter().enumerate() {
+            let AclLine::Ace(ace) = line else { continue };
+            let id = ace_id(ace);
+            let (counter, counter_base) = assign.ace(acl, id)?;
+            let (any, proto, sport, dport) = self.protocol(ace);
+            let (src, dst) = (self.network(&ace.src), self.network(&ace.dst));
+            let flag = |set: bool, flag: u8| if set { flag } else { 0 };
+            let base = Ace {
+                src: src.addr().into(),
+                src_mask: src.mask().into(),
+                dst: dst.addr().into(),
+                dst_mask: dst.mask().into(),
+                proto,
+                flags: flag(ace.permit, ACE_PERMIT)
+                    | flag(ace.log, ACE_LOG)
+                    | flag(ace.inactive, ACE_INACTIVE)
+                    | flag(any, ACE_ANY_PROTO),
+                line: u16::try_from(at + 1).unwrap_or(u16::MAX),
+                id,
+                counter,
+                counter_base,
+                ..Ace::default()
+            };
+            for sport in sport.ranges() {
+                aces.extend(dport.iter().map(|&dport| Ace { sport, dport, ..base }));
+            }
+        }
+        Ok(aces)
+    }
+
+    /// Whether any protocol, else which; source ports, destination ports (for ICMP: types).
+    fn protocol(&self, ace: &model::Ace) -> (bool, u8, PortOp, Vec<[u16; 2]>) {
+        match &ace.proto {
+            AceProto::Ip => (true, 0, PortOp::Any, PortOp::Any.ranges()),
+            AceProto::Number(ICMP) => {
+                let types = ace.icmp_type.map_or([0, u16::MAX], |t| [t.into(), t.into()]);
+                (false, ICMP, PortOp::Any, vec![types])
+            }
+            AceProto::Number(number) => (false, *number, ace.sport, ace.dport.ranges()),
+            AceProto::Object(name) => match self.model.service(name) {
+                Some(Service { proto, source, destination }) => (false, proto, source, destination.ranges()),
+                // Checked to be there; a rule that matches nothing is the safe reading of one that is not.
+                None => (false, 0, PortOp::Any, Vec::new()),
+            },
+        }
+    }
+
+    fn network(&self, addr: &AceAddr) -> Net {
+        match addr {
+            AceAddr::Net(net) => *net,
+            AceAddr::Object(name) => {
+                self.model.network(name).unwrap_or(Net::host(std::net::Ipv4Addr::UNSPECIFIED))
+            }
+        }
+    }
+
+    fn nat(&mut self, rule: &Rule, counter: u32) {
+        let interface = |name: &Option<String>| match name {
+            Some(name) => self.interfaces.get(name.as_str()).copied().unwrap_or(NONE),
+            None => NONE,
+        };
+        let (proto, real_port, mapped_port) = rule.service.unwrap_or_default();
+        let element = NatRule {
+            real_if: interface(&rule.real_if),
+            mapped_if: interface(&rule.mapped_if),
+            real: rule.real.addr().into(),
+            real_mask: rule.real.mask().into(),
+            mapped: rule.mapped.into(),
+            dest: rule.dest.addr().into(),
+            dest_mask: rule.dest.mask().into(),
+            real_port,
+            mapped_port,
+            kind: rule.kind as u8,
+            proto,
+            section: rule.section,
+            pad: 0,
+            counter,
+            text: self.builder.blob(rule.text.as_bytes()),
+        };
+        self.builder.nat(element);
+    }
+
+    /// Trustpoints, the proxies that have both faces, and the classes of the service policy.
+    fn inspection(&mut self, config: &Config) {
+        let mut trustpoints = HashMap::new();
+        for (name, pem) in &config.material {
+            // Half an identity is none yet.
+            let whole = !pem.chain.is_empty() && !pem.key.is_empty();
+            let (chain, key): (&[u8], &[u8]) = if whole { (&pem.chain, &pem.key) } else { (&[], &[]) };
+            let element = Trustpoint {
+                name: self.builder.blob(name.as_bytes()),
+                chain: self.builder.blob(chain),
+                key: self.builder.blob(key),
+                cas: self.builder.blob(&pem.cas),
+            };
+            trustpoints.insert(name.as_str(), self.builder.trustpoint(element));
+        }
+        let mut proxies = HashMap::new();
+        for (name, proxy) in &self.model.tls_proxies {
+            let at = |face: &Option<String>| face.as_deref().and_then(|t| trustpoints.get(t)).copied();
+            let (Some(server_trustpoint), Some(client_trustpoint)) = (at(&proxy.server), at(&proxy.client)) else {
+                continue;
+            };
+            let name_blob = self.builder.blob(name.as_bytes());
+            let element = TlsProxy { name: name_blob, server_trustpoint, client_trustpoint };
+            proxies.insert(name.as_str(), self.builder.tls_proxy(element));
+        }
+        let policy = self.model.service_policy.as_ref().and_then(|name| self.model.policy_maps.get(name));
+        for class in policy.into_iter().flatten() {
+            let acl = self.model.class_maps.get(&class.class).and_then(Option::as_deref);
+            let acl = acl.and_then(|acl| self.acls.get(acl)).copied();
+            let proxy = class.inspect.as_ref().and_then(|i| proxies.get(i.tls_proxy.as_str())).copied();
+            let (Some(acl), Some(tls_proxy)) = (acl, proxy) else { continue };
+            let name = self.builder.blob(class.class.as_bytes());
+            self.builder.class(ServiceClass { name, acl, tls_proxy });
+        }
+    }
+
+    fn globals(&mut self) {
+        let timeouts = &self.model.timeouts;
+        let flag = |set: bool, flag: u32| if set { flag } else { 0 };
+        let acl_global = self.model.access_groups.get(&Place::Global);
+        self.builder.globals(Globals {
+            timeout_conn: timeouts.conn.0,
+            timeout_half_closed: timeouts.half_closed.0,
+            timeout_embryonic: timeouts.embryonic.0,
+            timeout_udp: timeouts.udp.0,
+            timeout_icmp: timeouts.icmp.0,
+            timeout_sip: timeouts.sip.0,
+            timeout_pat_xlate: timeouts.pat_xlate.0,
+            timeout_arp: timeouts.arp.0,
+            max_proxy_sessions: self.model.max_proxy_sessions.unwrap_or(0),
+            flags: flag(self.model.same_security_inter, SAME_SECURITY_INTER)
+                | flag(self.model.same_security_intra, SAME_SECURITY_INTRA),
+            acl_global: acl_global.and_then(|name| self.acls.get(name.as_str())).copied().unwrap_or(NONE),
+            ..Globals::default()
+        });
+    }
+}
+
+/// The hash of an ACE's canonical text: what survives a reload, and what `show access-list` prints.
+pub fn ace_id(ace: &model::Ace) -> u32 {
+    fnv1a(ace.to_string().as_bytes())
+}
