@@ -64,10 +64,16 @@ impl Image {
         let checked = Arc::new(Checked::new(region).map_err(|e| format!("policy segment: {e}"))?);
         let view = checked.view();
         if view.generation() != generation {
-            return Err(format!("policy segment is generation {}, announced as {generation}", view.generation()));
+            return Err(format!(
+                "policy segment is generation {}, announced as {generation}",
+                view.generation()
+            ));
         }
         if generation <= self.policy_generation {
-            return Err(format!("policy generation {generation} is not newer than {}", self.policy_generation));
+            return Err(format!(
+                "policy generation {generation} is not newer than {}",
+                self.policy_generation
+            ));
         }
         let mut tls = Vec::new();
         for (index, proxy) in view.tls_proxies().iter().enumerate() {
@@ -99,25 +105,16 @@ impl Image {
         Ok(self.runtime(checked))
     }
 
-    /// Takes a domain table.
+    /// Takes a domain table. Without a policy there is nothing to publish yet: it comes into force with the first one.
     ///
     /// # Errors
     /// A sentence that says what is wrong with it.
-    pub fn take_domains(&mut self, fd: OwnedFd, generation: u64) -> Result<Runtime, String> {
+    pub fn take_domains(&mut self, fd: OwnedFd, generation: u64) -> Result<Option<Runtime>, String> {
         let region = Region::map_rw(fd).map_err(|e| format!("domain table: {e}"))?;
         let reader = DomainReader::attach(region).map_err(|e| format!("domain table: {e}"))?;
         self.domains = Some(Arc::new(reader));
         self.domains_generation = generation;
-        match &self.policy {
-            Some(policy) => Ok(self.runtime(policy.clone())),
-            None => {
-                // Nothing to publish with yet: the table comes into force with the first policy.
-                let empty = fedgate_tables::policy_build::PolicyBuilder::new().finish(0);
-                let empty = empty.map_err(|e| format!("domain table: {e}"))?;
-                let checked = Checked::copy_of(&empty).map_err(|e| format!("domain table: {e}"))?;
-                Ok(self.runtime(Arc::new(checked)))
-            }
-        }
+        Ok(self.policy.clone().map(|policy| self.runtime(policy)))
     }
 
     fn runtime(&self, policy: Arc<Checked>) -> Runtime {

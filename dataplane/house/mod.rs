@@ -106,8 +106,11 @@ impl House {
             events: EventSink(Arc::new(ArrayQueue::new(EVENTS))),
         };
         let mine = desk();
-        let theirs =
-            Desk { commands: mine.commands.clone(), replies: mine.replies.clone(), events: mine.events.clone() };
+        let theirs = Desk {
+            commands: mine.commands.clone(),
+            replies: mine.replies.clone(),
+            events: mine.events.clone(),
+        };
         let seat = Seat { image: publication.reader(), counters: blocks.remove(0), desk: theirs };
         let house = Self {
             listener,
@@ -156,7 +159,10 @@ impl House {
         self.publication.reclaim();
         self.collect();
         self.send();
-        self.own.set(Gauge::MbufsInUse, u64::from(self.pool.capacity() - self.pool.available().min(self.pool.capacity())));
+        self.own.set(
+            Gauge::MbufsInUse,
+            u64::from(self.pool.capacity() - self.pool.available().min(self.pool.capacity())),
+        );
         self.own.set(Gauge::PolicyGeneration, self.image.policy_generation());
     }
 
@@ -208,7 +214,7 @@ impl House {
             ToDataplane::Policy { generation } => match fd {
                 Some(fd) => {
                     let taken = self.image.take_policy(fd, generation, &mut self.ports, &self.desk.commands);
-                    self.publish(generation, taken);
+                    self.publish(generation, taken.map(Some));
                 }
                 None => self.refuse(generation, "no segment came with the policy".into()),
             },
@@ -261,9 +267,10 @@ impl House {
         }
     }
 
-    fn publish(&mut self, generation: u64, taken: Result<Runtime, String>) {
+    fn publish(&mut self, generation: u64, taken: Result<Option<Runtime>, String>) {
         match taken {
-            Ok(runtime) => {
+            Ok(None) => self.outbox.push_back(ToControl::Adopted { generation }),
+            Ok(Some(runtime)) => {
                 let published = self.publication.publish(Box::new(runtime));
                 self.adopting.push((published, ToControl::Adopted { generation }));
             }

@@ -51,4 +51,10 @@ impl Clock {
         let ticks = tsc.wrapping_sub(self.origin);
         Now { micros: ((u128::from(ticks) * u128::from(self.scale)) >> 32) as u64 }
     }
+
+    /// The TSC value at which the time is `micros`, to within a microsecond: for tests that make their own time.
+    #[cfg(test)]
+    pub fn tsc_of(self, micros: u64) -> u64 {
+        self.origin.wrapping_add((((u128::from(micros) << 32) / u128::from(self.scale)) + 1) as u64)
+    }
 }

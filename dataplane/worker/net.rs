@@ -201,7 +201,16 @@ impl Net {
     }
 
     #[cold]
-    fn send_in_pieces(&mut self, view: &View<'_>, now: Now, id: ConnId, dir: Dir, mtu: u16, mbuf: Mbuf, parsed: &Parsed) {
+    fn send_in_pieces(
+        &mut self,
+        view: &View<'_>,
+        now: Now,
+        id: ConnId,
+        dir: Dir,
+        mtu: u16,
+        mbuf: Mbuf,
+        parsed: &Parsed,
+    ) {
         for piece in fragment::pieces(mbuf.data(), parsed, mtu) {
             let Some(mut part) = self.new_mbuf() else { continue };
             match part.append(piece.len()) {
@@ -245,14 +254,22 @@ impl Net {
     }
 
     /// Sends a packet to `dst` out of `egress`, asking for the next hop's MAC where need be. The handle is for keeping.
-    pub fn send_to(&mut self, view: &View<'_>, now: Now, egress: u8, dst: u32, mut mbuf: Mbuf) -> Option<NextHop> {
+    pub fn send_to(
+        &mut self,
+        view: &View<'_>,
+        now: Now,
+        egress: u8,
+        dst: u32,
+        mut mbuf: Mbuf,
+    ) -> Option<NextHop> {
         let Some(way) = view.routes().lookup(dst).filter(|way| way.ifindex == u32::from(egress)) else {
             self.drop(DropReason::NoRoute, mbuf);
             return None;
         };
         let mut actions = std::mem::take(&mut self.actions);
-        let resolved =
-            self.neigh.resolve(now.millis(), way.ifindex, way.next_hop, mbuf, &mut |action| actions.push(action));
+        let resolved = self
+            .neigh
+            .resolve(now.millis(), way.ifindex, way.next_hop, mbuf, &mut |action| actions.push(action));
         self.actions = actions;
         let hop = match resolved {
             Resolve::Known { hop, mac, packet } => {
@@ -348,11 +365,8 @@ impl Net {
         if view.answers_arp_for(ifindex, sender.ip) {
             // Somebody else claims an address of ours: say whose it is (RFC 5227 2.4), within the log's limit.
             if self.may_log(now) {
-                let text = format!(
-                    "{} claims our address {}",
-                    sender.mac,
-                    std::net::Ipv4Addr::from(sender.ip)
-                );
+                let text =
+                    format!("{} claims our address {}", sender.mac, std::net::Ipv4Addr::from(sender.ip));
                 self.event(Event::Port { ifindex, text });
                 let from = Station { mac: view.mac(ifindex), ip: sender.ip };
                 self.send_arp(view, ifindex, |frame| emit::arp_gratuitous(frame, from), Stat::ArpRequests);
@@ -371,8 +385,7 @@ impl Net {
         if let Learned::Moved { from } = learned
             && self.may_log(now)
         {
-            let text =
-                format!("{} moved from {from} to {}", std::net::Ipv4Addr::from(sender.ip), sender.mac);
+            let text = format!("{} moved from {from} to {}", std::net::Ipv4Addr::from(sender.ip), sender.mac);
             self.event(Event::Port { ifindex, text });
         }
         if asks_us {
@@ -408,7 +421,12 @@ impl Net {
                     let ifindex = ifindex as u8;
                     let own = view.interface(ifindex).map_or(0, |i| i.addr);
                     let from = Station { mac: view.mac(ifindex), ip: own };
-                    self.send_arp(view, ifindex, |frame| emit::arp_request(frame, from, ip, to), Stat::ArpRequests);
+                    self.send_arp(
+                        view,
+                        ifindex,
+                        |frame| emit::arp_request(frame, from, ip, to),
+                        Stat::ArpRequests,
+                    );
                 }
                 Action::Transmit { ifindex, mac, mut packet } => {
                     write_header(&mut packet, mac, view.mac(ifindex as u8));
@@ -435,7 +453,9 @@ impl Net {
         {
             let own = view.mac(ingress);
             write_header(&mut mbuf, own, own);
-            if let Some(error) = self.make_error(view, now, ingress, icmp4::Error::HostUnreachable, &mbuf, &parsed) {
+            if let Some(error) =
+                self.make_error(view, now, ingress, icmp4::Error::HostUnreachable, &mbuf, &parsed)
+            {
                 // Its sender's MAC is not in the frame any more, so it goes by its address.
                 if view.routes().lookup(src).is_some_and(|way| way.ifindex == u32::from(ingress)) {
                     self.send_to_known(view, ingress, src, error);
@@ -500,7 +520,14 @@ impl Net {
     }
 
     /// Answers an echo request to the interface's own address, or drops what else is for us.
-    pub(super) fn local_delivery(&mut self, view: &View<'_>, now: Now, ifindex: u8, mut mbuf: Mbuf, parsed: &Parsed) {
+    pub(super) fn local_delivery(
+        &mut self,
+        view: &View<'_>,
+        now: Now,
+        ifindex: u8,
+        mut mbuf: Mbuf,
+        parsed: &Parsed,
+    ) {
         let answer = self.icmp.echo(now.millis(), &view.routes(), ifindex.into(), mbuf.data_mut(), parsed);
         match answer {
             Ok(len) if mbuf.trim(mbuf.len() - len).is_ok() => {

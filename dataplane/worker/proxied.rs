@@ -37,7 +37,12 @@ impl Sessions {
 
     /// The connection of a session.
     pub fn conn(&self, id: SessionId) -> Option<ConnId> {
-        self.conns.get(id.slot as usize).copied().flatten().filter(|(held, _)| *held == id).map(|(_, conn)| conn)
+        self.conns
+            .get(id.slot as usize)
+            .copied()
+            .flatten()
+            .filter(|(held, _)| *held == id)
+            .map(|(_, conn)| conn)
     }
 
     /// The session in an engine slot.
@@ -173,7 +178,10 @@ impl Sessions {
         for (session, reason) in self.ended.drain(..) {
             net.counters.add(Stat::ProxySessionsClosed, 1);
             if net.may_log(now) {
-                net.event(link::Event::SessionClosed { session: session.slot, reason: format!("{reason:?}") });
+                net.event(link::Event::SessionClosed {
+                    session: session.slot,
+                    reason: format!("{reason:?}"),
+                });
             }
             let place = self.conns.get_mut(session.slot as usize).and_then(Option::take);
             if let Some((_, conn)) = place.filter(|(held, _)| *held == session) {
@@ -207,7 +215,12 @@ struct Way<'a, 'v> {
 
 impl Way<'_, '_> {
     fn conn(&self, session: SessionId) -> Option<ConnId> {
-        self.conns.get(session.slot as usize).copied().flatten().filter(|(s, _)| *s == session).map(|(_, c)| c)
+        self.conns
+            .get(session.slot as usize)
+            .copied()
+            .flatten()
+            .filter(|(s, _)| *s == session)
+            .map(|(_, c)| c)
     }
 }
 
@@ -256,7 +269,10 @@ impl Output for Way<'_, '_> {
                     peer: end(remote),
                     identity: peer.domains().map(str::to_owned).collect(),
                     from_domain: message.from.uri.host.unwrap_or_default().to_owned(),
-                    target_domain: target.or(subject.domain.as_ref().map(|d| d.as_str())).unwrap_or_default().to_owned(),
+                    target_domain: target
+                        .or(subject.domain.as_ref().map(|d| d.as_str()))
+                        .unwrap_or_default()
+                        .to_owned(),
                     method: message.method_name().unwrap_or_default().to_owned(),
                     call_id: message.call_id.to_owned(),
                     why: why.name().to_owned(),

@@ -67,8 +67,8 @@ fn first(
         Admission::New { id, tls_proxy: None } => {
             net.counters.add(Stat::ConnsBuilt, 1);
             let dir = fedgate_flow::conn::Dir::Forward;
-            let payload = stages::payload_len(mbuf.data(), parsed) > 0;
-            net.flow.account(id, dir, parsed.ip_len, parsed.tcp_flags.0, payload, &view.flow, now.tick());
+            let booked = stages::packet(mbuf.data(), parsed);
+            net.flow.account(id, dir, booked, &view.flow, now.tick());
             net.forward(view, now, ifindex, id, dir, mbuf, parsed);
         }
         Admission::New { id, tls_proxy: Some(proxy) } => {
@@ -77,7 +77,10 @@ fn first(
         }
         Admission::Local => net.local_delivery(view, now, ifindex, mbuf, parsed),
         Admission::Refused(reason) => {
-            if matches!(reason, DropReason::ConnTableFull | DropReason::PatPoolExhausted | DropReason::ConnLimit) {
+            if matches!(
+                reason,
+                DropReason::ConnTableFull | DropReason::PatPoolExhausted | DropReason::ConnLimit
+            ) {
                 net.counters.add(Stat::ConnsRefused, 1);
                 if net.may_log(now) {
                     net.event(Event::Limit { what: reason.text().to_owned(), limit: 0 });
@@ -128,7 +131,8 @@ fn log_denial(net: &mut Net, view: &View<'_>, now: Now, ifindex: u8, parsed: &Pa
 /// Somebody's ICMP error about a packet that we translated, or about nothing we know.
 fn icmp_error(net: &mut Net, view: &View<'_>, now: Now, ifindex: u8, mut mbuf: Mbuf, parsed: &Parsed) {
     let known = rewrite::error_belongs_to(&net.flow, mbuf.data(), parsed);
-    let Some((id, dir)) = known.filter(|(id, dir)| net.flow.conns.hot(*id).iface[*dir as usize] == ifindex) else {
+    let Some((id, dir)) = known.filter(|(id, dir)| net.flow.conns.hot(*id).iface[*dir as usize] == ifindex)
+    else {
         return net.drop(DropReason::IcmpErrorNoConn, mbuf);
     };
     // A proxied leg ends here, so there is nobody behind it to tell.
@@ -142,7 +146,14 @@ fn icmp_error(net: &mut Net, view: &View<'_>, now: Now, ifindex: u8, mut mbuf: M
 
 /// The TTL ran out here: RFC 1812 5.3.1.
 #[cold]
-pub(super) fn ttl_exceeded(net: &mut Net, view: &View<'_>, now: Now, ifindex: u8, mbuf: Mbuf, parsed: &Parsed) {
+pub(super) fn ttl_exceeded(
+    net: &mut Net,
+    view: &View<'_>,
+    now: Now,
+    ifindex: u8,
+    mbuf: Mbuf,
+    parsed: &Parsed,
+) {
     net.answer_with_error(view, now, ifindex, icmp4::Error::TtlExceeded, &mbuf, parsed);
     net.drop(DropReason::TtlExceeded, mbuf);
 }

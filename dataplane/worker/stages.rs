@@ -9,6 +9,7 @@ use super::clock::Now;
 use super::runtime::{IoSlot, View};
 use super::{Path, net::Net, proxied, slow};
 use dpdk::Mbuf;
+use fedgate_flow::Packet;
 use fedgate_flow::conn::{ConnId, Dir, NO_SESSION};
 use fedgate_tables::drops::DropReason;
 use fedgate_wire::{Fragment, Kind, MacAddr, ParseError, Parsed, parse};
@@ -67,7 +68,9 @@ pub(super) fn run(path: &mut Path, view: &View<'_>, now: Now, slot: IoSlot) {
     // Act.
     for (mbuf, meta) in burst.drain().zip(&stages.metas) {
         match (&meta.parsed, meta.hit) {
-            (Ok(parsed), Some((id, dir))) => established(net, sessions, view, now, ifindex, mbuf, parsed, id, dir),
+            (Ok(parsed), Some((id, dir))) => {
+                established(net, sessions, view, now, ifindex, mbuf, parsed, id, dir)
+            }
             (Ok(parsed), None) => slow::packet(net, sessions, view, now, ifindex, mbuf, parsed),
             (Err(reason), _) => net.drop(*reason, mbuf),
         }
@@ -111,24 +114,23 @@ fn established(
     if parsed.ttl <= 1 {
         return slow::ttl_exceeded(net, view, now, ifindex, mbuf, parsed);
     }
-    let payload = payload_len(mbuf.data(), parsed) > 0;
-    if net.flow.account(id, dir, parsed.ip_len, parsed.tcp_flags.0, payload, &view.flow, now.tick()) {
+    if net.flow.account(id, dir, packet(mbuf.data(), parsed), &view.flow, now.tick()) {
         net.end(id, now);
         return slow::packet(net, sessions, view, now, ifindex, mbuf, parsed);
     }
     net.forward(view, now, ifindex, id, dir, mbuf, parsed);
 }
 
-/// Payload bytes behind the TCP header; for others whatever is behind the IP header.
+/// What is booked of a packet. Payload is what stands behind the TCP header, for others behind the IP header.
 #[inline]
-pub(super) fn payload_len(frame: &[u8], parsed: &Parsed) -> usize {
+pub(super) fn packet(frame: &[u8], parsed: &Parsed) -> Packet {
     let end = usize::from(parsed.l3) + usize::from(parsed.ip_len);
     let l4 = usize::from(parsed.l4);
     let header = match parsed.tuple.proto {
         fedgate_wire::proto::TCP => frame.get(l4 + 12).map_or(0, |b| usize::from(b >> 4) * 4),
         _ => 0,
     };
-    end.saturating_sub(l4 + header)
+    Packet { len: parsed.ip_len, tcp_flags: parsed.tcp_flags.0, payload: end > l4 + header }
 }
 
 /// The drop reason of what the parser refuses.

@@ -110,6 +110,17 @@ impl Rng {
     }
 }
 
+/// What is booked of a packet.
+#[derive(Clone, Copy, Debug)]
+pub struct Packet {
+    /// IP length, bytes.
+    pub len: u16,
+    /// TCP flags; 0 for others.
+    pub tcp_flags: u8,
+    /// It carries data.
+    pub payload: bool,
+}
+
 /// A connection that ended by its timer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Expired {
@@ -146,20 +157,11 @@ impl Flow {
         }
     }
 
-    /// Books a packet of a connection: counters, idle time, TCP state. `len` is its IP length, `payload` whether it
-    /// carries any data. Returns true where a SYN asks for the tuple of a connection that is over: the caller ends it and
-    /// admits the packet as a first one.
+    /// Books a packet of a connection: counters, idle time, TCP state. Returns true where a SYN asks for the tuple of a
+    /// connection that is over: the caller ends it and admits the packet as a first one.
     #[inline]
-    pub fn account(
-        &mut self,
-        id: ConnId,
-        dir: Dir,
-        len: u16,
-        tcp_flags: u8,
-        payload: bool,
-        policy: &Policy<'_>,
-        now: Tick,
-    ) -> bool {
+    pub fn account(&mut self, id: ConnId, dir: Dir, packet: Packet, policy: &Policy<'_>, now: Tick) -> bool {
+        let Packet { len, tcp_flags, payload } = packet;
         let hot = self.conns.hot_mut(id);
         hot.last = now;
         hot.bytes += u64::from(len);

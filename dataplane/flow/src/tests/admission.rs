@@ -6,7 +6,7 @@ use crate::conn::Dir;
 use crate::firewall::{Admission, First};
 use crate::key::{ICMP, Key, TCP, UDP};
 use crate::tcp::{ACK, FIN, RST, SYN, State};
-use crate::{Flow, FlowConfig, Policy, TICKS};
+use crate::{Flow, FlowConfig, Packet, Policy, TICKS};
 use fedgate_tables::drops::DropReason;
 use fedgate_tables::policy::*;
 
@@ -320,7 +320,8 @@ fn tcp_states_and_timeouts() {
         epoch: 1,
     };
     let mut step = |dir, flags, payload, state, seconds| {
-        let again = lab.flow.account(id, dir, 40, flags, payload, &policy, lab.now);
+        let again =
+            lab.flow.account(id, dir, Packet { len: 40, tcp_flags: flags, payload }, &policy, lab.now);
         let hot = lab.flow.conns.hot(id);
         assert_eq!((hot.state, policy.timeout(hot)), (state, seconds * TICKS), "flags {flags:#x}");
         again

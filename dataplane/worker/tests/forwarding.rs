@@ -1,0 +1,308 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What a router and firewall does: ARP, PAT out and back, static PAT in, refusals, and the ICMP it owes.
+
+use super::rig::*;
+use crate::worker::command::{Command, Dump, Reply};
+use fedgate_tables::link::{Event, Filter, Rows, What};
+use fedgate_tables::policy::{Interface, NONE, NatKind, NatRule};
+use fedgate_tables::policy_build::PolicyBuilder;
+use fedgate_wire::emit::{self, Station};
+use fedgate_wire::{Arp, MacAddr, checksum, parse, proto};
+
+const SYN: u8 = 0x02;
+const ACK: u8 = 0x10;
+
+#[test]
+fn addresses_are_announced_and_answered_for() {
+    let mut rig = Rig::new();
+    let [outside, inside] = rig.collect();
+    let mut announced: Vec<u32> = outside.iter().filter_map(|f| arp_target(f)).collect();
+    announced.sort_unstable();
+    assert_eq!(announced, [OWN[OUTSIDE], PUBLIC]);
+    assert_eq!(inside.iter().filter_map(|f| arp_target(f)).collect::<Vec<_>>(), [OWN[INSIDE]]);
+    rig.moved();
+
+    // Proxy ARP for the address that static PAT shows; silence for one that nobody has.
+    for (target, answered) in [(PUBLIC, 1), (OWN[OUTSIDE], 1), (ip(198, 51, 100, 77), 0)] {
+        let mut ask = [0; emit::ARP_FRAME_LEN];
+        emit::arp_request(&mut ask, WEB, target, MacAddr::BROADCAST).unwrap();
+        let [out, _] = rig.send(OUTSIDE, &ask);
+        assert_eq!(out.len(), answered, "{target:#x}");
+        for reply in out {
+            let arp = Arp::new_checked(&reply[14..]).unwrap();
+            assert_eq!(
+                (arp.sender_ip(), arp.sender_mac(), arp.target_mac()),
+                (target, MACS[OUTSIDE], WEB.mac)
+            );
+        }
+    }
+    rig.expect(&[("outside rx", 3), ("outside tx", 2), ("arp_replies", 2)]);
+    rig.assert_no_mbuf_held();
+}
+
+#[test]
+fn a_workstation_goes_out_by_interface_pat_and_gets_its_answer() {
+    let mut rig = Rig::new();
+    rig.collect();
+    rig.moved();
+    let out = rig.exchange(
+        INSIDE,
+        &udp((WORK, 5353), (WEB.ip, 53), MACS[INSIDE], 64, b"question"),
+        &[(OUTSIDE, WEB)],
+    );
+    assert_eq!(
+        out[OUTSIDE],
+        [udp(
+            (Station { mac: MACS[OUTSIDE], ip: OWN[OUTSIDE] }, 5353),
+            (WEB.ip, 53),
+            WEB.mac,
+            63,
+            b"question"
+        )]
+    );
+    rig.expect(&[
+        ("inside rx", 1),
+        ("outside tx", 2),
+        ("outside rx", 1),
+        ("arp_requests", 1),
+        ("conns_built", 1),
+        ("xlates_built", 1),
+    ]);
+    let back = udp((WEB, 53), (OWN[OUTSIDE], 5353), MACS[OUTSIDE], 64, b"answer");
+    let out = rig.exchange(OUTSIDE, &back, &[(INSIDE, WORK)]);
+    let web_seen_inside = Station { mac: MACS[INSIDE], ip: WEB.ip };
+    assert_eq!(out[INSIDE], [udp((web_seen_inside, 53), (WORK.ip, 5353), WORK.mac, 63, b"answer")]);
+    rig.expect(&[("outside rx", 1), ("inside tx", 2), ("inside rx", 1), ("arp_requests", 1)]);
+    rig.assert_no_mbuf_held();
+
+    // Idle for `timeout udp` and `timeout pat-xlate`, both are gone.
+    rig.wait(121_000);
+    rig.wait(31_000);
+    rig.collect();
+    let moved = rig.moved();
+    assert_eq!((moved.get("conns_torn_down"), moved.get("xlates_torn_down")), (Some(&1), Some(&1)));
+}
+
+#[test]
+fn static_pat_lets_in_what_the_acl_permits_and_nothing_else() {
+    let mut rig = Rig::new();
+    rig.collect();
+    rig.moved();
+    let syn = tcp((WEB, 40_000), (PUBLIC, 5061), MACS[OUTSIDE], SYN);
+    let out = rig.exchange(OUTSIDE, &syn, &[(INSIDE, ROUTING)]);
+    let got = parse(&out[INSIDE][0]).unwrap();
+    assert_eq!((got.tuple.src, got.tuple.dst, got.tuple.dport), (WEB.ip, SERVER, 5061));
+    let moved = rig.moved();
+    assert_eq!((moved.get("ace 1"), moved.get("conns_built")), (Some(&1), Some(&1)));
+
+    // Another port, the same host: no translation. A host on the inside: denied by the logged ACE. No state is left.
+    for (dst, port, reason) in [
+        (PUBLIC, 443, "nat-no-xlate-to-pat-pool"),
+        (WORK.ip, 22, "acl-drop"),
+        (SERVER, 5061, "nat-rpf-failed"),
+    ] {
+        let out = rig.send(OUTSIDE, &tcp((WEB, 40_001), (dst, port), MACS[OUTSIDE], SYN));
+        assert_eq!(out, [Vec::<Vec<u8>>::new(), Vec::new()]);
+        let moved = rig.moved();
+        assert_eq!((moved.get(reason), moved.get("conns_built")), (Some(&1), None), "{reason}: {moved:?}");
+    }
+    let denied =
+        rig.events().into_iter().filter(|e| matches!(e, Event::AclDenied { line: 2, dport: 22, .. })).count();
+    assert_eq!(denied, 1);
+    rig.assert_no_mbuf_held();
+}
+
+#[test]
+fn a_segment_of_no_connection_is_named() {
+    let mut rig = Rig::new();
+    rig.collect();
+    rig.moved();
+    rig.send(OUTSIDE, &tcp((WEB, 40_000), (PUBLIC, 5061), MACS[OUTSIDE], ACK));
+    rig.expect(&[("outside rx", 1), ("tcp-not-syn", 1)]);
+    // The right tuple on the wrong side.
+    rig.exchange(INSIDE, &udp((WORK, 5353), (WEB.ip, 53), MACS[INSIDE], 64, b"q"), &[(OUTSIDE, WEB)]);
+    rig.moved();
+    rig.send(OUTSIDE, &udp((WORK, 5353), (WEB.ip, 53), MACS[OUTSIDE], 64, b"q"));
+    rig.expect(&[("outside rx", 1), ("rpf-violated", 1)]);
+}
+
+#[test]
+fn the_appliance_answers_pings_to_the_near_address_only() {
+    let mut rig = Rig::new();
+    rig.collect();
+    rig.moved();
+    let out = rig.send(INSIDE, &echo(WORK, OWN[INSIDE], MACS[INSIDE], 7));
+    let reply = parse(&out[INSIDE][0]).unwrap();
+    assert_eq!((reply.tuple.src, reply.tuple.dst, reply.icmp_type), (OWN[INSIDE], WORK.ip, 0));
+    rig.expect(&[("inside rx", 1), ("inside tx", 1), ("icmp_echo_replies", 1)]);
+    rig.send(INSIDE, &echo(WORK, OWN[OUTSIDE], MACS[INSIDE], 7));
+    rig.expect(&[("inside rx", 1), ("np-socket-closed", 1)]);
+    rig.send(OUTSIDE, &tcp((WEB, 1), (OWN[OUTSIDE], 22), MACS[OUTSIDE], SYN));
+    rig.expect(&[("outside rx", 1), ("np-socket-closed", 1)]);
+}
+
+/// RFC 1812 5.3.1: the sender is told, and a traceroute leaves no connection.
+#[test]
+fn ttl_runs_out_with_word_to_the_sender() {
+    let mut rig = Rig::new();
+    rig.collect();
+    rig.moved();
+    let out = rig.send(INSIDE, &udp((WORK, 33_434), (WEB.ip, 33_434), MACS[INSIDE], 1, b"trace"));
+    let error = parse(&out[INSIDE][0]).unwrap();
+    assert_eq!((error.tuple.src, error.tuple.dst, error.icmp_type), (OWN[INSIDE], WORK.ip, 11));
+    rig.expect(&[("inside rx", 1), ("inside tx", 1), ("icmp_errors_sent", 1), ("ttl-exceeded", 1)]);
+}
+
+#[test]
+fn no_route_is_said() {
+    let mut rig = Rig::with(bare(1500));
+    rig.collect();
+    rig.moved();
+    let out = rig.send(INSIDE, &udp((WORK, 9), (ip(192, 0, 2, 9), 9), MACS[INSIDE], 64, b"x"));
+    assert_eq!(parse(&out[INSIDE][0]).unwrap().icmp_type, 3);
+    rig.expect(&[("inside rx", 1), ("inside tx", 1), ("icmp_errors_sent", 1), ("no-route", 1)]);
+}
+
+/// Too large for the egress: with DF an error that names the MTU, without it pieces that add up (RFC 1191, RFC 791).
+#[test]
+fn mtu_is_kept_to() {
+    let mut rig = Rig::with(bare(600));
+    rig.collect();
+    let payload: Vec<u8> = (0..1200u32).map(|i| i as u8).collect();
+    let big = udp((WORK, 7000), (WEB.ip, 7000), MACS[INSIDE], 64, &payload);
+    let out = rig.exchange(INSIDE, &big, &[(OUTSIDE, WEB)]);
+    let pieces = &out[OUTSIDE];
+    assert_eq!(pieces.len(), 3);
+    let mut whole = Vec::new();
+    for (i, piece) in pieces.iter().enumerate() {
+        let ip = &piece[14..];
+        let word = u16::from_be_bytes([ip[6], ip[7]]);
+        assert!(ip.len() <= 600 && checksum::is_valid(&ip[..20]));
+        assert_eq!(usize::from(word & 0x1fff) * 8, whole.len());
+        assert_eq!(word & 0x2000 != 0, i < 2);
+        whole.extend_from_slice(&ip[20..]);
+    }
+    assert!(checksum::is_valid_segment(OWN[OUTSIDE], WEB.ip, proto::UDP, &whole));
+    assert_eq!(whole[8..], payload);
+
+    let mut df = big.clone();
+    df[20..22].copy_from_slice(&0x4000u16.to_be_bytes());
+    df[24..26].fill(0);
+    let sum = checksum::of(&df[14..34]);
+    df[24..26].copy_from_slice(&sum.to_be_bytes());
+    rig.moved();
+    let out = rig.send(INSIDE, &df);
+    let error = parse(&out[INSIDE][0]).unwrap();
+    assert_eq!((error.icmp_type, error.icmp_code), (3, 4));
+    let mtu = &out[INSIDE][0][usize::from(error.l4) + 6..usize::from(error.l4) + 8];
+    assert_eq!(mtu, 600u16.to_be_bytes());
+    rig.expect(&[("inside rx", 1), ("inside tx", 1), ("icmp_errors_sent", 1), ("mtu-exceeded", 1)]);
+    rig.assert_no_mbuf_held();
+}
+
+/// Two interfaces without ACLs or a default route, everything from inside behind the outside address.
+fn bare(mtu: u16) -> PolicyBuilder {
+    let mut b = PolicyBuilder::new();
+    for (i, (security, mtu)) in [(0, mtu), (100, 1500)].into_iter().enumerate() {
+        let (name, device) = (b.blob(format!("if{i}").as_bytes()), b.blob(format!("net_ring{i}").as_bytes()));
+        b.interface(Interface {
+            name,
+            device,
+            addr: OWN[i],
+            mask: 0xffff_ff00,
+            mtu,
+            security,
+            acl_in: NONE,
+            acl_out: NONE,
+            ..Interface::default()
+        });
+    }
+    b.nat(NatRule {
+        real_if: 1,
+        mapped_if: 0,
+        mapped: OWN[0],
+        kind: NatKind::DynamicPat as u8,
+        section: 2,
+        ..NatRule::default()
+    });
+    b
+}
+
+/// Nobody answers ARP: three requests, then the packet that waited is dropped by name and its sender told, with its own
+/// addresses in the quote although it was translated already.
+#[test]
+fn an_absent_neighbour_is_reported_to_the_sender() {
+    let mut rig = Rig::new();
+    // The workstation has been heard of, so that the error finds it.
+    let mut hello = [0; emit::ARP_FRAME_LEN];
+    emit::arp_request(&mut hello, WORK, OWN[INSIDE], MacAddr::BROADCAST).unwrap();
+    rig.send(INSIDE, &hello);
+    rig.moved();
+    let ghost = ip(198, 51, 100, 99);
+    let out = rig.send(INSIDE, &udp((WORK, 5353), (ghost, 53), MACS[INSIDE], 64, b"anybody?"));
+    assert_eq!(arp_target(&out[OUTSIDE][0]), Some(ghost));
+    rig.wait(3500);
+    let [outside, inside] = rig.collect();
+    assert_eq!(outside.iter().filter(|f| arp_target(f) == Some(ghost)).count(), 2);
+    let error = parse(&inside[0]).unwrap();
+    assert_eq!((error.tuple.dst, error.icmp_type, error.icmp_code), (WORK.ip, 3, 1));
+    let quoted = parse::embedded(&inside[0], &error).unwrap().tuple;
+    assert_eq!((quoted.src, quoted.sport, quoted.dst), (WORK.ip, 5353, ghost));
+    let moved = rig.moved();
+    assert_eq!((moved.get("no-adjacency"), moved.get("icmp_errors_sent")), (Some(&1), Some(&1)), "{moved:?}");
+    rig.assert_no_mbuf_held();
+}
+
+#[test]
+fn a_connection_is_listed_and_cleared() {
+    let mut rig = Rig::new();
+    rig.exchange(INSIDE, &udp((WORK, 5353), (WEB.ip, 53), MACS[INSIDE], 64, b"q"), &[(OUTSIDE, WEB)]);
+    let dump = Dump { id: 5, what: What::Conns, filter: Filter::default(), cursor: 0 };
+    let Reply::Page { rows: Rows::Conns(rows), next: None, .. } = rig.command(Command::Dump(dump)) else {
+        panic!("one page")
+    };
+    assert_eq!(rows.len(), 1);
+    let row = &rows[0];
+    assert_eq!(
+        (row.initiator.real, row.initiator.mapped, row.responder.real),
+        (WORK.ip, OWN[OUTSIDE], WEB.ip)
+    );
+    assert_eq!((row.packets, row.bytes, row.inbound), (1, 29, false));
+    let other = Filter { address: Some(SERVER), ..Filter::default() };
+    let clear = |filter| Command::Clear { id: 6, what: What::Conns, filter };
+    assert!(matches!(rig.command(clear(other)), Reply::Cleared { count: 0, .. }));
+    assert!(matches!(rig.command(clear(Filter::default())), Reply::Cleared { id: 6, count: 1 }));
+    let Reply::Page { rows: Rows::Conns(rows), .. } = rig.command(Command::Dump(dump)) else {
+        panic!("one page")
+    };
+    assert!(rows.is_empty());
+}
+
+/// A new policy is taken between bursts; connections go on.
+#[test]
+fn a_policy_change_keeps_connections() {
+    let mut rig = Rig::new();
+    let question = udp((WORK, 5353), (WEB.ip, 53), MACS[INSIDE], 64, b"q");
+    rig.exchange(INSIDE, &question, &[(OUTSIDE, WEB)]);
+    rig.publish(policy(), 2);
+    rig.turn();
+    rig.collect();
+    rig.moved();
+    let out = rig.send(INSIDE, &question);
+    assert_eq!(out[OUTSIDE].len(), 1);
+    rig.expect(&[("inside rx", 1), ("outside tx", 1)]);
+}
+
+/// Sixty-five new flows at once through a burst of 64, in and out in order.
+#[test]
+fn bursts_keep_order() {
+    let mut rig = Rig::new();
+    rig.exchange(INSIDE, &udp((WORK, 999), (WEB.ip, 53), MACS[INSIDE], 64, b"q"), &[(OUTSIDE, WEB)]);
+    for port in 1000..1065 {
+        rig.far[INSIDE].inject(&udp((WORK, port), (WEB.ip, 53), MACS[INSIDE], 64, b"q"));
+    }
+    rig.turn();
+    let [outside, _] = rig.collect();
+    let ports: Vec<u16> = outside.iter().map(|f| parse(f).unwrap().tuple.sport).collect();
+    assert_eq!(ports, (1000..1065).collect::<Vec<_>>());
+}
