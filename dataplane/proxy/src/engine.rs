@@ -1,0 +1,269 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The sessions of one worker: slots, limits, deadlines and the memory account.
+//!
+//! [`Engine::open`] for the SYN that policy sends here, [`Engine::input`] for each packet of either leg (that SYN
+//! first), [`Engine::poll`] once a burst. The connection table keeps the [`SessionId`] beside the connection and
+//! finds it by hash, so nothing here looks anything up. Opening allocates; after that the engine itself does not.
+//!
+//! A session whose peers have both closed still waits out TIME_WAIT. Such sessions give way, oldest first and
+//! without a RST, when a new one needs the room: the worst that follows is that a peer repeats its last FIN.
+
+use crate::api::{
+    AbortReason, CloseReason, Context, InputError, Leg, Limits, Micros, OpenError, OpenParams, Output,
+    SessionId,
+};
+use crate::deadlines::Deadlines;
+use crate::session::{Env, Next, Session};
+use crate::side::{Side, TLS_BYTES};
+use crate::sip::{DomainList, LocalDomains};
+use crate::tcp::{Endpoint, Stack};
+use fedgate_tables::link::ProxyRow;
+use rustls::Connection;
+use std::collections::VecDeque;
+
+/// Sessions looked after in one [`Engine::poll`].
+const SESSIONS_A_POLL: usize = 64;
+
+/// All proxy sessions of one worker.
+pub struct Engine {
+    limits: Limits,
+    stack: Stack,
+    slots: Vec<Slot>,
+    free: Vec<u32>,
+    deadlines: Deadlines,
+    /// Sessions in TIME_WAIT, oldest first; some may be gone already.
+    lingering: VecDeque<SessionId>,
+    open: u32,
+    handshakes: u32,
+    memory: usize,
+}
+
+#[derive(Default)]
+struct Slot {
+    generation: u32,
+    session: Option<Box<Session>>,
+    /// Bytes of [`Engine::memory`] that are this session's.
+    charged: usize,
+    /// Counted in [`Engine::handshakes`].
+    handshaking: bool,
+    /// Named in [`Engine::lingering`].
+    lingers: bool,
+}
+
+impl Engine {
+    /// An engine without sessions; allocates nothing yet.
+    pub fn new(limits: Limits) -> Self {
+        Self {
+            stack: Stack::new(limits.tcp_rx, limits.tcp_tx),
+            limits,
+            slots: Vec::new(),
+            free: Vec::new(),
+            deadlines: Deadlines::default(),
+            lingering: VecDeque::new(),
+            open: 0,
+            handshakes: 0,
+            memory: 0,
+        }
+    }
+
+    /// Makes a session that waits for its client's SYN, which is to follow by [`Self::input`].
+    ///
+    /// # Errors
+    /// A limit, an address of zero, or TLS: [`OpenError`]. Nothing is kept then.
+    pub fn open<O: Output>(
+        &mut self,
+        now: Micros,
+        params: OpenParams,
+        out: &mut O,
+    ) -> Result<SessionId, OpenError> {
+        if self.handshakes >= self.limits.handshakes {
+            return Err(OpenError::Handshakes);
+        }
+        let cost = self.cost_of_side();
+        while self.open >= self.limits.sessions || self.memory + cost > self.limits.memory {
+            if !self.evict(out) {
+                let full = self.open >= self.limits.sessions;
+                return Err(if full { OpenError::Sessions } else { OpenError::Memory });
+            }
+        }
+        let p = &params;
+        if [p.client_local, p.client_remote, p.server_local, p.server_remote]
+            .iter()
+            .any(|(addr, port)| *addr == 0 || *port == 0)
+        {
+            return Err(OpenError::Address);
+        }
+        let seed = p.tls.random().ok_or(OpenError::Tls)?;
+        let tag = p.tls.random().ok_or(OpenError::Tls)?;
+        let tls = p.tls.accept(p.outside == Leg::Client).map_err(|_| OpenError::Tls)?;
+        let tcp = Endpoint::listen(&mut self.stack, now, p.client_local, p.client_remote, p.client_mtu, seed)
+            .ok_or(OpenError::Address)?;
+        let side = Side::new(tcp, Connection::Server(tls), now);
+
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(Slot::default());
+            (self.slots.len() - 1) as u32
+        });
+        let place = &mut self.slots[slot as usize];
+        let id = SessionId { slot, generation: place.generation };
+        place.session = Some(Box::new(Session::new(id, params, side, tag, now)));
+        self.open += 1;
+        self.deadlines.set(slot, Some(now));
+        self.account(slot);
+        Ok(id)
+    }
+
+    /// Takes in one IPv4 packet, IP header first, that the connection table says is of this session and leg; does
+    /// all that follows from it.
+    ///
+    /// # Errors
+    /// The session is gone, or the packet is no whole TCP segment of that leg's 4-tuple; it was ignored then.
+    pub fn input<D: DomainList, L: LocalDomains, O: Output>(
+        &mut self,
+        now: Micros,
+        id: SessionId,
+        leg: Leg,
+        packet: &[u8],
+        ctx: &Context<'_, D, L>,
+        out: &mut O,
+    ) -> Result<(), InputError> {
+        let (room, side_cost) = (self.room(), self.cost_of_side());
+        let session = live(&mut self.slots, id).ok_or(InputError::NoSession)?;
+        let mut env = Env { now, stack: &mut self.stack, ctx, out, room, side_cost };
+        if !session.input(leg, packet, &mut env) {
+            return Err(InputError::NotOurs);
+        }
+        let next = session.pump(&mut env);
+        self.settle(id.slot, next, out);
+        Ok(())
+    }
+
+    /// Looks after sessions whose time has come, a bounded number; gives the time of the next, which is in the
+    /// past when some are left.
+    pub fn poll<D: DomainList, L: LocalDomains, O: Output>(
+        &mut self,
+        now: Micros,
+        ctx: &Context<'_, D, L>,
+        out: &mut O,
+    ) -> Option<Micros> {
+        for _ in 0..SESSIONS_A_POLL {
+            let Some(slot) = self.deadlines.pop_due(now) else { break };
+            let (room, side_cost) = (self.room(), self.cost_of_side());
+            let Some(session) = self.slots[slot as usize].session.as_mut() else { continue };
+            let next = session.pump(&mut Env { now, stack: &mut self.stack, ctx, out, room, side_cost });
+            self.settle(slot, next, out);
+        }
+        self.deadlines.first()
+    }
+
+    /// Ends a session at once, with a RST to both peers. False when it was gone already.
+    pub fn abort<D, L, O: Output>(
+        &mut self,
+        now: Micros,
+        id: SessionId,
+        reason: AbortReason,
+        ctx: &Context<'_, D, L>,
+        out: &mut O,
+    ) -> bool {
+        let (room, side_cost) = (self.room(), self.cost_of_side());
+        let Some(session) = live(&mut self.slots, id) else { return false };
+        session.abort(reason, &mut Env { now, stack: &mut self.stack, ctx, out, room, side_cost });
+        self.settle(id.slot, Next::Gone(CloseReason::Aborted(reason)), out);
+        true
+    }
+
+    /// When [`Self::poll`] next has something to do.
+    pub fn next_deadline(&self) -> Option<Micros> {
+        self.deadlines.first()
+    }
+
+    /// Sessions open, those in TIME_WAIT included.
+    pub fn sessions(&self) -> u32 {
+        self.open
+    }
+
+    /// Sessions whose client has not finished its TLS handshake.
+    pub fn handshakes(&self) -> u32 {
+        self.handshakes
+    }
+
+    /// Bytes held by all sessions, by the account that [`Limits::memory`] bounds.
+    pub fn memory(&self) -> usize {
+        self.memory
+    }
+
+    /// One row a session, for `show proxy`. Allocates; a bounded number a call is the caller's business.
+    pub fn rows(&self, now: Micros) -> impl Iterator<Item = ProxyRow> {
+        self.slots
+            .iter()
+            .filter_map(move |slot| slot.session.as_deref().map(|session| session.row(now, slot.charged)))
+    }
+
+    fn cost_of_side(&self) -> usize {
+        self.limits.tcp_rx + self.limits.tcp_tx + TLS_BYTES + size_of::<Side>()
+    }
+
+    fn room(&self) -> usize {
+        self.limits.memory.saturating_sub(self.memory)
+    }
+
+    /// After each call on a session: its deadline, the counts, and its end.
+    fn settle<O: Output>(&mut self, slot: u32, next: Next, out: &mut O) {
+        match next {
+            Next::At(at) => {
+                self.deadlines.set(slot, Some(at));
+                self.account(slot);
+            }
+            Next::Gone(reason) => self.remove(slot, reason, out),
+        }
+    }
+
+    fn account(&mut self, slot: u32) {
+        let fixed = self.cost_of_side();
+        let place = &mut self.slots[slot as usize];
+        let Some(session) = place.session.as_deref() else { return };
+        let cost: usize = Leg::BOTH.iter().filter_map(|l| session.side(*l)).map(|s| fixed + s.held()).sum();
+        self.memory = self.memory - place.charged + cost;
+        place.charged = cost;
+        let handshaking = session.is_handshaking();
+        self.handshakes = self.handshakes - u32::from(place.handshaking) + u32::from(handshaking);
+        place.handshaking = handshaking;
+        if !place.lingers && session.is_lingering() {
+            place.lingers = true;
+            self.lingering.push_back(session.id);
+        }
+    }
+
+    /// Makes room by forgetting the session that has been in TIME_WAIT longest.
+    fn evict<O: Output>(&mut self, out: &mut O) -> bool {
+        while let Some(id) = self.lingering.pop_front() {
+            if let Some(session) = live(&mut self.slots, id) {
+                let reason = session.ended().unwrap_or(CloseReason::Finished);
+                self.remove(id.slot, reason, out);
+                return true;
+            }
+        }
+        false
+    }
+
+    fn remove<O: Output>(&mut self, slot: u32, reason: CloseReason, out: &mut O) {
+        let place = &mut self.slots[slot as usize];
+        let Some(session) = place.session.take() else { return };
+        let generation = place.generation.wrapping_add(1);
+        self.memory -= place.charged;
+        self.handshakes -= u32::from(place.handshaking);
+        *place = Slot { generation, ..Slot::default() };
+        self.open -= 1;
+        self.free.push(slot);
+        self.deadlines.set(slot, None);
+        while self.lingering.front().is_some_and(|id| live(&mut self.slots, *id).is_none()) {
+            self.lingering.pop_front();
+        }
+        out.closed(session.id, reason);
+    }
+}
+
+fn live(slots: &mut [Slot], id: SessionId) -> Option<&mut Session> {
+    let slot = slots.get_mut(id.slot as usize)?;
+    slot.session.as_deref_mut().filter(|_| slot.generation == id.generation)
+}

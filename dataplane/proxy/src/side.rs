@@ -1,0 +1,346 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! One side of a session: a TCP endpoint, the TLS connection on it, and the plaintext not yet dealt with.
+//!
+//! Bytes come in by [`Side::receive`] (TCP -> TLS -> inbox) and go out by [`Side::send`] and [`Side::flush`]
+//! (TLS -> TCP). Back-pressure is the absence of a call: what is not taken out of the inbox is not decrypted,
+//! what is not decrypted stays in the TCP receive buffer, and TCP's window closes.
+//!
+//! Bounds. The inbox holds one message and [`READ_AHEAD`] at most. Whole messages are handed to TLS, never parts,
+//! so that an answer of ours can never land inside one; the session asks [`Side::has_room`] first, so TLS holds
+//! [`LOW_WATER`] and one message. rustls bounds what it has received by one record, during the handshake we do
+//! by [`HANDSHAKE_BYTES`]. Called only by the session, on the worker's core.
+
+use crate::identity::identity;
+use crate::tcp::Endpoint;
+use crate::{Micros, sip};
+use fedgate_sip::frame::Framer;
+use fedgate_sip::identity::PeerIdentity;
+use rustls::Connection;
+use std::io::{self, BufRead, Write};
+
+/// Plaintext read ahead of the message at hand.
+pub(crate) const READ_AHEAD: usize = 16 * 1024;
+/// No further message is handed to TLS while this much waits to be sent.
+pub(crate) const LOW_WATER: usize = 16 * 1024;
+/// What a peer may send in a handshake: a certificate chain of some 16 KiB fits, hundreds of certificates do not.
+const HANDSHAKE_BYTES: usize = 48 * 1024;
+/// A record's header, nonce and tag, at most.
+const RECORD_OVERHEAD: usize = 64;
+/// rustls cuts what it sends into records of this size.
+const RECORD: usize = 16 * 1024;
+/// What one side may hold in rustls besides what waits to be sent, for the memory account: in the handshake
+/// [`HANDSHAKE_BYTES`] and one read from TCP; later one record received, its plaintext, and the state.
+pub(crate) const TLS_BYTES: usize = 64 * 1024;
+
+/// Where a peer stands with what it sends us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Incoming {
+    Open,
+    /// It said close_notify, sent a FIN, or is gone.
+    Ended,
+}
+
+/// Where we stand with what we send it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outgoing {
+    Open,
+    /// Nothing more is taken; what is queued still goes out.
+    Draining,
+    /// Our FIN is queued.
+    Closed,
+}
+
+/// Why a side failed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    #[error("{0}")]
+    Tls(#[from] rustls::Error),
+    #[error("more than {HANDSHAKE_BYTES} bytes in the handshake")]
+    HandshakeTooLong,
+    #[error("the names in the certificate cannot be read")]
+    Certificate,
+}
+
+/// What [`Side::receive`] did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Received {
+    /// Anything at all.
+    pub(crate) moved: bool,
+    /// The TLS handshake ended just now.
+    pub(crate) secured: bool,
+}
+
+pub(crate) struct Side {
+    pub(crate) tcp: Endpoint,
+    tls: Connection,
+    /// Set once the handshake is done.
+    pub(crate) peer: Option<PeerIdentity>,
+    pub(crate) framer: Framer,
+    pub(crate) inbox: Inbox,
+    pub(crate) head: sip::Head,
+    pub(crate) incoming: Incoming,
+    pub(crate) outgoing: Outgoing,
+    /// Bytes TLS holds for TCP; the overhead is estimated, never too low.
+    backlog: usize,
+    handshake_bytes: usize,
+    /// When it was made, then when TCP came up.
+    pub(crate) since: Micros,
+    tcp_was_up: bool,
+}
+
+impl Side {
+    pub(crate) fn new(tcp: Endpoint, tls: Connection, now: Micros) -> Self {
+        let mut side = Self {
+            tcp,
+            tls,
+            peer: None,
+            framer: Framer::new(sip::LIMITS),
+            inbox: Inbox::default(),
+            head: sip::Head::default(),
+            incoming: Incoming::Open,
+            outgoing: Outgoing::Open,
+            backlog: 0,
+            handshake_bytes: 0,
+            since: now,
+            tcp_was_up: false,
+        };
+        // Writes are gated by has_room, whole messages at a time.
+        side.tls.set_buffer_limit(None);
+        side
+    }
+
+    /// The identity in the peer's certificate; `None` until the handshake is done.
+    pub(crate) fn peer(&self) -> Option<&PeerIdentity> {
+        self.peer.as_ref()
+    }
+
+    /// TLS is up.
+    pub(crate) fn is_secure(&self) -> bool {
+        self.peer.is_some()
+    }
+
+    /// TCP is up or was.
+    pub(crate) fn tcp_was_up(&self) -> bool {
+        self.tcp_was_up
+    }
+
+    /// Notes the moment TCP comes up, from which the TLS handshake is timed.
+    pub(crate) fn watch(&mut self, now: Micros) {
+        if !self.tcp_was_up && self.tcp.is_up() && !self.tcp.is_dead() {
+            self.tcp_was_up = true;
+            self.since = now;
+        }
+    }
+
+    /// Protocol version and suite, once they are agreed.
+    pub(crate) fn agreed(&self) -> Option<(rustls::ProtocolVersion, rustls::CipherSuite)> {
+        Some((self.tls.protocol_version()?, self.tls.negotiated_cipher_suite()?.suite()))
+    }
+
+    /// Reads what TCP has, decrypts it, and fills the inbox up to `cap` bytes.
+    pub(crate) fn receive(&mut self, cap: usize) -> Result<Received, Failure> {
+        let mut done = Received { moved: false, secured: false };
+        loop {
+            if self.is_secure() && self.incoming == Incoming::Open {
+                match self.inbox.fill(&mut self.tls, cap) {
+                    Fill::Full => break,
+                    Fill::Read => {
+                        // There may be more: rustls reads on only when all of its plaintext is taken.
+                        done.moved = true;
+                        continue;
+                    }
+                    Fill::Nothing => {}
+                    Fill::End => {
+                        self.incoming = Incoming::Ended;
+                        done.moved = true;
+                    }
+                }
+            }
+            if self.incoming == Incoming::Ended {
+                // Nothing after a close_notify counts; the FIN behind it does.
+                self.tcp.discard();
+                break;
+            }
+            if !self.tcp.can_recv() {
+                if self.tcp.is_read_out() {
+                    // A FIN without close_notify, or a reset. What is whole has been delivered; a cut message
+                    // never will be.
+                    self.incoming = Incoming::Ended;
+                    done.moved = true;
+                }
+                break;
+            }
+            done.moved = true;
+            done.secured |= self.decrypt()?;
+        }
+        Ok(done)
+    }
+
+    /// One gulp from TCP through TLS; true when that ended the handshake.
+    fn decrypt(&mut self) -> Result<bool, Failure> {
+        // An error here would be rustls refusing to buffer more: it cannot, its plaintext was taken first.
+        let read = self.tls.read_tls(&mut self.tcp).map_err(|e| Failure::Tls(general(&e)))?;
+        if !self.is_secure() {
+            self.handshake_bytes += read;
+        }
+        self.tls.process_new_packets().map_err(Failure::Tls)?;
+        if self.is_secure() {
+            return Ok(false);
+        }
+        if self.handshake_bytes > HANDSHAKE_BYTES {
+            return Err(Failure::HandshakeTooLong);
+        }
+        if self.tls.is_handshaking() {
+            return Ok(false);
+        }
+        self.peer = Some(match self.tls.peer_certificates().and_then(<[_]>::first) {
+            Some(leaf) => identity(leaf).ok_or(Failure::Certificate)?,
+            None => PeerIdentity::default(),
+        });
+        Ok(true)
+    }
+
+    /// Whether a whole message may be handed to [`Self::send`].
+    pub(crate) fn has_room(&self) -> bool {
+        self.is_secure() && self.outgoing == Outgoing::Open && self.backlog < LOW_WATER
+    }
+
+    /// Encrypts one whole message.
+    pub(crate) fn send(&mut self, message: &[u8]) {
+        Self::encrypt(&mut self.tls, &mut self.backlog, message);
+    }
+
+    /// Encrypts the first `len` bytes of another side's inbox and takes them out of it.
+    pub(crate) fn send_from(&mut self, inbox: &mut Inbox, len: usize) {
+        Self::encrypt(&mut self.tls, &mut self.backlog, &inbox.bytes()[..len]);
+        inbox.consume(len);
+    }
+
+    fn encrypt(tls: &mut Connection, backlog: &mut usize, message: &[u8]) {
+        // In-memory and without a limit: rustls takes all of it.
+        if tls.writer().write_all(message).is_ok() {
+            *backlog += message.len() + (message.len() / RECORD + 1) * RECORD_OVERHEAD;
+        }
+    }
+
+    /// Takes no more to send; says close_notify where that means something, then FIN.
+    pub(crate) fn shut(&mut self) {
+        if self.outgoing == Outgoing::Open {
+            self.outgoing = Outgoing::Draining;
+            if self.is_secure() {
+                self.tls.send_close_notify();
+            }
+        }
+    }
+
+    /// The same after an error, about which TLS has queued its alert.
+    pub(crate) fn shut_failed(&mut self) {
+        self.incoming = Incoming::Ended;
+        if self.outgoing == Outgoing::Open {
+            self.outgoing = Outgoing::Draining;
+        }
+    }
+
+    /// Moves TLS bytes to TCP as far as there is room.
+    pub(crate) fn flush(&mut self) -> bool {
+        let mut moved = false;
+        while self.tls.wants_write() && self.tcp.can_send() {
+            let Ok(written) = self.tls.write_tls(&mut self.tcp) else { break };
+            self.backlog = self.backlog.saturating_sub(written);
+            moved |= written > 0;
+        }
+        let all_out = !self.tls.wants_write();
+        if all_out {
+            self.backlog = 0;
+        }
+        if self.outgoing == Outgoing::Draining && (all_out || !self.tcp_was_up || self.tcp.is_dead()) {
+            self.outgoing = Outgoing::Closed;
+            self.tcp.close();
+            moved = true;
+        }
+        moved
+    }
+
+    /// Bytes that this side holds beyond its fixed buffers.
+    pub(crate) fn held(&self) -> usize {
+        self.inbox.capacity() + self.backlog
+    }
+}
+
+fn general(e: &io::Error) -> rustls::Error {
+    rustls::Error::General(e.to_string())
+}
+
+/// Plaintext received and not yet dealt with, contiguous.
+#[derive(Debug, Default)]
+pub(crate) struct Inbox {
+    buf: Vec<u8>,
+    start: usize,
+}
+
+enum Fill {
+    Full,
+    Read,
+    Nothing,
+    End,
+}
+
+impl Inbox {
+    /// What waits.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.buf[self.start..]
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.start == self.buf.len()
+    }
+
+    fn capacity(&self) -> usize {
+        self.buf.capacity()
+    }
+
+    /// Takes out the first `len` bytes.
+    pub(crate) fn consume(&mut self, len: usize) {
+        self.start = (self.start + len).min(self.buf.len());
+        if self.is_empty() {
+            self.start = 0;
+            if self.buf.capacity() > READ_AHEAD {
+                // A large message is rare: its memory goes back.
+                self.buf = Vec::new();
+            } else {
+                self.buf.clear();
+            }
+        }
+    }
+
+    /// Forgets everything.
+    pub(crate) fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Moves one chunk of plaintext out of TLS, up to `cap` bytes in all.
+    fn fill(&mut self, tls: &mut Connection, cap: usize) -> Fill {
+        let waiting = self.buf.len() - self.start;
+        if waiting >= cap {
+            return Fill::Full;
+        }
+        let taken = match tls.reader().into_first_chunk() {
+            Ok([]) => return Fill::End,
+            Ok(chunk) => {
+                if self.start > 0 {
+                    self.buf.copy_within(self.start.., 0);
+                    self.buf.truncate(waiting);
+                    self.start = 0;
+                }
+                let taken = chunk.len().min(cap - waiting);
+                self.buf.extend_from_slice(&chunk[..taken]);
+                taken
+            }
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Fill::Nothing,
+            // UnexpectedEof: cannot come, as TLS is never told of TCP's end; it would mean the same as that.
+            Err(_) => return Fill::End,
+        };
+        tls.reader().consume(taken);
+        Fill::Read
+    }
+}

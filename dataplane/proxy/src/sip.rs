@@ -1,0 +1,293 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Where the proxy meets SIP: what stands at the head of an inbox, and what becomes of it.
+//!
+//! The only file here that knows messages; all judgement is fedgate-sip's. [`judge`] frames, scans and asks for
+//! the verdict; what it refuses it answers, counts and reports. A request that goes outside is judged twice: by
+//! policy when it is read ([`judge`]) and against the far peer's certificate just before it is written
+//! ([`vouched`]), because the leg to that peer may not be open before.
+//!
+//! Called by the session for every message, on the worker's core. A message that passes is not copied here and
+//! costs no allocation; a refusal allocates its answer.
+
+use crate::api::{Context, Leg, Micros, Output, SessionId};
+use crate::event::Event;
+use crate::tcp::Addr;
+use fedgate_sip::answer::{compose, compose_unread, reason_phrase};
+use fedgate_sip::frame::{Frame, Framer, Limits};
+use fedgate_sip::identity::PeerIdentity;
+use fedgate_sip::message::Message;
+use fedgate_sip::verdict::{Denial, Subject, Verdict, inbound, outbound_peer, outbound_policy};
+pub(crate) use fedgate_sip::verdict::{DomainList, LocalDomains};
+use fedgate_tables::counters::{Counter, DomainCounter, Stat};
+use rustls::pki_types::ServerName;
+use std::net::{IpAddr, Ipv4Addr};
+
+pub(crate) const LIMITS: Limits = Limits::DEFAULT;
+/// The longest message, bytes.
+pub(crate) const MESSAGE_BYTES: usize = LIMITS.max_frame();
+
+/// Across the border, seen from inside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    Inward,
+    Outward,
+}
+
+/// The message at the front of an inbox.
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "one a side, in place: a box would be an allocation a message")]
+pub(crate) enum Head {
+    /// Not whole, or not looked at.
+    Unread {
+        /// When its first byte was seen.
+        since: Option<Micros>,
+        /// Bytes that must be there before it is worth another look.
+        need: usize,
+    },
+    /// Whole and allowed to cross.
+    Passed(Passed),
+}
+
+/// A message that may cross.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Passed {
+    /// Its bytes.
+    pub(crate) len: usize,
+    /// Whom it counts for.
+    subject: Subject,
+}
+
+impl Default for Head {
+    fn default() -> Self {
+        Self::Unread { since: None, need: 0 }
+    }
+}
+
+impl Head {
+    pub(crate) fn is_unread(&self) -> bool {
+        matches!(self, Self::Unread { .. })
+    }
+
+    /// Bytes that the inbox has to hold for this message.
+    pub(crate) fn wanted(&self) -> usize {
+        match self {
+            Self::Unread { need, .. } => *need,
+            Self::Passed(passed) => passed.len,
+        }
+    }
+
+    /// When a message began that is not whole yet.
+    pub(crate) fn begun(&self) -> Option<Micros> {
+        match self {
+            Self::Unread { since, .. } => *since,
+            Self::Passed(_) => None,
+        }
+    }
+
+    /// Looked at, and not whole.
+    pub(crate) fn still_unread(&self, need: usize, empty: bool, now: Micros) -> Self {
+        Self::Unread { since: (!empty).then(|| self.begun().unwrap_or(now)), need }
+    }
+}
+
+impl Passed {
+    /// The name to call the server by: a request's target domain as SNI where it goes outside, else its address
+    /// (which is not sent).
+    pub(crate) fn server_name(&self, way: Way, addr: u32) -> ServerName<'static> {
+        let target = match (way, &self.subject.domain) {
+            (Way::Outward, Some(domain)) if !domain.is_ip() => {
+                ServerName::try_from(domain.as_str().to_owned()).ok()
+            }
+            _ => None,
+        };
+        target.unwrap_or_else(|| ServerName::from(IpAddr::V4(Ipv4Addr::from_bits(addr))))
+    }
+
+    /// Counts it, now that it crosses.
+    pub(crate) fn count<O: Output>(&self, way: Way, out: &mut O) {
+        out.count(Counter::Stat(Stat::SipPassed), 1);
+        if let (Some(id), Some(_)) = (self.subject.id, self.subject.method) {
+            let counter = match way {
+                Way::Inward => DomainCounter::PermittedIn,
+                Way::Outward => DomainCounter::PermittedOut,
+            };
+            out.count(Counter::Domain(id, counter), 1);
+        }
+    }
+}
+
+/// What is to be done about the front of an inbox.
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "moved once; a box would be an allocation a message")]
+pub(crate) enum Judged {
+    /// Wait until this many bytes are there.
+    Incomplete { need: usize },
+    /// Take these away: a keep-alive.
+    Skip { len: usize },
+    /// Hand it on.
+    Pass(Passed),
+    /// Take it away and send the answer, if there is one. `malformed`: it was no good SIP.
+    Refuse { len: usize, answer: Option<Vec<u8>>, malformed: bool },
+    /// No message can be found in this stream any more.
+    Broken { answer: Option<Vec<u8>> },
+}
+
+/// Where a message comes from.
+pub(crate) struct Origin<'a> {
+    pub(crate) id: SessionId,
+    pub(crate) leg: Leg,
+    pub(crate) way: Way,
+    /// The leg's peer.
+    pub(crate) remote: Addr,
+    /// What its certificate says.
+    pub(crate) peer: &'a PeerIdentity,
+    /// Our tag in answers.
+    pub(crate) tag: &'a str,
+}
+
+/// Looks at the front of an inbox.
+pub(crate) fn judge<D: DomainList, L: LocalDomains, O: Output>(
+    framer: &mut Framer,
+    bytes: &[u8],
+    origin: &Origin<'_>,
+    ctx: &Context<'_, D, L>,
+    out: &mut O,
+) -> Judged {
+    match framer.next(bytes) {
+        Frame::Incomplete { needed_at_least } => Judged::Incomplete { need: needed_at_least },
+        Frame::KeepAlive { len } => Judged::Skip { len },
+        Frame::Message { head_len, body_len } => {
+            let frame = &bytes[..head_len + body_len];
+            match Message::scan_with(frame, &LIMITS) {
+                Ok(message) => verdict(&message, frame.len(), origin, ctx, out),
+                Err(fault) => {
+                    out.count(Counter::Stat(Stat::SipBadMessage), 1);
+                    malformed(origin, format_args!("{fault}"), frame, out);
+                    let status = fault.status();
+                    let answer = fault
+                        .answerable
+                        .then(|| compose_unread(frame, status, fault.reason(), origin.tag).ok())
+                        .flatten();
+                    Judged::Refuse { len: frame.len(), answer, malformed: true }
+                }
+            }
+        }
+        Frame::Bad(error) => {
+            out.count(Counter::Stat(Stat::SipBadMessage), 1);
+            malformed(origin, format_args!("{error}"), bytes, out);
+            let status = error.fault.status();
+            let answer =
+                compose_unread(&bytes[..error.lines], status, reason_phrase(status), origin.tag).ok();
+            Judged::Broken { answer }
+        }
+    }
+}
+
+fn verdict<D: DomainList, L: LocalDomains, O: Output>(
+    message: &Message<'_>,
+    len: usize,
+    origin: &Origin<'_>,
+    ctx: &Context<'_, D, L>,
+    out: &mut O,
+) -> Judged {
+    let stat = match (origin.way, message.method().is_some()) {
+        (Way::Inward, true) => Stat::SipInRequests,
+        (Way::Inward, false) => Stat::SipInResponses,
+        (Way::Outward, true) => Stat::SipOutRequests,
+        (Way::Outward, false) => Stat::SipOutResponses,
+    };
+    out.count(Counter::Stat(stat), 1);
+    let verdict = match origin.way {
+        Way::Inward => inbound(message, origin.peer, ctx.domains, ctx.locals),
+        Way::Outward => outbound_policy(message, ctx.domains, ctx.locals),
+    };
+    match verdict {
+        Verdict::Pass { subject } => Judged::Pass(Passed { len, subject }),
+        Verdict::Deny { why, status, subject } => Judged::Refuse {
+            len,
+            answer: deny(message, why, status, &subject, origin, out),
+            malformed: false,
+        },
+        Verdict::Drop { why, subject } => {
+            out.count(Counter::Stat(Stat::SipDropped), 1);
+            deny(message, why, 0, &subject, origin, out);
+            Judged::Refuse { len, answer: None, malformed: false }
+        }
+    }
+}
+
+/// Whether the far peer's certificate is good for a request that policy lets out; if not, what to answer it.
+/// `peer` in `far` is the far leg's, the rest is the request's own leg.
+pub(crate) fn vouched<D: DomainList, L, O: Output>(
+    bytes: &[u8],
+    passed: &Passed,
+    far: &PeerIdentity,
+    origin: &Origin<'_>,
+    ctx: &Context<'_, D, L>,
+    out: &mut O,
+) -> Result<(), Option<Vec<u8>>> {
+    let (Some(_), Some(domain)) = (passed.subject.method, &passed.subject.domain) else { return Ok(()) };
+    let Err(why) = outbound_peer(domain, &ctx.domains.lookup(domain.as_str()), far) else { return Ok(()) };
+    // It was scanned before it passed.
+    let Ok(message) = Message::scan_with(bytes, &LIMITS) else { return Err(None) };
+    let status = if message.is_answerable() { why.status() } else { 0 };
+    let shown = Origin { peer: far, ..*origin };
+    Err(deny(&message, why, status, &passed.subject, &shown, out))
+}
+
+/// The answer to a message that could have passed but has nowhere to go.
+pub(crate) fn answer(bytes: &[u8], status: u16, tag: &str) -> Option<Vec<u8>> {
+    let message = Message::scan_with(bytes, &LIMITS).ok()?;
+    compose(&message, status, reason_phrase(status), tag).ok()
+}
+
+/// Counts and reports a denial and composes its answer; `status` 0 for none.
+fn deny<O: Output>(
+    message: &Message<'_>,
+    why: Denial,
+    status: u16,
+    subject: &Subject,
+    origin: &Origin<'_>,
+    out: &mut O,
+) -> Option<Vec<u8>> {
+    let (stat, counter) = match why {
+        Denial::NotPermitted => (Stat::SipDeniedDomain, Some(DomainCounter::DeniedNotPermitted)),
+        Denial::Blocked => (Stat::SipDeniedDomain, Some(DomainCounter::DeniedBlocked)),
+        Denial::PeerMismatch => (Stat::SipDeniedPeer, Some(DomainCounter::DeniedPeer)),
+        Denial::Relay => (Stat::SipDeniedRelay, None),
+        Denial::SpoofLocal | Denial::AssertedIdentity => (Stat::SipDeniedSpoof, None),
+        Denial::OutboundFrom => (Stat::SipDeniedOutbound, None),
+        Denial::OutboundNotPermitted => (Stat::SipDeniedOutbound, Some(DomainCounter::DeniedNotPermitted)),
+        Denial::OutboundBlocked => (Stat::SipDeniedOutbound, Some(DomainCounter::DeniedBlocked)),
+        Denial::OutboundPeer => (Stat::SipDeniedPeer, Some(DomainCounter::DeniedPeer)),
+        Denial::Malformed => (Stat::SipBadMessage, None),
+        // Counted as dropped by the caller.
+        Denial::StrayResponse => (Stat::SipDropped, None),
+    };
+    if why != Denial::StrayResponse {
+        out.count(Counter::Stat(stat), 1);
+    }
+    if let Some(counter) = counter {
+        out.count(subject.id.map_or(Counter::Unlisted(counter), |id| Counter::Domain(id, counter)), 1);
+    }
+    let inward = origin.way == Way::Inward;
+    let event = Event::Denied {
+        leg: origin.leg,
+        remote: origin.remote,
+        inward,
+        status,
+        why,
+        message,
+        peer: origin.peer,
+        subject,
+    };
+    out.event(origin.id, event);
+    if status == 0 {
+        return None;
+    }
+    compose(message, status, why.reason(), origin.tag).ok()
+}
+
+fn malformed<O: Output>(origin: &Origin<'_>, why: std::fmt::Arguments<'_>, bytes: &[u8], out: &mut O) {
+    out.event(origin.id, Event::Malformed { leg: origin.leg, remote: origin.remote, why, bytes });
+}

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The domain lists of the tests: plain maps.
+
+use fedgate_sip::verdict::{DomainList, Listed, LocalDomains};
+use std::collections::HashMap;
+
+/// Foreign domains by canonical name.
+#[derive(Default)]
+pub struct Domains(pub HashMap<String, Listed>);
+
+impl Domains {
+    pub fn permit(&mut self, name: &str, id: u32) {
+        self.0.insert(name.into(), Listed::Permitted { id, peer: None });
+    }
+}
+
+impl DomainList for Domains {
+    fn lookup(&self, canonical: &str) -> Listed {
+        self.0.get(canonical).copied().unwrap_or(Listed::Unlisted)
+    }
+}
+
+/// Our own.
+#[derive(Default)]
+pub struct Locals(pub Vec<String>);
+
+impl LocalDomains for Locals {
+    fn is_local(&self, canonical: &str) -> bool {
+        self.0.iter().any(|own| own == canonical)
+    }
+}

@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Whole sessions in a simulated network: real TCP, TLS and SIP at both ends of a real engine, virtual time.
+//!
+//! `net` is the network, `pki` makes certificates, `lists` are the domain lists, `scene` puts a usual case together.
+//! The tests: `pass` (what goes through and what does not), `ends` (how sessions end), `hostile` (what peers may
+//! try), `rough` (loss, reordering, scale).
+
+mod lists;
+mod net;
+mod pki;
+mod scene;
+
+mod ends;
+mod hostile;
+mod pass;
+mod rough;

@@ -1,0 +1,569 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! A network in virtual time: an [`Engine`] in the middle, peers of real TCP (smoltcp) and real TLS (rustls) at
+//! both ends, and packets that take time, get lost, repeat and overtake each other as a seed says.
+//!
+//! A [`Lab`] holds any number of lines; a line is one client peer, one server peer and the session that the
+//! engine makes of the client's SYN. Tests put plaintext into a peer's `say`, run the lab, and look at what the
+//! other one `heard`. Nothing here waits: an hour of idle time is one step.
+//!
+//! Only the crate's public interface is used, so other packages can include this file by its path.
+
+use fedgate_proxy::{
+    AbortReason, CloseReason, Context, Engine, Event, Leg, Limits, Micros, OpenParams, Output, ProxyTls,
+    SessionId, Timeouts,
+};
+use fedgate_tables::counters::{Counter, Histo};
+use rustls::Connection;
+use smoltcp::iface::{Config, Interface, SocketHandle, SocketSet};
+use smoltcp::phy::{Device, DeviceCapabilities, Medium, RxToken, TxToken};
+use smoltcp::socket::tcp::{Socket, SocketBuffer, State};
+use smoltcp::time::Instant;
+use smoltcp::wire::{HardwareAddress, IpEndpoint, Ipv4Address};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap, HashMap, VecDeque};
+use std::io::{Read, Write};
+use std::sync::Arc;
+
+use crate::lists::{Domains, Locals};
+
+/// The address that clients call.
+pub const PUBLIC: (u32, u16) = (0xc000_0205, 5061); // 192.0.2.5
+/// The server behind.
+pub const SERVER: (u32, u16) = (0x0a00_0005, 5061); // 10.0.0.5
+
+/// What happens to packets; chances in 1000.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Weather {
+    pub lost: u64,
+    pub doubled: u64,
+    pub late: u64,
+}
+
+/// splitmix64: small, seeded, good enough for weather.
+pub struct Dice(pub u64);
+
+impl Dice {
+    pub fn roll(&mut self, sides: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z ^ (z >> 31)) % sides
+    }
+}
+
+/// One end host with one connection.
+pub struct Peer {
+    link: Interface,
+    sockets: SocketSet<'static>,
+    handle: SocketHandle,
+    /// `None` speaks plain TCP.
+    pub tls: Option<Connection>,
+    /// Plaintext to send.
+    pub say: VecDeque<u8>,
+    /// Plaintext received.
+    pub heard: Vec<u8>,
+    /// Takes what TCP has; else its window closes.
+    pub reads: bool,
+    /// Says close_notify and FIN when `say` is empty.
+    pub hangs_up: bool,
+    /// Sends FIN without close_notify when `say` is empty.
+    pub cuts_off: bool,
+    hung_up: bool,
+    /// The other end said close_notify.
+    pub notified: bool,
+    /// Why TLS failed here.
+    pub tls_error: Option<rustls::Error>,
+    was_up: bool,
+}
+
+impl Peer {
+    fn new(tls: Option<Connection>, seed: u64) -> Self {
+        let mut config = Config::new(HardwareAddress::Ip);
+        config.random_seed = seed;
+        let mut link = Interface::new(config, &mut Tap::default(), Instant::from_micros(0));
+        link.set_any_ip(true);
+        let mut sockets = SocketSet::new(vec![]);
+        let buffer = || SocketBuffer::new(vec![0; 32 * 1024]);
+        let handle = sockets.add(Socket::new(buffer(), buffer()));
+        Self {
+            link,
+            sockets,
+            handle,
+            tls,
+            say: VecDeque::new(),
+            heard: Vec::new(),
+            reads: true,
+            hangs_up: false,
+            cuts_off: false,
+            hung_up: false,
+            notified: false,
+            tls_error: None,
+            was_up: false,
+        }
+    }
+
+    pub fn socket(&mut self) -> &mut Socket<'static> {
+        self.sockets.get_mut(self.handle)
+    }
+
+    pub fn state(&mut self) -> State {
+        self.socket().state()
+    }
+
+    pub fn heard_text(&self) -> String {
+        String::from_utf8_lossy(&self.heard).into_owned()
+    }
+
+    /// The other end has sent its FIN (or RST) and all was read.
+    pub fn ended(&mut self) -> bool {
+        self.was_up && !self.socket().may_recv()
+    }
+
+    pub fn tell(&mut self, text: impl AsRef<[u8]>) {
+        self.say.extend(text.as_ref());
+    }
+
+    fn work(&mut self) {
+        let socket = self.sockets.get_mut::<Socket<'_>>(self.handle);
+        self.was_up |=
+            !matches!(socket.state(), State::Listen | State::SynSent | State::SynReceived | State::Closed);
+        let Some(tls) = &mut self.tls else {
+            if self.reads {
+                let mut chunk = [0; 4096];
+                while let Ok(n) = socket.recv_slice(&mut chunk)
+                    && n > 0
+                {
+                    self.heard.extend_from_slice(&chunk[..n]);
+                }
+            }
+            while socket.can_send() && !self.say.is_empty() {
+                let (front, _) = self.say.as_slices();
+                let n = socket.send_slice(front).unwrap_or(0);
+                self.say.drain(..n);
+            }
+            if (self.hangs_up || self.cuts_off) && self.say.is_empty() && self.was_up && !self.hung_up {
+                self.hung_up = true;
+                socket.close();
+            }
+            return;
+        };
+        while self.reads && socket.can_recv() && self.tls_error.is_none() {
+            tls.read_tls(&mut Stream(socket)).expect("in-memory TLS takes what it is given");
+            match tls.process_new_packets() {
+                Ok(state) => self.notified |= state.peer_has_closed(),
+                Err(e) => self.tls_error = Some(e),
+            }
+            let mut chunk = [0; 4096];
+            while let Ok(n) = tls.reader().read(&mut chunk) {
+                if n == 0 {
+                    break;
+                }
+                self.heard.extend_from_slice(&chunk[..n]);
+            }
+        }
+        if self.tls_error.is_some() {
+            let mut scrap = [0; 4096];
+            while socket.can_recv() && socket.recv_slice(&mut scrap).is_ok() {}
+        }
+        loop {
+            while tls.wants_write() && socket.can_send() {
+                if tls.write_tls(&mut Stream(socket)).is_err() {
+                    break;
+                }
+            }
+            if tls.wants_write() || tls.is_handshaking() || self.say.is_empty() || !socket.may_send() {
+                break;
+            }
+            let (front, _) = self.say.as_slices();
+            let n = front.len().min(8192);
+            tls.writer().write_all(&front[..n]).expect("in-memory TLS takes what it is given");
+            self.say.drain(..n);
+        }
+        let done = self.say.is_empty() && !tls.wants_write() && !tls.is_handshaking();
+        if done && !self.hung_up && (self.hangs_up || self.cuts_off) {
+            self.hung_up = true;
+            if self.hangs_up {
+                tls.send_close_notify();
+                tls.write_tls(&mut Stream(socket)).ok();
+            }
+            socket.close();
+        }
+        if self.tls_error.is_some() && !tls.wants_write() && !self.hung_up {
+            self.hung_up = true;
+            socket.close();
+        }
+    }
+}
+
+struct Stream<'a>(&'a mut Socket<'static>);
+
+impl Read for Stream<'_> {
+    fn read(&mut self, buf: &mut [u8]) -> std::io::Result<usize> {
+        self.0.recv_slice(buf).map_err(|_| std::io::ErrorKind::NotConnected.into())
+    }
+}
+
+impl Write for Stream<'_> {
+    fn write(&mut self, buf: &[u8]) -> std::io::Result<usize> {
+        self.0.send_slice(buf).map_err(|_| std::io::ErrorKind::NotConnected.into())
+    }
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// One connection through the appliance.
+pub struct Line {
+    pub client: Peer,
+    pub server: Peer,
+    pub session: Option<SessionId>,
+    pub params: OpenParams,
+    /// Why the engine closed it.
+    pub closed: Option<CloseReason>,
+    /// Packets the engine sent on each leg.
+    pub sent: [usize; 2],
+    /// What the server received at TCP level, before TLS.
+    pub to_server: usize,
+    /// The path to and from that peer is dead.
+    pub unplugged: [bool; 2],
+    /// Refuses to open a session for its SYN.
+    pub refused: usize,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum To {
+    Engine(usize, bool),
+    Peer(usize, bool),
+}
+
+/// When it arrives, a number to keep the order, where to, and what.
+type Flying = (Micros, u64, To, Vec<u8>);
+
+/// What the engine puts out.
+#[derive(Default)]
+pub struct Sink {
+    packets: Vec<(SessionId, Leg, Vec<u8>)>,
+    pub events: Vec<String>,
+    closed: Vec<(SessionId, CloseReason)>,
+    /// Every counter that was touched, by its debug text.
+    pub counts: BTreeMap<String, u64>,
+    /// There are no packet buffers.
+    pub starve: bool,
+}
+
+impl Output for Sink {
+    fn packet(&mut self, session: SessionId, leg: Leg, len: usize, fill: impl FnOnce(&mut [u8])) {
+        if self.starve {
+            return;
+        }
+        let mut packet = vec![0; len];
+        fill(&mut packet);
+        self.packets.push((session, leg, packet));
+    }
+    fn event(&mut self, session: SessionId, event: Event<'_>) {
+        self.events.push(match event {
+            Event::Secured { leg, .. } => format!("secured {leg:?}"),
+            Event::TlsFailed { leg, why, .. } => format!("tls-failed {leg:?}: {why}"),
+            Event::Denied { leg, status, why, .. } => format!("denied {leg:?} {status} {}", why.name()),
+            Event::Malformed { leg, why, .. } => format!("malformed {leg:?}: {why}"),
+            Event::Unreachable { status, .. } => format!("unreachable {status}"),
+        });
+        // What control would get must always fit a datagram.
+        let text = format!("{:?}", event.to_link(session.slot));
+        assert!(text.len() < 64 * 1024, "an event of {} bytes", text.len());
+    }
+    fn closed(&mut self, session: SessionId, reason: CloseReason) {
+        self.closed.push((session, reason));
+    }
+    fn count(&mut self, counter: Counter, n: u64) {
+        *self.counts.entry(format!("{counter:?}")).or_default() += n;
+    }
+    fn observe(&mut self, histo: Histo, _: u64) {
+        *self.counts.entry(format!("{histo:?}")).or_default() += 1;
+    }
+}
+
+pub struct Lab {
+    pub now: Micros,
+    pub engine: Engine,
+    pub lines: Vec<Line>,
+    pub sink: Sink,
+    pub weather: Weather,
+    pub dice: Dice,
+    pub domains: Domains,
+    pub locals: Locals,
+    pub timeouts: Timeouts,
+    /// The engine's largest memory account so far.
+    pub peak: usize,
+    /// Calls into the engine.
+    pub calls: u64,
+    pub tls: Arc<ProxyTls>,
+    by_session: HashMap<SessionId, usize>,
+    air: BinaryHeap<Reverse<Flying>>,
+    wake: BinaryHeap<Reverse<(Micros, usize, bool)>>,
+    count: u64,
+}
+
+/// One way, microseconds.
+const TRIP: u64 = 2_000;
+
+impl Lab {
+    pub fn new(tls: Arc<ProxyTls>, limits: Limits) -> Self {
+        Self {
+            now: Micros(1),
+            engine: Engine::new(limits),
+            lines: Vec::new(),
+            sink: Sink::default(),
+            weather: Weather::default(),
+            dice: Dice(1),
+            domains: Domains::default(),
+            locals: Locals::default(),
+            timeouts: Timeouts::default(),
+            peak: 0,
+            calls: 0,
+            tls,
+            by_session: HashMap::new(),
+            air: BinaryHeap::new(),
+            wake: BinaryHeap::new(),
+            count: 0,
+        }
+    }
+
+    /// A client that begins to call now, and the server that would be reached.
+    pub fn line(&mut self, outside: Leg, client: Option<Connection>, server: Option<Connection>) -> usize {
+        let n = self.lines.len();
+        let remote = (0xc633_6400 + (n as u32 / 50_000), 10_000 + (n % 50_000) as u16);
+        let params = OpenParams {
+            tls: self.tls.clone(),
+            tls_proxy: 0,
+            client_local: PUBLIC,
+            client_remote: remote,
+            server_local: remote,
+            server_remote: SERVER,
+            outside,
+            client_mtu: 1500,
+            server_mtu: 1500,
+        };
+        let mut caller = Peer::new(client, 2 * n as u64 + 77);
+        let handle = caller.handle;
+        let socket = caller.sockets.get_mut::<Socket<'_>>(handle);
+        socket.connect(caller.link.context(), endpoint(PUBLIC), endpoint(remote)).expect("addresses are set");
+        let mut called = Peer::new(server, 2 * n as u64 + 78);
+        called.socket().listen(endpoint(SERVER)).expect("a fresh socket listens");
+        self.lines.push(Line {
+            client: caller,
+            server: called,
+            session: None,
+            params,
+            closed: None,
+            sent: [0; 2],
+            to_server: 0,
+            unplugged: [false; 2],
+            refused: 0,
+        });
+        self.touch(n, Leg::Client);
+        n
+    }
+
+    /// Lets a peer act now, after a test changed what it has to say or do.
+    pub fn touch(&mut self, line: usize, leg: Leg) {
+        let now = Instant::from_micros(self.now.0 as i64);
+        let peer = peer(&mut self.lines[line], leg);
+        let mut tap = Tap::default();
+        for _ in 0..8 {
+            peer.work();
+            while !matches!(
+                peer.link.poll_egress(now, &mut tap, &mut peer.sockets),
+                smoltcp::iface::PollResult::None
+            ) {}
+        }
+        let at = peer.link.poll_at(now, &peer.sockets);
+        if let Some(at) = at {
+            let at = Micros((at.total_micros().max(0) as u64).max(self.now.0 + 500));
+            self.wake.push(Reverse((at, line, leg == Leg::Server)));
+        }
+        for packet in tap.sent {
+            self.post(To::Engine(line, leg == Leg::Server), packet);
+        }
+    }
+
+    fn post(&mut self, to: To, packet: Vec<u8>) {
+        let (line, server) = match to {
+            To::Engine(line, server) | To::Peer(line, server) => (line, server),
+        };
+        if self.lines[line].unplugged[usize::from(server)] || self.dice.roll(1000) < self.weather.lost {
+            return;
+        }
+        let copies = 1 + u64::from(self.dice.roll(1000) < self.weather.doubled);
+        for _ in 0..copies {
+            let late = if self.dice.roll(1000) < self.weather.late { self.dice.roll(4 * TRIP) } else { 0 };
+            self.count += 1;
+            self.air.push(Reverse((self.now.after(TRIP + late), self.count, to, packet.clone())));
+        }
+    }
+
+    /// Runs until `done` holds, or nothing is left to do, or `limit` from now has passed.
+    pub fn run(&mut self, limit: Micros, mut done: impl FnMut(&mut Lab) -> bool) -> bool {
+        let end = self.now.after(limit.0);
+        loop {
+            if done(self) {
+                return true;
+            }
+            let next = [
+                self.air.peek().map(|Reverse((at, ..))| *at),
+                self.wake.peek().map(|Reverse((at, ..))| *at),
+                self.engine.next_deadline(),
+            ];
+            let Some(at) = next.into_iter().flatten().min().filter(|at| *at <= end) else {
+                self.now = end;
+                return done(self);
+            };
+            self.now = self.now.max(at);
+            self.step();
+        }
+    }
+
+    /// Runs until nothing is left to do, or `limit` has passed.
+    pub fn settle(&mut self, limit: Micros) {
+        self.run(limit, |_| false);
+    }
+
+    fn step(&mut self) {
+        while let Some(Reverse((at, ..))) = self.air.peek()
+            && *at <= self.now
+        {
+            let Some(Reverse((_, _, to, packet))) = self.air.pop() else { break };
+            match to {
+                To::Engine(line, server) => self.reach_engine(line, server, &packet),
+                To::Peer(line, server) => self.reach_peer(line, server, &packet),
+            }
+        }
+        while let Some(Reverse((at, line, server))) = self.wake.peek().copied()
+            && at <= self.now
+        {
+            self.wake.pop();
+            self.touch(line, if server { Leg::Server } else { Leg::Client });
+        }
+        if self.engine.next_deadline().is_some_and(|at| at <= self.now) {
+            let ctx = Context { domains: &self.domains, locals: &self.locals, timeouts: self.timeouts };
+            self.engine.poll(self.now, &ctx, &mut self.sink);
+            self.calls += 1;
+        }
+        self.carry();
+    }
+
+    fn reach_engine(&mut self, line: usize, server: bool, packet: &[u8]) {
+        let ctx = Context { domains: &self.domains, locals: &self.locals, timeouts: self.timeouts };
+        let it = &mut self.lines[line];
+        let is_syn = packet[33] & 0x12 == 0x02;
+        if it.session.is_none() && !server && is_syn && it.closed.is_none() {
+            match self.engine.open(self.now, it.params.clone(), &mut self.sink) {
+                Ok(id) => {
+                    it.session = Some(id);
+                    self.by_session.insert(id, line);
+                }
+                Err(_) => it.refused += 1,
+            }
+        }
+        if let Some(id) = self.lines[line].session {
+            let leg = if server { Leg::Server } else { Leg::Client };
+            // A session that is gone: the worker would count the packet and drop it.
+            let _ = self.engine.input(self.now, id, leg, packet, &ctx, &mut self.sink);
+            self.calls += 1;
+        }
+        self.carry();
+    }
+
+    fn reach_peer(&mut self, line: usize, server: bool, packet: &[u8]) {
+        let leg = if server { Leg::Server } else { Leg::Client };
+        let now = Instant::from_micros(self.now.0 as i64);
+        if server {
+            self.lines[line].to_server += packet.len();
+        }
+        let peer = peer(&mut self.lines[line], leg);
+        let mut tap = Tap { came: Some(packet.to_vec()), sent: Vec::new() };
+        peer.link.poll_ingress_single(now, &mut tap, &mut peer.sockets);
+        for reply in tap.sent {
+            self.post(To::Engine(line, server), reply);
+        }
+        self.touch(line, leg);
+    }
+
+    /// What the engine put out goes on its way.
+    fn carry(&mut self) {
+        self.peak = self.peak.max(self.engine.memory());
+        for (id, leg, packet) in std::mem::take(&mut self.sink.packets) {
+            let Some(&line) = self.by_session.get(&id) else { panic!("a packet of no session") };
+            self.lines[line].sent[leg as usize] += 1;
+            self.post(To::Peer(line, leg == Leg::Server), packet);
+        }
+        for (id, reason) in std::mem::take(&mut self.sink.closed) {
+            let line = self.by_session.remove(&id).expect("closed once, and only what was open");
+            self.lines[line].closed = Some(reason);
+            self.lines[line].session = None;
+        }
+    }
+
+    /// The worker ends a session.
+    pub fn abort(&mut self, line: usize) -> bool {
+        let Some(id) = self.lines[line].session else { return false };
+        let ctx = Context { domains: &self.domains, locals: &self.locals, timeouts: self.timeouts };
+        let was = self.engine.abort(self.now, id, AbortReason::Cleared, &ctx, &mut self.sink);
+        self.carry();
+        was
+    }
+}
+
+fn peer(line: &mut Line, leg: Leg) -> &mut Peer {
+    match leg {
+        Leg::Client => &mut line.client,
+        Leg::Server => &mut line.server,
+    }
+}
+
+fn endpoint((addr, port): (u32, u16)) -> IpEndpoint {
+    IpEndpoint::new(Ipv4Address::from_bits(addr).into(), port)
+}
+
+#[derive(Default)]
+struct Tap {
+    came: Option<Vec<u8>>,
+    sent: Vec<Vec<u8>>,
+}
+
+struct Came(Vec<u8>);
+struct Going<'a>(&'a mut Vec<Vec<u8>>);
+
+impl Device for Tap {
+    type RxToken<'a> = Came;
+    type TxToken<'a> = Going<'a>;
+
+    fn receive(&mut self, _: Instant) -> Option<(Came, Going<'_>)> {
+        Some((Came(self.came.take()?), Going(&mut self.sent)))
+    }
+    fn transmit(&mut self, _: Instant) -> Option<Going<'_>> {
+        Some(Going(&mut self.sent))
+    }
+    fn capabilities(&self) -> DeviceCapabilities {
+        let mut caps = DeviceCapabilities::default();
+        caps.medium = Medium::Ip;
+        caps.max_transmission_unit = 1500;
+        caps
+    }
+}
+
+impl RxToken for Came {
+    fn consume<R, F: FnOnce(&[u8]) -> R>(self, f: F) -> R {
+        f(&self.0)
+    }
+}
+
+impl TxToken for Going<'_> {
+    fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, len: usize, f: F) -> R {
+        let mut packet = vec![0; len];
+        let result = f(&mut packet);
+        self.0.push(packet);
+        result
+    }
+}
