@@ -200,6 +200,17 @@ impl Side {
         Ok(true)
     }
 
+    /// Nothing in the inbox can be dealt with before more bytes come.
+    pub(crate) fn is_exhausted(&self) -> bool {
+        let waiting = self.inbox.bytes().len();
+        self.head.is_unread() && (waiting == 0 || waiting < self.head.wanted())
+    }
+
+    /// Nothing more will come out of this side.
+    pub(crate) fn is_done(&self) -> bool {
+        self.incoming == Incoming::Ended && self.is_exhausted()
+    }
+
     /// Whether a whole message may be handed to [`Self::send`].
     pub(crate) fn has_room(&self) -> bool {
         self.is_secure() && self.outgoing == Outgoing::Open && self.backlog < LOW_WATER
@@ -243,6 +254,12 @@ impl Side {
 
     /// Moves TLS bytes to TCP as far as there is room.
     pub(crate) fn flush(&mut self) -> bool {
+        if self.tcp.is_dead() {
+            // Nobody is left to say anything to, nor to answer.
+            self.outgoing = Outgoing::Closed;
+            self.backlog = 0;
+            return false;
+        }
         let mut moved = false;
         while self.tls.wants_write() && self.tcp.can_send() {
             let Ok(written) = self.tls.write_tls(&mut self.tcp) else { break };
@@ -253,7 +270,7 @@ impl Side {
         if all_out {
             self.backlog = 0;
         }
-        if self.outgoing == Outgoing::Draining && (all_out || !self.tcp_was_up || self.tcp.is_dead()) {
+        if self.outgoing == Outgoing::Draining && (all_out || !self.tcp_was_up) {
             self.outgoing = Outgoing::Closed;
             self.tcp.close();
             moved = true;

@@ -8,7 +8,7 @@
 use super::{Env, Phase, Session};
 use crate::api::{CloseReason, Context, Leg, Micros, Output};
 use crate::event::Event;
-use crate::side::Incoming;
+use crate::side::Side;
 
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Overdue {
@@ -40,28 +40,30 @@ impl Session {
         {
             if server.is_secure() {
                 // What it sent before has been taken in and handed on as far as the client had room for it.
-                if server.head.is_unread() {
+                if server.is_exhausted() {
                     return self.end(CloseReason::Reset(Leg::Server), env.now);
                 }
             } else {
                 self.out_of_reach(503, env);
             }
         }
-        if self.client.tcp.is_dead() {
+        if self.client.tcp.is_dead()
+            && (self.client.is_exhausted() || !self.server.as_ref().is_some_and(Side::is_secure))
+        {
             return self.end(CloseReason::Reset(Leg::Client), env.now);
         }
-        if self.refuse.is_some() && self.client.head.is_unread() {
+        if self.refuse.is_some() && self.client.is_exhausted() {
             // The pending requests are answered.
             return self.end(CloseReason::ServerUnreachable, env.now);
         }
-        let client_done = self.client.incoming == Incoming::Ended && self.client.head.is_unread();
+        let client_done = self.client.is_done();
         let Some(server) = &mut self.server else {
             if client_done {
                 self.end(CloseReason::Finished, env.now);
             }
             return;
         };
-        let server_done = server.incoming == Incoming::Ended && server.head.is_unread();
+        let server_done = server.is_done();
         if client_done {
             server.shut();
         }

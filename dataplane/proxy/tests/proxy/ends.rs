@@ -72,6 +72,34 @@ fn a_fin_without_close_notify_cuts_the_unfinished_message() {
 }
 
 #[test]
+fn all_that_was_sent_before_the_end_arrives() {
+    // More messages than one call deals with, and more bytes than one window.
+    let all: String = (0..300).map(message_in).collect();
+    for cut in [false, true] {
+        let mut s = Scene::new();
+        let n = s.inward();
+        s.lab.lines[n].client.tell(&all);
+        let client = &mut s.lab.lines[n].client;
+        (client.hangs_up, client.cuts_off) = (!cut, cut);
+        s.lab.touch(n, Leg::Client);
+        assert!(s.lab.run(secs(30), |lab| lab.lines[n].server.notified));
+        assert_eq!(s.lab.lines[n].server.heard_text(), all);
+        s.finish();
+    }
+    // A server that is out of reach: every request that is in has its answer before the end, also
+    // where one call does not get to them all.
+    let mut s = Scene::new();
+    let n = s.inward();
+    s.lab.lines[n].unplugged[1] = true;
+    // The keep-alive makes the call's last step one that leaves an unread message at the head.
+    let some = message_in(0) + "\r\n" + &(1..40).map(message_in).collect::<String>();
+    s.client_says(n, &some);
+    s.lab.settle(secs(60));
+    assert_eq!(s.lab.lines[n].client.heard_text().matches("SIP/2.0 504 ").count(), 40);
+    s.assert_freed();
+}
+
+#[test]
 fn a_reset_on_either_side_closes_the_other() {
     for leg in Leg::BOTH {
         let (mut s, n) = running();
