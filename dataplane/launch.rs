@@ -8,6 +8,7 @@ use crate::house::{self, House};
 use crate::worker::{self, Worker};
 use clap::Parser;
 use dpdk::{Eal, EalOptions, Huge, Mempool};
+use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -85,11 +86,17 @@ pub enum LaunchError {
 /// # Errors
 /// [`LaunchError`].
 pub fn run(options: Options) -> Result<(), LaunchError> {
-    tracing_subscriber::fmt().with_max_level(options.log).with_writer(std::io::stderr).with_target(false).init();
+    tracing_subscriber::fmt()
+        .with_max_level(options.log)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_target(false)
+        .init();
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT] {
         // A second signal ends the process at once, should the first one's way down hang.
-        signal_hook::flag::register_conditional_shutdown(signal, 1, Arc::clone(&stop)).map_err(LaunchError::Signals)?;
+        signal_hook::flag::register_conditional_shutdown(signal, 1, Arc::clone(&stop))
+            .map_err(LaunchError::Signals)?;
         signal_hook::flag::register(signal, Arc::clone(&stop)).map_err(LaunchError::Signals)?;
     }
 

@@ -9,7 +9,7 @@
 pub mod attach;
 pub mod ports;
 
-use crate::worker::command::{Command, Desk, Dump, EventSink, Reply};
+use crate::worker::command::{Asker, Command, Desk, Dump, EventSink, Reply};
 use crate::worker::runtime::Runtime;
 use attach::Image;
 use crossbeam::queue::ArrayQueue;
@@ -73,6 +73,8 @@ pub struct Seat {
 pub struct House {
     listener: LinkListener,
     link: Option<LinkSocket>,
+    /// Counts the controls that have connected.
+    links: u64,
     greeted: bool,
     counters: Counters,
     own: WorkerCounters,
@@ -115,6 +117,7 @@ impl House {
         let house = Self {
             listener,
             link: None,
+            links: 0,
             greeted: false,
             counters,
             own,
@@ -187,6 +190,7 @@ impl House {
                 }
                 tracing::info!("control has connected");
                 self.link = Some(link);
+                self.links += 1;
             }
             Err(LinkError::WouldBlock) => {}
             Err(error) => tracing::warn!(%error, "cannot accept control"),
@@ -231,13 +235,15 @@ impl House {
             }
             ToDataplane::Dump { id, what, filter } => {
                 if self.listings.len() < LISTINGS {
-                    self.listings.push_back(Dump { id, what, filter, cursor: 0 });
+                    let asker = Asker { id, link: self.links };
+                    self.listings.push_back(Dump { asker, what, filter, cursor: 0 });
                 } else {
                     self.outbox.extend(ToControl::rows(id, Rows::Conns(Vec::new()), true));
                 }
             }
             ToDataplane::Clear { id, what, filter } => {
-                if self.desk.commands.push(Command::Clear { id, what, filter }).is_err() {
+                let asker = Asker { id, link: self.links };
+                if self.desk.commands.push(Command::Clear { asker, what, filter }).is_err() {
                     self.outbox.push_back(ToControl::Cleared { id, count: 0 });
                 }
             }
@@ -299,13 +305,17 @@ impl House {
     fn collect(&mut self) {
         while self.outbox.len() < OUTBOX {
             match self.desk.replies.pop() {
+                Some(Reply::Page { dump, .. }) if dump.asker.link != self.links => {}
+                Some(Reply::Cleared { asker, .. }) if asker.link != self.links => {}
                 Some(Reply::Page { dump, rows, next }) => {
-                    self.outbox.extend(ToControl::rows(dump.id, rows, next.is_none()));
+                    self.outbox.extend(ToControl::rows(dump.asker.id, rows, next.is_none()));
                     if let Some(cursor) = next {
                         self.listings.push_back(Dump { cursor, ..dump });
                     }
                 }
-                Some(Reply::Cleared { id, count }) => self.outbox.push_back(ToControl::Cleared { id, count }),
+                Some(Reply::Cleared { asker, count }) => {
+                    self.outbox.push_back(ToControl::Cleared { id: asker.id, count });
+                }
                 None => break,
             }
         }

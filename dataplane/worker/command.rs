@@ -40,8 +40,8 @@ pub enum Command {
     Dump(Dump),
     /// End things.
     Clear {
-        /// Echoed in the answer.
-        id: u64,
+        /// Who asks.
+        asker: Asker,
         /// What.
         what: What,
         /// Which.
@@ -49,11 +49,20 @@ pub enum Command {
     },
 }
 
+/// Echoed in answers: which of control's requests, and which control's, so that a new one never gets an old one's rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Asker {
+    /// The request's number.
+    pub id: u64,
+    /// Counts the controls that have connected.
+    pub link: u64,
+}
+
 /// A page to make.
 #[derive(Clone, Copy, Debug)]
 pub struct Dump {
-    /// Echoed in the answer.
-    pub id: u64,
+    /// Who asks.
+    pub asker: Asker,
     /// Which listing.
     pub what: What,
     /// Which rows.
@@ -75,8 +84,8 @@ pub enum Reply {
     },
     /// So many were ended.
     Cleared {
-        /// The request's.
-        id: u64,
+        /// Who asked.
+        asker: Asker,
         /// How many.
         count: u64,
     },
@@ -105,14 +114,14 @@ impl EventSink {
 
 impl Desk {
     /// The next command, while there is room for its answer.
-    pub fn next(&mut self) -> Option<Command> {
+    pub fn take(&mut self) -> Option<Command> {
         if self.commands.is_empty() || self.replies.is_full() {
             return None;
         }
         self.commands.pop()
     }
 
-    /// Gives an answer; [`Desk::next`] has seen that there is room.
+    /// Gives an answer; [`Desk::take`] has seen that there is room.
     pub fn answer(&mut self, reply: Reply) {
         let full = self.replies.push(reply).is_err();
         debug_assert!(!full);

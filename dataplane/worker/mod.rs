@@ -159,16 +159,16 @@ impl Path {
 
     /// What housekeeping asks for: at most one command a loop.
     fn obey(&mut self, view: Option<&runtime::View<'_>>, now: clock::Now) -> usize {
-        let Some(command) = self.seat.next() else { return 0 };
+        let Some(command) = self.seat.take() else { return 0 };
         match command {
             Command::Port { slot, rx, tx } => self.net.attach(slot, rx, tx),
             Command::Dump(dump) => {
                 let page = command::page(&dump, &self.net, &self.sessions, view, now);
                 self.seat.answer(page);
             }
-            Command::Clear { id, what, filter } => {
+            Command::Clear { asker, what, filter } => {
                 let count = command::clear(what, &filter, &mut self.net, &mut self.sessions, view, now);
-                self.seat.answer(command::Reply::Cleared { id, count });
+                self.seat.answer(command::Reply::Cleared { asker, count });
             }
         }
         1

@@ -174,7 +174,6 @@ impl Net {
 
     /// Rewrites a packet of a connection and sends it; `ifindex` is where it came in, for what is owed to its sender.
     #[inline]
-    #[expect(clippy::too_many_arguments, reason = "the hot path passes what it has in registers")]
     pub fn forward(
         &mut self,
         view: &View<'_>,

@@ -12,11 +12,11 @@ use super::runtime::{Runtime, View};
 use dpdk::Mbuf;
 use fedgate_flow::conn::{ConnId, Dir, NO_SESSION};
 use fedgate_proxy::{
-    AbortReason, Addr, CloseReason, Context, Engine, Event, Leg, OpenError, OpenParams, Output, SessionId,
+    AbortReason, CloseReason, Context, Engine, Event, Leg, OpenError, OpenParams, Output, SessionId,
 };
 use fedgate_tables::counters::{Counter, Gauge, Histo, Stat};
 use fedgate_tables::drops::DropReason;
-use fedgate_tables::link::{self, End2};
+use fedgate_tables::link;
 use fedgate_tables::policy::Interface;
 use fedgate_wire::Parsed;
 
@@ -178,10 +178,7 @@ impl Sessions {
         for (session, reason) in self.ended.drain(..) {
             net.counters.add(Stat::ProxySessionsClosed, 1);
             if net.may_log(now) {
-                net.event(link::Event::SessionClosed {
-                    session: session.slot,
-                    reason: format!("{reason:?}"),
-                });
+                net.event(link::Event::SessionClosed { session: session.slot, reason: reason.to_string() });
             }
             let place = self.conns.get_mut(session.slot as usize).and_then(Option::take);
             if let Some((_, conn)) = place.filter(|(held, _)| *held == session) {
@@ -246,49 +243,7 @@ impl Output for Way<'_, '_> {
         if !self.net.may_log(self.now) {
             return;
         }
-        let session = session.slot;
-        let event = match event {
-            Event::Secured { leg, remote, peer, version, suite } => link::Event::TlsUp {
-                session,
-                leg: format!("{leg:?}"),
-                peer: end(remote),
-                version: format!("{version:?}"),
-                cipher: format!("{suite:?}"),
-                identity: peer.domains().map(str::to_owned).collect(),
-            },
-            Event::TlsFailed { leg, remote, why } => link::Event::TlsFailed {
-                session,
-                leg: format!("{leg:?}"),
-                peer: end(remote),
-                reason: why.to_string(),
-            },
-            Event::Denied { leg: _, remote, inward, status, why, message, peer, subject } => {
-                let target = message.request_uri().and_then(|uri| uri.host);
-                link::Event::Denied {
-                    session,
-                    peer: end(remote),
-                    identity: peer.domains().map(str::to_owned).collect(),
-                    from_domain: message.from.uri.host.unwrap_or_default().to_owned(),
-                    target_domain: target
-                        .or(subject.domain.as_ref().map(|d| d.as_str()))
-                        .unwrap_or_default()
-                        .to_owned(),
-                    method: message.method_name().unwrap_or_default().to_owned(),
-                    call_id: message.call_id.to_owned(),
-                    why: why.name().to_owned(),
-                    status,
-                    inbound: inward,
-                }
-            }
-            Event::Malformed { leg: _, remote, why, bytes } => {
-                let start = bytes[..bytes.len().min(64)].escape_ascii();
-                warning(format!("malformed SIP from {}: {why}: {start}", printable(remote)))
-            }
-            Event::Unreachable { remote, status } => {
-                warning(format!("server {} not reached: requests answered {status}", printable(remote)))
-            }
-        };
-        self.net.event(event);
+        self.net.event(event.to_link(session.slot));
     }
 
     fn closed(&mut self, session: SessionId, reason: CloseReason) {
@@ -302,16 +257,4 @@ impl Output for Way<'_, '_> {
     fn observe(&mut self, histo: Histo, value: u64) {
         self.net.counters.observe(histo, value);
     }
-}
-
-fn end((addr, port): Addr) -> End2 {
-    End2 { addr, port }
-}
-
-fn printable((addr, port): Addr) -> String {
-    format!("{}:{port}", std::net::Ipv4Addr::from(addr))
-}
-
-fn warning(text: String) -> link::Event {
-    link::Event::Log { level: "warn".into(), text }
 }

@@ -46,7 +46,7 @@ pub(super) fn run(path: &mut Path, view: &View<'_>, now: Now, slot: IoSlot) {
         return;
     }
     let own = view.mac(ifindex);
-    net.counters.rx(ifindex.into(), burst.len() as u64, burst.iter().map(|m| m.len() as u64).sum());
+    net.counters.rx(ifindex, burst.len() as u64, burst.iter().map(|m| m.len() as u64).sum());
 
     // Parse and hash.
     stages.metas.clear();
@@ -89,7 +89,6 @@ fn examine(frame: &[u8], own: MacAddr) -> Result<Parsed, DropReason> {
 
 /// A packet of a connection.
 #[inline]
-#[expect(clippy::too_many_arguments, reason = "the hot path passes what it has in registers")]
 fn established(
     net: &mut Net,
     sessions: &mut proxied::Sessions,

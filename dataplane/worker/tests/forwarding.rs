@@ -2,13 +2,14 @@
 //! What a router and firewall does: ARP, PAT out and back, static PAT in, refusals, and the ICMP it owes.
 
 use super::rig::*;
-use crate::worker::command::{Command, Dump, Reply};
+use crate::worker::command::{Asker, Command, Dump, Reply};
 use fedgate_tables::link::{Event, Filter, Rows, What};
 use fedgate_tables::policy::{Interface, NONE, NatKind, NatRule};
 use fedgate_tables::policy_build::PolicyBuilder;
 use fedgate_wire::emit::{self, Station};
 use fedgate_wire::{Arp, MacAddr, checksum, parse, proto};
 
+const ASKER: Asker = Asker { id: 6, link: 1 };
 const SYN: u8 = 0x02;
 const ACK: u8 = 0x10;
 
@@ -257,7 +258,7 @@ fn an_absent_neighbour_is_reported_to_the_sender() {
 fn a_connection_is_listed_and_cleared() {
     let mut rig = Rig::new();
     rig.exchange(INSIDE, &udp((WORK, 5353), (WEB.ip, 53), MACS[INSIDE], 64, b"q"), &[(OUTSIDE, WEB)]);
-    let dump = Dump { id: 5, what: What::Conns, filter: Filter::default(), cursor: 0 };
+    let dump = Dump { asker: ASKER, what: What::Conns, filter: Filter::default(), cursor: 0 };
     let Reply::Page { rows: Rows::Conns(rows), next: None, .. } = rig.command(Command::Dump(dump)) else {
         panic!("one page")
     };
@@ -269,9 +270,9 @@ fn a_connection_is_listed_and_cleared() {
     );
     assert_eq!((row.packets, row.bytes, row.inbound), (1, 29, false));
     let other = Filter { address: Some(SERVER), ..Filter::default() };
-    let clear = |filter| Command::Clear { id: 6, what: What::Conns, filter };
+    let clear = |filter| Command::Clear { asker: ASKER, what: What::Conns, filter };
     assert!(matches!(rig.command(clear(other)), Reply::Cleared { count: 0, .. }));
-    assert!(matches!(rig.command(clear(Filter::default())), Reply::Cleared { id: 6, count: 1 }));
+    assert!(matches!(rig.command(clear(Filter::default())), Reply::Cleared { asker: ASKER, count: 1 }));
     let Reply::Page { rows: Rows::Conns(rows), .. } = rig.command(Command::Dump(dump)) else {
         panic!("one page")
     };
