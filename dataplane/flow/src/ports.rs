@@ -7,16 +7,19 @@
 
 /// The ports of one address and protocol.
 pub struct Ports {
-    taken: Box<[u64; 1024]>,
-    free: [u32; BANDS.len()],
+    taken: Box<Bitmap>,
+    /// What static PAT has; kept apart, so that neither a policy change nor the end of an xlate mixes the two up.
+    reserved: Option<Box<Bitmap>>,
 }
+
+type Bitmap = [u64; 1024];
 
 /// First and last port of each band.
 pub const BANDS: [(u16, u16); 3] = [(0, 511), (512, 1023), (1024, 65535)];
 
 impl Default for Ports {
     fn default() -> Self {
-        let mut ports = Self { taken: Box::new([0; 1024]), free: BANDS.map(|(a, b)| u32::from(b - a) + 1) };
+        let mut ports = Self { taken: Box::new([0; 1024]), reserved: None };
         ports.take(0); // port 0 is nobody's (RFC 6335)
         ports
     }
@@ -25,25 +28,33 @@ impl Default for Ports {
 impl Ports {
     /// Marks `port`; false where it was taken already.
     pub fn take(&mut self, port: u16) -> bool {
-        let bit = 1u64 << (port & 63);
-        let word = &mut self.taken[usize::from(port >> 6)];
-        let was_free = *word & bit == 0;
-        *word |= bit;
-        self.free[band(port)] -= u32::from(was_free);
+        let (word, bit) = place(port);
+        let was_free = self.taken[word] & bit == 0;
+        self.taken[word] |= bit;
         was_free
     }
 
     /// Gives `port` back.
     pub fn release(&mut self, port: u16) {
-        let bit = 1u64 << (port & 63);
-        let word = &mut self.taken[usize::from(port >> 6)];
-        self.free[band(port)] += u32::from(*word & bit != 0);
-        *word &= !bit;
+        let (word, bit) = place(port);
+        self.taken[word] &= !bit;
     }
 
-    /// True where `port` is taken.
+    /// Keeps `port` for a static rule: it is not picked while that stands.
+    pub fn reserve(&mut self, port: u16) {
+        let (word, bit) = place(port);
+        self.reserved.get_or_insert_with(|| Box::new([0; 1024]))[word] |= bit;
+    }
+
+    /// Forgets all reservations.
+    pub fn clear_reserved(&mut self) {
+        self.reserved = None;
+    }
+
+    /// True where `port` is taken or reserved.
     pub fn is_taken(&self, port: u16) -> bool {
-        self.taken[usize::from(port >> 6)] & (1u64 << (port & 63)) != 0
+        let (word, bit) = place(port);
+        self.blocked(word) & bit != 0
     }
 
     /// Takes a port for a host that sends from `wanted`; `random` picks the start. `None` when the band is exhausted.
@@ -52,9 +63,6 @@ impl Ports {
             return Some(wanted);
         }
         let (low, high) = BANDS[band(wanted)];
-        if self.free[band(wanted)] == 0 {
-            return None;
-        }
         let span = u32::from(high - low) + 1;
         let start = low + (random % u64::from(span)) as u16;
         const EVEN: u64 = 0x5555_5555_5555_5555;
@@ -63,6 +71,10 @@ impl Ports {
             self.scan(low, high, start, same_parity).or_else(|| self.scan(low, high, start, !same_parity))?;
         self.take(port);
         Some(port)
+    }
+
+    fn blocked(&self, word: usize) -> u64 {
+        self.taken[word] | self.reserved.as_ref().map_or(0, |r| r[word])
     }
 
     fn take_if_free(&mut self, port: u16) -> bool {
@@ -76,13 +88,18 @@ impl Ports {
         let first = usize::from(start >> 6);
         let above = u64::MAX << (start & 63);
         let free = |w: usize, mask: u64| {
-            let bits = !self.taken[w] & allowed & mask;
+            let bits = !self.blocked(w) & allowed & mask;
             (bits != 0).then(|| ((w as u32) << 6 | bits.trailing_zeros()) as u16)
         };
         free(first, above)
             .or_else(|| (first + 1..=*words.end()).find_map(|w| free(w, u64::MAX)))
             .or_else(|| (*words.start()..=first).find_map(|w| free(w, u64::MAX)))
     }
+}
+
+/// Word and bit of a port.
+fn place(port: u16) -> (usize, u64) {
+    (usize::from(port >> 6), 1u64 << (port & 63))
 }
 
 /// The band that `port` is in.

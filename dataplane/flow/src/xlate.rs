@@ -90,9 +90,12 @@ impl Xlates {
         self.slots.get(id as usize).filter(|x| x.live)
     }
 
-    /// Sets aside ports of `mapped` that static PAT has, so that dynamic PAT never hands them out.
-    pub fn reserve(&mut self, mapped: u32, proto: u8, port: u16) {
-        self.ports.entry((mapped, proto)).or_default().take(port);
+    /// Sets aside the ports that static PAT has, (mapped address, protocol, port), instead of those of the last policy.
+    pub fn reserve(&mut self, static_ports: impl Iterator<Item = (u32, u8, u16)>) {
+        self.ports.values_mut().for_each(Ports::clear_reserved);
+        for (mapped, proto, port) in static_ports {
+            self.ports.entry((mapped, proto)).or_default().reserve(port);
+        }
     }
 
     /// The xlate that carries what arrives for (`mapped`, `port`).

@@ -211,6 +211,24 @@ fn dynamic_pat_never_takes_a_static_port() {
     assert_eq!(shown.sport % 2, 1);
 }
 
+/// A static rule comes for a port that a dynamic xlate holds, then goes: the port is nobody's twice and free in the end.
+#[test]
+fn reservations_follow_the_policy() {
+    let mut lab = Lab::new();
+    let pat = lab.nat.remove(0);
+    let (held, _) = lab.send(INSIDE, TCP, (CUP, 5061), (EDGE, 80), SYN);
+    assert_eq!(lab.leaves(held, Dir::Forward).sport, 5061);
+    lab.nat.insert(0, pat);
+    let Admission::New { id, .. } = held else { unreachable!() };
+    lab.flow.end(id, lab.now);
+    lab.flow.xlates.expire(lab.now + 31 * TICKS, 30 * TICKS, 10);
+    let (other, _) = lab.send(INSIDE, TCP, (CUP, 5061), (EDGE, 80), SYN);
+    assert_ne!(lab.leaves(other, Dir::Forward).sport, 5061, "static PAT has it now");
+    lab.nat.remove(0);
+    let (third, _) = lab.send(INSIDE, TCP, (CUP, 5061), (OTHER, 80), SYN);
+    assert_ne!(lab.leaves(third, Dir::Forward).sport, 5061, "the mapping that is there stays");
+}
+
 /// Past the public address, straight to the real one: the ACL would let it (real addresses), NAT does not.
 #[test]
 fn calling_the_real_address_from_outside_fails_the_reverse_path() {
