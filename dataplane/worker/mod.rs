@@ -17,6 +17,7 @@ mod fragment;
 pub mod icmp;
 pub mod neigh;
 pub mod net;
+pub mod probe;
 pub mod proxied;
 pub mod route;
 pub mod runtime;
@@ -34,8 +35,9 @@ use fedgate_proxy::Engine;
 use fedgate_tables::counters::{Gauge, Stat, WorkerCounters};
 use fedgate_tables::publish::Reader;
 use net::Net;
+use probe::Probe;
 use proxied::Sessions;
-use runtime::Runtime;
+use runtime::{IoSlot, Runtime};
 use stages::Stages;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -64,6 +66,7 @@ pub struct Config {
 pub struct Worker {
     image: Reader<Runtime>,
     path: Path,
+    burst: Burst,
     clock: Clock,
     idle_sleep: bool,
 }
@@ -73,7 +76,6 @@ struct Path {
     net: Net,
     sessions: Sessions,
     stages: Stages,
-    burst: Burst,
     seat: command::Desk,
 }
 
@@ -87,9 +89,9 @@ impl Worker {
                 net: Net::new(pool, counters, config.flow, desk.events.clone()),
                 sessions: Sessions::new(Engine::new(config.limits)),
                 stages: Stages::new(),
-                burst: Burst::new(),
                 seat: desk,
             },
+            burst: Burst::new(),
             clock: Clock::new(dpdk::tsc(), eal.tsc_hz()),
             idle_sleep: config.idle_sleep,
         }
@@ -128,10 +130,10 @@ impl Worker {
         }
         let mut work = 0;
         for slot in 0..path.net.ports() {
-            let got = path.net.receive(slot, &mut path.burst);
+            let got = path.net.receive(slot, &mut self.burst);
             if got > 0 {
                 work += got;
-                stages::run(path, &view, now, slot);
+                stages::run(path, &mut self.burst, &view, now, slot, &mut ());
             }
         }
         work += path.due(&view, now);
@@ -144,6 +146,15 @@ impl Worker {
             path.net.counters.add(Stat::EmptyPolls, 1);
         }
         work
+    }
+
+    /// Runs `frames` through the stages at TSC value `tsc`, as if they had been received on `slot`, and sends what
+    /// comes out. `probe` hears of each pass. For benches: the stages without a driver, a clock or timers around them.
+    pub fn pass(&mut self, slot: IoSlot, frames: &mut Burst, tsc: u64, probe: &mut impl Probe) {
+        let Some(image) = self.image.get() else { return };
+        let view = image.view();
+        stages::run(&mut self.path, frames, &view, self.clock.at(tsc), slot, probe);
+        self.path.net.flush_all(&view);
     }
 }
 

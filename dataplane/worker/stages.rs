@@ -6,9 +6,10 @@
 //! leaves for `slow` or `proxied`. Worker core only; nothing here allocates.
 
 use super::clock::Now;
+use super::probe::{Pass, Probe};
 use super::runtime::{IoSlot, View};
 use super::{Path, net::Net, proxied, slow};
-use dpdk::Mbuf;
+use dpdk::{Burst, Mbuf};
 use fedgate_flow::Packet;
 use fedgate_flow::conn::{ConnId, Dir, NO_SESSION};
 use fedgate_tables::drops::DropReason;
@@ -34,9 +35,17 @@ impl Stages {
     }
 }
 
-/// Runs the burst in `path.burst`, received on `slot`.
-pub(super) fn run(path: &mut Path, view: &View<'_>, now: Now, slot: IoSlot) {
-    let Path { net, sessions, stages, burst, .. } = path;
+/// Runs a burst received on `slot`.
+#[inline]
+pub(super) fn run(
+    path: &mut Path,
+    burst: &mut Burst,
+    view: &View<'_>,
+    now: Now,
+    slot: IoSlot,
+    probe: &mut impl Probe,
+) {
+    let Path { net, sessions, stages, .. } = path;
     let Some(ifindex) = view.image.interface_of(slot) else {
         net.drop_all(DropReason::InterfaceUnconfigured, burst);
         return;
@@ -47,6 +56,7 @@ pub(super) fn run(path: &mut Path, view: &View<'_>, now: Now, slot: IoSlot) {
     }
     let own = view.mac(ifindex);
     net.counters.rx(ifindex, burst.len() as u64, burst.iter().map(|m| m.len() as u64).sum());
+    probe.done(Pass::Count);
 
     // Parse and hash.
     stages.metas.clear();
@@ -55,8 +65,10 @@ pub(super) fn run(path: &mut Path, view: &View<'_>, now: Now, slot: IoSlot) {
         let hash = parsed.as_ref().map_or(0, |p| net.flow.conns.hash(&p.tuple));
         stages.metas.push(Meta { parsed, hash, hit: None });
     }
+    probe.done(Pass::Parse);
     // Touch, then look up.
     black_box(stages.metas.iter().fold(0, |sum, meta| sum ^ net.flow.conns.touch(meta.hash)));
+    probe.done(Pass::Touch);
     for meta in &mut stages.metas {
         if let Ok(parsed) = &meta.parsed
             && parsed.kind == Kind::Ipv4
@@ -65,6 +77,7 @@ pub(super) fn run(path: &mut Path, view: &View<'_>, now: Now, slot: IoSlot) {
             meta.hit = net.flow.conns.lookup(meta.hash, &parsed.tuple);
         }
     }
+    probe.done(Pass::Lookup);
     // Act.
     for (mbuf, meta) in burst.drain().zip(&stages.metas) {
         match (&meta.parsed, meta.hit) {
@@ -75,6 +88,7 @@ pub(super) fn run(path: &mut Path, view: &View<'_>, now: Now, slot: IoSlot) {
             (Err(reason), _) => net.drop(*reason, mbuf),
         }
     }
+    probe.done(Pass::Act);
 }
 
 /// Is the frame for us, and what is it.

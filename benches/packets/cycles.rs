@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Cycles a packet of established connections, by number of connections, and where they go.
+//!
+//! The figure is the median over all bursts, so that what the rest of the machine does now and then does not show. The peer is
+//! the machine's own limit, on the same frames in the same rounds: read the flow's number, touch one line of a table as
+//! large as the index and one of a table as large as the connections (read, and a counter written), swap the two
+//! MACs, send. It hashes, checks, compares and translates nothing, so no firewall can be as fast.
+
+use crate::Failure;
+use crate::flows::{self, Way};
+use crate::rig::{MAX_CONNS, Rig, Setup, Stock, timed};
+use crate::rows::{Row, median};
+use dpdk::{BURST, Burst};
+use fedgate_dataplane::worker::Worker;
+use fedgate_dataplane::worker::probe::{Pass, Probe};
+use std::hint::black_box;
+
+/// Rounds of 512 frames in which caches and tables warm up.
+const WARM: usize = 400;
+/// Rounds that are measured: a million frames.
+const MEASURED: usize = 2000;
+/// Bytes of connection table that the index takes, an entry: two slots of 6.4 bytes at 80 % use.
+const INDEX_LINES: usize = MAX_CONNS as usize * 2 / 8;
+
+/// The rows by number of connections.
+pub fn run(stock: &Stock, quick: bool, stages: bool) -> Result<Vec<Row>, Failure> {
+    let sizes = [("cycles_1k", 1000), ("cycles_65k", 65_536), ("cycles_1m", 1_000_000)];
+    let wanted = if quick { &sizes[..1] } else { &sizes[..] };
+    let mut rows = Vec::new();
+    for &(id, flows) in wanted {
+        let mut rig = Rig::new(stock, Setup { flows, pat: true, aces: &[] })?;
+        rig.make_connections(0..flows)?;
+        rig.rounds(WARM, flows, |worker, way, burst| {
+            timed(worker, way, burst, &mut ());
+        })?;
+        let mut floor = Floor::new(flows);
+        let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+        // In turns, so that both see the same machine.
+        for _ in 0..20 {
+            rig.rounds(MEASURED / 20, flows, |worker, way, burst| {
+                ours.push(timed(worker, way, burst, &mut ()));
+            })?;
+            rig.rounds(MEASURED / 20, flows, |_, way, burst| theirs.push(floor.timed(way, burst)))?;
+        }
+        rows.push(Row {
+            id: id.to_owned(),
+            value: a_packet(&mut ours),
+            unit: "cycles/packet",
+            peer: "MAC swap and two table lines".to_owned(),
+            peer_value: a_packet(&mut theirs),
+        });
+        if stages {
+            print_stages(&mut rig, id, flows)?;
+        }
+    }
+    Ok(rows)
+}
+
+fn a_packet(bursts: &mut [u64]) -> f64 {
+    median(bursts) as f64 / BURST as f64
+}
+
+/// Reads the time at the end of every pass.
+struct StopWatch {
+    last: u64,
+    passes: [Vec<u64>; Pass::ALL.len()],
+}
+
+impl Probe for StopWatch {
+    #[inline]
+    fn done(&mut self, pass: Pass) {
+        let now = dpdk::tsc();
+        self.passes[pass as usize].push(now - self.last);
+        self.last = now;
+    }
+}
+
+/// Separate rounds, since reading the time costs time.
+fn print_stages(rig: &mut Rig, id: &str, flows: u32) -> Result<(), Failure> {
+    let mut watch = StopWatch { last: 0, passes: Default::default() };
+    let mut whole = Vec::new();
+    rig.rounds(MEASURED, flows, |worker: &mut Worker, way, burst| {
+        watch.last = dpdk::tsc();
+        whole.push(timed(worker, way, burst, &mut watch));
+    })?;
+    print!("{id}: cycles a packet by pass:");
+    for pass in Pass::ALL {
+        print!(" {} {:.1},", pass.name(), a_packet(&mut watch.passes[pass as usize]));
+    }
+    println!(" all {:.1} with the stop-watch", a_packet(&mut whole));
+    Ok(())
+}
+
+/// One cache line.
+#[derive(Clone, Copy)]
+#[repr(align(64))]
+struct Line([u64; 8]);
+
+/// The peer.
+struct Floor {
+    index: Vec<Line>,
+    entries: Vec<Line>,
+    numbers: Vec<u32>,
+}
+
+impl Floor {
+    fn new(flows: u32) -> Self {
+        Self {
+            index: vec![Line([1; 8]); INDEX_LINES],
+            entries: vec![Line([0; 8]); flows as usize],
+            numbers: Vec::with_capacity(BURST),
+        }
+    }
+
+    /// Leaves the frames in the burst: sending pointers to a ring is the same for both and too little to matter.
+    fn timed(&mut self, way: Way, burst: &mut Burst) -> u64 {
+        let start = dpdk::tsc();
+        self.numbers.clear();
+        let mut touched = 0;
+        for mbuf in burst.iter() {
+            let number = flows::number(mbuf.data());
+            self.numbers.push(number);
+            let line = (u64::from(number) * 2 + way as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+            touched ^= self.index[(line as usize * INDEX_LINES) >> 32].0[0];
+        }
+        black_box(touched);
+        for &number in &self.numbers {
+            self.entries[number as usize].0[0] += 1;
+        }
+        for mbuf in burst.iter_mut() {
+            if let Some(macs) = mbuf.data_mut().first_chunk_mut::<12>() {
+                let (to, from) = macs.split_at_mut(6);
+                to.swap_with_slice(from);
+            }
+        }
+        dpdk::tsc() - start
+    }
+}
