@@ -2,4 +2,5 @@
 //! The control plane.
 #![forbid(unsafe_code)]
 pub mod config;
+pub mod operate;
 pub mod policy;

@@ -97,21 +97,36 @@ pub fn edit(config: &Config, text: &str, base: &Path) -> Result<Loaded, Report> 
     Reader::new(config.model.clone(), text, "command line", base).finish(&known)
 }
 
-/// Parses one line as if `context` (mode lines, outermost first) stood before it, without applying anything. Gives the mode
-/// that the next line would be understood in.
-pub fn parse_line(context: &[String], line: &str, base: &Path) -> Result<(Statement, Mode), Report> {
+/// A place among the sub-modes: what the CLI's prompt shows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The innermost mode.
+    pub mode: Mode,
+    /// The mode lines that lead there, outermost first.
+    pub context: Vec<String>,
+}
+
+/// Parses one line as if `context` (mode lines, outermost first) stood before it, without applying anything. Gives the
+/// place that the next line would be understood in.
+pub fn parse_line(context: &[String], line: &str, base: &Path) -> Result<(Statement, Place), Report> {
     let mut report = Report::new("command line");
-    let mut mode = Mode::Global;
+    let mut stack: Vec<(Mode, &str)> = Vec::new();
     let mut last = None;
     for (number, text) in context.iter().map(String::as_str).chain([line]).enumerate() {
         let number = number as u32 + 1;
+        let mode = stack.last().map_or(Mode::Global, |(mode, _)| *mode);
         let parsed = Line::lex(number, text).and_then(|line| match line {
             None => Err(Problem::error(Span { line: number, ..Span::default() }, "no command in the line")),
             Some(line) => grammar::parse(&line, mode, base).map_err(|failure| failure.problem),
         });
         match parsed {
             Ok((statement, spec)) => {
-                mode = mode_after(spec, statement.negated);
+                while stack.last().is_some_and(|(mode, _)| *mode != spec.mode) {
+                    stack.pop();
+                }
+                if let Some(enters) = spec.enters.filter(|_| !statement.negated) {
+                    stack.push((enters, text));
+                }
                 last = Some(statement);
             }
             Err(problem) => {
@@ -120,10 +135,10 @@ pub fn parse_line(context: &[String], line: &str, base: &Path) -> Result<(Statem
             }
         }
     }
-    match last {
-        Some(statement) => Ok((statement, mode)),
-        None => Err(report),
-    }
+    let mode = stack.last().map_or(Mode::Global, |(mode, _)| *mode);
+    let context = stack.iter().map(|(_, text)| (*text).to_owned()).collect();
+    // There is at least `line` itself.
+    last.map(|statement| (statement, Place { mode, context })).ok_or(report)
 }
 
 /// The mode that the line after a command is understood in.

@@ -155,7 +155,8 @@ fn slurp(path: &Path) -> Result<Vec<u8>, Fault> {
         return Err(Fault::error(format!("{} is larger than {MAX_FILE} bytes", path.display())));
     }
     if std::str::from_utf8(&bytes).is_err() {
-        let help = "expected PEM; turn DER into it with `openssl x509 -inform der` or `openssl pkey -inform der`";
+        let help =
+            "expected PEM; turn DER into it with `openssl x509 -inform der` or `openssl pkey -inform der`";
         return Err(Fault::error(format!("{} is not text", path.display())).help(help));
     }
     Ok(bytes)

@@ -14,7 +14,8 @@ use std::collections::HashMap;
 
 use fedgate_tables::policy::{
     ACE_ANY_PROTO, ACE_INACTIVE, ACE_LOG, ACE_PERMIT, Ace, Globals, IF_MAC_SET, IF_NO_PROXY_ARP, IF_SHUTDOWN,
-    Interface, NONE, NatRule, Route, SAME_SECURITY_INTER, SAME_SECURITY_INTRA, ServiceClass, TlsProxy, Trustpoint,
+    Interface, NONE, NatRule, Route, SAME_SECURITY_INTER, SAME_SECURITY_INTRA, ServiceClass, TlsProxy,
+    Trustpoint,
 };
 use fedgate_tables::policy_build::{BuildError, PolicyBuilder};
 
@@ -254,7 +255,8 @@ impl Compiler<'_> {
         let mut proxies = HashMap::new();
         for (name, proxy) in &self.model.tls_proxies {
             let at = |face: &Option<String>| face.as_deref().and_then(|t| trustpoints.get(t)).copied();
-            let (Some(server_trustpoint), Some(client_trustpoint)) = (at(&proxy.server), at(&proxy.client)) else {
+            let (Some(server_trustpoint), Some(client_trustpoint)) = (at(&proxy.server), at(&proxy.client))
+            else {
                 continue;
             };
             let name_blob = self.builder.blob(name.as_bytes());

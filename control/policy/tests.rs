@@ -59,32 +59,46 @@ fn the_whole_becomes_indices() {
     let [outside, inside] = view.interfaces() else { panic!() };
     assert_eq!((view.str(outside.name), view.str(outside.device)), ("outside", "net_tap_fgo,iface=fgo"));
     assert_eq!((outside.security, outside.flags, outside.mtu), (0, IF_SHUTDOWN, 1500));
-    assert_eq!((inside.security, inside.flags, inside.mtu, inside.mac), (100, IF_MAC_SET, 1400, [2, 0, 0, 0, 0, 1]));
+    assert_eq!(
+        (inside.security, inside.flags, inside.mtu, inside.mac),
+        (100, IF_MAC_SET, 1400, [2, 0, 0, 0, 0, 1])
+    );
     assert_eq!((outside.acl_in, outside.acl_out, inside.acl_in), (0, NONE, NONE));
     let globals = view.globals();
     assert_eq!((globals.acl_global, globals.timeout_sip, globals.flags), (1, 7500, SAME_SECURITY_INTER));
 
-    let routes: Vec<_> = view.routes().iter().map(|r| (r.net, r.mask, r.gateway, r.ifindex, r.metric)).collect();
-    assert_eq!(routes, [
-        (ip("203.0.113.0"), ip("255.255.255.248"), 0, 0, 0),
-        (ip("10.10.0.0"), ip("255.255.255.0"), 0, 1, 0),
-        (0, 0, ip("203.0.113.1"), 0, 5),
-    ]);
+    let routes: Vec<_> =
+        view.routes().iter().map(|r| (r.net, r.mask, r.gateway, r.ifindex, r.metric)).collect();
+    assert_eq!(
+        routes,
+        [
+            (ip("203.0.113.0"), ip("255.255.255.248"), 0, 0, 0),
+            (ip("10.10.0.0"), ip("255.255.255.0"), 0, 1, 0),
+            (0, 0, ip("203.0.113.1"), 0, 5),
+        ]
+    );
 
     let aces = view.aces_of(&view.acls()[0]);
     let seen: Vec<_> = aces.iter().map(|a| (a.flags, a.proto, a.dport, a.line, a.counter)).collect();
-    assert_eq!(seen, [
-        (ACE_LOG, 6, [0, 5059], 1, 0),
-        (ACE_LOG, 6, [5061, 65535], 1, 0),
-        (ACE_PERMIT | ACE_INACTIVE, 1, [8, 8], 3, 1),
-    ]);
+    assert_eq!(
+        seen,
+        [
+            (ACE_LOG, 6, [0, 5059], 1, 0),
+            (ACE_LOG, 6, [5061, 65535], 1, 0),
+            (ACE_PERMIT | ACE_INACTIVE, 1, [8, 8], 3, 1),
+        ]
+    );
     assert_eq!((aces[0].dst, aces[0].dst_mask), (ip("10.10.0.11"), u32::MAX));
 
-    let nat: Vec<_> = view.nat().iter().map(|r| (r.kind, r.section, r.real_if, r.mapped_if, r.mapped)).collect();
-    assert_eq!(nat, [
-        (NatKind::DynamicPat as u8, 1, NONE, 0, ip("203.0.113.3")),
-        (NatKind::StaticPat as u8, 2, 1, 0, ip("203.0.113.2")),
-    ]);
+    let nat: Vec<_> =
+        view.nat().iter().map(|r| (r.kind, r.section, r.real_if, r.mapped_if, r.mapped)).collect();
+    assert_eq!(
+        nat,
+        [
+            (NatKind::DynamicPat as u8, 1, NONE, 0, ip("203.0.113.3")),
+            (NatKind::StaticPat as u8, 2, 1, 0, ip("203.0.113.2")),
+        ]
+    );
     assert_eq!((view.nat()[1].real_port, view.nat()[1].mapped_port, view.nat()[1].proto), (5062, 5061, 6));
     assert_eq!(view.local_domains().collect::<Vec<_>>(), [b"ours.example"]);
 }

@@ -78,8 +78,9 @@ fn old_warnings_are_not_told_again() {
 fn lines_are_understood_in_their_mode() {
     let base = Path::new("/");
     let context = |lines: &[&str]| lines.iter().map(|l| (*l).to_owned()).collect::<Vec<_>>();
-    let mode =
-        |lines: &[&str], line: &str| parse_line(&context(lines), line, base).ok().map(|(_, mode)| mode);
+    let mode = |lines: &[&str], line: &str| {
+        parse_line(&context(lines), line, base).ok().map(|(_, place)| place.mode)
+    };
     assert_eq!(mode(&[], "policy-map p"), Some(Mode::PolicyMap));
     assert_eq!(mode(&["policy-map p"], "class c"), Some(Mode::PolicyClass));
     assert_eq!(mode(&["policy-map p", "class c"], "inspect sip tls-proxy x"), Some(Mode::PolicyClass));
@@ -88,4 +89,6 @@ fn lines_are_understood_in_their_mode() {
     assert_eq!(mode(&["policy-map p"], "inspect sip tls-proxy x"), None);
     assert_eq!(mode(&["interface tap a"], "no shutdown"), Some(Mode::Interface));
     assert_eq!(mode(&["object network a"], "no object network a"), Some(Mode::Global));
+    let (_, place) = parse_line(&context(&["policy-map p", "class c"]), "class d", base).ok().unwrap();
+    assert_eq!(place.context, ["policy-map p", "class d"]);
 }

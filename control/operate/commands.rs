@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The commands that look and do, as data: one table for the parser, `?` and docs/config.md. Any other line is a configuration line and is
+//! looked up in [`crate::config::grammar`].
+
+use crate::config::grammar::{SPECS as CONFIG, chain};
+use crate::config::raw::Mode;
+use crate::config::source::Line;
+
+/// What a command does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "each is a line of the table below, which says what it does")]
+pub enum Run {
+    ShowConn,
+    ShowXlate,
+    ShowNat,
+    ShowAccessList,
+    ShowDrops,
+    ShowDomains,
+    ShowProxy,
+    ShowInterface,
+    ShowRoute,
+    ShowArp,
+    ShowCounters,
+    ShowVersion,
+    ShowDataplane,
+    ShowRunning,
+    ShowStartup,
+    ClearConn,
+    ClearXlate,
+    ClearArp,
+    ConfigureReplace,
+    WriteMemory,
+    Help,
+}
+
+/// One command.
+pub struct Spec {
+    /// Its leading words.
+    pub words: &'static str,
+    /// The whole of it.
+    pub usage: &'static str,
+    /// What it does, in a few words.
+    pub help: &'static str,
+    /// The doing.
+    pub run: Run,
+}
+
+const fn spec(words: &'static str, usage: &'static str, help: &'static str, run: Run) -> Spec {
+    Spec { words, usage, help, run }
+}
+
+/// Every command but the configuration's.
+#[rustfmt::skip]
+pub const SPECS: &[Spec] = &[
+    spec("show conn", "show conn [address A] [port P] [protocol {tcp|udp|icmp}] [count]", "connections", Run::ShowConn),
+    spec("show xlate", "show xlate [address A] [port P] [protocol {tcp|udp|icmp}] [count]", "translations", Run::ShowXlate),
+    spec("show nat", "show nat", "NAT rules in the order of evaluation, with hits", Run::ShowNat),
+    spec("show access-list", "show access-list [NAME]", "access-lists with hits", Run::ShowAccessList),
+    spec("show drops", "show drops", "why frames were dropped", Run::ShowDrops),
+    spec("show asp drop", "show asp drop", "the same as show drops", Run::ShowDrops),
+    spec("show domains", "show domains", "domain lists with what was let in and denied", Run::ShowDomains),
+    spec("show proxy", "show proxy", "TLS proxy: totals and sessions", Run::ShowProxy),
+    spec("show tls-proxy", "show tls-proxy", "the same as show proxy", Run::ShowProxy),
+    spec("show interface", "show interface [NAMEIF]", "interfaces with traffic", Run::ShowInterface),
+    spec("show route", "show route", "routes", Run::ShowRoute),
+    spec("show arp", "show arp", "neighbours", Run::ShowArp),
+    spec("show counters", "show counters", "every statistic, level and distribution", Run::ShowCounters),
+    spec("show version", "show version", "versions and times", Run::ShowVersion),
+    spec("show dataplane", "show dataplane", "asks the dataplane and times the answer", Run::ShowDataplane),
+    spec("show running-config", "show running-config", "the configuration in force", Run::ShowRunning),
+    spec("show startup-config", "show startup-config", "the configuration read at start", Run::ShowStartup),
+    spec("clear conn", "clear conn [address A] [port P] [protocol {tcp|udp|icmp}]", "ends connections", Run::ClearConn),
+    spec("clear xlate", "clear xlate [address A] [port P] [protocol {tcp|udp|icmp}]", "ends translations and what uses them", Run::ClearXlate),
+    spec("clear arp", "clear arp [address A]", "forgets neighbours", Run::ClearArp),
+    spec("configure replace", "configure replace FILE", "makes a file the configuration, as a whole or not at all", Run::ConfigureReplace),
+    spec("write memory", "write memory", "makes the running-config the startup-config", Run::WriteMemory),
+    spec("help", "help", "this list; ? after some words lists what may follow", Run::Help),
+];
+
+/// The command that a line begins with, longest first, and how many words that took.
+pub fn find(line: &Line<'_>) -> Option<(&'static Spec, usize)> {
+    let matches = |spec: &&Spec| {
+        let mut tokens = line.tokens.iter();
+        spec.words.split(' ').all(|word| tokens.next().is_some_and(|t| t.text == word))
+    };
+    SPECS.iter().filter(matches).map(|s| (s, s.words.split(' ').count())).max_by_key(|(_, words)| *words)
+}
+
+/// Commands whose first word an operator may have slipped in, for "did you mean".
+pub fn first_words() -> impl Iterator<Item = &'static str> {
+    SPECS.iter().filter_map(|s| s.words.split(' ').next())
+}
+
+/// Usages and help of all commands that may be meant by `words`, the last of which may be the beginning of one.
+pub fn help(words: &[&str], mode: Mode) -> String {
+    let fits = |known: &str| {
+        let mut known = known.split(' ');
+        let last = words.len().saturating_sub(1);
+        words.iter().enumerate().all(|(at, word)| match known.next() {
+            // Past a command's own words come its arguments, which the usage tells.
+            None => true,
+            Some(known) => known == *word || (at == last && known.starts_with(word)),
+        })
+    };
+    let words_of = |usage: &str, help: &str| format!("  {usage}\n      {help}\n");
+    let mut out = String::new();
+    for spec in SPECS.iter().filter(|s| fits(s.words)) {
+        out.push_str(&words_of(spec.usage, spec.help));
+    }
+    for mode in chain(mode) {
+        for spec in CONFIG.iter().filter(|s| s.mode == mode && fits(s.words)) {
+            out.push_str(&words_of(spec.usage, spec.help));
+        }
+    }
+    if out.is_empty() { "  no command begins so\n".to_owned() } else { out }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(text: &str) -> Option<Run> {
+        find(&Line::lex(1, text).unwrap().unwrap()).map(|(spec, _)| spec.run)
+    }
+
+    #[test]
+    fn lines_find_their_commands() {
+        assert_eq!(run("show asp drop"), Some(Run::ShowDrops));
+        assert_eq!(run("show conn address 10.0.0.1"), Some(Run::ShowConn));
+        assert_eq!(run("show"), None);
+        assert_eq!(run("hostname x"), None);
+    }
+
+    #[test]
+    fn help_narrows_with_the_words() {
+        assert!(help(&[], Mode::Global).contains("show conn"));
+        assert!(help(&[], Mode::Global).contains("access-list NAME"));
+        let show = help(&["show", "ro"], Mode::Global);
+        assert_eq!(show, "  show route\n      routes\n");
+        assert!(help(&["ip"], Mode::Interface).contains("ip address ADDRESS MASK"));
+        assert!(help(&["ip"], Mode::Global).contains("no command"));
+    }
+
+    /// docs/config.md cannot lag behind the grammar.
+    #[test]
+    fn every_command_is_in_the_documentation() {
+        let page = include_str!("../../docs/config.md");
+        let all = SPECS.iter().map(|s| s.usage).chain(CONFIG.iter().map(|s| s.usage));
+        let missing: Vec<&str> = all.filter(|usage| !page.contains(&format!("`{usage}`"))).collect();
+        assert!(missing.is_empty(), "not in docs/config.md: {missing:#?}");
+    }
+}

@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The programs: the daemon that holds the configuration and the dataplane's tables, and the CLI that speaks to it.
+//!
+//! Daemon, one thread (tokio current-thread, `LocalSet`): [`daemon`] (state and changes), [`session`] (the dataplane), [`table`] (domains),
+//! [`events`] (log), [`server`] (CLI sockets), [`commands`] (the grammar), [`run`] and [`show`] (what commands do).
+//! CLI: [`client`] (one command), [`shell`] (interactive). Both: [`protocol`].
+
+pub mod client;
+pub mod commands;
+pub mod daemon;
+pub mod events;
+pub mod files;
+pub mod protocol;
+pub mod run;
+pub mod server;
+pub mod session;
+pub mod shell;
+pub mod show;
+pub mod table;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What the CLI and the daemon say to each other: one JSON object a line over a unix stream socket.
+//!
+//! The CLI sends [`Request`]s; each is answered by any number of `out` and `err` lines and one `done`. Lines are bounded
+//! ([`MAX_LINE`]), so that neither side can make the other hold more.
+
+use serde::{Deserialize, Serialize};
+
+/// Longest line either way, bytes.
+pub const MAX_LINE: usize = 64 << 10;
+/// Text of one `out` line: escaped (`\u0000`, six for one) it still fits.
+pub const MAX_CHUNK: usize = 8 << 10;
+/// The daemon's socket where nothing else is said.
+pub const DEFAULT_SOCKET: &str = "/run/fedgate/control.sock";
+
+/// Done.
+pub const OK: u8 = 0;
+/// The command was understood and failed.
+pub const FAILED: u8 = 1;
+/// The command was not understood.
+pub const USAGE: u8 = 2;
+/// Said by the CLI itself: no daemon answers.
+pub const UNREACHABLE: u8 = 3;
+
+/// One command.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Request {
+    /// As typed.
+    pub line: String,
+    /// Who says they typed it; for the log, beside the uid that the kernel vouches for.
+    #[serde(default)]
+    pub user: String,
+    /// `show` commands answer one JSON object a line.
+    #[serde(default)]
+    pub json: bool,
+    /// The mode lines (`object network x`) that the line is typed under, outermost first.
+    #[serde(default)]
+    pub context: Vec<String>,
+}
+
+/// One line of an answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Reply {
+    /// Text for standard output, in pieces that need not end at a line's end.
+    Out {
+        /// The text.
+        out: String,
+    },
+    /// Text for standard error.
+    Err {
+        /// The text.
+        err: String,
+    },
+    /// The end.
+    Done {
+        /// [`OK`], [`FAILED`] or [`USAGE`].
+        done: u8,
+        /// The mode lines that the next configuration line is typed under.
+        #[serde(default)]
+        context: Vec<String>,
+        /// The appliance's hostname, for the prompt.
+        #[serde(default)]
+        hostname: String,
+        /// The mode's part of the prompt, `config-if`.
+        #[serde(default)]
+        mode: String,
+    },
+}

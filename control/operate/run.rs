@@ -1,0 +1,223 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! One request from the socket: found in the grammar, done, answered. Every line ends in exactly one `done`.
+
+use std::io;
+use std::path::Path;
+use std::rc::Rc;
+
+use tracing::info;
+
+use super::commands::{self, Run};
+use super::daemon::{Daemon, Refusal};
+use super::events::escaped;
+use super::protocol::{FAILED, OK, Reply, Request, USAGE};
+use super::server::Out;
+use super::session::Gone;
+use super::show::{self, Selection};
+use crate::config::args::Args;
+use crate::config::diag::{Problem, Report};
+use crate::config::raw::{Command, Mode};
+use crate::config::source::Line;
+use crate::config::suggest::nearest;
+use crate::config::{Place, edit, load_file, parse_line};
+use fedgate_tables::link::What;
+
+/// Why a command ended early.
+pub enum Stop {
+    /// The client is gone or does not read.
+    Io(io::Error),
+    /// It was understood and failed.
+    Failed(String),
+    /// It was not understood.
+    Usage(String),
+}
+
+impl From<io::Error> for Stop {
+    fn from(why: io::Error) -> Self {
+        Self::Io(why)
+    }
+}
+
+impl From<Gone> for Stop {
+    fn from(why: Gone) -> Self {
+        Self::Failed(why.to_string())
+    }
+}
+
+/// Answers one request of the user that the kernel says is `uid`.
+pub async fn run(daemon: &Rc<Daemon>, request: &Request, uid: u32, out: &mut Out) -> io::Result<()> {
+    let mut place = place_of(&request.context);
+    let done = match dispatch(daemon, request, uid, &mut place, out).await {
+        Ok(()) => OK,
+        Err(Stop::Io(why)) => return Err(why),
+        Err(Stop::Failed(why)) => {
+            out.error(&why).await?;
+            FAILED
+        }
+        Err(Stop::Usage(why)) => {
+            out.error(&why).await?;
+            USAGE
+        }
+    };
+    out.flush().await?;
+    let config = daemon.config();
+    let hostname = config.model.hostname.clone().unwrap_or_else(|| "fedgate".to_owned());
+    out.reply(&Reply::Done { done, context: place.context, hostname, mode: place.mode.prompt().to_owned() })
+        .await
+}
+
+/// Where context lines lead; the top where they lead nowhere any more.
+fn place_of(context: &[String]) -> Place {
+    let led = context.split_last().and_then(|(last, before)| parse_line(before, last, Path::new("/")).ok());
+    led.map_or(Place { mode: Mode::Global, context: Vec::new() }, |(_, place)| place)
+}
+
+async fn dispatch(
+    daemon: &Rc<Daemon>,
+    request: &Request,
+    uid: u32,
+    place: &mut Place,
+    out: &mut Out,
+) -> Result<(), Stop> {
+    let text = request.line.trim();
+    if let Some(words) = text.strip_suffix('?') {
+        let words: Vec<&str> = words.split_whitespace().collect();
+        return Ok(out.text(&commands::help(&words, place.mode)).await?);
+    }
+    let line = match Line::lex(1, text) {
+        Ok(Some(line)) => line,
+        Ok(None) => return Ok(()),
+        Err(problem) => return Err(usage(problem, text)),
+    };
+    let Some((spec, words)) = commands::find(&line) else {
+        return configure(daemon, request, &line, uid, place, out).await;
+    };
+    let mut args = Args::new(&line, words);
+    let wrong = |mut problem: Problem| {
+        problem.help.get_or_insert_with(|| format!("usage: {}", spec.usage));
+        usage(problem, text)
+    };
+    let (what, changes) = match spec.run {
+        Run::ClearConn => (Some(What::Conns), true),
+        Run::ClearXlate => (Some(What::Xlates), true),
+        Run::ClearArp => (Some(What::Arp), true),
+        Run::ConfigureReplace | Run::WriteMemory => (None, true),
+        Run::ShowConn => (Some(What::Conns), false),
+        Run::ShowXlate => (Some(What::Xlates), false),
+        _ => (None, false),
+    };
+    let selection = match what {
+        Some(_) => Selection::parse(&mut args, !changes).map_err(wrong)?,
+        None => Selection::default(),
+    };
+    let name = match spec.run {
+        Run::ShowAccessList | Run::ShowInterface => args.peek().map(|_| args.name("a name")).transpose(),
+        Run::ConfigureReplace => args.take("a file").map(|token| Some(token.text.to_owned())),
+        _ => Ok(None),
+    };
+    let name = name.map_err(wrong)?;
+    args.end().map_err(wrong)?;
+    if changes {
+        info!(uid, user = escaped(&request.user), command = escaped(text), "command");
+    }
+    match spec.run {
+        Run::ShowConn => show::conn::conn(daemon, selection, out).await,
+        Run::ShowXlate => show::conn::xlate(daemon, selection, out).await,
+        Run::ShowNat => show::rules::nat(daemon, out).await,
+        Run::ShowAccessList => show::rules::access_list(daemon, name.as_deref(), out).await,
+        Run::ShowDrops => show::counts::drops(daemon, out).await,
+        Run::ShowDomains => show::domains::domains(daemon, out).await,
+        Run::ShowProxy => show::proxy::proxy(daemon, out).await,
+        Run::ShowInterface => show::net::interface(daemon, name.as_deref(), out).await,
+        Run::ShowRoute => show::net::route(daemon, out).await,
+        Run::ShowArp => show::net::arp(daemon, out).await,
+        Run::ShowCounters => show::counts::counters(daemon, out).await,
+        Run::ShowVersion => show::counts::version(daemon, out).await,
+        Run::ShowDataplane => show::counts::dataplane(daemon, out).await,
+        Run::ShowRunning => show::text::running(daemon, out).await,
+        Run::ShowStartup => show::text::startup(daemon, out).await,
+        Run::ClearConn => clear(daemon, What::Conns, "connections", selection, out).await,
+        Run::ClearXlate => clear(daemon, What::Xlates, "translations", selection, out).await,
+        Run::ClearArp => clear(daemon, What::Arp, "neighbours", selection, out).await,
+        Run::ConfigureReplace => {
+            let path = name.unwrap_or_default();
+            if !Path::new(&path).is_absolute() {
+                return Err(Stop::Usage("configure replace takes an absolute path".to_owned()));
+            }
+            // `load_file` is quick beside the commit's wait, and the file must not change in between.
+            let report = daemon.commit(|_| load_file(Path::new(&path))).await.map_err(refused)?;
+            warn(&report, out).await
+        }
+        Run::WriteMemory => {
+            daemon.write_memory().await.map_err(Stop::Failed)?;
+            Ok(out.text("[OK]\n").await?)
+        }
+        Run::Help => Ok(out.text(&commands::help(&[], place.mode)).await?),
+    }
+}
+
+async fn clear(
+    daemon: &Daemon,
+    what: What,
+    name: &str,
+    selection: Selection,
+    out: &mut Out,
+) -> Result<(), Stop> {
+    let attached = daemon.attached().ok_or(Gone)?;
+    let cleared = attached.session.clear(what, selection.filter).await?;
+    Ok(out.row(|| format!("{cleared} {name} cleared"), || serde_json::json!({ "cleared": cleared })).await?)
+}
+
+/// A line of the configuration, in the mode it was typed in.
+async fn configure(
+    daemon: &Rc<Daemon>,
+    request: &Request,
+    line: &Line<'_>,
+    uid: u32,
+    place: &mut Place,
+    out: &mut Out,
+) -> Result<(), Stop> {
+    let base = daemon.paths.startup.parent().unwrap_or(Path::new("/"));
+    let base = std::path::absolute(base)?;
+    let text = line.text.trim();
+    let (statement, next) = parse_line(&place.context, text, &base).map_err(|report| {
+        let first = line.tokens[0].text;
+        let near = nearest(first, commands::first_words());
+        let more = near.map(|near| format!("did you mean `{near}`?\n")).unwrap_or_default();
+        Stop::Usage(format!("{}{more}", report.render(false)))
+    })?;
+    info!(uid, user = escaped(&request.user), command = escaped(text), "configuration");
+    if let Command::Domain(key, rule) = statement.command {
+        if let Some(warning) = daemon.edit_domain(&key, rule, statement.negated).await.map_err(refused)? {
+            out.error(&format!("warning: {warning}")).await?;
+        }
+    } else {
+        let mut edits = place.context.clone();
+        edits.push(text.to_owned());
+        let edits = edits.join("\n");
+        let report = daemon.commit(|config| edit(config, &edits, &base)).await.map_err(refused)?;
+        warn(&report, out).await?;
+    }
+    *place = next;
+    Ok(())
+}
+
+async fn warn(report: &Report, out: &mut Out) -> Result<(), Stop> {
+    if !report.is_empty() {
+        out.error(&report.render(false)).await?;
+    }
+    Ok(())
+}
+
+fn refused(why: Refusal) -> Stop {
+    Stop::Failed(match why {
+        Refusal::Text(report) => report.render(false),
+        Refusal::Failed(why) => why,
+    })
+}
+
+fn usage(problem: Problem, text: &str) -> Stop {
+    let mut report = Report::new("command line");
+    report.push(problem, text);
+    Stop::Usage(report.render(false))
+}

@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! `show conn` and `show xlate`: streamed from the dataplane, which also filters.
+
+use fedgate_tables::counters::{Counter, Gauge};
+use fedgate_tables::link::{ConnRow, End, Rows, What, XlateRow};
+use serde_json::json;
+
+use super::{IfNames, Selection, attached, hms, ip, listing, proto_upper};
+use crate::operate::daemon::{Attached, Daemon};
+use crate::operate::run::Stop;
+use crate::operate::server::Out;
+
+fn in_use(attached: &Attached, now: Gauge, most: Gauge) -> (u64, u64) {
+    (attached.counters.sum(Counter::Gauge(now)), attached.counters.sum(Counter::Gauge(most)))
+}
+
+/// `show conn`
+pub async fn conn(daemon: &Daemon, selection: Selection, out: &mut Out) -> Result<(), Stop> {
+    let attached = attached(daemon)?;
+    let (now, most) = in_use(&attached, Gauge::ConnsInUse, Gauge::ConnsMostUsed);
+    let whole = selection.count && selection.filter == Default::default();
+    if whole {
+        let text = || format!("{now} in use, {most} most used");
+        return Ok(out.row(text, || json!({ "in_use": now, "most_used": most })).await?);
+    }
+    if !selection.count {
+        out.note(&format!("{now} in use, {most} most used\n")).await?;
+    }
+    let names = IfNames::new(daemon);
+    let mut count = 0u64;
+    listing(&attached, What::Conns, selection.filter, async |rows| {
+        let Rows::Conns(rows) = rows else { return Ok(()) };
+        count += rows.len() as u64;
+        for row in rows.iter().filter(|_| !selection.count) {
+            out.row(|| conn_text(row, &names), || conn_json(row, &names)).await?;
+        }
+        Ok(())
+    })
+    .await?;
+    counted(selection, count, out).await
+}
+
+async fn counted(selection: Selection, count: u64, out: &mut Out) -> Result<(), Stop> {
+    if selection.count {
+        out.row(|| format!("{count} matching"), || json!({ "matching": count })).await?;
+    }
+    Ok(())
+}
+
+/// The ends in the ASA's order: the less secure first.
+fn conn_text(row: &ConnRow, names: &IfNames) -> String {
+    let (first, second) =
+        if row.inbound { (row.initiator, row.responder) } else { (row.responder, row.initiator) };
+    let end = |end: End| format!("{} {}:{}", names.name(end.ifindex), ip(end.real), end.real_port);
+    let proxied = row.session.map_or(String::new(), |session| format!(", proxy session {session}"));
+    format!(
+        "{} {} {}, idle {}, bytes {}, flags {}{proxied}",
+        proto_upper(row.proto),
+        end(first),
+        end(second),
+        hms(row.idle_secs),
+        row.bytes,
+        row.flags
+    )
+}
+
+fn conn_json(row: &ConnRow, names: &IfNames) -> serde_json::Value {
+    let end = |end: End| {
+        json!({
+            "interface": names.name(end.ifindex),
+            "address": ip(end.real), "port": end.real_port,
+            "mapped_address": ip(end.mapped), "mapped_port": end.mapped_port,
+        })
+    };
+    json!({
+        "id": row.id, "protocol": crate::config::ports::proto_text(row.proto),
+        "initiator": end(row.initiator), "responder": end(row.responder), "inbound": row.inbound,
+        "idle_seconds": row.idle_secs, "age_seconds": row.age_secs, "timeout_seconds": row.timeout_secs,
+        "bytes": row.bytes, "packets": row.packets, "flags": row.flags, "proxy_session": row.session,
+    })
+}
+
+/// `show xlate`
+pub async fn xlate(daemon: &Daemon, selection: Selection, out: &mut Out) -> Result<(), Stop> {
+    let attached = attached(daemon)?;
+    let (now, most) = in_use(&attached, Gauge::XlatesInUse, Gauge::XlatesMostUsed);
+    if !selection.count {
+        out.note(&format!(
+            "{now} in use, {most} most used\n\
+             Flags: D - DNS, e - extended, I - identity, i - dynamic, r - portmap,\n       \
+             s - static, T - twice, N - net-to-net\n"
+        ))
+        .await?;
+    }
+    let names = IfNames::new(daemon);
+    let mut count = 0u64;
+    listing(&attached, What::Xlates, selection.filter, async |rows| {
+        let Rows::Xlates(rows) = rows else { return Ok(()) };
+        count += rows.len() as u64;
+        for row in rows.iter().filter(|_| !selection.count) {
+            out.row(|| xlate_text(row, &names), || xlate_json(row, &names)).await?;
+        }
+        Ok(())
+    })
+    .await?;
+    counted(selection, count, out).await
+}
+
+fn xlate_text(row: &XlateRow, names: &IfNames) -> String {
+    let (real_if, mapped_if) = (names.name(row.real_if), names.name(row.mapped_if));
+    let (real, mapped, flags) = (ip(row.real), ip(row.mapped), &row.flags);
+    let times = format!("flags {flags} idle {} timeout {}", hms(row.idle_secs), hms(row.timeout_secs));
+    if row.real_port == 0 && row.mapped_port == 0 {
+        return format!("NAT from {real_if}:{real} to {mapped_if}:{mapped} {times}");
+    }
+    let (proto, rp, mp) = (proto_upper(row.proto), row.real_port, row.mapped_port);
+    if flags.contains('s') {
+        return format!(
+            "{proto} PAT from {real_if}:{real} {rp}-{rp} to {mapped_if}:{mapped} {mp}-{mp}\n    {times}"
+        );
+    }
+    format!("{proto} PAT from {real_if}:{real}/{rp} to {mapped_if}:{mapped}/{mp} {times}")
+}
+
+fn xlate_json(row: &XlateRow, names: &IfNames) -> serde_json::Value {
+    json!({
+        "protocol": if row.proto == 0 { "ip".to_owned() } else { crate::config::ports::proto_text(row.proto) },
+        "real_interface": names.name(row.real_if), "real_address": ip(row.real), "real_port": row.real_port,
+        "mapped_interface": names.name(row.mapped_if), "mapped_address": ip(row.mapped),
+        "mapped_port": row.mapped_port, "flags": row.flags, "idle_seconds": row.idle_secs,
+        "timeout_seconds": row.timeout_secs, "connections": row.conns,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names() -> IfNames {
+        IfNames(vec![("outside".into(), 0), ("inside".into(), 100)])
+    }
+
+    fn addr(text: &str) -> u32 {
+        text.parse::<std::net::Ipv4Addr>().unwrap().into()
+    }
+
+    /// The examples of asa.md 3.8 and 3.6.
+    #[test]
+    fn layouts_are_the_asas() {
+        let end =
+            |ifindex, address, real_port| End { ifindex, real: addr(address), real_port, ..End::default() };
+        let mut row = ConnRow {
+            proto: 6,
+            initiator: end(0, "198.51.100.20", 40001),
+            responder: end(1, "10.10.0.11", 5062),
+            inbound: true,
+            idle_secs: 3,
+            bytes: 21873,
+            flags: "UIOBT".into(),
+            ..ConnRow::default()
+        };
+        let line =
+            "TCP outside 198.51.100.20:40001 inside 10.10.0.11:5062, idle 0:00:03, bytes 21873, flags UIOBT";
+        assert_eq!(conn_text(&row, &names()), line);
+        std::mem::swap(&mut row.initiator, &mut row.responder);
+        row.inbound = false;
+        assert_eq!(conn_text(&row, &names()), line);
+
+        let mut row = XlateRow {
+            proto: 6,
+            real_if: 1,
+            real: addr("10.10.0.11"),
+            real_port: 33000,
+            mapped_if: 0,
+            mapped: addr("203.0.113.3"),
+            mapped_port: 33000,
+            flags: "ri".into(),
+            idle_secs: 6492,
+            timeout_secs: 30,
+            conns: 1,
+        };
+        assert_eq!(
+            xlate_text(&row, &names()),
+            "TCP PAT from inside:10.10.0.11/33000 to outside:203.0.113.3/33000 flags ri idle 1:48:12 timeout 0:00:30"
+        );
+        (row.real_port, row.mapped_port, row.idle_secs, row.timeout_secs) = (5062, 5061, 10, 0);
+        row.flags = "srT".into();
+        assert_eq!(
+            xlate_text(&row, &names()),
+            "TCP PAT from inside:10.10.0.11 5062-5062 to outside:203.0.113.3 5061-5061\n    flags srT idle 0:00:10 timeout 0:00:00"
+        );
+        (row.real_port, row.mapped_port) = (0, 0);
+        row.flags = "s".into();
+        assert_eq!(
+            xlate_text(&row, &names()),
+            "NAT from inside:10.10.0.11 to outside:203.0.113.3 flags s idle 0:00:10 timeout 0:00:00"
+        );
+    }
+}

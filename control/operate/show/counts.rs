@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What is counted, and what the programs are: `show drops`, `show counters`, `show version`, `show dataplane`.
+
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use fedgate_tables::counters::{Counter, Gauge, Histo, Stat};
+use fedgate_tables::drops::DropReason;
+use serde_json::json;
+
+use super::{attached, hms};
+use crate::operate::daemon::Daemon;
+use crate::operate::run::Stop;
+use crate::operate::server::Out;
+
+/// `show asp drop`: what is zero is left out, counts end in column 80 (asa.md 5.4).
+pub async fn drops(daemon: &Daemon, out: &mut Out) -> Result<(), Stop> {
+    let attached = attached(daemon)?;
+    out.note("\nFrame drop:\n").await?;
+    for reason in DropReason::ALL {
+        let count = attached.counters.sum(Counter::Drop(*reason));
+        if count > 0 {
+            out.row(
+                || drop_line(reason.text(), reason.name(), count),
+                || json!({ "reason": reason.name(), "text": reason.text(), "count": count }),
+            )
+            .await?;
+        }
+    }
+    Ok(out.note("\nLast clearing: Never\n\nFlow drop:\n\nLast clearing: Never\n").await?)
+}
+
+fn drop_line(text: &str, name: &str, count: u64) -> String {
+    let left = format!("  {text} ({name})");
+    let width = 80usize.saturating_sub(left.len()).max(2);
+    format!("{left}{count:>width$}")
+}
+
+/// `show counters`
+pub async fn counters(daemon: &Daemon, out: &mut Out) -> Result<(), Stop> {
+    let attached = attached(daemon)?;
+    let counters = &attached.counters;
+    for stat in Stat::ALL {
+        let value = counters.sum(Counter::Stat(*stat));
+        out.row(
+            || drop_line(stat.text(), stat.name(), value),
+            || json!({ "name": stat.name(), "value": value }),
+        )
+        .await?;
+    }
+    for gauge in Gauge::ALL {
+        let value = counters.sum(Counter::Gauge(*gauge));
+        out.row(
+            || drop_line(gauge.text(), gauge.name(), value),
+            || json!({ "name": gauge.name(), "value": value }),
+        )
+        .await?;
+    }
+    for histo in Histo::ALL {
+        let values = counters.histo(*histo).hdr();
+        let [p50, p99, p999] = [0.5, 0.99, 0.999].map(|q| values.value_at_quantile(q));
+        let (count, most) = (values.len(), values.max());
+        out.row(
+            || {
+                let name = histo.name();
+                format!("  {} ({name}): {count} values, p50 {p50}, p99 {p99}, p99.9 {p999}, most {most}", histo.text())
+            },
+            || json!({ "name": histo.name(), "count": count, "p50": p50, "p99": p99, "p999": p999, "max": most }),
+        )
+        .await?;
+    }
+    Ok(())
+}
+
+/// `show version`
+pub async fn version(daemon: &Daemon, out: &mut Out) -> Result<(), Stop> {
+    let version = env!("CARGO_PKG_VERSION");
+    let pid = std::process::id();
+    let attached = daemon.attached();
+    let greeting = attached.as_ref().map(|attached| &attached.session.greeting);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs();
+    let up = greeting.map(|g| u32::try_from(now.saturating_sub(g.started_unix)).unwrap_or(u32::MAX));
+    out.row(
+        || match (greeting, up) {
+            (Some(greeting), Some(up)) => format!(
+                "fedgate {version}\ncontrol: process {pid}\ndataplane: process {}, up {}, {} workers",
+                greeting.pid,
+                hms(up),
+                greeting.workers
+            ),
+            _ => format!("fedgate {version}\ncontrol: process {pid}\ndataplane: not connected"),
+        },
+        || {
+            let dataplane = greeting.map(|g| json!({ "pid": g.pid, "up_seconds": up, "workers": g.workers }));
+            json!({ "version": version, "control": { "pid": pid }, "dataplane": dataplane })
+        },
+    )
+    .await?;
+    Ok(())
+}
+
+/// `show dataplane`
+pub async fn dataplane(daemon: &Daemon, out: &mut Out) -> Result<(), Stop> {
+    let attached = attached(daemon)?;
+    let start = Instant::now();
+    attached.session.ping().await?;
+    let micros = start.elapsed().as_micros();
+    let greeting = &attached.session.greeting;
+    let generation = attached.counters.sum(Counter::Gauge(Gauge::PolicyGeneration));
+    let domains = daemon.with_table(|table| table.writer().generation()).unwrap_or(0);
+    out.row(
+        || {
+            format!(
+                "process {}, {} workers, answered in {micros} us\npolicy generation {generation}, domain table generation {domains}",
+                greeting.pid, greeting.workers
+            )
+        },
+        || {
+            json!({
+                "pid": greeting.pid, "workers": greeting.workers, "answer_us": micros as u64,
+                "policy_generation": generation, "domains_generation": domains,
+            })
+        },
+    )
+    .await?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn drops_end_in_column_80() {
+        let line = drop_line("Flow is denied by configured rule", "acl-drop", 1234);
+        assert_eq!(
+            (line.len(), line.starts_with("  Flow is denied by configured rule (acl-drop)   ")),
+            (80, true)
+        );
+        assert!(line.ends_with(" 1234"));
+        let long = drop_line(&"x".repeat(90), "y", 5);
+        assert!(long.ends_with(") 5"));
+    }
+}

@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! `show tls-proxy`: totals, then the sessions, each leg with its state and cipher.
+
+use fedgate_tables::counters::{Counter, Gauge, Stat};
+use fedgate_tables::link::{End2, Filter, ProxyRow, Rows, What};
+use serde_json::json;
+
+use super::{attached, hms, ip, listing};
+use crate::operate::daemon::Daemon;
+use crate::operate::events::escaped;
+use crate::operate::run::Stop;
+use crate::operate::server::Out;
+
+const TOTALS: [Stat; 18] = [
+    Stat::ProxySessionsOpened,
+    Stat::ProxySessionsClosed,
+    Stat::TlsHandshakesClientLeg,
+    Stat::TlsHandshakesServerLeg,
+    Stat::TlsFailures,
+    Stat::SipInRequests,
+    Stat::SipInResponses,
+    Stat::SipOutRequests,
+    Stat::SipOutResponses,
+    Stat::SipPassed,
+    Stat::SipDeniedDomain,
+    Stat::SipDeniedPeer,
+    Stat::SipDeniedRelay,
+    Stat::SipDeniedSpoof,
+    Stat::SipDeniedOutbound,
+    Stat::SipBadMessage,
+    Stat::SipDropped,
+    Stat::EventsLost,
+];
+
+/// `show proxy`
+pub async fn proxy(daemon: &Daemon, out: &mut Out) -> Result<(), Stop> {
+    let attached = attached(daemon)?;
+    let gauge = |gauge| attached.counters.sum(Counter::Gauge(gauge));
+    let (now, most) = (gauge(Gauge::ProxySessionsInUse), gauge(Gauge::ProxySessionsMostUsed));
+    let memory = gauge(Gauge::ProxyMemoryBytes);
+    out.row(
+        || format!("{now} in use, {most} most used, {memory} bytes"),
+        || json!({ "in_use": now, "most_used": most, "memory_bytes": memory }),
+    )
+    .await?;
+    for stat in TOTALS {
+        let value = attached.counters.sum(Counter::Stat(stat));
+        out.row(
+            || format!("  {:<60} {value:>10}", stat.text()),
+            || json!({ "total": stat.name(), "value": value }),
+        )
+        .await?;
+    }
+    // In the order of their indices in the policy: by name, those that are complete.
+    let config = daemon.config();
+    let names: Vec<&String> = config
+        .model
+        .tls_proxies
+        .iter()
+        .filter(|(_, proxy)| proxy.server.is_some() && proxy.client.is_some())
+        .map(|(name, _)| name)
+        .collect();
+    listing(&attached, What::Proxy, Filter::default(), async |rows| {
+        let Rows::Proxy(rows) = rows else { return Ok(()) };
+        for row in &rows {
+            let name = names.get(row.tls_proxy as usize).map_or("?", |name| name.as_str());
+            out.row(|| text(row, name), || object(row, name)).await?;
+        }
+        Ok(())
+    })
+    .await
+}
+
+fn end(end: End2) -> String {
+    format!("{}:{}", ip(end.addr), end.port)
+}
+
+fn identity(row: &ProxyRow) -> Vec<String> {
+    row.identity.iter().map(|name| escaped(name)).collect()
+}
+
+fn text(row: &ProxyRow, name: &str) -> String {
+    let side = |outside: bool| if outside { "outside" } else { "inside" };
+    format!(
+        "{} {} {} {} P:{name} session {} age {} idle {} memory {}\n\
+         \x20   Client: State {}  Cipher {}\n\
+         \x20   Server: State {}  Cipher {}\n\
+         \x20   Peer: {}\n\
+         \x20   Messages in {} out {} denied {}, bytes in {} out {}",
+        side(row.outside_is_client),
+        end(row.client),
+        side(!row.outside_is_client),
+        end(row.server),
+        row.session,
+        hms(row.age_secs),
+        hms(row.idle_secs),
+        row.memory,
+        escaped(&row.client_state),
+        escaped(&row.client_cipher),
+        escaped(&row.server_state),
+        escaped(&row.server_cipher),
+        identity(row).join(" "),
+        row.messages_in,
+        row.messages_out,
+        row.denied,
+        row.bytes_in,
+        row.bytes_out,
+    )
+}
+
+fn object(row: &ProxyRow, name: &str) -> serde_json::Value {
+    json!({
+        "session": row.session, "tls_proxy": name, "outside_is_client": row.outside_is_client,
+        "client": end(row.client), "server": end(row.server),
+        "client_state": row.client_state, "server_state": row.server_state,
+        "client_cipher": row.client_cipher, "server_cipher": row.server_cipher, "identity": row.identity,
+        "messages_in": row.messages_in, "messages_out": row.messages_out, "denied": row.denied,
+        "bytes_in": row.bytes_in, "bytes_out": row.bytes_out,
+        "age_seconds": row.age_secs, "idle_seconds": row.idle_secs, "memory_bytes": row.memory,
+    })
+}

@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! A dataplane without packets: a thread behind a real [`LinkListener`] that checks every policy segment and attaches every domain
+//! table as the true one does, keeps them over a change of control, and answers listings with made-up rows.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use fedgate_tables::counters::{Counters, WorkerCounters};
+use fedgate_tables::domains::DomainReader;
+use fedgate_tables::link::{
+    ConnRow, End, LINK_LAYOUT, LinkError, LinkListener, LinkSocket, Rows, ToControl, ToDataplane, What,
+};
+use fedgate_tables::policy_view::Checked;
+use fedgate_tables::region::Region;
+
+pub struct State {
+    pub policy: Option<Checked>,
+    pub table: Option<DomainReader>,
+    pub counters: WorkerCounters,
+    /// Policies taken.
+    pub policies: usize,
+    /// Domain tables taken.
+    pub tables: usize,
+    /// Refuse the next policy with this.
+    pub refuse: Option<String>,
+    /// Connections to list.
+    pub conns: u64,
+    /// Cut the link.
+    pub hang_up: bool,
+    region: OwnedFd,
+    table_generation: u64,
+}
+
+pub struct Fake {
+    state: Arc<Mutex<State>>,
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Fake {
+    pub fn start(path: &Path) -> Self {
+        let (counters, mut workers, _) = Counters::create(1, 1_700_000_000).unwrap();
+        let state = Arc::new(Mutex::new(State {
+            policy: None,
+            table: None,
+            counters: workers.remove(0),
+            policies: 0,
+            tables: 0,
+            refuse: None,
+            conns: 0,
+            hang_up: false,
+            region: counters.region().fd().try_clone_to_owned().unwrap(),
+            table_generation: 0,
+        }));
+        let stop = Arc::new(AtomicBool::new(false));
+        let listener = LinkListener::bind(path).unwrap();
+        let thread = std::thread::spawn({
+            let (state, stop) = (state.clone(), stop.clone());
+            move || {
+                while !stop.load(Ordering::Relaxed) {
+                    if let Ok(link) = listener.accept(Some(Duration::from_millis(10))) {
+                        serve(&listener, link, &state, &stop);
+                    }
+                }
+            }
+        });
+        Self { state, stop, thread: Some(thread) }
+    }
+
+    pub fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap()
+    }
+}
+
+impl Drop for Fake {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        let thread = self.thread.take().unwrap();
+        if !std::thread::panicking() {
+            thread.join().unwrap();
+        }
+    }
+}
+
+/// Until the link ends or a newer control comes.
+fn serve(listener: &LinkListener, mut link: LinkSocket, state: &Mutex<State>, stop: &AtomicBool) {
+    let patience = Some(Duration::from_secs(5));
+    while !stop.load(Ordering::Relaxed) && !std::mem::take(&mut state.lock().unwrap().hang_up) {
+        if let Ok(newer) = listener.try_accept() {
+            link = newer;
+        }
+        let (message, fds) = match link.recv::<ToDataplane>(Some(Duration::from_millis(2))) {
+            Ok(received) => received,
+            Err(LinkError::TimedOut) => continue,
+            Err(_) => return,
+        };
+        let mut state = state.lock().unwrap();
+        if let ToDataplane::Hello { .. } = message {
+            let ack = ToControl::HelloAck {
+                layout: LINK_LAYOUT,
+                pid: std::process::id(),
+                started_unix: 1_700_000_000,
+                policy_generation: state.policy.as_ref().map_or(0, |p| p.view().generation()),
+                domains_generation: state.table_generation,
+                workers: 1,
+            };
+            let mut fds = vec![state.region.as_fd()];
+            fds.extend(state.table.as_ref().map(|table| table.words().fd()));
+            fds.extend(state.policy.as_ref().and_then(Checked::region).map(Region::fd));
+            link.send(&ack, &fds, patience).unwrap();
+            continue;
+        }
+        for answer in state.take(message, fds) {
+            // Control may hang up before it has read all.
+            if link.send(&answer, &[], patience).is_err() {
+                return;
+            }
+        }
+    }
+}
+
+impl State {
+    fn take(&mut self, message: ToDataplane, fds: Vec<OwnedFd>) -> Vec<ToControl> {
+        let fd = fds.into_iter().next();
+        match message {
+            ToDataplane::Hello { .. } => vec![],
+            ToDataplane::Policy { generation } => {
+                if let Some(reason) = self.refuse.take() {
+                    return vec![ToControl::Refused { generation, reason }];
+                }
+                let checked =
+                    Checked::new(Region::map_ro(fd.unwrap()).unwrap()).expect("control sent a bad policy");
+                assert_eq!(checked.view().generation(), generation);
+                let old = self.policy.as_ref().map_or(0, |old| old.view().generation());
+                assert!(generation > old, "generation {generation} after {old}");
+                self.policy = Some(checked);
+                self.policies += 1;
+                vec![ToControl::Adopted { generation }]
+            }
+            ToDataplane::Domains { generation } => {
+                self.table =
+                    Some(DomainReader::attach(Region::map_rw(fd.unwrap()).unwrap()).expect("a bad table"));
+                self.table_generation = generation;
+                self.tables += 1;
+                vec![ToControl::Adopted { generation }]
+            }
+            ToDataplane::Dump { id, what: What::Conns, .. } => {
+                let end = |real_port| End { real: 0x0a0a_0001, real_port, ..End::default() };
+                let row = |id| ConnRow {
+                    id,
+                    proto: 6,
+                    initiator: End { ifindex: 1, ..end(id as u16) },
+                    responder: end(80),
+                    flags: "UIO".into(),
+                    ..ConnRow::default()
+                };
+                let rows = (0..self.conns).map(row).collect();
+                ToControl::rows(id, Rows::Conns(rows), true)
+            }
+            ToDataplane::Dump { id, .. } => ToControl::rows(id, Rows::Ports(vec![]), true),
+            ToDataplane::Clear { id, .. } => vec![ToControl::Cleared { id, count: 7 }],
+            ToDataplane::Ping { id } => vec![ToControl::Pong { id }],
+        }
+    }
+}
