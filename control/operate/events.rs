@@ -5,9 +5,9 @@
 //! log or colours onto a terminal. At most [`RATE`] lines a second after a burst of [`BURST`]; what is over is counted and told
 //! with the next line that passes.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::net::Ipv4Addr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use fedgate_tables::link::{End2, Event};
 
@@ -29,15 +29,21 @@ pub struct Limiter {
     tokens: Cell<f64>,
     last: Cell<Instant>,
     suppressed: Cell<u64>,
+    told: Cell<Instant>,
 }
 
 impl Limiter {
     /// A full one.
     pub fn new(now: Instant) -> Self {
-        Self { tokens: Cell::new(BURST), last: Cell::new(now), suppressed: Cell::new(0) }
+        Self {
+            tokens: Cell::new(BURST),
+            last: Cell::new(now),
+            suppressed: Cell::new(0),
+            told: Cell::new(now),
+        }
     }
 
-    /// Whether a line may pass; with it, how many before it did not.
+    /// Whether a line may pass; with it, at most once a second, how many before it did not.
     pub fn pass(&self, now: Instant) -> Option<u64> {
         let earned = now.saturating_duration_since(self.last.replace(now)).as_secs_f64() * RATE;
         let tokens = (self.tokens.get() + earned).min(BURST);
@@ -47,37 +53,46 @@ impl Limiter {
             return None;
         }
         self.tokens.set(tokens - 1.0);
+        if now.saturating_duration_since(self.told.get()) < Duration::from_secs(1) {
+            return Some(0);
+        }
+        self.told.set(now);
         Some(self.suppressed.take())
     }
 }
 
 /// The log of one daemon.
 pub struct EventLog {
-    limiter: RefCell<Limiter>,
+    limiter: Limiter,
 }
 
 impl Default for EventLog {
     fn default() -> Self {
-        Self { limiter: RefCell::new(Limiter::new(Instant::now())) }
+        Self { limiter: Limiter::new(Instant::now()) }
     }
 }
 
 impl EventLog {
     /// Logs an event, or counts it.
     pub fn log(&self, event: Event, names: &impl Names) {
-        match self.limiter.borrow().pass(Instant::now()) {
-            None => return,
-            Some(0) => {}
-            Some(events) => tracing::warn!(events, "events not logged: more than {RATE} a second"),
+        if self.may_write() {
+            write(event, names);
         }
-        write(event, names);
     }
 
     /// Events that never left the dataplane.
     pub fn lost(&self, events: u64) {
-        if self.limiter.borrow().pass(Instant::now()).is_some() {
+        if self.may_write() {
             tracing::warn!(events, "events lost: the dataplane had more than could be taken");
         }
+    }
+
+    fn may_write(&self) -> bool {
+        let passed = self.limiter.pass(Instant::now());
+        if let Some(events @ 1..) = passed {
+            tracing::warn!(events, "events not logged: more than {RATE} a second");
+        }
+        passed.is_some()
     }
 }
 
@@ -164,7 +179,6 @@ fn list(names: &[String]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     #[test]
     fn a_flood_is_held_to_the_rate_and_counted() {

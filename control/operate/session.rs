@@ -101,8 +101,16 @@ impl Session {
         let socket = watched(socket).map_err(|why| why.to_string())?;
         let hello = ToDataplane::Hello { layout: LINK_LAYOUT, pid: std::process::id() };
         send(&socket, &hello, None).await.map_err(|why| why.to_string())?;
-        let answer =
-            timeout(GREETING, recv(&socket)).await.map_err(|_| "no answer to the greeting".to_owned())?;
+        // Events of before may be on their way to whichever control is there.
+        let answer = timeout(GREETING, async {
+            loop {
+                match recv(&socket).await {
+                    Ok((ToControl::Event(_) | ToControl::Lost { .. }, _)) => {}
+                    answer => return answer,
+                }
+            }
+        });
+        let answer = answer.await.map_err(|_| "no answer to the greeting".to_owned())?;
         match answer.map_err(|why| why.to_string())? {
             (
                 ToControl::HelloAck {

@@ -108,6 +108,8 @@ fn serve(listener: &LinkListener, mut link: LinkSocket, state: &Mutex<State>, st
                 domains_generation: state.table_generation,
                 workers: 1,
             };
+            // Events may come before the greeting is answered.
+            link.send(&ToControl::Lost { events: 1 }, &[], patience).unwrap();
             let mut fds = vec![state.region.as_fd()];
             fds.extend(state.table.as_ref().map(|table| table.words().fd()));
             fds.extend(state.policy.as_ref().and_then(Checked::region).map(Region::fd));
