@@ -93,9 +93,18 @@ impl Image {
         let (mut slots, mut macs) = (Vec::new(), Vec::new());
         for interface in view.interfaces() {
             let device = view.str(interface.device);
+            let name = view.str(interface.name);
+            if let Some(other) = view
+                .interfaces()
+                .iter()
+                .take_while(|i| !std::ptr::eq(*i, interface))
+                .find(|i| view.str(i.device) == device)
+            {
+                return Err(format!("interface {name}: {device} is {}'s already", view.str(other.name)));
+            }
             let (slot, mac) = ports
                 .obtain(device, interface, commands)
-                .map_err(|e| format!("interface {}: {device}: {e}", view.str(interface.name)))?;
+                .map_err(|e| format!("interface {name}: {device}: {e}"))?;
             slots.push(Some(slot));
             macs.push(mac);
         }

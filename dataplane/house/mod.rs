@@ -9,7 +9,10 @@
 pub mod attach;
 pub mod ports;
 
-use crate::worker::command::{Asker, Command, Desk, Dump, EventSink, Reply};
+#[cfg(test)]
+mod tests;
+
+use crate::worker::command::{Asker, Clear, Command, Desk, Dump, EventSink, Reply};
 use crate::worker::runtime::Runtime;
 use attach::Image;
 use crossbeam::queue::ArrayQueue;
@@ -88,6 +91,7 @@ pub struct House {
     adopting: Vec<(Generation, ToControl)>,
     outbox: VecDeque<ToControl>,
     listings: VecDeque<Dump>,
+    clears: VecDeque<Clear>,
     lost: u64,
 }
 
@@ -130,6 +134,7 @@ impl House {
             adopting: Vec::new(),
             outbox: VecDeque::new(),
             listings: VecDeque::new(),
+            clears: VecDeque::new(),
             lost: 0,
         };
         Ok((house, seat))
@@ -150,7 +155,10 @@ impl House {
     /// One round of everything; public for tests that drive it by hand.
     pub fn turn(&mut self) {
         self.greet();
-        while let Some(outcome) = self.link.as_ref().map(LinkSocket::try_recv::<ToDataplane>) {
+        // What is not taken waits in the socket, and then control waits: nothing that it sends can pile up here.
+        while self.has_room()
+            && let Some(outcome) = self.link.as_ref().map(LinkSocket::try_recv::<ToDataplane>)
+        {
             match outcome {
                 Ok((message, fds)) => self.handle(message, fds),
                 Err(LinkError::WouldBlock) => break,
@@ -167,6 +175,10 @@ impl House {
             u64::from(self.pool.capacity() - self.pool.available().min(self.pool.capacity())),
         );
         self.own.set(Gauge::PolicyGeneration, self.image.policy_generation());
+    }
+
+    fn has_room(&self) -> bool {
+        self.outbox.len() < OUTBOX && self.listings.len() < LISTINGS && !self.desk.commands.is_full()
     }
 
     fn wait(&self) -> Result<(), HouseError> {
@@ -212,7 +224,11 @@ impl House {
             ToDataplane::Hello { layout, pid } if layout == LINK_LAYOUT => self.hello(pid),
             ToDataplane::Hello { layout, .. } => {
                 let reason = format!("control speaks link layout {layout}, this dataplane {LINK_LAYOUT}");
-                self.refuse(0, reason);
+                // Nothing else may come before a HelloAck, so this goes straight out.
+                if let Some(link) = &self.link {
+                    let _ = link.try_send(&ToControl::Refused { generation: 0, reason: reason.clone() }, &[]);
+                }
+                self.hang_up(&reason);
             }
             _ if !self.greeted => self.hang_up("control did not say hello"),
             ToDataplane::Policy { generation } => match fd {
@@ -234,21 +250,19 @@ impl House {
                 self.outbox.extend(ToControl::rows(id, rows, true));
             }
             ToDataplane::Dump { id, what, filter } => {
-                if self.listings.len() < LISTINGS {
-                    let asker = Asker { id, link: self.links };
-                    self.listings.push_back(Dump { asker, what, filter, cursor: 0 });
-                } else {
-                    self.outbox.extend(ToControl::rows(id, Rows::Conns(Vec::new()), true));
-                }
+                self.listings.push_back(Dump { asker: self.asker(id), what, filter, cursor: 0 });
             }
             ToDataplane::Clear { id, what, filter } => {
-                let asker = Asker { id, link: self.links };
-                if self.desk.commands.push(Command::Clear { asker, what, filter }).is_err() {
-                    self.outbox.push_back(ToControl::Cleared { id, count: 0 });
-                }
+                let clear = Clear { asker: self.asker(id), what, filter, cursor: 0, count: 0 };
+                // `has_room` has seen to it that there is some.
+                let _ = self.desk.commands.push(Command::Clear(clear));
             }
             ToDataplane::Ping { id } => self.outbox.push_back(ToControl::Pong { id }),
         }
+    }
+
+    fn asker(&self, id: u64) -> Asker {
+        Asker { id, link: self.links }
     }
 
     fn hello(&mut self, pid: u32) {
@@ -306,17 +320,27 @@ impl House {
         while self.outbox.len() < OUTBOX {
             match self.desk.replies.pop() {
                 Some(Reply::Page { dump, .. }) if dump.asker.link != self.links => {}
-                Some(Reply::Cleared { asker, .. }) if asker.link != self.links => {}
+                Some(Reply::Cleared { clear, next: None }) if clear.asker.link != self.links => {}
                 Some(Reply::Page { dump, rows, next }) => {
                     self.outbox.extend(ToControl::rows(dump.asker.id, rows, next.is_none()));
                     if let Some(cursor) = next {
                         self.listings.push_back(Dump { cursor, ..dump });
                     }
                 }
-                Some(Reply::Cleared { asker, count }) => {
-                    self.outbox.push_back(ToControl::Cleared { id: asker.id, count });
+                // Begun is done, whoever asked.
+                Some(Reply::Cleared { clear, next: Some(cursor) }) => {
+                    self.clears.push_back(Clear { cursor, ..clear })
+                }
+                Some(Reply::Cleared { clear, next: None }) => {
+                    self.outbox.push_back(ToControl::Cleared { id: clear.asker.id, count: clear.count });
                 }
                 None => break,
+            }
+        }
+        while let Some(clear) = self.clears.pop_front() {
+            if self.desk.commands.push(Command::Clear(clear)).is_err() {
+                self.clears.push_front(clear);
+                break;
             }
         }
         while self.outbox.len() < OUTBOX / 2 && self.desk.commands.len() < COMMANDS / 2 {
@@ -332,7 +356,7 @@ impl House {
     }
 
     fn note(&mut self, event: Event) {
-        if self.link.is_some() && self.outbox.len() < OUTBOX {
+        if self.greeted && self.outbox.len() < OUTBOX {
             self.outbox.push_back(ToControl::Event(event.clipped()));
         } else {
             tracing::debug!(?event, "nobody to tell");
@@ -342,7 +366,7 @@ impl House {
     }
 
     fn send(&mut self) {
-        while let Some(link) = &self.link {
+        while let Some(link) = self.link.as_ref().filter(|_| self.greeted) {
             if self.lost > 0 && link.try_send(&ToControl::Lost { events: self.lost }, &[]).is_ok() {
                 self.lost = 0;
             }

@@ -21,6 +21,7 @@ struct Attached {
     device: String,
     port: Port,
     mac: [u8; 6],
+    mtu: u16,
 }
 
 /// See the module.
@@ -39,6 +40,14 @@ pub enum PortError {
     /// Too many devices were named since the start.
     #[error("more than {MAX_PORTS} devices since the dataplane started; restart it")]
     TooMany,
+    /// The port was set up for smaller packets.
+    #[error("mtu {wanted} is more than the {set} that the port was attached with; restart the dataplane")]
+    Mtu {
+        /// What the interface asks for.
+        wanted: u16,
+        /// What the port was set up for.
+        set: u16,
+    },
     /// The worker does not take queues.
     #[error("the worker is too busy to take the port")]
     Busy,
@@ -62,6 +71,9 @@ impl Ports {
     ) -> Result<(IoSlot, MacAddr), PortError> {
         let known = self.attached.iter().position(|a| a.device == device);
         let slot = match known {
+            Some(slot) if interface.mtu > self.attached[slot].mtu => {
+                return Err(PortError::Mtu { wanted: interface.mtu, set: self.attached[slot].mtu });
+            }
             Some(slot) => slot,
             None => self.attach(device, interface, commands)?,
         };
@@ -80,7 +92,8 @@ impl Ports {
             return Err(PortError::TooMany);
         }
         let mut port = Port::probe(self.eal, device)?;
-        port.configure(&PortConfig { mtu: interface.mtu.max(1500), ..PortConfig::default() }, self.pool)?;
+        let mtu = interface.mtu.max(1500);
+        port.configure(&PortConfig { mtu, ..PortConfig::default() }, self.pool)?;
         port.start()?;
         if let Err(error) = port.set_promiscuous(true) {
             tracing::debug!(device, %error, "not promiscuous");
@@ -93,7 +106,7 @@ impl Ports {
         let (rx, tx) = port.take_queue(0)?;
         commands.push(Command::Port { slot: slot as IoSlot, rx, tx }).map_err(|_| PortError::Busy)?;
         tracing::info!(device, driver = port.driver(), mac = %MacAddr(mac), "port attached");
-        self.attached.push(Attached { device: device.to_owned(), port, mac });
+        self.attached.push(Attached { device: device.to_owned(), port, mac, mtu });
         Ok(slot)
     }
 

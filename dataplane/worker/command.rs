@@ -17,6 +17,7 @@ use fedgate_flow::TICKS;
 use fedgate_flow::conn::{ConnId, Dir, Hot, NO_SESSION};
 use fedgate_flow::key::{TCP, UDP};
 use fedgate_flow::tcp::{State, seen};
+use fedgate_tables::counters::Stat;
 use fedgate_tables::link::{ArpRow, ConnRow, End, Event, Filter, Rows, What, XlateRow};
 use std::sync::Arc;
 
@@ -38,15 +39,8 @@ pub enum Command {
     },
     /// One page of a listing.
     Dump(Dump),
-    /// End things.
-    Clear {
-        /// Who asks.
-        asker: Asker,
-        /// What.
-        what: What,
-        /// Which.
-        filter: Filter,
-    },
+    /// End things, a bounded number.
+    Clear(Clear),
 }
 
 /// Echoed in answers: which of control's requests, and which control's, so that a new one never gets an old one's rows.
@@ -71,6 +65,21 @@ pub struct Dump {
     pub cursor: u32,
 }
 
+/// Things to end, from a cursor on.
+#[derive(Clone, Copy, Debug)]
+pub struct Clear {
+    /// Who asks.
+    pub asker: Asker,
+    /// What.
+    pub what: What,
+    /// Which.
+    pub filter: Filter,
+    /// Where to go on; 0 to begin.
+    pub cursor: u32,
+    /// Ended so far.
+    pub count: u64,
+}
+
 /// An answer.
 pub enum Reply {
     /// A page, and where the next begins.
@@ -84,10 +93,10 @@ pub enum Reply {
     },
     /// So many were ended.
     Cleared {
-        /// Who asked.
-        asker: Asker,
-        /// How many.
-        count: u64,
+        /// The request, with the count so far.
+        clear: Clear,
+        /// Where to go on; `None` at the end.
+        next: Option<u32>,
     },
 }
 
@@ -134,7 +143,7 @@ pub fn page(dump: &Dump, net: &Net, sessions: &Sessions, view: Option<&View<'_>>
         (What::Conns, Some(view)) => conns(dump, net, view, now),
         (What::Xlates, Some(view)) => xlates(dump, net, view, now),
         (What::Arp, Some(view)) => (Rows::Arp(arp(net, view, now)), None),
-        (What::Proxy, Some(_)) => (Rows::Proxy(sessions.engine.rows(now.proxy()).collect()), None),
+        (What::Proxy, Some(_)) => proxy(dump, sessions, now),
         // Ports are housekeeping's own to list; without a policy there is nothing else.
         (What::Conns, None) => (Rows::Conns(Vec::new()), None),
         (What::Xlates, None) => (Rows::Xlates(Vec::new()), None),
@@ -145,45 +154,42 @@ pub fn page(dump: &Dump, net: &Net, sessions: &Sessions, view: Option<&View<'_>>
     Reply::Page { dump: *dump, rows, next }
 }
 
-/// Ends what `what` and `filter` name; returns how many.
+/// Ends what is asked for among a bounded number of entries.
 pub fn clear(
-    what: What,
-    filter: &Filter,
+    clear: &Clear,
     net: &mut Net,
     sessions: &mut Sessions,
     view: Option<&View<'_>>,
     now: Now,
-) -> u64 {
-    let Some(view) = view else { return 0 };
-    match what {
+) -> Reply {
+    let Some(view) = view else { return Reply::Cleared { clear: *clear, next: None } };
+    let (count, next) = match clear.what {
         What::Conns | What::Proxy => {
-            let mut ended = 0;
-            let mut from = 0;
-            loop {
-                let (found, next) = net.flow.conns.page(from, PAGE, SCAN, |hot| {
-                    matches(filter, hot) && (what == What::Conns || hot.session != NO_SESSION)
-                });
-                for id in found {
-                    end(id, net, sessions, view, now);
-                    ended += 1;
-                }
-                match next {
-                    Some(next) => from = next,
-                    None => return ended,
-                }
+            let (found, next) = net.flow.conns.page(clear.cursor, PAGE, SCAN, |hot| {
+                matches(&clear.filter, hot) && (clear.what == What::Conns || hot.session != NO_SESSION)
+            });
+            for &id in &found {
+                end(id, net, sessions, view, now);
             }
+            (found.len() as u64, next)
         }
-        What::Xlates => net.flow.xlates.clear_idle().into(),
+        What::Xlates => {
+            let (ended, next) = net.flow.xlates.clear_idle(clear.cursor, SCAN);
+            net.counters.add(Stat::XlatesTornDown, ended.into());
+            (ended.into(), next)
+        }
         What::Arp => {
             let count = net.neigh.entries().count() as u64;
             net.clear_neighbours(view, now);
-            count
+            (count, None)
         }
-        What::Ports => 0,
-    }
+        What::Ports => (0, None),
+    };
+    Reply::Cleared { clear: Clear { count: clear.count + count, ..*clear }, next }
 }
 
-fn end(id: ConnId, net: &mut Net, sessions: &mut Sessions, view: &View<'_>, now: Now) {
+/// Ends a connection, by way of its session if it has one.
+pub(super) fn end(id: ConnId, net: &mut Net, sessions: &mut Sessions, view: &View<'_>, now: Now) {
     match sessions.at(net.flow.conns.hot(id).session) {
         Some(session) => sessions.abort(net, view, now, session),
         None => net.end(id, now),
@@ -273,8 +279,14 @@ fn flags(hot: &Hot, inbound: bool) -> String {
     flags
 }
 
+fn proxy(dump: &Dump, sessions: &Sessions, now: Now) -> (Rows, Option<u32>) {
+    let rows: Vec<_> = sessions.engine.rows(now.proxy()).skip(dump.cursor as usize).take(PAGE).collect();
+    let next = (rows.len() == PAGE).then_some(dump.cursor + PAGE as u32);
+    (Rows::Proxy(rows), next)
+}
+
 fn xlates(dump: &Dump, net: &Net, view: &View<'_>, now: Now) -> (Rows, Option<u32>) {
-    let (found, next) = net.flow.xlates.page(dump.cursor, PAGE);
+    let (found, next) = net.flow.xlates.page(dump.cursor, PAGE, SCAN);
     let filter = &dump.filter;
     let wanted = found.into_iter().filter(|x| {
         filter.proto.is_none_or(|p| p == x.proto)

@@ -126,7 +126,7 @@ impl Worker {
         if changed {
             // Ports that belong to this image were given before it was published.
             while path.obey(Some(&view), now) > 0 {}
-            path.net.adopt(&view);
+            path.adopt(&view, now);
         }
         let mut work = 0;
         for slot in 0..path.net.ports() {
@@ -159,10 +159,20 @@ impl Worker {
 }
 
 impl Path {
+    /// Takes a new image into use; connections whose interface is gone end here.
+    #[cold]
+    fn adopt(&mut self, view: &runtime::View<'_>, now: clock::Now) {
+        for id in self.net.adopt(view) {
+            command::end(id, &mut self.net, &mut self.sessions, view, now);
+        }
+        self.sessions.engine.limit_sessions(view.flow.globals.max_proxy_sessions);
+    }
+
     /// What time asks for.
     fn due(&mut self, view: &runtime::View<'_>, now: clock::Now) -> usize {
         let mut work = self.net.expire(view, now, TIMERS_A_LOOP);
         work += self.net.resolve(view, now);
+        work += self.net.announce(view);
         work += self.sessions.poll(&mut self.net, view, now);
         self.gauges();
         work
@@ -177,9 +187,9 @@ impl Path {
                 let page = command::page(&dump, &self.net, &self.sessions, view, now);
                 self.seat.answer(page);
             }
-            Command::Clear { asker, what, filter } => {
-                let count = command::clear(what, &filter, &mut self.net, &mut self.sessions, view, now);
-                self.seat.answer(command::Reply::Cleared { asker, count });
+            Command::Clear(clear) => {
+                let answer = command::clear(&clear, &mut self.net, &mut self.sessions, view, now);
+                self.seat.answer(answer);
             }
         }
         1

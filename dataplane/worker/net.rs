@@ -9,8 +9,8 @@
 use super::clock::Now;
 use super::command::EventSink;
 use super::fragment;
-use super::icmp::{Offence, Rate, Responder, TokenBucket};
-use super::neigh::{Action, Heard, Learned, Limits, Neighbours, NextHop, Refusal, Resolve};
+use super::icmp::{Rate, Responder, TokenBucket};
+use super::neigh::{Action, Limits, Neighbours, NextHop, Refusal, Resolve};
 use super::runtime::{IoSlot, View};
 use super::slow;
 use dpdk::{Burst, Mbuf, Mempool, RxQueue, TxQueue};
@@ -19,19 +19,31 @@ use fedgate_flow::{Flow, FlowConfig, rewrite};
 use fedgate_tables::counters::{Stat, WorkerCounters};
 use fedgate_tables::drops::DropReason;
 use fedgate_tables::link::Event;
-use fedgate_tables::policy::{NatKind, NatRule};
-use fedgate_wire::arp::Operation;
 use fedgate_wire::emit::{self, Station};
-use fedgate_wire::{Arp, MacAddr, Parsed, ethernet, icmp4, parse};
+use fedgate_wire::{MacAddr, Parsed, ethernet};
+use std::collections::VecDeque;
 
 /// Bytes before the IP header in a frame.
 pub const HEADER_ROOM: usize = ethernet::HEADER_LEN;
-/// Tries to hand a buffer to a transmit queue that takes nothing.
+/// Tries to hand a buffer to a transmit queue that takes nothing, before its head is dropped, and before all of it is.
 const TX_TRIES: u32 = 8;
+const TX_TRIES_IN_ALL: u32 = 16;
 /// Events a second that may go to control, and at once.
-const LOG_RATE: Rate = Rate { per_second: 200, burst: 400 };
-/// Addresses of one NAT rule that are announced when a policy comes into use.
-const ANNOUNCED_A_RULE: u32 = 64;
+const LOG_RATE: Rate = Rate { per_second: 100, burst: 200 };
+
+/// How often we speak up for an address of ours that somebody else claims (RFC 5227 2.4 asks for 10 s a host).
+const DEFENCE_RATE: Rate = Rate { per_second: 1, burst: 4 };
+
+/// Kinds of events; each has its own rate, so that a flood of one does not silence the others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogKind {
+    /// Denied packets, full tables.
+    Firewall,
+    /// TLS and SIP.
+    Proxy,
+    /// Neighbours.
+    Link,
+}
 
 struct Io {
     rx: RxQueue,
@@ -39,6 +51,9 @@ struct Io {
     out: Burst,
     out_bytes: u64,
 }
+
+mod arp;
+mod owed;
 
 /// See the module.
 pub struct Net {
@@ -53,8 +68,12 @@ pub struct Net {
     icmp: Responder,
     actions: Vec<Action<Mbuf>>,
     events: EventSink,
-    log: TokenBucket,
+    log: [TokenBucket; 3],
+    /// The last image's addresses and ports.
     announced: Vec<(u8, u32)>,
+    slots: Vec<Option<IoSlot>>,
+    to_announce: VecDeque<(u8, u32)>,
+    defence: TokenBucket,
 }
 
 impl Net {
@@ -69,8 +88,11 @@ impl Net {
             icmp: Responder::default(),
             actions: Vec::with_capacity(64),
             events,
-            log: TokenBucket::full(LOG_RATE),
+            log: std::array::from_fn(|_| TokenBucket::full(LOG_RATE)),
             announced: Vec::new(),
+            slots: Vec::new(),
+            to_announce: VecDeque::new(),
+            defence: TokenBucket::full(DEFENCE_RATE),
         }
     }
 
@@ -153,20 +175,30 @@ impl Net {
     fn flush(&mut self, slot: IoSlot, ifindex: u8) {
         let Some(io) = &mut self.io[usize::from(slot)] else { return };
         let mut packets = io.out.len() as u64;
-        let mut tries = 0;
-        while !io.out.is_empty() && tries < TX_TRIES {
-            if io.tx.send(&mut io.out) == 0 {
-                tries += 1;
-                dpdk::pause();
-            }
-        }
         let mut bytes = std::mem::take(&mut io.out_bytes);
-        if !io.out.is_empty() {
-            packets -= io.out.len() as u64;
-            bytes -= io.out.iter().map(|m| m.len() as u64).sum::<u64>();
-            for mbuf in io.out.drain() {
+        let mut tries = 0;
+        while !io.out.is_empty() {
+            if io.tx.send(&mut io.out) > 0 {
+                continue;
+            }
+            tries += 1;
+            if tries < TX_TRIES {
+                dpdk::pause();
+                continue;
+            }
+            // A full queue, or a frame at the head that the driver refuses: only that one goes, at first.
+            let mut rest = std::mem::take(&mut io.out);
+            let mut rest = rest.drain();
+            let surplus = if tries < TX_TRIES_IN_ALL { 1 } else { usize::MAX };
+            for mbuf in rest.by_ref().take(surplus) {
                 self.counters.drop(DropReason::TxQueueFull);
+                packets -= 1;
+                bytes -= mbuf.len() as u64;
                 drop(mbuf);
+            }
+            for mbuf in rest {
+                // They came out of a buffer of this size.
+                let _ = io.out.push(mbuf);
             }
         }
         self.counters.tx(ifindex, packets, bytes);
@@ -332,83 +364,32 @@ impl Net {
         self.counters.add(Stat::ConnsTornDown, 1);
     }
 
-    /// Takes a new policy into use: static ports set aside, timeouts, and our addresses announced where they are new.
+    /// Takes a new image into use: static ports set aside, timeouts, interfaces that have moved, and our new addresses to be
+    /// announced. Gives the connections whose interface is gone.
     #[cold]
-    pub fn adopt(&mut self, view: &View<'_>) {
+    pub fn adopt(&mut self, view: &View<'_>) -> Vec<ConnId> {
         self.flow.reserve_static_ports(view.flow.nat);
         self.neigh.set_timeout(u64::from(view.flow.globals.timeout_arp) * 1000);
-        let mut ours = Vec::new();
-        for ifindex in 0..view.flow.interfaces.len() as u8 {
-            let Some(interface) = view.interface(ifindex).filter(|i| i.addr != 0) else { continue };
-            ours.push((ifindex, interface.addr));
-            ours.extend(view.flow.nat.iter().flat_map(mapped_addresses).map(|addr| (ifindex, addr)));
-        }
-        ours.sort_unstable();
-        ours.dedup();
-        ours.retain(|&(ifindex, addr)| view.answers_arp_for(ifindex, addr));
-        let before = std::mem::replace(&mut self.announced, ours.clone());
-        for (ifindex, addr) in ours.into_iter().filter(|o| !before.contains(o)) {
-            let from = Station { mac: view.mac(ifindex), ip: addr };
-            self.send_arp(view, ifindex, |frame| emit::arp_gratuitous(frame, from), Stat::ArpRequests);
-        }
-    }
+        let new = &view.image.ours;
+        self.to_announce = new.iter().filter(|o| self.announced.binary_search(o).is_err()).copied().collect();
+        self.announced.clone_from(new);
 
-    /// An ARP message: answer it, learn from it.
-    #[cold]
-    pub(super) fn arp(&mut self, view: &View<'_>, now: Now, ifindex: u8, mbuf: Mbuf) {
-        let Ok(arp) = Arp::new_checked(&mbuf.data()[HEADER_ROOM..]) else {
-            return self.drop(DropReason::InvalidArp, mbuf);
-        };
-        let (sender, target, operation) =
-            (Station { mac: arp.sender_mac(), ip: arp.sender_ip() }, arp.target_ip(), arp.operation());
-        if view.answers_arp_for(ifindex, sender.ip) {
-            // Somebody else claims an address of ours: say whose it is (RFC 5227 2.4), within the log's limit.
-            if self.may_log(now) {
-                let text =
-                    format!("{} claims our address {}", sender.mac, std::net::Ipv4Addr::from(sender.ip));
-                self.event(Event::Port { ifindex, text });
-                let from = Station { mac: view.mac(ifindex), ip: sender.ip };
-                self.send_arp(view, ifindex, |frame| emit::arp_gratuitous(frame, from), Stat::ArpRequests);
+        let old = std::mem::replace(&mut self.slots, view.image.slots.clone());
+        if self.slots.starts_with(&old) {
+            return Vec::new();
+        }
+        // Interfaces are known by their ports. What waited for a neighbour is dropped by name; they will be asked again.
+        let Self { neigh, counters, .. } = self;
+        neigh.clear(None, &mut |action| {
+            if let Action::Failed { .. } = action {
+                counters.drop(DropReason::NoAdjacency);
             }
-            return self.drop(DropReason::InvalidArp, mbuf);
-        }
-        if !view.routes().is_on_link(ifindex.into(), sender.ip) {
-            return self.drop(DropReason::InvalidArp, mbuf);
-        }
-        let asks_us = operation == Operation::Request && view.answers_arp_for(ifindex, target);
-        let heard = Heard { ifindex: ifindex.into(), ip: sender.ip, mac: sender.mac, asks_us };
-        let mut actions = std::mem::take(&mut self.actions);
-        let learned = self.neigh.hear(now.millis(), heard, &mut |action| actions.push(action));
-        self.actions = actions;
-        self.act(view, now);
-        if let Learned::Moved { from } = learned
-            && self.may_log(now)
-        {
-            let text = format!("{} moved from {from} to {}", std::net::Ipv4Addr::from(sender.ip), sender.mac);
-            self.event(Event::Port { ifindex, text });
-        }
-        if asks_us {
-            let from = Station { mac: view.mac(ifindex), ip: target };
-            self.send_arp(view, ifindex, |frame| emit::arp_reply(frame, from, sender), Stat::ArpReplies);
-        }
-        drop(mbuf); // consumed: an ARP message goes no further
-    }
-
-    fn send_arp(
-        &mut self,
-        view: &View<'_>,
-        ifindex: u8,
-        write: impl FnOnce(&mut [u8]) -> Result<usize, fedgate_wire::EmitError>,
-        stat: Stat,
-    ) {
-        let Some(mut mbuf) = self.new_mbuf() else { return };
-        let written = mbuf.append(emit::ARP_FRAME_LEN).is_ok_and(|frame| write(frame).is_ok());
-        if written {
-            self.counters.add(stat, 1);
-            self.transmit(view, ifindex, mbuf);
-        } else {
-            self.drop(DropReason::NoMbuf, mbuf);
-        }
+        });
+        let slots = &self.slots;
+        self.flow.renumber(|ifindex| {
+            let slot = old.get(usize::from(ifindex)).copied().flatten()?;
+            slots.iter().position(|s| *s == Some(slot)).map(|i| i as u8)
+        })
     }
 
     /// Carries out what the neighbour table asked for.
@@ -437,110 +418,9 @@ impl Net {
         self.actions = actions;
     }
 
-    /// Nobody answered ARP for the next hop of a packet that is already translated: undo that, tell its sender, drop it.
-    fn host_unreachable(&mut self, view: &View<'_>, now: Now, mut mbuf: Mbuf) {
-        let sender = parse(mbuf.data()).ok().and_then(|parsed| {
-            let answer = parsed.tuple.mirror();
-            let (id, back) = self.flow.conns.lookup(self.flow.conns.hash(&answer), &answer)?;
-            let hot = self.flow.conns.hot(id);
-            let sent = hot.key(back.flip());
-            rewrite::translate(mbuf.data_mut(), &parsed, &sent, hot.deltas.towards(back));
-            Some((hot.iface[back.flip() as usize], sent.src))
-        });
-        if let Some((ingress, src)) = sender
-            && let Ok(parsed) = parse(mbuf.data())
-        {
-            let own = view.mac(ingress);
-            write_header(&mut mbuf, own, own);
-            if let Some(error) =
-                self.make_error(view, now, ingress, icmp4::Error::HostUnreachable, &mbuf, &parsed)
-            {
-                // Its sender's MAC is not in the frame any more, so it goes by its address.
-                if view.routes().lookup(src).is_some_and(|way| way.ifindex == u32::from(ingress)) {
-                    self.send_to_known(view, ingress, src, error);
-                }
-            }
-        }
-        self.drop(DropReason::NoAdjacency, mbuf);
-    }
-
-    /// Sends to a neighbour that is known already; asks nobody, so that failures cannot breed.
-    fn send_to_known(&mut self, view: &View<'_>, egress: u8, dst: u32, mut mbuf: Mbuf) {
-        let next_hop = view.routes().lookup(dst).map_or(dst, |way| way.next_hop);
-        let known = self.neigh.entries().find(|e| e.ifindex == u32::from(egress) && e.ip == next_hop);
-        match known.filter(|e| e.state != super::neigh::State::Incomplete) {
-            Some(entry) => {
-                write_header(&mut mbuf, entry.mac, view.mac(egress));
-                self.transmit(view, egress, mbuf);
-            }
-            None => self.drop(DropReason::NoAdjacency, mbuf),
-        }
-    }
-
-    /// Sends the ICMP error owed for a packet back to where it came from, if one is owed and the rate allows.
-    #[cold]
-    pub(super) fn answer_with_error(
-        &mut self,
-        view: &View<'_>,
-        now: Now,
-        ifindex: u8,
-        error: icmp4::Error,
-        about: &Mbuf,
-        parsed: &Parsed,
-    ) {
-        if let Some(mbuf) = self.make_error(view, now, ifindex, error, about, parsed) {
-            self.transmit(view, ifindex, mbuf);
-        }
-    }
-
-    fn make_error(
-        &mut self,
-        view: &View<'_>,
-        now: Now,
-        ifindex: u8,
-        error: icmp4::Error,
-        about: &Mbuf,
-        parsed: &Parsed,
-    ) -> Option<Mbuf> {
-        let interface = view.interface(ifindex)?;
-        let ingress = Station { mac: view.mac(ifindex), ip: interface.addr };
-        let offence = Offence { frame: about.data(), parsed, ingress };
-        let mut mbuf = self.new_mbuf()?;
-        let room = mbuf.append(emit::MAX_ERROR_FRAME_LEN).ok()?;
-        match self.icmp.error(now.millis(), &view.routes(), error, offence, room) {
-            Ok(len) => {
-                mbuf.trim(emit::MAX_ERROR_FRAME_LEN - len).ok()?;
-                self.counters.add(Stat::IcmpErrorsSent, 1);
-                Some(mbuf)
-            }
-            // The buffer never held a frame, so this is no drop.
-            Err(_) => None,
-        }
-    }
-
-    /// Answers an echo request to the interface's own address, or drops what else is for us.
-    pub(super) fn local_delivery(
-        &mut self,
-        view: &View<'_>,
-        now: Now,
-        ifindex: u8,
-        mut mbuf: Mbuf,
-        parsed: &Parsed,
-    ) {
-        let answer = self.icmp.echo(now.millis(), &view.routes(), ifindex.into(), mbuf.data_mut(), parsed);
-        match answer {
-            Ok(len) if mbuf.trim(mbuf.len() - len).is_ok() => {
-                self.counters.add(Stat::IcmpEchoReplies, 1);
-                self.transmit(view, ifindex, mbuf);
-            }
-            Err(super::icmp::Silence::RateExceeded) => self.drop(DropReason::RateExceeded, mbuf),
-            Ok(_) | Err(_) => self.drop(DropReason::ToUsNotHandled, mbuf),
-        }
-    }
-
-    /// Whether the log's rate has room for one more event; where not, that is counted.
-    pub fn may_log(&mut self, now: Now) -> bool {
-        let may = self.log.take(now.millis());
+    /// Whether the log's rate has room for one more event of a kind; where not, that is counted.
+    pub fn may_log(&mut self, now: Now, kind: LogKind) -> bool {
+        let may = self.log[kind as usize].take(now.millis());
         if !may {
             self.counters.add(Stat::EventsLost, 1);
         }
@@ -563,15 +443,4 @@ fn write_header(mbuf: &mut Mbuf, to: MacAddr, from: MacAddr) {
         head[6..12].copy_from_slice(&from.0);
         head[12..].copy_from_slice(&ethernet::TYPE_IPV4.to_be_bytes());
     }
-}
-
-/// The addresses that a rule shows, a bounded number.
-fn mapped_addresses(rule: &NatRule) -> impl Iterator<Item = u32> + use<> {
-    let hosts = match NatKind::from_u8(rule.kind) {
-        Some(NatKind::Static) => (!rule.real_mask).saturating_add(1).clamp(1, ANNOUNCED_A_RULE),
-        Some(NatKind::StaticPat | NatKind::DynamicPat) => 1,
-        Some(NatKind::Identity) | None => 0,
-    };
-    let first = rule.mapped;
-    (0..hosts).map(move |n| first.wrapping_add(n))
 }

@@ -8,10 +8,12 @@
 pub enum Pass {
     /// Interface found, frames and bytes counted.
     Count,
-    /// Headers checked and read, hash made.
+    /// Headers checked and read.
     Parse,
-    /// Buckets of the connection table asked for.
-    Touch,
+    /// Hashes made, buckets of the connection table asked for.
+    Hash,
+    /// Entries of the connection table asked for.
+    Fetch,
     /// Connections found.
     Lookup,
     /// Booked, translated, addressed and put into the port's buffer, which is sent where it is full.
@@ -20,14 +22,15 @@ pub enum Pass {
 
 impl Pass {
     /// All, in order.
-    pub const ALL: [Pass; 5] = [Pass::Count, Pass::Parse, Pass::Touch, Pass::Lookup, Pass::Act];
+    pub const ALL: [Pass; 6] = [Pass::Count, Pass::Parse, Pass::Hash, Pass::Fetch, Pass::Lookup, Pass::Act];
 
     /// What a table of passes calls it.
     pub const fn name(self) -> &'static str {
         match self {
             Pass::Count => "count",
-            Pass::Parse => "parse+hash",
-            Pass::Touch => "touch",
+            Pass::Parse => "parse",
+            Pass::Hash => "hash",
+            Pass::Fetch => "fetch",
             Pass::Lookup => "lookup",
             Pass::Act => "act",
         }

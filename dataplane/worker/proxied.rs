@@ -7,7 +7,7 @@
 //! event queue. Worker core only.
 
 use super::clock::Now;
-use super::net::{HEADER_ROOM, Net};
+use super::net::{HEADER_ROOM, LogKind, Net};
 use super::runtime::{Runtime, View};
 use dpdk::Mbuf;
 use fedgate_flow::conn::{ConnId, Dir, NO_SESSION};
@@ -62,7 +62,10 @@ impl Sessions {
         mbuf: Mbuf,
         parsed: &Parsed,
     ) {
-        match self.try_open(net, view, now, conn, tls_proxy) {
+        let opened = self.try_open(net, view, now, conn, tls_proxy);
+        // The engine may have made room by forgetting an older session, and given its slot to this one.
+        self.bury(net, now);
+        match opened {
             Ok(session) => {
                 let place = session.slot as usize;
                 if self.conns.len() <= place {
@@ -76,7 +79,7 @@ impl Sessions {
             Err(error) => {
                 net.end(conn, now);
                 net.counters.add(Stat::ConnsRefused, 1);
-                if net.may_log(now) {
+                if net.may_log(now, LogKind::Proxy) {
                     let text = format!("TLS proxy session refused: {error}");
                     net.event(link::Event::Log { level: "warn".into(), text });
                 }
@@ -93,10 +96,6 @@ impl Sessions {
         conn: ConnId,
         tls_proxy: u32,
     ) -> Result<SessionId, OpenError> {
-        let limit = view.flow.globals.max_proxy_sessions;
-        if limit != 0 && self.engine.sessions() >= limit {
-            return Err(OpenError::Sessions);
-        }
         let tls = view.image.tls.get(tls_proxy as usize).cloned().flatten().ok_or(OpenError::Tls)?;
         let hot = net.flow.conns.hot(conn);
         let (called, shown) = (hot.key(Dir::Forward), hot.leaves_as(Dir::Forward));
@@ -177,11 +176,11 @@ impl Sessions {
     fn bury(&mut self, net: &mut Net, now: Now) {
         for (session, reason) in self.ended.drain(..) {
             net.counters.add(Stat::ProxySessionsClosed, 1);
-            if net.may_log(now) {
+            if net.may_log(now, LogKind::Proxy) {
                 net.event(link::Event::SessionClosed { session: session.slot, reason: reason.to_string() });
             }
-            let place = self.conns.get_mut(session.slot as usize).and_then(Option::take);
-            if let Some((_, conn)) = place.filter(|(held, _)| *held == session) {
+            let place = self.conns.get_mut(session.slot as usize);
+            if let Some((_, conn)) = place.and_then(|p| p.take_if(|(held, _)| *held == session)) {
                 net.flow.conns.hot_mut(conn).session = NO_SESSION;
                 net.end(conn, now);
             }
@@ -235,12 +234,12 @@ impl Output for Way<'_, '_> {
             Leg::Server => Dir::Forward,
         };
         let hot = self.net.flow.conns.hot_mut(conn);
-        hot.bytes += len as u64;
+        (hot.bytes, hot.packets) = (hot.bytes + len as u64, hot.packets.wrapping_add(1));
         self.net.send_by_connection(self.view, self.now, conn, dir, mbuf);
     }
 
     fn event(&mut self, session: SessionId, event: Event<'_>) {
-        if !self.net.may_log(self.now) {
+        if !self.net.may_log(self.now, LogKind::Proxy) {
             return;
         }
         self.net.event(event.to_link(session.slot));
@@ -256,5 +255,55 @@ impl Output for Way<'_, '_> {
 
     fn observe(&mut self, histo: Histo, value: u64) {
         self.net.counters.observe(histo, value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    //! The sessions' books where the engine makes room for a new session by forgetting an old one of the same slot.
+
+    use super::*;
+    use crate::worker::command::EventSink;
+    use fedgate_flow::FlowConfig;
+    use fedgate_flow::conn::NewConn;
+    use fedgate_flow::key::{Key, TCP};
+    use fedgate_flow::tcp::State;
+    use fedgate_flow::xlate::NO_XLATE;
+
+    #[test]
+    fn a_slot_that_is_taken_over_keeps_its_new_session() {
+        let pool = dpdk::Mempool::new(dpdk::Eal::for_tests(), "bury", 255, 2048, 0).unwrap();
+        let (_segment, mut blocks, _house) = fedgate_tables::counters::Counters::create(1, 0).unwrap();
+        let events = EventSink(std::sync::Arc::new(crossbeam::queue::ArrayQueue::new(4)));
+        let config = FlowConfig { max_conns: 16, max_xlates: 16, seed: 1 };
+        let mut net = Net::new(pool, blocks.remove(0), config, events);
+        let mut conn = |sport| {
+            let forward = Key { src: 1, dst: 2, sport, dport: 5061, proto: TCP };
+            let new = NewConn {
+                forward,
+                reverse: forward.mirror(),
+                iface: [0, 1],
+                state: State::SynSent,
+                inbound: true,
+                xlate: NO_XLATE,
+                epoch: 1,
+            };
+            let id = net.flow.conns.insert(new, 0).unwrap();
+            net.flow.conns.hot_mut(id).session = 0;
+            id
+        };
+        let (old_conn, new_conn) = (conn(1), conn(2));
+        let mut sessions = Sessions::new(Engine::new(fedgate_proxy::Limits::default()));
+        let (old, new) = (SessionId { slot: 0, generation: 0 }, SessionId { slot: 0, generation: 1 });
+        sessions.conns.push(Some((old, old_conn)));
+        sessions.ended.push((old, CloseReason::Finished));
+        sessions.bury(&mut net, Now::default());
+        assert!(!net.flow.conns.is_live(old_conn));
+        sessions.conns[0] = Some((new, new_conn));
+        // Word of the old one's end that comes late is not about the new one.
+        sessions.ended.push((old, CloseReason::Finished));
+        sessions.bury(&mut net, Now::default());
+        assert_eq!(sessions.conn(new), Some(new_conn));
+        assert!(net.flow.conns.is_live(new_conn));
     }
 }

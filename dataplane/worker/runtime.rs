@@ -8,7 +8,7 @@
 use fedgate_flow::Policy;
 use fedgate_proxy::{OwnDomains, ProxyTls, Timeouts};
 use fedgate_tables::domains::DomainReader;
-use fedgate_tables::policy::{IF_NO_PROXY_ARP, IF_SHUTDOWN, Interface};
+use fedgate_tables::policy::{IF_NO_PROXY_ARP, IF_SHUTDOWN, Interface, NONE, NatKind, NatRule};
 use fedgate_tables::policy_view::{Checked, PolicyView};
 use fedgate_wire::MacAddr;
 use std::sync::Arc;
@@ -33,12 +33,17 @@ pub struct Runtime {
     pub federation: Federation,
     /// Our own domains.
     pub locals: OwnDomains,
+    /// What we answer ARP for, (interface, address), sorted; at most [`ANNOUNCED`].
+    pub ours: Vec<(u8, u32)>,
 }
+
+/// Most addresses that are announced when a policy comes into use; the rest are only answered for.
+pub const ANNOUNCED: usize = 1024;
 
 impl Runtime {
     /// An image without the domain table's entries, of a fresh policy. The caller fills ports and TLS.
     pub fn new(policy: Arc<Checked>, domains: Option<Arc<DomainReader>>) -> Self {
-        let locals = OwnDomains::of(&policy.view());
+        let (locals, ours) = (OwnDomains::of(&policy.view()), addresses(&policy.view()));
         Self {
             policy,
             slots: Vec::new(),
@@ -46,6 +51,7 @@ impl Runtime {
             tls: Vec::new(),
             federation: Federation(domains),
             locals,
+            ours,
         }
     }
 
@@ -61,7 +67,7 @@ impl Runtime {
                 aces: policy.aces(),
                 classes: policy.classes(),
                 globals: policy.globals(),
-                epoch: policy.generation() as u8,
+                epoch: policy.generation() as u16,
             },
             policy,
             image: self,
@@ -123,4 +129,42 @@ impl<'a> View<'a> {
         };
         Timeouts { idle: seconds * 1_000_000, ..Timeouts::default() }
     }
+}
+
+/// Interface addresses, and those of NAT rules that are on the link.
+fn addresses(policy: &PolicyView<'_>) -> Vec<(u8, u32)> {
+    let mut ours = Vec::new();
+    for (ifindex, interface) in (0u8..).zip(policy.interfaces()) {
+        if interface.addr == 0 || interface.flags & IF_SHUTDOWN != 0 {
+            continue;
+        }
+        ours.push((ifindex, interface.addr));
+        if interface.flags & IF_NO_PROXY_ARP != 0 {
+            continue;
+        }
+        let here = |rule: &&NatRule| rule.mapped_if == NONE || rule.mapped_if == u32::from(ifindex);
+        for addr in policy.nat().iter().filter(here).flat_map(mapped_addresses) {
+            if (addr ^ interface.addr) & interface.mask == 0 {
+                ours.push((ifindex, addr));
+            }
+            if ours.len() >= ANNOUNCED {
+                break;
+            }
+        }
+    }
+    ours.sort_unstable();
+    ours.dedup();
+    ours.truncate(ANNOUNCED);
+    ours
+}
+
+/// The addresses that a rule shows.
+fn mapped_addresses(rule: &NatRule) -> impl Iterator<Item = u32> + use<> {
+    let hosts = match NatKind::from_u8(rule.kind) {
+        Some(NatKind::Static) => (!rule.real_mask).saturating_add(1).min(ANNOUNCED as u32),
+        Some(NatKind::StaticPat | NatKind::DynamicPat) => 1,
+        Some(NatKind::Identity) | None => 0,
+    };
+    let first = rule.mapped;
+    (0..hosts).map(move |n| first.wrapping_add(n))
 }

@@ -5,7 +5,7 @@
 //! Every function here is cold: it may look at rules and routes. None may block or grow without bound. Worker core only.
 
 use super::clock::Now;
-use super::net::Net;
+use super::net::{LogKind, Net};
 use super::proxied::Sessions;
 use super::runtime::View;
 use super::stages;
@@ -31,9 +31,9 @@ pub(super) fn packet(
 ) {
     match parsed.kind {
         Kind::Arp => net.arp(view, now, ifindex, mbuf),
+        _ if parsed.has_options => net.drop(DropReason::InvalidIpOption, mbuf),
         Kind::IcmpError => icmp_error(net, view, now, ifindex, mbuf, parsed),
         Kind::Ipv4 if parsed.frag != Fragment::No => net.drop(DropReason::Fragment, mbuf),
-        Kind::Ipv4 if parsed.has_options => net.drop(DropReason::InvalidIpOption, mbuf),
         Kind::Ipv4 => first(net, sessions, view, now, ifindex, mbuf, parsed),
     }
 }
@@ -52,11 +52,12 @@ fn first(
         in_if: ifindex,
         tcp_flags: parsed.tcp_flags.0,
         icmp_type: parsed.icmp_type,
+        ttl: parsed.ttl,
     };
-    // Checked before a connection is made: a traceroute leaves no state.
-    let local = view.flow.interfaces.iter().any(|i| i.addr == parsed.tuple.dst);
-    if parsed.ttl <= 1 && !local {
-        return ttl_exceeded(net, view, now, ifindex, mbuf, parsed);
+    let dst = parsed.tuple.dst;
+    if !fedgate_wire::ipv4::is_host(dst) || view.routes().is_directed_broadcast(dst) {
+        // RFC 1812 5.3.5, RFC 2644.
+        return net.drop(DropReason::NotUnicast, mbuf);
     }
     let egress = |addr| view.routes().lookup(addr).map(|way| way.ifindex as u8);
     let xlates = net.flow.xlates.in_use().0;
@@ -82,16 +83,21 @@ fn first(
                 DropReason::ConnTableFull | DropReason::PatPoolExhausted | DropReason::ConnLimit
             ) {
                 net.counters.add(Stat::ConnsRefused, 1);
-                if net.may_log(now) {
+                if net.may_log(now, LogKind::Firewall) {
                     net.event(Event::Limit { what: reason.text().to_owned(), limit: 0 });
                 }
             }
             if let Some(ace) = hits.denied_by.and_then(|a| view.flow.aces.get(a as usize)) {
                 log_denial(net, view, now, ifindex, parsed, ace, hits.denied_by.unwrap_or_default());
             }
-            if reason == DropReason::NoRoute {
-                // RFC 1812 5.2.7.1.
-                net.answer_with_error(view, now, ifindex, icmp4::Error::NetUnreachable, &mbuf, parsed);
+            // RFC 1812 5.2.7.1, 5.3.1.
+            let owed = match reason {
+                DropReason::NoRoute => Some(icmp4::Error::NetUnreachable),
+                DropReason::TtlExceeded => Some(icmp4::Error::TtlExceeded),
+                _ => None,
+            };
+            if let Some(error) = owed {
+                net.answer_with_error(view, now, ifindex, error, &mbuf, parsed);
             }
             net.drop(reason, mbuf);
         }
@@ -111,7 +117,7 @@ fn book(net: &mut Net, hits: &Hits) {
 }
 
 fn log_denial(net: &mut Net, view: &View<'_>, now: Now, ifindex: u8, parsed: &Parsed, ace: &Ace, index: u32) {
-    if ace.flags & ACE_LOG == 0 || !net.may_log(now) {
+    if ace.flags & ACE_LOG == 0 || !net.may_log(now, LogKind::Firewall) {
         return;
     }
     let acl = view.flow.acls.iter().position(|a| (a.first..a.first + a.count).contains(&index));
@@ -130,6 +136,10 @@ fn log_denial(net: &mut Net, view: &View<'_>, now: Now, ifindex: u8, parsed: &Pa
 
 /// Somebody's ICMP error about a packet that we translated, or about nothing we know.
 fn icmp_error(net: &mut Net, view: &View<'_>, now: Now, ifindex: u8, mut mbuf: Mbuf, parsed: &Parsed) {
+    // Source quench and redirects are for nobody behind us (RFC 6633, RFC 1812 5.2.7.2).
+    if !matches!(parsed.icmp_type, icmp4::UNREACHABLE | icmp4::TIME_EXCEEDED | icmp4::PARAMETER_PROBLEM) {
+        return net.drop(DropReason::InvalidIcmp, mbuf);
+    }
     let known = rewrite::error_belongs_to(&net.flow, mbuf.data(), parsed);
     let Some((id, dir)) = known.filter(|(id, dir)| net.flow.conns.hot(*id).iface[*dir as usize] == ifindex)
     else {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The stages of a burst, each over the whole burst: parse -> hash and touch the buckets -> look up -> act.
+//! The stages of a burst, each over the whole burst: parse -> hash, fetch buckets -> fetch entries -> look up -> act.
 //!
 //! The passes are apart so that the cache misses of up to 64 packets overlap instead of queueing. Acting on a packet of a
 //! known connection is: book it, rewrite it, set its next hop's MAC, put it into the egress port's buffer. Everything else
@@ -13,25 +13,27 @@ use dpdk::{Burst, Mbuf};
 use fedgate_flow::Packet;
 use fedgate_flow::conn::{ConnId, Dir, NO_SESSION};
 use fedgate_tables::drops::DropReason;
-use fedgate_wire::{Fragment, Kind, MacAddr, ParseError, Parsed, parse};
-use std::hint::black_box;
+use fedgate_wire::{Fragment, Kind, MacAddr, ParseError, Parsed, parse_into};
 
 /// What the passes tell each other about a frame.
 #[derive(Clone, Copy)]
 struct Meta {
-    parsed: Result<Parsed, DropReason>,
+    parsed: Parsed,
     hash: u64,
     hit: Option<(ConnId, Dir)>,
+    /// Where there is a reason to drop it, nothing else here has a meaning.
+    refused: Option<DropReason>,
 }
 
 /// Room for one burst's notes.
 pub(super) struct Stages {
-    metas: Vec<Meta>,
+    metas: Box<[Meta; dpdk::BURST]>,
 }
 
 impl Stages {
     pub(super) fn new() -> Self {
-        Self { metas: Vec::with_capacity(dpdk::BURST) }
+        let nothing = Meta { parsed: Parsed::default(), hash: 0, hit: None, refused: None };
+        Self { metas: Box::new([nothing; dpdk::BURST]) }
     }
 }
 
@@ -58,47 +60,63 @@ pub(super) fn run(
     net.counters.rx(ifindex, burst.len() as u64, burst.iter().map(|m| m.len() as u64).sum());
     probe.done(Pass::Count);
 
-    // Parse and hash.
-    stages.metas.clear();
-    for mbuf in burst.iter() {
-        let parsed = examine(mbuf.data(), own);
-        let hash = parsed.as_ref().map_or(0, |p| net.flow.conns.hash(&p.tuple));
-        stages.metas.push(Meta { parsed, hash, hit: None });
+    let metas = &mut stages.metas[..burst.len()];
+    for (mbuf, meta) in burst.iter().zip(&mut *metas) {
+        meta.refused = examine(mbuf.data(), own, &mut meta.parsed).err();
     }
     probe.done(Pass::Parse);
-    // Touch, then look up.
-    black_box(stages.metas.iter().fold(0, |sum, meta| sum ^ net.flow.conns.touch(meta.hash)));
-    probe.done(Pass::Touch);
-    for meta in &mut stages.metas {
-        if let Ok(parsed) = &meta.parsed
-            && parsed.kind == Kind::Ipv4
-            && parsed.frag == Fragment::No
-        {
-            meta.hit = net.flow.conns.lookup(meta.hash, &parsed.tuple);
+    for meta in &mut *metas {
+        meta.hash = net.flow.conns.hash(&meta.parsed.tuple);
+        dpdk::prefetch(net.flow.conns.home(meta.hash));
+    }
+    probe.done(Pass::Hash);
+    for meta in &*metas {
+        if let Some(entry) = net.flow.conns.likely(meta.hash) {
+            dpdk::prefetch(entry);
         }
     }
+    probe.done(Pass::Fetch);
+    for meta in &mut *metas {
+        meta.hit = look_up(net, meta);
+    }
+    let found_at = net.flow.conns.changes();
     probe.done(Pass::Lookup);
-    // Act.
-    for (mbuf, meta) in burst.drain().zip(&stages.metas) {
-        match (&meta.parsed, meta.hit) {
-            (Ok(parsed), Some((id, dir))) => {
-                established(net, sessions, view, now, ifindex, mbuf, parsed, id, dir)
-            }
-            (Ok(parsed), None) => slow::packet(net, sessions, view, now, ifindex, mbuf, parsed),
-            (Err(reason), _) => net.drop(*reason, mbuf),
+    // Act. A packet that makes or ends a connection may be of the same flow as one behind it in the burst.
+    for (mbuf, meta) in burst.drain().zip(&*metas) {
+        let hit = if net.flow.conns.changes() == found_at { meta.hit } else { look_up(net, meta) };
+        let parsed = &meta.parsed;
+        match (meta.refused, hit) {
+            (None, Some((id, dir))) => established(net, sessions, view, now, ifindex, mbuf, parsed, id, dir),
+            (None, None) => slow::packet(net, sessions, view, now, ifindex, mbuf, parsed),
+            (Some(reason), _) => net.drop(reason, mbuf),
         }
     }
     probe.done(Pass::Act);
 }
 
-/// Is the frame for us, and what is it.
+/// Is the frame for us, and what is it. Only ARP may come by broadcast (RFC 1812 5.3.4).
 #[inline]
-fn examine(frame: &[u8], own: MacAddr) -> Result<Parsed, DropReason> {
+fn examine(frame: &[u8], own: MacAddr, found: &mut Parsed) -> Result<(), DropReason> {
     let Some(dst) = frame.first_chunk::<6>() else { return Err(DropReason::FrameTooShort) };
-    if *dst != own.0 && *dst != MacAddr::BROADCAST.0 {
+    let ours = *dst == own.0;
+    if !ours && *dst != MacAddr::BROADCAST.0 {
         return Err(DropReason::NotForUs);
     }
-    parse(frame).map_err(drop_reason)
+    parse_into(frame, found).map_err(drop_reason)?;
+    if !ours && found.kind != Kind::Arp {
+        return Err(DropReason::NotUnicast);
+    }
+    Ok(())
+}
+
+/// The connection of a whole datagram.
+#[inline]
+fn look_up(net: &Net, meta: &Meta) -> Option<(ConnId, Dir)> {
+    let parsed = &meta.parsed;
+    if meta.refused.is_some() || parsed.kind != Kind::Ipv4 || parsed.frag != Fragment::No {
+        return None;
+    }
+    net.flow.conns.lookup(meta.hash, &parsed.tuple)
 }
 
 /// A packet of a connection.

@@ -48,6 +48,12 @@ pub fn tsc() -> u64 {
     unsafe { dpdk_sys::shim_rdtsc() }
 }
 
+/// Starts to load the first cache line of `what`.
+#[inline]
+pub fn prefetch<T>(what: &T) {
+    mbuf::prefetch(std::ptr::from_ref(what).cast());
+}
+
 /// Tells the CPU that this is a busy-wait loop.
 #[inline]
 pub fn pause() {

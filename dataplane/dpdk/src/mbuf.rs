@@ -201,7 +201,7 @@ impl fmt::Debug for Mbuf {
 
 /// Asks for the cache line at `address`, which may be any.
 #[inline]
-fn prefetch(address: *const u8) {
+pub(crate) fn prefetch(address: *const u8) {
     #[cfg(target_arch = "x86_64")]
     {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};

@@ -8,7 +8,7 @@
 //! The translation is the two keys themselves: a packet that matches one leaves as the mirror of the other. The checksum deltas
 //! that follow from them are made once, at setup. Fixed capacity; a full table refuses, it never evicts. Each worker owns one.
 
-use crate::index::{Full, Index};
+use crate::index::{Bucket, Full, Index};
 use crate::key::{self, Key};
 use crate::rewrite::Deltas;
 use crate::tcp::State;
@@ -68,11 +68,11 @@ pub struct Hot {
     pub state: State, // 55
     /// TCP history ([`crate::tcp::seen`]).
     pub history: u8, // 56
-    /// Generation of the policy that the hops were found by, its low byte.
-    pub epoch: u8, // 57
+    _spare: u8,          // 57
     /// Checksum deltas of the forward direction.
     pub deltas: Deltas, // 58..62
-    _spare: [u8; 2],     // 62..64
+    /// Generation of the policy that the hops were found by, its low half.
+    pub epoch: u16, // 62..64
 }
 const _: () = assert!(size_of::<Hot>() == 64 && align_of::<Hot>() == 64);
 
@@ -132,8 +132,8 @@ pub struct NewConn {
     pub inbound: bool,
     /// Xlate it holds.
     pub xlate: XlateId,
-    /// Low byte of the policy generation.
-    pub epoch: u8,
+    /// Low half of the policy generation.
+    pub epoch: u16,
 }
 
 /// Why no connection could be made.
@@ -156,6 +156,7 @@ pub struct Conns {
     seed: u64,
     serial: u64,
     most: u32,
+    changes: u64,
 }
 
 impl Conns {
@@ -163,15 +164,23 @@ impl Conns {
     pub fn new(max: u32, rng: &mut Rng) -> Self {
         assert!(max < 1 << 30);
         Self {
-            hot: Vec::new(),
-            cold: Vec::new(),
+            // Reserved, not touched: memory follows use, and growing never copies on the packet path.
+            hot: Vec::with_capacity(max as usize),
+            cold: Vec::with_capacity(max as usize),
             free: (0..max).rev().collect(),
             index: Index::new(2 * max as usize),
             wheel: Wheel::new(max),
             seed: rng.next(),
             serial: 0,
             most: 0,
+            changes: 0,
         }
+    }
+
+    /// Counts insertions and removals: a lookup's answer holds while this stays.
+    #[inline]
+    pub fn changes(&self) -> u64 {
+        self.changes
     }
 
     /// Connections in use, and the most there were.
@@ -185,10 +194,16 @@ impl Conns {
         key::hash(key, self.seed)
     }
 
-    /// Pulls the bucket of `hash` near.
+    /// The bucket that [`Self::lookup`] begins with: to be prefetched a burst ahead.
     #[inline]
-    pub fn touch(&self, hash: u64) -> u16 {
-        self.index.touch(hash)
+    pub fn home(&self, hash: u64) -> &Bucket {
+        self.index.home(hash)
+    }
+
+    /// The entry that [`Self::lookup`] will most likely compare first: to be prefetched when the buckets are there.
+    #[inline]
+    pub fn likely(&self, hash: u64) -> Option<&Hot> {
+        self.hot.get((self.index.likely(hash)? >> 1) as usize)
     }
 
     /// The connection and direction that `key` belongs to.
@@ -238,9 +253,9 @@ impl Conns {
             proto: new.forward.proto,
             state: new.state,
             history: 0,
-            epoch: new.epoch,
+            _spare: 0,
             deltas: Deltas::new(&new.forward, &new.reverse.mirror()),
-            _spare: [0; 2],
+            epoch: new.epoch,
         };
         self.serial += 1;
         let cold = Cold {
@@ -270,6 +285,7 @@ impl Conns {
             return Err(InsertError::Full);
         }
         self.most = self.most.max(self.in_use().0);
+        self.changes += 1;
         Ok(ConnId(n))
     }
 
@@ -281,6 +297,23 @@ impl Conns {
         self.wheel.cancel(id.0);
         self.cold[id.0 as usize].live = false;
         self.free.push(id.0);
+        self.changes += 1;
+    }
+
+    /// Interfaces have new indices. Gives the connections that used one which is gone: they are the caller's to end.
+    pub fn renumber(&mut self, new_index: impl Fn(u8) -> Option<u8>) -> Vec<ConnId> {
+        let mut gone = Vec::new();
+        for (n, (hot, cold)) in (0..).zip(self.hot.iter_mut().zip(&self.cold)) {
+            if !cold.live {
+                continue;
+            }
+            match hot.iface.map(&new_index) {
+                [Some(forward), Some(reverse)] => hot.iface = [forward, reverse],
+                _ => gone.push(ConnId(n)),
+            }
+            hot.hop = [NO_HOP; 2];
+        }
+        gone
     }
 
     /// Live connections from number `from` on: at most `max` found and `scan` looked at, and where to go on.

@@ -11,7 +11,7 @@ use crate::conn::{ConnId, InsertError, NewConn};
 use crate::key::{ICMP, Key, TCP, UDP};
 use crate::nat::{self, Source};
 use crate::tcp::{self, State};
-use crate::xlate::{NO_XLATE, XlateError, XlateId};
+use crate::xlate::{Made, NO_XLATE, XlateError, XlateId};
 use crate::{Flow, Policy, Tick};
 use fedgate_tables::drops::DropReason;
 use fedgate_tables::policy::{Interface, NONE};
@@ -28,6 +28,8 @@ pub struct First {
     pub tcp_flags: u8,
     /// ICMP type; 0 for others.
     pub icmp_type: u8,
+    /// Hops left.
+    pub ttl: u8,
 }
 
 /// What became of it.
@@ -98,7 +100,8 @@ impl Flow {
         if let Some(un) = nat::untranslate(policy.nat, &key, in_if) {
             (real.dst, real.dport, out_if) = (un.addr, un.port, un.real_if);
             hits.untranslate = Some(policy.nat[un.rule].counter);
-        } else if let Some(id) = self.xlates.by_mapped(key.proto, key.dst, key.dport)
+        } else if key.proto != ICMP
+            && let Some(id) = self.xlates.by_mapped(key.proto, key.dst, key.dport)
             && let Some(x) = self.xlates.get(id).filter(|x| x.mapped_if == in_if)
         {
             (real.dst, real.dport, out_if) = (x.real, x.real_port, Some(x.real_if));
@@ -108,15 +111,21 @@ impl Flow {
         } else if nat::is_mapped_address(policy.nat, key.dst, in_if) {
             return Err(DropReason::NoXlateToPat);
         }
+        // Before any state is made: a traceroute leaves none.
+        if first.ttl <= 1 {
+            return Err(DropReason::TtlExceeded);
+        }
         let out_if = out_if.or_else(|| egress(real.dst)).ok_or(DropReason::NoRoute)?;
         let from = interface(policy, in_if)?;
         let to = interface(policy, out_if)?;
 
         permit(policy, &real, first, (in_if, from), (out_if, to), hits)?;
+        replies_return(policy, &key, &real, in_if, out_if, way_in.is_some())?;
 
         // The source as it will be shown.
         let mut shown = real;
         let mut xlate = NO_XLATE;
+        let mut made = Made::Before;
         match nat::source(policy.nat, &real, in_if, out_if) {
             Source::Unchanged(rule) => hits.translate = rule.map(|r| policy.nat[r].counter),
             Source::Fixed { addr, port, rule } => {
@@ -124,13 +133,12 @@ impl Flow {
                 hits.translate = Some(policy.nat[rule].counter);
             }
             Source::Dynamic { addr, rule } => {
-                xlate = self.xlate_for(&real, in_if, addr, out_if, now)?;
+                (xlate, made) = self.xlate_for(&real, in_if, addr, out_if, now)?;
                 let x = self.xlates.get(xlate).ok_or(DropReason::NatXlateFailed)?;
                 (shown.src, shown.sport) = (x.mapped, x.mapped_port);
                 hits.translate = Some(policy.nat[rule].counter);
             }
         }
-        replies_return(policy, &key, &real, in_if, out_if, way_in.is_some())?;
 
         let held = if xlate == NO_XLATE { way_in.unwrap_or(NO_XLATE) } else { xlate };
         let new = NewConn {
@@ -142,9 +150,14 @@ impl Flow {
             xlate: held,
             epoch: policy.epoch,
         };
-        let id = self.conns.insert(new, now).map_err(|e| match e {
-            InsertError::Full => DropReason::ConnTableFull,
-            InsertError::Clash => DropReason::NatXlateFailed,
+        let id = self.conns.insert(new, now).map_err(|e| {
+            if made == Made::Now {
+                self.xlates.abandon(xlate);
+            }
+            match e {
+                InsertError::Full => DropReason::ConnTableFull,
+                InsertError::Clash => DropReason::NatXlateFailed,
+            }
         })?;
         if held != NO_XLATE {
             self.xlates.hold(held);
@@ -154,7 +167,14 @@ impl Flow {
         Ok(Admission::New { id, tls_proxy: service(policy, &real) })
     }
 
-    fn xlate_for(&mut self, real: &Key, in_if: u8, mapped: u32, out_if: u8, now: Tick) -> Step<XlateId> {
+    fn xlate_for(
+        &mut self,
+        real: &Key,
+        in_if: u8,
+        mapped: u32,
+        out_if: u8,
+        now: Tick,
+    ) -> Step<(XlateId, Made)> {
         self.xlates.obtain(real, in_if, mapped, out_if, now, &mut self.rng).map_err(|e| match e {
             XlateError::PortsExhausted => DropReason::PatPoolExhausted,
             XlateError::TableFull => DropReason::NatXlateFailed,

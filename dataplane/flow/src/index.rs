@@ -10,9 +10,10 @@
 const SLOTS: usize = 10;
 const EMPTY: u32 = u32::MAX;
 
+/// One cache line of an [`Index`]; of use to others only as something to prefetch.
 #[derive(Clone, Copy)]
 #[repr(C, align(64))]
-struct Bucket {
+pub struct Bucket {
     tags: [u16; SLOTS],   // 0..20
     values: [u32; SLOTS], // 20..60
     _spare: u32,          // 60..64
@@ -82,11 +83,20 @@ impl Index {
         None
     }
 
-    /// Pulls the line of the first bucket towards the core: cheap to call a burst ahead of [`Index::find`].
+    /// The line that [`Index::find`] will read first, and nearly always the only one: for a prefetch ahead of it.
     #[inline]
-    pub fn touch(&self, hash: u64) -> u16 {
+    pub fn home(&self, hash: u64) -> &Bucket {
+        let (_, homes) = self.place(hash);
+        &self.buckets[homes[0]]
+    }
+
+    /// The value that [`Index::find`] will most likely ask about first: for a prefetch of what it is the number of.
+    #[inline]
+    pub fn likely(&self, hash: u64) -> Option<u32> {
         let (tag, homes) = self.place(hash);
-        tag ^ self.buckets[homes[0]].tags[0]
+        let bucket = &self.buckets[homes[0]];
+        let slot = bucket.candidates(tag).trailing_zeros() as usize;
+        bucket.values.get(slot).copied().filter(|&value| value != EMPTY)
     }
 
     /// Adds `value` under `hash`. `rehash(v)` is the hash of a value already held, should one have to move.
@@ -94,12 +104,13 @@ impl Index {
     pub fn insert(&mut self, hash: u64, value: u32, rehash: impl Fn(u32) -> u64) -> Result<(), Full> {
         debug_assert_ne!(value, EMPTY);
         let (tag, homes) = self.place(hash);
-        let room = homes.map(|h| self.buckets[h].values.iter().filter(|&&v| v == EMPTY).count());
-        let home = if room[1] > room[0] { homes[1] } else { homes[0] };
-        if let Some(slot) = self.buckets[home].free_slot() {
-            self.put(home, slot, tag, value);
-            self.len += 1;
-            return Ok(());
+        // The first that has room, not the one with more: a find then needs the second line only of a few in a hundred.
+        for home in homes {
+            if let Some(slot) = self.buckets[home].free_slot() {
+                self.put(home, slot, tag, value);
+                self.len += 1;
+                return Ok(());
+            }
         }
         for home in homes {
             for slot in 0..SLOTS {

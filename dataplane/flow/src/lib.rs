@@ -38,6 +38,9 @@ const CLOSED_TICKS: Tick = 15 * TICKS;
 /// A RST seen: how long traffic may revive it.
 const RESET_TICKS: Tick = 30 * TICKS;
 
+/// As far ahead as a timer can be: years.
+const NEVER: Tick = u32::MAX / 4;
+
 /// The parts of a policy snapshot that decide on connections.
 #[derive(Clone, Copy)]
 pub struct Policy<'a> {
@@ -53,8 +56,8 @@ pub struct Policy<'a> {
     pub classes: &'a [ServiceClass],
     /// Timeouts and flags.
     pub globals: &'a Globals,
-    /// Low byte of the generation.
-    pub epoch: u8,
+    /// Low half of the generation.
+    pub epoch: u16,
 }
 
 impl Policy<'_> {
@@ -71,8 +74,8 @@ impl Policy<'_> {
             _ => g.timeout_udp,
         };
         match seconds {
-            0 => u32::MAX / 2, // `timeout conn 0`: never
-            s => s.saturating_mul(TICKS),
+            0 => NEVER, // `timeout conn 0`
+            s => s.saturating_mul(TICKS).min(NEVER),
         }
     }
 }
@@ -170,7 +173,8 @@ impl Flow {
         }
         let state = tcp::advance(hot.state, &mut hot.history, tcp_flags, dir == Dir::Forward, payload);
         if state == hot.state {
-            let over = matches!(state, State::Closed | State::Reset);
+            // Only the side that opened it may open it again.
+            let over = matches!(state, State::Closed | State::Reset) && dir == Dir::Forward;
             return over && tcp_flags & (tcp::SYN | tcp::ACK | tcp::RST) == tcp::SYN;
         }
         hot.state = state;
@@ -192,6 +196,13 @@ impl Flow {
         if xlate != NO_XLATE {
             self.xlates.drop_hold(xlate, now);
         }
+    }
+
+    /// Interfaces have new indices (a policy that adds, removes or reorders them). Gives the connections whose interface is
+    /// gone: they are the caller's to end.
+    pub fn renumber(&mut self, new_index: impl Fn(u8) -> Option<u8>) -> Vec<ConnId> {
+        self.xlates.renumber(&new_index);
+        self.conns.renumber(new_index)
     }
 
     /// Ends what has been idle for too long, looking at no more than `budget` timers; `ended` hears of each. Proxied

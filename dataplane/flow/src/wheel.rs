@@ -32,19 +32,20 @@ impl Wheel {
     /// For numbers below `max`.
     pub fn new(max: u32) -> Self {
         assert!(max < SLOT_BIT);
-        Self { heads: vec![NIL; SLOTS as usize], links: Vec::new(), max, hand: 0 }
+        Self { heads: vec![NIL; SLOTS as usize], links: Vec::with_capacity(max as usize), max, hand: 0 }
     }
 
-    /// Arms (or re-arms) the timer of `n` to fire at `deadline`, at the earliest at the next tick.
+    /// Arms (or re-arms) the timer of `n` to fire at `deadline`, at the earliest at the next tick. A deadline is at most a quarter
+    /// of all ticks ahead (3.4 years), so that it never looks like one that has passed.
     pub fn set(&mut self, n: u32, deadline: Tick) {
         debug_assert!(n < self.max);
         if self.links.len() <= n as usize {
             self.links.resize(n as usize + 1, Link { next: UNSET, prev: NIL });
         }
         self.cancel(n);
-        let ahead = deadline.wrapping_sub(self.hand).clamp(1, SLOTS - 1);
-        // A deadline in the past wraps to a huge distance: fire it at once.
-        let ahead = if deadline.wrapping_sub(self.hand) > u32::MAX / 2 { 1 } else { ahead };
+        // A deadline in the past wraps to a distance beyond any that is asked for: fire it at once.
+        let distance = deadline.wrapping_sub(self.hand);
+        let ahead = if distance > u32::MAX / 2 { 1 } else { distance.clamp(1, SLOTS - 1) };
         let slot = self.hand.wrapping_add(ahead) % SLOTS;
         let head = self.heads[slot as usize];
         self.links[n as usize] = Link { next: head, prev: SLOT_BIT | slot };

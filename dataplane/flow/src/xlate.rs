@@ -44,6 +44,15 @@ pub struct Xlate {
     pub idle_since: Tick,
 }
 
+/// Whether an xlate was there already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Made {
+    /// It was.
+    Before,
+    /// It was made for this call.
+    Now,
+}
+
 /// Why no xlate could be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum XlateError {
@@ -60,7 +69,8 @@ pub struct Xlates {
     by_real: Index,
     by_mapped: Index,
     ports: HashMap<(u32, u8), Ports>,
-    idle: VecDeque<XlateId>,
+    /// Idle since when each was noted; see [`Xlates::expire`].
+    idle: VecDeque<(XlateId, Tick)>,
     seed: u64,
     most: u32,
 }
@@ -69,7 +79,8 @@ impl Xlates {
     /// Room for `max` xlates.
     pub fn new(max: u32, seed: u64) -> Self {
         Self {
-            slots: Vec::new(),
+            // Reserved, not touched: memory follows use, and growing never copies on the packet path.
+            slots: Vec::with_capacity(max as usize),
             free: (0..max).rev().collect(),
             by_real: Index::new(max as usize),
             by_mapped: Index::new(max as usize),
@@ -123,9 +134,9 @@ impl Xlates {
         mapped_if: u8,
         now: Tick,
         rng: &mut Rng,
-    ) -> Result<XlateId, XlateError> {
+    ) -> Result<(XlateId, Made), XlateError> {
         if let Some(id) = self.by_real(key.proto, key.src, key.sport, mapped) {
-            return Ok(id);
+            return Ok((id, Made::Before));
         }
         let id = self.free.pop().ok_or(XlateError::TableFull)?;
         let ports = self.ports.entry((mapped, key.proto)).or_default();
@@ -159,7 +170,7 @@ impl Xlates {
         }
         self.note_idle(id);
         self.most = self.most.max(self.by_real.len() as u32);
-        Ok(id)
+        Ok((id, Made::Now))
     }
 
     /// A connection begins to use `id`.
@@ -177,21 +188,25 @@ impl Xlates {
         }
     }
 
-    /// Ends xlates idle for `timeout` ticks; looks at no more than `budget` candidates. Returns how many ended.
-    /// A note whose xlate was busy and idle again since it was queued waits at the head for its full time: expiry may come late by
-    /// that much, never early.
+    /// Ends xlates idle for `timeout` ticks (0: never); looks at no more than `budget` candidates. Returns how many ended.
+    ///
+    /// Each xlate has one note in the queue, with the time it was idle since. One that was busy in between goes to the back with
+    /// its new time: it ends at most one timeout late, and holds nobody up.
     pub fn expire(&mut self, now: Tick, timeout: Tick, budget: usize) -> u32 {
         let mut ended = 0;
         for _ in 0..budget {
-            let Some(&id) = self.idle.front() else { break };
-            let x = self.slots[id as usize];
-            let idle = x.live && x.conns == 0;
-            if idle && now.wrapping_sub(x.idle_since) < timeout {
+            let Some(&(id, noted)) = self.idle.front() else { break };
+            if timeout == 0 || now.wrapping_sub(noted) < timeout {
                 break;
             }
             self.idle.pop_front();
-            self.slots[id as usize].queued = false;
-            if idle {
+            let x = &mut self.slots[id as usize];
+            if !x.live || x.conns > 0 {
+                x.queued = false;
+            } else if now.wrapping_sub(x.idle_since) < timeout {
+                self.idle.push_back((id, x.idle_since));
+            } else {
+                x.queued = false;
                 self.end(id);
                 ended += 1;
             }
@@ -203,33 +218,51 @@ impl Xlates {
         let x = &mut self.slots[id as usize];
         if !x.queued {
             x.queued = true;
-            self.idle.push_back(id);
+            self.idle.push_back((id, x.idle_since));
         }
     }
 
-    /// Ends every xlate that no connection uses (`clear xlate`). Returns how many.
-    pub fn clear_idle(&mut self) -> u32 {
+    /// Ends an xlate that was made for a connection which then could not be.
+    pub fn abandon(&mut self, id: XlateId) {
+        if self.get(id).is_some_and(|x| x.conns == 0) {
+            self.end(id);
+        }
+    }
+
+    /// Interfaces have new indices; an xlate whose interface is gone matches nothing any more and ends when idle.
+    pub fn renumber(&mut self, new_index: impl Fn(u8) -> Option<u8>) {
+        for x in self.slots.iter_mut().filter(|x| x.live) {
+            x.real_if = new_index(x.real_if).unwrap_or(u8::MAX);
+            x.mapped_if = new_index(x.mapped_if).unwrap_or(u8::MAX);
+        }
+    }
+
+    /// Ends the xlates that no connection uses, looking at `scan` from number `from` on (`clear xlate`). Returns how many, and
+    /// where to go on.
+    pub fn clear_idle(&mut self, from: u32, scan: usize) -> (u32, Option<u32>) {
         let mut ended = 0;
-        for id in 0..self.slots.len() as u32 {
+        let end = self.slots.len().min((from as usize).saturating_add(scan));
+        for id in from..end as u32 {
             let x = self.slots[id as usize];
             if x.live && x.conns == 0 {
                 self.end(id);
                 ended += 1;
             }
         }
-        ended
+        (ended, (end < self.slots.len()).then_some(end as u32))
     }
 
-    /// Live xlates from number `from` on, at most `max`, and where to go on; for `show xlate`.
-    pub fn page(&self, from: u32, max: usize) -> (Vec<Xlate>, Option<u32>) {
+    /// Live xlates from number `from` on, at most `max` of `scan` looked at, and where to go on; for `show xlate`.
+    pub fn page(&self, from: u32, max: usize, scan: usize) -> (Vec<Xlate>, Option<u32>) {
         let mut rows = Vec::with_capacity(max);
-        for id in from..self.slots.len() as u32 {
+        let end = self.slots.len().min((from as usize).saturating_add(scan));
+        for id in from..end as u32 {
             if rows.len() == max {
                 return (rows, Some(id));
             }
             rows.extend(self.get(id));
         }
-        (rows, None)
+        (rows, (end < self.slots.len()).then_some(end as u32))
     }
 
     fn end(&mut self, id: XlateId) {

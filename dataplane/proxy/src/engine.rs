@@ -27,6 +27,8 @@ const SESSIONS_A_POLL: usize = 64;
 /// All proxy sessions of one worker.
 pub struct Engine {
     limits: Limits,
+    /// A smaller bound on sessions; 0 for none.
+    by_policy: u32,
     stack: Stack,
     slots: Vec<Slot>,
     free: Vec<u32>,
@@ -56,6 +58,7 @@ impl Engine {
         Self {
             stack: Stack::new(limits.tcp_rx, limits.tcp_tx),
             limits,
+            by_policy: 0,
             slots: Vec::new(),
             free: Vec::new(),
             deadlines: Deadlines::default(),
@@ -64,6 +67,11 @@ impl Engine {
             handshakes: 0,
             memory: 0,
         }
+    }
+
+    /// Bounds the sessions by policy as well (`tls-proxy maximum-session`; 0 for no other bound than [`Limits::sessions`]).
+    pub fn limit_sessions(&mut self, most: u32) {
+        self.by_policy = most;
     }
 
     /// Makes a session that waits for its client's SYN, which is to follow by [`Self::input`].
@@ -80,9 +88,9 @@ impl Engine {
             return Err(OpenError::Handshakes);
         }
         let cost = self.cost_of_side();
-        while self.open >= self.limits.sessions || self.memory + cost > self.limits.memory {
+        while self.open >= self.most() || self.memory + cost > self.limits.memory {
             if !self.evict(out) {
-                let full = self.open >= self.limits.sessions;
+                let full = self.open >= self.most();
                 return Err(if full { OpenError::Sessions } else { OpenError::Memory });
             }
         }
@@ -197,6 +205,10 @@ impl Engine {
         self.slots
             .iter()
             .filter_map(move |slot| slot.session.as_deref().map(|session| session.row(now, slot.charged)))
+    }
+
+    fn most(&self) -> u32 {
+        if self.by_policy == 0 { self.limits.sessions } else { self.by_policy.min(self.limits.sessions) }
     }
 
     fn cost_of_side(&self) -> usize {

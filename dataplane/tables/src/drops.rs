@@ -30,6 +30,7 @@ drop_reasons! {
     FrameTooShort "invalid-frame-length" "Frame shorter than its headers";
     UnsupportedEthertype "unsupported-ethertype" "Protocol above Ethernet not handled";
     NotForUs "l2-dst-not-ours" "Frame for another station";
+    NotUnicast "ip-not-unicast" "Broadcast or multicast, which is not forwarded";
     InterfaceDown "interface-down" "Interface is down";
     InterfaceUnconfigured "ifc-classify" "Virtual firewall classification failed";
     UnsupportedIpVersion "unsupported-ip-version" "Unsupported IP version";

@@ -40,7 +40,7 @@ pub use ethernet::Ethernet;
 pub use icmp4::Icmp4;
 pub use ipv4::Ipv4;
 pub use mac::MacAddr;
-pub use parse::{Embedded, Fragment, Kind, Parsed, Tuple, parse};
+pub use parse::{Embedded, Fragment, Kind, Parsed, Tuple, parse, parse_into};
 pub use tcp::{Tcp, TcpFlags};
 pub use udp::Udp;
 

@@ -21,20 +21,22 @@ use crate::udp::field as udp_field;
 use crate::{Arp, ParseError, TcpFlags, checksum, ethernet, icmp4, ipv4, proto, tcp, udp};
 
 /// What a frame is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Kind {
     /// ARP; only [`Parsed::l3`] counts.
     Arp,
     /// An IPv4 datagram or a fragment of one.
+    #[default]
     Ipv4,
     /// An ICMP error; it quotes a datagram at [`Parsed::embedded`].
     IcmpError,
 }
 
 /// Which part of its datagram a packet is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Fragment {
     /// All of it.
+    #[default]
     No,
     /// The first part, with ports.
     First,
@@ -67,7 +69,7 @@ impl Tuple {
 }
 
 /// What [`parse`] found. Offsets are bytes from the start of the frame. 32 bytes: two to a cache line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct Parsed {
     /// The 5-tuple; of an ICMP error the outer one, with ports 0.
@@ -118,10 +120,23 @@ pub struct Embedded {
 /// The first of [`ParseError`]'s variants, in their order, that is true of the frame.
 #[inline]
 pub fn parse(frame: &[u8]) -> Result<Parsed, ParseError> {
+    let mut parsed = Parsed::default();
+    parse_into(frame, &mut parsed)?;
+    Ok(parsed)
+}
+
+/// [`parse`] for the fast path: writes what it found to where it is to stay. A result that is moved there costs as much
+/// as the parsing: it is written in small pieces and copied in large ones, which the CPU can do only when the pieces have
+/// reached the cache. After an error `found` holds nothing of use.
+///
+/// # Errors
+/// As [`parse`].
+#[inline]
+pub fn parse_into(frame: &[u8], found: &mut Parsed) -> Result<(), ParseError> {
     const L3: usize = ipv4::IN_FRAME;
-    let Some(head) = frame.first_chunk::<{ L3 + ipv4::HEADER_LEN }>() else { return not_plain(frame) };
+    let Some(head) = frame.first_chunk::<{ L3 + ipv4::HEADER_LEN }>() else { return not_plain(frame, found) };
     if be16(head, 12) != ethernet::TYPE_IPV4 {
-        return not_plain(frame);
+        return not_plain(frame, found);
     }
     let Some(ip) = head.last_chunk::<{ ipv4::HEADER_LEN }>() else { return Err(ParseError::FrameTooShort) };
 
@@ -157,8 +172,16 @@ pub fn parse(frame: &[u8]) -> Result<Parsed, ParseError> {
     if fragment_word & (ipv4::MORE_FRAGMENTS | ipv4::OFFSET_MASK) != 0 {
         frag = check_fragment(fragment_word, header_len, payload.len(), proto)?;
     }
-    // Written once, when all is known: a result changed in memory costs the fast path more than the tests do.
-    let found = |sport, dport, tcp_flags| Parsed {
+    let (sport, dport, tcp_flags) = match proto {
+        _ if frag == Fragment::Later => (0, 0, TcpFlags::default()),
+        proto::TCP => read_tcp(payload)?,
+        proto::UDP => {
+            let (sport, dport) = read_udp(payload, frag)?;
+            (sport, dport, TcpFlags::default())
+        }
+        _ => (0, 0, TcpFlags::default()),
+    };
+    *found = Parsed {
         tuple: Tuple { src, dst, sport, dport, proto },
         l3: L3 as u16,
         l4: (L3 + header_len) as u16,
@@ -173,19 +196,7 @@ pub fn parse(frame: &[u8]) -> Result<Parsed, ParseError> {
         icmp_type: 0,
         icmp_code: 0,
     };
-    match proto {
-        _ if frag == Fragment::Later => Ok(found(0, 0, TcpFlags::default())),
-        proto::TCP => {
-            let (sport, dport, flags) = read_tcp(payload)?;
-            Ok(found(sport, dport, flags))
-        }
-        proto::UDP => {
-            let (sport, dport) = read_udp(payload, frag)?;
-            Ok(found(sport, dport, TcpFlags::default()))
-        }
-        proto::ICMP => read_icmp(payload, found(0, 0, TcpFlags::default())),
-        _ => Ok(found(0, 0, TcpFlags::default())),
-    }
+    if proto == proto::ICMP && frag != Fragment::Later { read_icmp(payload, found) } else { Ok(()) }
 }
 
 #[inline(always)]
@@ -218,7 +229,7 @@ fn read_udp(payload: &[u8], frag: Fragment) -> Result<(u16, u16), ParseError> {
 }
 
 #[cold]
-fn read_icmp(payload: &[u8], mut parsed: Parsed) -> Result<Parsed, ParseError> {
+fn read_icmp(payload: &[u8], parsed: &mut Parsed) -> Result<(), ParseError> {
     let Some(header) = payload.first_chunk::<{ icmp4::HEADER_LEN }>() else {
         return Err(ParseError::InvalidIcmp);
     };
@@ -242,7 +253,7 @@ fn read_icmp(payload: &[u8], mut parsed: Parsed) -> Result<Parsed, ParseError> {
         }
         Class::Other => {}
     }
-    Ok(parsed)
+    Ok(())
 }
 
 /// The datagram that an ICMP error quotes. Its header checksum must be right (RFC 5508 REQ-3), it must be a whole
@@ -322,26 +333,13 @@ pub fn verify_l4(frame: &[u8], parsed: &Parsed) -> bool {
 
 /// A frame that is not IPv4, or too short to be.
 #[cold]
-fn not_plain(frame: &[u8]) -> Result<Parsed, ParseError> {
+fn not_plain(frame: &[u8], found: &mut Parsed) -> Result<(), ParseError> {
     match ethernet::Ethernet::new_checked(frame)?.ethertype() {
         ethernet::TYPE_IPV4 => Err(ParseError::FrameTooShort),
         ethernet::TYPE_ARP => {
             Arp::new_checked(&frame[ethernet::HEADER_LEN..])?;
-            Ok(Parsed {
-                tuple: Tuple::default(),
-                l3: ethernet::HEADER_LEN as u16,
-                l4: 0,
-                ip_len: 0,
-                embedded: 0,
-                kind: Kind::Arp,
-                frag: Fragment::No,
-                ttl: 0,
-                dont_fragment: false,
-                has_options: false,
-                tcp_flags: TcpFlags::default(),
-                icmp_type: 0,
-                icmp_code: 0,
-            })
+            *found = Parsed { l3: ethernet::HEADER_LEN as u16, kind: Kind::Arp, ..Parsed::default() };
+            Ok(())
         }
         _ => Err(ParseError::UnsupportedEthertype),
     }

@@ -2,7 +2,7 @@
 //! What a router and firewall does: ARP, PAT out and back, static PAT in, refusals, and the ICMP it owes.
 
 use super::rig::*;
-use crate::worker::command::{Asker, Command, Dump, Reply};
+use crate::worker::command::{Asker, Clear, Command, Dump, Reply};
 use fedgate_tables::link::{Event, Filter, Rows, What};
 use fedgate_tables::policy::{Interface, NONE, NatKind, NatRule};
 use fedgate_tables::policy_build::PolicyBuilder;
@@ -12,6 +12,7 @@ use fedgate_wire::{Arp, MacAddr, checksum, parse, proto};
 const ASKER: Asker = Asker { id: 6, link: 1 };
 const SYN: u8 = 0x02;
 const ACK: u8 = 0x10;
+const RST: u8 = 0x04;
 
 #[test]
 fn addresses_are_announced_and_answered_for() {
@@ -270,9 +271,12 @@ fn a_connection_is_listed_and_cleared() {
     );
     assert_eq!((row.packets, row.bytes, row.inbound), (1, 29, false));
     let other = Filter { address: Some(SERVER), ..Filter::default() };
-    let clear = |filter| Command::Clear { asker: ASKER, what: What::Conns, filter };
-    assert!(matches!(rig.command(clear(other)), Reply::Cleared { count: 0, .. }));
-    assert!(matches!(rig.command(clear(Filter::default())), Reply::Cleared { asker: ASKER, count: 1 }));
+    let clear =
+        |filter| Command::Clear(Clear { asker: ASKER, what: What::Conns, filter, cursor: 0, count: 0 });
+    for (filter, ended) in [(other, 0), (Filter::default(), 1)] {
+        let Reply::Cleared { clear, next: None } = rig.command(clear(filter)) else { panic!("done at once") };
+        assert_eq!((clear.asker, clear.count), (ASKER, ended));
+    }
     let Reply::Page { rows: Rows::Conns(rows), .. } = rig.command(Command::Dump(dump)) else {
         panic!("one page")
     };
@@ -292,6 +296,103 @@ fn a_policy_change_keeps_connections() {
     let out = rig.send(INSIDE, &question);
     assert_eq!(out[OUTSIDE].len(), 1);
     rig.expect(&[("inside rx", 1), ("outside tx", 1)]);
+}
+
+/// A resolver's A and AAAA: the second datagram of a new flow is in the same burst as the first.
+#[test]
+fn the_second_packet_of_a_new_flow_in_one_burst_passes() {
+    let mut rig = Rig::new();
+    rig.exchange(INSIDE, &udp((WORK, 999), (WEB.ip, 53), MACS[INSIDE], 64, b"q"), &[(OUTSIDE, WEB)]);
+    rig.collect();
+    rig.moved();
+    for _ in 0..2 {
+        rig.far[INSIDE].inject(&udp((WORK, 5353), (WEB.ip, 53), MACS[INSIDE], 64, b"A?"));
+    }
+    rig.turn();
+    assert_eq!(rig.collect()[OUTSIDE].len(), 2);
+    rig.expect(&[("inside rx", 2), ("outside tx", 2), ("conns_built", 1), ("xlates_built", 1)]);
+}
+
+/// In one burst a RST, the initiator's new SYN, and a straggler: what the first packets ended, the last must not use.
+#[test]
+fn a_packet_does_not_use_what_an_earlier_one_of_its_burst_ended() {
+    let mut rig = Rig::new();
+    rig.exchange(INSIDE, &tcp((WORK, 5000), (WEB.ip, 80), MACS[INSIDE], SYN), &[(OUTSIDE, WEB)]);
+    rig.exchange(OUTSIDE, &tcp((WEB, 80), (OWN[OUTSIDE], 5000), MACS[OUTSIDE], SYN | ACK), &[(INSIDE, WORK)]);
+    rig.collect();
+    rig.moved();
+    for flags in [RST, SYN, ACK] {
+        rig.far[INSIDE].inject(&tcp((WORK, 5000), (WEB.ip, 80), MACS[INSIDE], flags));
+    }
+    rig.turn();
+    rig.collect();
+    let moved = rig.moved();
+    assert_eq!((moved.get("conns_built"), moved.get("conns_torn_down")), (Some(&1), Some(&1)), "{moved:?}");
+    // The far side cannot do the same: its SYN does not end what the inside opened.
+    for flags in [RST, SYN] {
+        rig.send(OUTSIDE, &tcp((WEB, 80), (OWN[OUTSIDE], 5000), MACS[OUTSIDE], flags));
+    }
+    assert_eq!(rig.moved().get("conns_torn_down"), None);
+    // Every timer there is fires, and nothing ends twice.
+    rig.wait(3_700_000);
+    rig.collect();
+    assert_eq!(rig.moved().get("conns_torn_down"), Some(&1));
+}
+
+#[test]
+fn broadcast_and_multicast_are_not_forwarded() {
+    let mut rig = Rig::new();
+    rig.collect();
+    rig.moved();
+    for dst in [u32::MAX, ip(224, 0, 0, 251), ip(198, 51, 100, 255)] {
+        rig.send(INSIDE, &udp((WORK, 137), (dst, 137), MACS[INSIDE], 64, b"netbios"));
+        rig.expect(&[("inside rx", 1), ("ip-not-unicast", 1)]);
+    }
+    rig.send(INSIDE, &udp((WORK, 5353), (WEB.ip, 53), MacAddr::BROADCAST, 64, b"x"));
+    rig.expect(&[("inside rx", 1), ("ip-not-unicast", 1)]);
+}
+
+/// RFC 5227 2.1.1: whoever probes for an address of ours is told, and not learned.
+#[test]
+fn an_arp_probe_is_answered() {
+    let mut rig = Rig::new();
+    rig.collect();
+    rig.moved();
+    let mut probe = [0; emit::ARP_FRAME_LEN];
+    emit::arp_request(&mut probe, Station { mac: WEB.mac, ip: 0 }, PUBLIC, MacAddr::BROADCAST).unwrap();
+    let [out, _] = rig.send(OUTSIDE, &probe);
+    assert_eq!(out.len(), 1);
+    rig.expect(&[("outside rx", 1), ("outside tx", 1), ("arp_replies", 1)]);
+}
+
+/// The interfaces change places in the configuration: live connections go on.
+#[test]
+fn interfaces_may_change_places() {
+    let mut rig = Rig::new();
+    let question = udp((WORK, 5353), (WEB.ip, 53), MACS[INSIDE], 64, b"q");
+    rig.exchange(INSIDE, &question, &[(OUTSIDE, WEB)]);
+    let mut b = PolicyBuilder::new();
+    for (i, security) in [(INSIDE, 100), (OUTSIDE, 0)] {
+        let (name, device) = (b.blob(format!("if{i}").as_bytes()), b.blob(format!("net_ring{i}").as_bytes()));
+        b.interface(Interface {
+            name,
+            device,
+            addr: OWN[i],
+            mask: 0xffff_ff00,
+            mtu: 1500,
+            security,
+            acl_in: NONE,
+            acl_out: NONE,
+            ..Interface::default()
+        });
+    }
+    rig.publish_on([1, 0], b, 2);
+    rig.turn();
+    rig.collect();
+    let out = rig.exchange(INSIDE, &question, &[(OUTSIDE, WEB)]);
+    let sent: Vec<_> = out[OUTSIDE].iter().filter(|f| arp_target(f).is_none()).collect();
+    assert_eq!(sent.len(), 1);
+    assert_eq!(parse(sent[0]).unwrap().tuple.src, OWN[OUTSIDE]);
 }
 
 /// Sixty-five new flows at once through a burst of 64, in and out in order.

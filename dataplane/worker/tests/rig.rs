@@ -187,10 +187,15 @@ impl Rig {
 
     /// Makes a policy the one in force.
     pub fn publish(&mut self, policy: PolicyBuilder, generation: u64) {
+        self.publish_on([0, 1], policy, generation);
+    }
+
+    /// The same with the interfaces on these ports.
+    pub fn publish_on(&mut self, slots: [u8; 2], policy: PolicyBuilder, generation: u64) {
         let checked = Checked::copy_of(&policy.finish(generation).unwrap()).unwrap();
         let mut runtime = Runtime::new(Arc::new(checked), None);
-        runtime.slots = vec![Some(0), Some(1)];
-        runtime.macs = MACS.to_vec();
+        runtime.slots = slots.map(Some).to_vec();
+        runtime.macs = slots.map(|slot| MACS[usize::from(slot)]).to_vec();
         self.publication.publish(Box::new(runtime));
     }
 

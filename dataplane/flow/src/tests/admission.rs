@@ -118,7 +118,7 @@ impl Lab {
         let key = Key { src: src.0, dst: dst.0, sport: src.1, dport: dst.1, proto };
         let icmp_type = if proto == ICMP { 8 } else { 0 };
         let egress = |a: u32| Some(if a >> 24 == 10 { INSIDE } else { OUTSIDE });
-        self.flow.admit(&First { key, in_if, tcp_flags, icmp_type }, &policy, egress, self.now)
+        self.flow.admit(&First { key, in_if, tcp_flags, icmp_type, ttl: 64 }, &policy, egress, self.now)
     }
 
     fn leaves(&self, admission: Admission, dir: Dir) -> Key {
@@ -374,4 +374,36 @@ fn mapping_is_shared_by_connections_of_one_socket() {
     lab.flow.xlates.expire(lab.now + 31 * TICKS, 30 * TICKS, 10);
     assert_eq!(lab.flow.xlates.in_use().0, 0);
     assert!(lab.policy().nat.len() == 3);
+}
+
+/// A full table must not cost the PAT pool a port for each refused flow.
+#[test]
+fn refused_flows_hold_no_port() {
+    let mut lab = Lab::new();
+    lab.flow = Flow::new(FlowConfig { max_conns: 4, max_xlates: 64, seed: 3 });
+    for i in 0..40 {
+        lab.send(INSIDE, UDP, (WORK, 2000 + i), (EDGE, 53), 0);
+    }
+    assert_eq!((lab.flow.conns.in_use().0, lab.flow.xlates.in_use().0), (4, 4));
+}
+
+/// A timestamp request's "port" is its type: it must not ride an echo mapping with that identifier.
+#[test]
+fn icmp_queries_do_not_ride_each_others_mappings() {
+    let mut lab = Lab::new();
+    lab.interfaces[0] = Interface { acl_in: NONE, security: 100, ..lab.interfaces[0] };
+    lab.globals.flags = SAME_SECURITY_INTER;
+    assert!(matches!(lab.send(INSIDE, ICMP, (WORK, 13), (EDGE, 0), 0).0, Admission::New { .. }));
+    assert_eq!(lab.send(OUTSIDE, ICMP, (OTHER, 77), (OWN, 13), 0).0, Admission::Local);
+}
+
+/// Interfaces that change places take their connections and mappings with them; one that goes ends them.
+#[test]
+fn interfaces_are_renumbered() {
+    let mut lab = Lab::new();
+    let (got, _) = lab.send(INSIDE, UDP, (WORK, 6000), (EDGE, 53), 0);
+    let Admission::New { id, .. } = got else { panic!("{got:?}") };
+    assert!(lab.flow.renumber(|i| Some(1 - i)).is_empty());
+    assert_eq!(lab.flow.conns.hot(id).iface, [OUTSIDE, INSIDE]);
+    assert_eq!(lab.flow.renumber(|i| (i == 0).then_some(0)), [id]);
 }

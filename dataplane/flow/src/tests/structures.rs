@@ -6,7 +6,7 @@ use crate::index::Index;
 use crate::key::{self, Key, TCP, UDP};
 use crate::ports::{BANDS, Ports};
 use crate::wheel::Wheel;
-use crate::xlate::Xlates;
+use crate::xlate::{Made, Xlates};
 use proptest::prelude::*;
 use std::collections::{BTreeSet, HashMap};
 
@@ -99,9 +99,9 @@ fn index_holds_its_promise_before_it_refuses() {
 fn xlates_are_endpoint_independent_and_distinct() {
     let (mut xlates, mut rng) = (Xlates::new(16, 1), Rng::new(5));
     let key = |src, dst| Key { src, dst, sport: 4000, dport: 80, proto: TCP };
-    let a = xlates.obtain(&key(1, 100), 1, 9, 0, 0, &mut rng).unwrap();
-    assert_eq!(xlates.obtain(&key(1, 200), 1, 9, 0, 0, &mut rng), Ok(a));
-    let b = xlates.obtain(&key(2, 100), 1, 9, 0, 0, &mut rng).unwrap();
+    let a = xlates.obtain(&key(1, 100), 1, 9, 0, 0, &mut rng).unwrap().0;
+    assert_eq!(xlates.obtain(&key(1, 200), 1, 9, 0, 0, &mut rng), Ok((a, Made::Before)));
+    let b = xlates.obtain(&key(2, 100), 1, 9, 0, 0, &mut rng).unwrap().0;
     let (a, b) = (*xlates.get(a).unwrap(), *xlates.get(b).unwrap());
     assert_eq!(a.mapped_port, 4000);
     assert_ne!(b.mapped_port, 4000);
@@ -113,7 +113,7 @@ fn xlates_are_endpoint_independent_and_distinct() {
 fn xlates_expire_after_their_last_connection() {
     let (mut xlates, mut rng) = (Xlates::new(16, 1), Rng::new(5));
     let key = Key { src: 1, dst: 2, sport: 4000, dport: 80, proto: UDP };
-    let id = xlates.obtain(&key, 1, 9, 0, 0, &mut rng).unwrap();
+    let id = xlates.obtain(&key, 1, 9, 0, 0, &mut rng).unwrap().0;
     xlates.hold(id);
     assert_eq!(xlates.expire(10_000, 300, 100), 0);
     xlates.drop_hold(id, 10_000);
@@ -122,7 +122,7 @@ fn xlates_expire_after_their_last_connection() {
     assert_eq!(xlates.expire(10_300, 300, 100), 1);
     assert!(xlates.by_mapped(UDP, 9, 4000).is_none());
     let other = Key { src: 77, ..key };
-    let id = xlates.obtain(&other, 1, 9, 0, 10_300, &mut rng).unwrap();
+    let id = xlates.obtain(&other, 1, 9, 0, 10_300, &mut rng).unwrap().0;
     assert_eq!(xlates.get(id).unwrap().mapped_port, 4000);
 }
 
@@ -131,9 +131,43 @@ fn xlate_table_refuses_when_full_and_recovers() {
     let (mut xlates, mut rng) = (Xlates::new(4, 1), Rng::new(5));
     let key = |src| Key { src, dst: 2, sport: 4000, dport: 80, proto: UDP };
     for src in 0..4 {
-        xlates.obtain(&key(src), 1, 9, 0, 0, &mut rng).unwrap();
+        xlates.obtain(&key(src), 1, 9, 0, 0, &mut rng).unwrap().0;
     }
     assert!(xlates.obtain(&key(9), 1, 9, 0, 0, &mut rng).is_err());
-    assert_eq!(xlates.clear_idle(), 4);
+    assert_eq!(xlates.clear_idle(0, 3), (3, Some(3)));
+    assert_eq!(xlates.clear_idle(3, 3), (1, None));
     assert!(xlates.obtain(&key(9), 1, 9, 0, 0, &mut rng).is_ok());
+}
+
+/// Hosts that come and go every 25 s must not keep an idle neighbour in the queue alive: at most one timeout late.
+#[test]
+fn xlate_expiry_is_at_most_one_timeout_late() {
+    let (mut xlates, mut rng) = (Xlates::new(4096, 1), Rng::new(5));
+    let key = |src| Key { src, dst: 2, sport: 4000, dport: 80, proto: UDP };
+    let busy: Vec<_> = (0..100).map(|i| xlates.obtain(&key(i), 1, 9, 0, 0, &mut rng).unwrap().0).collect();
+    let idle = xlates.obtain(&key(9999), 1, 9, 0, 0, &mut rng).unwrap().0;
+    let mut held = [false; 100];
+    let ended = (1..2_000u32).find(|now| {
+        for (i, &id) in busy.iter().enumerate() {
+            let phase = (*now as usize + i * 37) % 250;
+            if phase == 0 && !held[i] && xlates.get(id).is_some() {
+                xlates.hold(id);
+                held[i] = true;
+            } else if phase == 20 && held[i] {
+                xlates.drop_hold(id, *now);
+                held[i] = false;
+            }
+        }
+        xlates.expire(*now, 300, 64);
+        xlates.get(idle).is_none()
+    });
+    assert!(ended.is_some_and(|at| (300..=600).contains(&at)), "ended at {ended:?}");
+}
+
+/// What never expires does not fire at every tick, even when the hand lags behind.
+#[test]
+fn wheel_leaves_the_far_future_alone() {
+    let mut wheel = Wheel::new(4);
+    wheel.set(0, 5 + u32::MAX / 4);
+    assert!((1..100).all(|now| wheel.due(now).is_none()));
 }
