@@ -1,15 +1,19 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The packet path's bench: `scripts/bench packets` runs it and docs/performance.md explains what it prints.
 //!
-//! `in-process` gives the worker's own burst function prepared frames, with no driver
-//! in front, and counts cycles by rdtsc ([`cycles`], [`conns`]). Every figure stands beside a peer's, measured in the same run, and is
+//! Two harnesses, each a subcommand. `in-process` gives the worker's own burst function prepared frames, with no driver
+//! in front, and counts cycles by rdtsc ([`cycles`], [`conns`]). `end-to-end` runs the real dataplane process between two memif
+//! ports of `dpdk-testpmd` ([`ends`]). Every figure stands beside a peer's, measured in the same run, and is
 //! appended as a row to the JSON file that `--out` names ([`rows`]).
 
+mod appliance;
 mod conns;
 mod cycles;
+mod ends;
 mod flows;
 mod rig;
 mod rows;
+mod testpmd;
 
 use clap::{Parser, Subcommand};
 use dpdk::{Eal, EalOptions, Huge};
@@ -44,6 +48,8 @@ struct Options {
 enum Harness {
     /// The stages on prepared frames.
     InProcess,
+    /// The dataplane process between testpmd's ports.
+    EndToEnd,
 }
 
 /// What went wrong, for the terminal.
@@ -53,6 +59,7 @@ fn main() -> ExitCode {
     let options = Options::parse();
     let done = match options.harness {
         Harness::InProcess => in_process(&options),
+        Harness::EndToEnd => ends::run(&options),
     };
     match done.and_then(|rows| rows::append(&options.out, &rows)) {
         Ok(()) => ExitCode::SUCCESS,
