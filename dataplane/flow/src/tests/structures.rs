@@ -131,7 +131,7 @@ fn xlate_table_refuses_when_full_and_recovers() {
     let (mut xlates, mut rng) = (Xlates::new(4, 1), Rng::new(5));
     let key = |src| Key { src, dst: 2, sport: 4000, dport: 80, proto: UDP };
     for src in 0..4 {
-        xlates.obtain(&key(src), 1, 9, 0, 0, &mut rng).unwrap().0;
+        xlates.obtain(&key(src), 1, 9, 0, 0, &mut rng).unwrap();
     }
     assert!(xlates.obtain(&key(9), 1, 9, 0, 0, &mut rng).is_err());
     assert_eq!(xlates.clear_idle(0, 3), (3, Some(3)));
