@@ -17,7 +17,8 @@ const TIMED: u32 = 64 * 1024;
 /// Growth of resident memory from before the worker was made to a full table, a connection. The tables that are sized at
 /// start are so counted in, used or not.
 pub fn bytes(stock: &Stock) -> Result<Vec<Row>, Failure> {
-    let designed = (64 + 40 + 8 + 2 * 8) as f64;
+    // Hot half, cold half, timer link, two index slots at 80 % use.
+    let designed = f64::from(64 + 40 + 8 + 2 * 8);
     let mut rows = Vec::new();
     for (id, pat) in [("conn_bytes", false), ("conn_bytes_pat", true)] {
         let before = resident()?;

@@ -2,7 +2,9 @@
 //! Cycles a packet of established connections, by number of connections, and where they go.
 //!
 //! Worker and peer take turns. The figure of a turn is the median over its bursts, and the row's is that of the best turn:
-//! what the code costs while the rest of the machine lets it be (two vCPUs are often one core), for both alike. The peer is the machine's own limit, on the same frames in the same rounds: read the flow's number, touch one line of a table as
+//! what the code costs while the rest of the machine lets it be (two vCPUs are often one core), for both alike.
+//!
+//! The peer is the machine's own limit, on the same frames in the same rounds: read the flow's number, touch one line of a table as
 //! large as the index and one of a table as large as the connections (read, and a counter written), swap the two
 //! MACs, send. It hashes, checks, compares and translates nothing, so no firewall can be as fast.
 

@@ -28,6 +28,11 @@ pub enum Way {
 }
 
 impl Way {
+    /// Bursts go out and back by turns.
+    pub fn of_burst(n: usize) -> Self {
+        if n.is_multiple_of(2) { Way::Out } else { Way::Back }
+    }
+
     /// Slot of the port that frames of this way arrive on.
     pub fn slot(self) -> u8 {
         match self {

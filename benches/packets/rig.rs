@@ -169,7 +169,10 @@ impl Rig {
         Ok(())
     }
 
-    /// Connections in use.
+    /// Sends each flow's first packet.
+    ///
+    /// # Errors
+    /// One did not come out.
     pub fn make_connections(&mut self, flows: std::ops::Range<u32>) -> Result<(), Failure> {
         let mut next = flows.start;
         while next < flows.end {
@@ -187,7 +190,7 @@ impl Rig {
         Ok(())
     }
 
-    /// Eight bursts of frames, each burst of one way: `flow(n)` names the n-th frame's flow and way.
+    /// Eight bursts of frames, each of one way: `flow(n)` names the n-th frame's flow and way.
     pub fn prepare(&mut self, mut flow: impl FnMut(usize) -> Option<(u32, Way)>) -> Vec<Burst> {
         let mut bursts = Vec::with_capacity(BURSTS);
         for b in 0..BURSTS {
@@ -221,26 +224,23 @@ impl Rig {
         }
     }
 
-    /// Times the worker on `rounds` times eight bursts of random flows, every other burst of replies; `around` is
-    /// given each burst.
+    /// Prepares eight bursts of random flows, `rounds` times, every other burst of replies, and gives each to `run`.
     pub fn rounds(
         &mut self,
         rounds: usize,
         flows: u32,
-        mut around: impl FnMut(&mut Worker, Way, &mut Burst),
+        mut run: impl FnMut(&mut Worker, Way, &mut Burst),
     ) -> Result<(), Failure> {
         for _ in 0..rounds {
             let mut random = Rng::new(self.random.next());
             let mut bursts = self.prepare(|n| {
-                let way = if n / BURST % 2 == 0 { Way::Out } else { Way::Back };
                 let flow = ((u128::from(random.next()) * u128::from(flows)) >> 64) as u32;
-                Some((flow, way))
+                Some((flow, Way::of_burst(n / BURST)))
             });
             for (b, burst) in bursts.iter_mut().enumerate() {
-                let way = if b % 2 == 0 { Way::Out } else { Way::Back };
-                around(&mut self.worker, way, burst);
+                run(&mut self.worker, Way::of_burst(b), burst);
             }
-            // What `around` left in a burst is as good as sent.
+            // What `run` left in a burst is as good as sent.
             let left: usize = bursts.iter().map(|b| b.len()).sum();
             for mut burst in bursts {
                 self.frames.extend(burst.drain());
