@@ -173,9 +173,10 @@ lab_hugepages() {
 
 # lab_hugepages_back: takes out what lab_hugepages added, and no more: others may have changed the pool since.
 lab_hugepages_back() {
-    local pool=/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages added
+    local pool=/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages added now
     added=$(cat "$LAB_DIR/hugepages" 2>/dev/null) || return 0
-    echo $(($(<"$pool") - added)) >"$pool"
+    now=$(<"$pool")
+    echo $((now > added ? now - added : 0)) >"$pool"
     rm "$LAB_DIR/hugepages"
 }
 
