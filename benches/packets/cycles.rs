@@ -6,7 +6,7 @@
 //!
 //! The peer is the machine's own limit, on the same frames in the same rounds: read the flow's number, touch one line of a table as
 //! large as the index and one of a table as large as the connections (read, and a counter written), swap the two
-//! MACs, send. It hashes, checks, compares and translates nothing, so no firewall can be as fast.
+//! MACs. It hashes, checks, compares and translates nothing, so no firewall can be as fast.
 
 use crate::Failure;
 use crate::flows::{self, Way};

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! End to end: the real dataplane process between two memif ports of a generator, beside testpmd's `macswap` there.
 //!
-//! Four processes: the appliance and the peer, both on the CPU that is measured, of which one stands still while the other
-//! is measured; and a generator for each, on the other CPU, of which one is started at a time. So both are measured in
-//! turns, within seconds of each other, with the same generator settings. The generator is testpmd too and has one CPU,
-//! which it shares with the appliance's housekeeping thread: where it cannot make or take more, the two figures meet, so the
+//! Four processes: the appliance and the peer, both on the CPU that is measured, and a generator for each on the other CPU. They are
+//! measured in turns, within seconds of each other, with the same generator settings; the appliance, which would poll on,
+//! stands still in the peer's turns, and testpmd's threads sleep when they do not forward.
+//!
+//! The generator is testpmd too and has one CPU, which it shares with the appliance's housekeeping thread: where it cannot make or take more, the two figures meet, so the
 //! cycles that each spends on a packet are a row of their own.
 //!
 //! The outside router is the generator: it is put into `icmpecho` mode once, in which it answers ARP.

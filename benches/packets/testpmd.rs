@@ -3,8 +3,9 @@
 //!
 //! As generator it makes UDP flows on port 0 and counts what comes back on port 1. Its `flowgen` mode would make them on
 //! both ports; marking port 0's receive queue as deferred lets it leave out the stream that receives there and sends
-//! on port 1. As peer it swaps MACs between the two, in the place of the appliance. Killed when dropped, but
-//! [`Testpmd::quit`] is the way: a memif port that vanishes under traffic takes DPDK 22.11's other side down.
+//! on port 1. As peer it swaps MACs between the two, in the place of the appliance.
+//! Killed when dropped, but [`Testpmd::quit`] is the way: a memif port that vanishes under traffic takes DPDK 22.11's other
+//! side down.
 
 use crate::Failure;
 use std::io::{Read, Write};
