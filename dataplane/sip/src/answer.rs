@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Composes the refusals that the appliance itself sends (RFC 3261 section 8.2.6).
 //!
-//! All Vias in order, From, To (with our tag if it has none), Call-ID and CSeq are copied octet for octet, folds
-//! included; the message is put together with rsip's untyped headers, which hold any text as it is. The reason phrase is the
-//! caller's, and callers pass [`reason_phrase`]: which check failed is for our own log, not for the peer. The tag comes from
+//! All Vias in order, From, To (with our tag if it has none), Call-ID and CSeq are copied octet for octet, only without
+//! folds, whose lines could be a Content-Length to some ([`crate::frame`]); the message is put together with rsip's untyped
+//! headers, which hold any text as it is. The reason phrase is the caller's, and callers pass [`reason_phrase`]: which check failed is for our own log, not for the peer. The tag comes from
 //! the caller too, for randomness is an argument.
 //!
 //! [`compose_unread`] does what can be done for messages the scanner or the framer refused: if the five headers are
@@ -175,7 +175,7 @@ impl<'a> Answer<'a> {
 
     fn copy(&mut self, id: HeaderName, value: &'a str) {
         match id {
-            HeaderName::Via => self.vias.push(rsip::headers::Via::new(value).into()),
+            HeaderName::Via => self.vias.push(rsip::headers::Via::new(unfolded(value)).into()),
             HeaderName::From => _ = self.from.get_or_insert(value),
             HeaderName::To => _ = self.to.get_or_insert(value),
             HeaderName::CallId => _ = self.call_id.get_or_insert(value),
@@ -199,11 +199,11 @@ impl<'a> Answer<'a> {
     }
 
     fn finish(self) -> Result<Vec<u8>, AnswerError> {
-        let need = |value: Option<&'a str>, id| value.ok_or(AnswerError::Missing(id));
+        let need = |value: Option<&'a str>, id| value.map(unfolded).ok_or(AnswerError::Missing(id));
         if self.vias.is_empty() {
             return Err(AnswerError::Missing(HeaderName::Via));
         }
-        let mut to = need(self.to, HeaderName::To)?.to_owned();
+        let mut to = need(self.to, HeaderName::To)?;
         if !has_tag(&to) {
             to.push_str(";tag=");
             to.push_str(self.tag);
@@ -218,6 +218,11 @@ impl<'a> Answer<'a> {
         let response = Response { status_code: self.status, version: Version::V2, headers, body: Vec::new() };
         Ok(response.into())
     }
+}
+
+/// A value on one line. The blank that makes a line a fold stays (RFC 3261 section 7.3.1).
+fn unfolded(value: &str) -> String {
+    value.replace("\r\n", "")
 }
 
 /// Whether a To value has a tag; for one that cannot be read, whether it looks like it.

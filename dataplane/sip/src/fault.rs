@@ -22,7 +22,7 @@ pub enum ScanFault {
     /// The first line is neither a request line nor a status line.
     #[error("malformed start line")]
     StartLine,
-    /// The method is no token, or longer than 128 octets.
+    /// The method is no token, longer than 128 octets, or `MSRP`, which begins another protocol's frame.
     #[error("malformed method")]
     Method,
     /// The Request-URI is no URI, or has headers in it.
@@ -46,7 +46,7 @@ pub enum ScanFault {
     /// A control character outside a quoted pair.
     #[error("control character")]
     Control,
-    /// A header whose name is no token, or that has no colon.
+    /// A header whose name is no token or begins with `-`, or that has no colon.
     #[error("malformed header name")]
     HeaderName,
     /// A header that may stand once stands twice.

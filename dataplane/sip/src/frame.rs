@@ -2,8 +2,12 @@
 //! Cuts messages out of a byte stream by Content-Length (RFC 3261 section 18.3), and nothing else.
 //!
 //! Over TLS the Content-Length is the only thing that says where a message ends, so there is exactly one way to read
-//! it: one header, digits only, and anything else ends the connection. The line ends are CRLF and a bare CR, LF or NUL
-//! is refused, because a server behind us that takes LF for a line end would see other headers than we do.
+//! it: one header on one line, digits only, and anything else ends the connection. The line ends are CRLF and a bare CR,
+//! LF or NUL is refused, because a server behind us that takes LF for a line end would see other headers than we do.
+//!
+//! Stream readers of servers find the length by physical lines, before any folding is undone: Kamailio's skips blanks in
+//! front of the name, takes `_` for `-`, and believes the first it finds. So every line that one of them could take for
+//! a length counts as one here, and what is not the plain header is a fault.
 //!
 //! The framer remembers how far it has looked: the caller hands it the same unconsumed bytes again with more behind
 //! them, and one octet at a time costs no more than all at once. Every decision depends only on octets up to the one
@@ -102,10 +106,10 @@ pub enum FrameFault {
     /// No Content-Length.
     #[error("no Content-Length")]
     LengthMissing,
-    /// A Content-Length that is not a plain number up to 2^31.
+    /// A Content-Length that is not a plain number up to 2^31, is folded, or is in disguise: on a fold, or spelt with `_`.
     #[error("malformed Content-Length")]
     LengthBad,
-    /// More than one Content-Length, equal or not.
+    /// More than one Content-Length, equal or not, in disguise or not.
     #[error("more than one Content-Length")]
     LengthTwice,
     /// Content-Length above [`Limits::body`].
@@ -273,7 +277,7 @@ impl Head {
             self.at += hit;
             match (buffered[self.at], buffered.get(self.at + 1)) {
                 (b'\r', None) => return Step::More,
-                (b'\r', Some(b'\n')) if self.at > self.line => self.end_line(),
+                (b'\r', Some(b'\n')) if self.at > self.line => self.end_line(buffered),
                 (b'\r', Some(b'\n')) if self.line == 0 => return Step::KeepAlive,
                 (b'\r', Some(b'\n')) => return self.end(limits),
                 (b'\r', Some(_)) => return self.bad(FrameFault::BareCr),
@@ -300,7 +304,10 @@ impl Head {
         if first != b'\r' && self.fields > limits.headers { Err(FrameFault::Headers) } else { Ok(()) }
     }
 
-    fn end_line(&mut self) {
+    fn end_line(&mut self, buffered: &[u8]) {
+        if self.fields > 0 && is_disguised_length(&buffered[self.line..self.at]) {
+            self.add_length(None);
+        }
         self.at += 2;
         self.line = self.at;
         self.opened = false;
@@ -316,8 +323,16 @@ impl Head {
         if HeaderName::of(&field[..name_len]) != HeaderName::ContentLength {
             return;
         }
-        let value = std::str::from_utf8(&field[value]).ok().and_then(|text| scan::number(text, 1 << 31));
-        self.length = match (self.length, value.and_then(|n| usize::try_from(n).ok())) {
+        // Who reads by physical lines sees only what is on the first one.
+        let folded = memchr::memchr(b'\n', field).is_some();
+        let value = std::str::from_utf8(&field[value]).ok().filter(|_| !folded);
+        let value = value.and_then(|text| scan::number(text, 1 << 31));
+        self.add_length(value.and_then(|n| usize::try_from(n).ok()));
+    }
+
+    /// One more line that says a length; `None` for one that is malformed.
+    fn add_length(&mut self, value: Option<usize>) {
+        self.length = match (self.length, value) {
             (Length::Missing, Some(n)) => Length::Is(n),
             (Length::Missing, None) => Length::Fault(FrameFault::LengthBad),
             (Length::Is(_) | Length::Fault(_), _) => Length::Fault(FrameFault::LengthTwice),
@@ -338,6 +353,20 @@ impl Head {
     fn bad(&self, fault: FrameFault) -> Step {
         Step::Bad(FrameError { fault, lines: self.field })
     }
+}
+
+/// Whether a physical line that is no plain Content-Length header could be read as one: it stands on a fold, or has `_`
+/// for `-`. The plain ones are [`Head::close_field`]'s.
+fn is_disguised_length(line: &[u8]) -> bool {
+    let text = line.trim_ascii_start();
+    let folded = text.len() < line.len();
+    if !matches!(text.first(), Some(b'c' | b'C' | b'l' | b'L')) {
+        return false;
+    }
+    let Some(colon) = memchr::memchr(b':', text) else { return false };
+    let name = text[..colon].trim_ascii_end();
+    name.eq_ignore_ascii_case(b"content_length")
+        || (folded && HeaderName::of(name) == HeaderName::ContentLength)
 }
 
 #[cfg(test)]

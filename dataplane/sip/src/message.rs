@@ -24,6 +24,10 @@ use crate::via::{Via, Vias};
 /// Longest method taken, octets. The registry's longest has 9.
 const MAX_METHOD: usize = 128;
 
+/// No SIP method: a server that speaks MSRP (RFC 4975) on the same port reads what follows as an MSRP frame, whose end
+/// is a line of `-------`, and not the Content-Length. For the same reason no header's name may begin with `-`.
+const OTHER_FRAMING: &str = "MSRP";
+
 /// The first line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Start<'a> {
@@ -230,7 +234,8 @@ fn scan_start(line: &str) -> Result<Start<'_>, ScanFault> {
         let status = code.and_then(|code| u16::try_from(code).ok()).ok_or(ScanFault::StatusCode)?;
         return Ok(Start::Response { status, reason });
     }
-    if first.len() > MAX_METHOD || first.is_empty() || !scan::all(first, scan::TOKEN) {
+    let is_token = !first.is_empty() && first.len() <= MAX_METHOD && scan::all(first, scan::TOKEN);
+    if !is_token || first.eq_ignore_ascii_case(OTHER_FRAMING) {
         return Err(ScanFault::Method);
     }
     let (uri, version) = rest.split_once(' ').ok_or(ScanFault::StartLine)?;
@@ -271,7 +276,7 @@ fn scan_headers<'a>(head: &'a str, first_header: usize, limits: &Limits) -> Resu
             return Err(ScanFault::TooManyHeaders);
         }
         let (Some(value), name) = (line.value, &head[line.name]) else { return Err(ScanFault::HeaderName) };
-        if name.is_empty() || !scan::all(name, scan::TOKEN) {
+        if name.is_empty() || name.starts_with('-') || !scan::all(name, scan::TOKEN) {
             return Err(ScanFault::HeaderName);
         }
         let value = &head[value];

@@ -145,8 +145,10 @@ fn check_message(frame: &[u8], message: &Message<'_>) {
                 (answer.call_id, answer.cseq, answer.vias),
                 (message.call_id, message.cseq, message.vias)
             );
-            assert_eq!((answer.from, answer.to.uri), (message.from, message.to.uri));
-            assert_eq!(answer.to.tag, message.to.tag.or(Some("t")));
+            let (from, to) = (message.from, message.to);
+            assert_eq!((answer.from.uri, answer.from.tag, answer.to.uri), (from.uri, from.tag, to.uri));
+            assert_eq!(answer.from.display, from.display.replace("\r\n", ""), "folds are undone");
+            assert_eq!(answer.to.tag, to.tag.or(Some("t")));
         }
     }
 }

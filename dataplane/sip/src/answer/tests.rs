@@ -2,6 +2,7 @@
 //! Answers octet for octet, and when there is none.
 
 use super::*;
+use crate::frame::{Frame, Framer, Limits};
 
 const REQUEST: &str = "INVITE sip:bob@local.com SIP/2.0\r\n\
     Via: SIP/2.0/TLS edge.foreign.com:5061;branch=z9hG4bK1;ms-internal-info=\"a,b\"\r\n\
@@ -19,12 +20,13 @@ fn text(answer: Result<Vec<u8>, AnswerError>) -> String {
     String::from_utf8(answer.expect("an answer")).expect("text")
 }
 
+/// But for the folds, which used to be copied too.
 #[test]
 fn copies_octet_for_octet() {
     let message = Message::scan(REQUEST.as_bytes()).expect("well formed");
     let want = "SIP/2.0 403 Forbidden\r\n\
         Via: SIP/2.0/TLS edge.foreign.com:5061;branch=z9hG4bK1;ms-internal-info=\"a,b\"\r\n\
-        Via: SIP/2.0/TCP a\r\n ;branch=z9hG4bK2 , SIP / 2.0 / UDP [::1]:5060\r\n\
+        Via: SIP/2.0/TCP a ;branch=z9hG4bK2 , SIP / 2.0 / UDP [::1]:5060\r\n\
         From: \"Д \\\"x\\\"\"   <sip:x@foreign.com>;tag=a;epid=d6277c8671\r\n\
         To: <sip:bob@local.com;user=phone>;tag=s1\r\n\
         Call-ID: 1@foreign.com\r\n\
@@ -120,4 +122,17 @@ fn arguments_cannot_inject() {
         assert_eq!(compose(&message, status, reason, tag), Err(AnswerError::Argument));
     }
     assert_eq!(compose_with(&message, 405, "x", "t", &[Extra::Allow("A\r\nB")]), Err(AnswerError::Argument));
+}
+
+/// Our answer must not be cut elsewhere than where it ends because of what it echoes.
+#[test]
+fn what_is_echoed_brings_no_other_length() {
+    for (header, folded) in
+        [("Via: ", "Via: SIP/2.0/TLS h;a=\"\r\n l: 9\", "), ("f: ", "f: \"\r\n\tContent-Length: 9\" ")]
+    {
+        let request = REQUEST.replacen(header, folded, 1);
+        let answer = compose_unread(request.as_bytes(), 400, "Bad Request", "t").expect("an answer");
+        let frame = Framer::new(Limits::DEFAULT).next(&answer);
+        assert_eq!(frame, Frame::Message { head_len: answer.len(), body_len: 0 }, "{folded}");
+    }
 }

@@ -58,9 +58,9 @@ fn legal_ways_to_say_the_length() {
         "l:5",
         "L : 5",
         "CONTENT-LENGTH\t:\t0005  ",
-        "Content-Length:\r\n 5",
-        "l:\r\n\t\r\n 5 \r\n ",
         "Content-Length   : 5",
+        "Content-Length: 5\r\nSubject: x\r\n length: 3\r\n Content-Length 3\r\n Content-Lengths: 3\r\n x l: 3",
+        "l: 5\r\nContent-Length-Of: 3\r\nContent_Type: 3\r\nll: 3\r\n_l: 3\r\n l",
     ] {
         let stream = with_length(line);
         assert_eq!(whole(&stream), [Frame::Message { head_len: stream.len() - 5, body_len: 5 }], "{line:?}");
@@ -106,6 +106,50 @@ fn row_4_two_lengths() {
         "L:5\r\nTo: x\r\ncontent-length : 5",
     ] {
         assert_eq!(fault(&with_length(lines)), Some(FrameFault::LengthTwice), "{lines:?}");
+    }
+}
+
+/// Legal by RFC 3261 and taken until a reader by physical lines was seen to take another length.
+#[test]
+fn a_folded_length_is_refused() {
+    for lines in
+        ["Content-Length:\r\n 5", "l:\r\n\t\r\n 5 \r\n ", "Content-Length: 5\r\n ", "l\r\n : 5\r\nl: 5\r\n "]
+    {
+        assert_eq!(fault(&with_length(lines)), Some(FrameFault::LengthBad), "{lines:?}");
+    }
+}
+
+#[test]
+fn a_length_in_disguise_is_a_malformed_length() {
+    for line in [
+        "Subject: x\r\n Content-Length: 5",
+        "Subject: x\r\n l: 5",
+        "Subject: x\r\n\t \tL\t : 5",
+        "Subject:\r\n content-LENGTH \t: 5",
+        "Subject: x\r\n y\r\n Content_Length: 5",
+        "Subject: x\r\n l:",
+        "Content_Length: 5",
+        "CONTENT_LENGTH\t:5",
+    ] {
+        assert_eq!(fault(&with_length(line)), Some(FrameFault::LengthBad), "{line:?}");
+        for both in [format!("{line}\r\nl: 5"), format!("Content-Length: 5\r\n{line}")] {
+            assert_eq!(fault(&with_length(&both)), Some(FrameFault::LengthTwice), "{both:?}");
+        }
+    }
+}
+
+/// What Kamailio was seen to cut into two requests, the second one from anybody.
+#[test]
+fn smuggling_by_a_length_that_another_reader_takes_first() {
+    let inner = "MESSAGE sip:bob@local.example SIP/2.0\r\nFrom: <sip:ceo@bank.example>;tag=1\r\nContent-Length: 0\r\n\r\n";
+    for first in ["Subject: x\r\n Content-Length: 0", "Subject: x\r\n l: 0", "Content_Length: 0"] {
+        let stream = format!(
+            "MESSAGE sip:bob@local.example SIP/2.0\r\nCall-ID: outer\r\n{first}\r\nContent-Length: {}\r\n\r\n{inner}",
+            inner.len()
+        );
+        let Some(Frame::Bad(error)) = whole(stream.as_bytes()).pop() else { panic!("framed: {first:?}") };
+        assert_eq!((error.fault, error.fault.status()), (FrameFault::LengthTwice, 400), "{first:?}");
+        assert!(stream[..error.lines].contains("Call-ID: outer"), "it can be answered");
     }
 }
 
@@ -239,12 +283,46 @@ fn stream() -> impl Strategy<Value = Vec<u8>> {
         "X: long long long long\r\n",
         "\r\n folded",
         "c",
+        "\r\n l: 3\r\n",
+        "\tContent-Length: 2\r\n",
+        "Content_Length: 1\r\n",
+        "_",
     ]);
     prop::collection::vec(piece, 0..25).prop_map(|pieces| pieces.concat().into_bytes())
 }
 
+/// The length as a server finds it that reads physical lines and believes the first: blanks, `l` or `content-length` with
+/// `-` or `_`, blanks, a colon, blanks, digits.
+fn length_by_physical_lines(head: &str) -> Option<usize> {
+    let blank = [' ', '\t'];
+    head.split("\r\n").skip(1).find_map(|line| {
+        let (name, value) = line.split_once(':')?;
+        let name = name.trim_matches(blank).to_ascii_lowercase();
+        let value = value.trim_start_matches(blank);
+        let digits = &value[..value.find(|c: char| !c.is_ascii_digit()).unwrap_or(value.len())];
+        let is_length = matches!(name.as_str(), "l" | "content-length" | "content_length");
+        is_length.then(|| digits.parse().ok()).flatten()
+    })
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
+    #[test]
+    fn a_reader_by_physical_lines_cuts_the_same(stream in stream()) {
+        let mut at = 0;
+        for frame in whole(&stream) {
+            match frame {
+                Frame::KeepAlive { len } => at += len,
+                Frame::Message { head_len, body_len } => {
+                    let head = std::str::from_utf8(&stream[at..at + head_len]).expect("text");
+                    prop_assert_eq!(length_by_physical_lines(head), Some(body_len), "{:?}", head);
+                    at += head_len + body_len;
+                }
+                Frame::Incomplete { .. } | Frame::Bad(_) => break,
+            }
+        }
+    }
+
     #[test]
     fn chunking_changes_nothing(
         stream in stream(),

@@ -316,3 +316,24 @@ fn responses_and_acks_are_not_answerable() {
         Err(ScanError { kind: ScanFault::UnroutableVia, answerable: false })
     );
 }
+
+/// Kamailio was seen to read `MSRP` as the start of an MSRP frame that a line of `-------` ends, and what followed as a
+/// request.
+#[test]
+fn msrp_frames_are_no_sip() {
+    let request = |method: &str, more: &str| {
+        format!(
+            "{method} sip:bob@local.example SIP/2.0\r\nVia: SIP/2.0/TLS e;branch=z9hG4bKa\r\nFrom: <sip:x@foreign.example>;tag=a\r\n\
+             To: <sip:bob@local.example>\r\nCall-ID: outer\r\nCSeq: 1 {method}\r\nContent-Length: 0\r\n{more}\r\n"
+        )
+    };
+    let scan =
+        |text: String| Message::scan(text.as_bytes()).err().map(|e| (e.kind, e.status(), e.answerable));
+    for method in ["MSRP", "msrp", "Msrp"] {
+        assert_eq!(scan(request(method, "")), Some((ScanFault::Method, 400, true)), "{method}");
+    }
+    for line in ["-------sip:bob@local.example$\r\n", "-: x\r\n", "-x : y\r\n", "-------\r\n"] {
+        assert_eq!(scan(request("MESSAGE", line)), Some((ScanFault::HeaderName, 400, true)), "{line}");
+    }
+    assert_eq!(scan(request("MSRPX", "x-: -\r\n")), None);
+}
