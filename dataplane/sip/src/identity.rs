@@ -6,8 +6,9 @@
 //! (7.2), neither do IP addresses, `sips:` or user URIs. Names compare in the canonical form of [`crate::domain`].
 //!
 //! A partner whose certificate carries its edge's host name instead of its SIP domain (an OCS direct partner) is
-//! configured with that host name as its peer; [`PeerIdentity::is_host`] answers for it, from dNSNames and the rest alike:
-//! that is a question about a host, so a SIP URI beside it does not hide it.
+//! configured with that host name as its peer, and then no other will do, not even the SIP domain itself.
+//! [`PeerIdentity::is_host`] answers for it, from dNSNames and the rest alike: that is a question about a host, so a SIP
+//! URI beside it does not hide it.
 //!
 //! Made once a handshake by the proxy, which parses X.509 and hands in the names; asked for each message on worker
 //! cores. Holds at most [`MAX_NAMES`] names.

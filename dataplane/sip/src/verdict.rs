@@ -6,23 +6,30 @@
 //! names; the certificate is what keeps one permitted partner from speaking for another. From inside ([`outbound`]) the
 //! mirror: From is ours, the target is permitted, and the certificate of the peer it goes to vouches for the target.
 //!
-//! What a request is addressed to: outside a dialog the Request-URI and To; inside one (To has a tag) the To alone, for
-//! the Request-URI is then a Contact, which names a host and not a SIP domain. Contact, Via and Route never count as
-//! permission, and no check is left out for ACK, BYE or a To tag.
+//! What a request from outside is addressed to: To, and where the server behind us would send it: the Request-URI and every
+//! Route. Outside a dialog the Request-URI names one of our domains. With a To tag it may be a Contact instead, which names
+//! a host: one of our own. Anybody can make up a tag, so nothing else is let off for it, nor for ACK or BYE.
+//! Contact and Via never count as permission. To outside, a request with a To tag goes by To alone: the Request-URI is
+//! the far Contact, of whose hosts we know nothing.
 //!
-//! Responses carry the From and To of their request, so the same questions are asked the other way round; a transaction is
-//! not looked for here. Neither responses nor ACKs are ever answered: they are dropped.
+//! REGISTER and PUBLISH do not cross inwards: they write what only our own users may write.
+//!
+//! Responses carry the From and To of their request, so the same is asked of them the other way round: of From and To the
+//! one is ours, the other foreign, permitted, and vouched for by the far certificate. A transaction is not looked for here.
+//! Neither responses nor ACKs are ever answered: they are dropped.
 //!
 //! Called for every message on worker cores; lists are asked through traits so that this crate needs no tables. No
 //! allocation for plain ASCII domains.
 
 use crate::address::Addresses;
-use crate::answer::reason_phrase;
 use crate::domain::Domain;
 use crate::headers::HeaderName;
 use crate::identity::PeerIdentity;
 use crate::message::{Message, Method, Start};
 use crate::uri::{Scheme, Uri};
+pub use denial::{ALLOW, Denial};
+
+mod denial;
 
 /// What the domain list says of a domain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,7 +42,8 @@ pub enum Listed {
     Permitted {
         /// The entry, for counters.
         id: u32,
-        /// The host that the partner's certificate may name instead of the domain.
+        /// The host that the partner's certificate must name; the domain's own name is then not enough. Without it the
+        /// certificate must be good for the domain.
         peer: Option<Domain>,
     },
     /// Explicitly shut out.
@@ -67,79 +75,17 @@ pub trait DomainList {
 pub trait LocalDomains {
     /// Whether a canonical domain is ours. By equality, never by suffix.
     fn is_local(&self, canonical: &str) -> bool;
-}
 
-/// Why a message does not cross.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Denial {
-    /// Inbound: the From domain is not on the list, or From has no domain.
-    NotPermitted,
-    /// Inbound: the From domain is blocked.
-    Blocked,
-    /// Inbound: the peer's certificate does not vouch for the From domain.
-    PeerMismatch,
-    /// Inbound: addressed to a domain that is not ours.
-    Relay,
-    /// Inbound: From claims one of our own domains.
-    SpoofLocal,
-    /// Inbound: another header asserts an identity in another domain than From's.
-    AssertedIdentity,
-    /// Outbound: From is not one of our domains.
-    OutboundFrom,
-    /// Outbound: the target domain is not on the list, or there is none.
-    OutboundNotPermitted,
-    /// Outbound: the target domain is blocked.
-    OutboundBlocked,
-    /// Outbound: the certificate of the peer does not vouch for the target domain.
-    OutboundPeer,
-    /// A header that has to be checked cannot be read.
-    Malformed,
-    /// A response whose From and To are not those of a request that could have passed.
-    StrayResponse,
-}
-
-impl Denial {
-    /// Name in logs and counters.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::NotPermitted => "not_permitted",
-            Self::Blocked => "blocked",
-            Self::PeerMismatch => "peer_mismatch",
-            Self::Relay => "relay",
-            Self::SpoofLocal => "spoof_local",
-            Self::AssertedIdentity => "asserted_identity",
-            Self::OutboundFrom => "outbound_from",
-            Self::OutboundNotPermitted => "outbound_not_permitted",
-            Self::OutboundBlocked => "outbound_blocked",
-            Self::OutboundPeer => "outbound_peer",
-            Self::Malformed => "malformed",
-            Self::StrayResponse => "stray_resp",
-        }
-    }
-
-    /// The SIP status a request denied for this is answered with.
-    pub fn status(self) -> u16 {
-        match self {
-            Self::Malformed => 400,
-            Self::NotPermitted
-            | Self::Blocked
-            | Self::PeerMismatch
-            | Self::Relay
-            | Self::SpoofLocal
-            | Self::AssertedIdentity
-            | Self::OutboundFrom
-            | Self::OutboundNotPermitted
-            | Self::OutboundBlocked
-            | Self::OutboundPeer
-            | Self::StrayResponse => 403,
-        }
-    }
-
-    /// The reason phrase it is answered with: the same for all that share a status.
-    pub fn reason(self) -> &'static str {
-        reason_phrase(self.status())
+    /// Whether a canonical host name or IP literal is a machine of ours: a name in our own certificates, our public
+    /// address, the called server's. By equality, never by suffix. Requests in a dialog and Routes may name it.
+    fn is_own_host(&self, canonical: &str) -> bool {
+        let _ = canonical;
+        false
     }
 }
+
+/// Methods that do not cross inwards. Compared without case, as servers do that are laxer than RFC 3261 section 7.1.
+const NOT_INWARD: [Method; 2] = [Method::Register, Method::Publish];
 
 /// What a verdict is about, for counters and logs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -238,23 +184,61 @@ fn inbound_request(
     }
     let listed = list.lookup(from.as_str());
     subject.id = listed.id();
-    let pinned = match listed {
-        Listed::Permitted { peer, .. } => peer,
-        Listed::Blocked { .. } => return Err(Denial::Blocked),
-        Listed::Unlisted => return Err(Denial::NotPermitted),
-    };
-    if !vouches(peer, &from, pinned.as_ref()) {
-        return Err(Denial::PeerMismatch);
+    inbound_peer(&from, &listed, peer)?;
+    if message
+        .method_name()
+        .is_some_and(|name| NOT_INWARD.iter().any(|no| name.eq_ignore_ascii_case(no.name())))
+    {
+        return Err(Denial::Method);
     }
     check_asserted(message, &from, locals)?;
-    let is_ours = |uri: &Uri<'_>| domain_of(uri).is_some_and(|domain| locals.is_local(domain.as_str()));
-    if !is_ours(&message.to.uri) || !(message.has_to_tag() || is_ours(request_uri)) {
+    let is_local = |host: &Domain| locals.is_local(host.as_str());
+    let is_own = |host: &Domain| is_local(host) || locals.is_own_host(host.as_str());
+    let to_us = is_local_domain(&message.to.uri, locals)
+        && match message.has_to_tag() {
+            true => leads_to(request_uri, is_own),
+            false => leads_to(request_uri, is_local),
+        };
+    if !to_us {
         return Err(Denial::Relay);
+    }
+    for route in message.values(HeaderName::Route).flat_map(Addresses::new) {
+        if !leads_to(&route.ok_or(Denial::Malformed)?.uri, is_own) {
+            return Err(Denial::Relay);
+        }
     }
     Ok(())
 }
 
-/// A response from outside answers a request that went out: From is ours, To is whom we asked.
+/// Whether the certificate of a peer is good for the foreign domain that it speaks for. `entry` is what the list says
+/// of `domain`.
+fn inbound_peer(domain: &Domain, entry: &Listed, peer: &PeerIdentity) -> Result<(), Denial> {
+    outbound_peer(domain, entry, peer).map_err(|why| match why {
+        Denial::OutboundPeer => Denial::PeerMismatch,
+        Denial::OutboundBlocked => Denial::Blocked,
+        _ => Denial::NotPermitted,
+    })
+}
+
+/// Whether a request with this URI in its Request-URI or a Route goes to a host for which `ours` holds, and to no other: an
+/// `maddr` parameter outdoes the host (RFC 3261 section 16.5), so it is held to the same. A parameter's name
+/// in percent escapes could be that one.
+fn leads_to(uri: &Uri<'_>, ours: impl Fn(&Domain) -> bool) -> bool {
+    let is_ours = |host: &str| Domain::canonical(host.as_bytes()).is_ok_and(|host| ours(&host));
+    let mut params = uri.params.split(';').map(|param| param.split_once('=').unwrap_or((param, "")));
+    uri.host.is_some_and(is_ours)
+        && params.all(|(name, value)| match name.eq_ignore_ascii_case("maddr") {
+            true => is_ours(value),
+            false => !name.contains('%'),
+        })
+}
+
+fn is_local_domain(uri: &Uri<'_>, locals: &impl LocalDomains) -> bool {
+    domain_of(uri).is_some_and(|domain| locals.is_local(domain.as_str()))
+}
+
+/// A response from outside answers a request that went out: From is ours; To is whom we asked, so it is foreign,
+/// permitted, and the peer's certificate vouches for it.
 fn inbound_response(
     message: &Message<'_>,
     subject: &mut Subject,
@@ -264,16 +248,12 @@ fn inbound_response(
 ) -> Result<(), Denial> {
     let to = domain_of(&message.to.uri).ok_or(Denial::StrayResponse)?;
     subject.domain = Some(to);
-    if !domain_of(&message.from.uri).is_some_and(|from| locals.is_local(from.as_str())) {
+    if !is_local_domain(&message.from.uri, locals) || locals.is_local(to.as_str()) {
         return Err(Denial::StrayResponse);
     }
     let listed = list.lookup(to.as_str());
     subject.id = listed.id();
-    outbound_peer(&to, &listed, peer).map_err(|why| match why {
-        Denial::OutboundPeer => Denial::PeerMismatch,
-        Denial::OutboundBlocked => Denial::Blocked,
-        _ => Denial::NotPermitted,
-    })
+    inbound_peer(&to, &listed, peer)
 }
 
 /// The verdict on a message that goes outside, over a connection whose peer is `peer`.
@@ -284,7 +264,7 @@ pub fn outbound(
     locals: &impl LocalDomains,
 ) -> Verdict {
     let verdict = outbound_policy(message, list, locals);
-    let (Verdict::Pass { subject }, Start::Request { .. }) = (verdict, message.start) else { return verdict };
+    let Verdict::Pass { subject } = verdict else { return verdict };
     let checked = match subject.domain {
         Some(domain) => outbound_peer(&domain, &list.lookup(domain.as_str()), peer),
         None => Err(Denial::OutboundNotPermitted),
@@ -292,8 +272,8 @@ pub fn outbound(
     Verdict::of(message, subject, checked)
 }
 
-/// The half of [`outbound`] that needs no peer, for when the connection has yet to be opened: a request that passes here
-/// must pass [`outbound_peer`] for [`Subject::domain`] before it is sent. Responses have no second half.
+/// The half of [`outbound`] that needs no peer, for when the connection has yet to be opened: what passes here, request
+/// or response, has a [`Subject::domain`] and must pass [`outbound_peer`] for it before it is sent.
 pub fn outbound_policy(message: &Message<'_>, list: &impl DomainList, locals: &impl LocalDomains) -> Verdict {
     let mut subject = Subject { domain: None, id: None, method: message.method() };
     let checked = match message.start {
@@ -303,8 +283,8 @@ pub fn outbound_policy(message: &Message<'_>, list: &impl DomainList, locals: &i
     Verdict::of(message, subject, checked)
 }
 
-/// Whether the certificate of the far peer is good for the domain that a request goes to. `entry` is what the list
-/// says of `domain` now.
+/// Whether the certificate of the far peer is good for the domain that a request goes to, or whose request a response
+/// answers. `entry` is what the list says of `domain` now.
 pub fn outbound_peer(domain: &Domain, entry: &Listed, peer: &PeerIdentity) -> Result<(), Denial> {
     match entry {
         Listed::Permitted { peer: pinned, .. } if vouches(peer, domain, pinned.as_ref()) => Ok(()),
@@ -323,7 +303,7 @@ fn outbound_request(
 ) -> Result<(), Denial> {
     let target = if message.has_to_tag() { &message.to.uri } else { request_uri };
     subject.domain = domain_of(target);
-    if !domain_of(&message.from.uri).is_some_and(|from| locals.is_local(from.as_str())) {
+    if !is_local_domain(&message.from.uri, locals) {
         return Err(Denial::OutboundFrom);
     }
     let listed = match &subject.domain {
@@ -331,6 +311,28 @@ fn outbound_request(
         Some(_) | None => Listed::Unlisted,
     };
     subject.id = listed.id();
+    outbound_permitted(&listed)
+}
+
+/// A response from inside answers a request that came in: To is ours; From is whoever asked, so it is foreign and,
+/// still, permitted. [`outbound_peer`] then holds the far certificate to From's domain as [`inbound`] did.
+fn outbound_response(
+    message: &Message<'_>,
+    subject: &mut Subject,
+    list: &impl DomainList,
+    locals: &impl LocalDomains,
+) -> Result<(), Denial> {
+    let from = domain_of(&message.from.uri).ok_or(Denial::StrayResponse)?;
+    subject.domain = Some(from);
+    if !is_local_domain(&message.to.uri, locals) || locals.is_local(from.as_str()) {
+        return Err(Denial::StrayResponse);
+    }
+    let listed = list.lookup(from.as_str());
+    subject.id = listed.id();
+    outbound_permitted(&listed)
+}
+
+fn outbound_permitted(listed: &Listed) -> Result<(), Denial> {
     match listed {
         Listed::Permitted { .. } => Ok(()),
         Listed::Blocked { .. } => Err(Denial::OutboundBlocked),
@@ -338,26 +340,17 @@ fn outbound_request(
     }
 }
 
-/// A response from inside answers a request that came in and was checked then: To is ours.
-fn outbound_response(
-    message: &Message<'_>,
-    subject: &mut Subject,
-    list: &impl DomainList,
-    locals: &impl LocalDomains,
-) -> Result<(), Denial> {
-    subject.domain = domain_of(&message.from.uri);
-    subject.id = subject.domain.and_then(|domain| list.lookup(domain.as_str()).id());
-    let to = domain_of(&message.to.uri);
-    if to.is_some_and(|to| locals.is_local(to.as_str())) { Ok(()) } else { Err(Denial::StrayResponse) }
-}
-
 /// The canonical domain of a URI; `None` where its scheme has none or the host is no domain.
 fn domain_of(uri: &Uri<'_>) -> Option<Domain> {
     Domain::canonical(uri.host?.as_bytes()).ok()
 }
 
+/// A pin narrows: whoever else has a certificate for the domain is not the partner's edge.
 fn vouches(peer: &PeerIdentity, domain: &Domain, pinned: Option<&Domain>) -> bool {
-    peer.covers(domain) || pinned.is_some_and(|host| peer.is_host(host))
+    match pinned {
+        Some(host) => peer.is_host(host),
+        None => peer.covers(domain),
+    }
 }
 
 /// Headers that say who somebody is, and that what is inside may believe (RFC 3325 section 4: the trust domain ends here).

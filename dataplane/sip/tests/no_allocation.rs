@@ -29,6 +29,7 @@ const REQUEST: &[u8] = b"SUBSCRIBE sip:bob@local.com SIP/2.0\r\n\
     Via: SIP/2.0/TLS edge.foreign.com:5061;branch=z9hG4bK1;ms-internal-info=\"a,b\"\r\n\
     Via: SIP/2.0/TLS 10.0.0.1:5061;branch=z9hG4bK2\r\n\
     Record-Route: <sip:edge.foreign.com:5061;transport=tls;lr>;tag=x\r\n\
+    Route: <sip:local.com;lr>\r\n\
     From: \"X\" <sip:x@Foreign.COM.>;tag=a;epid=d6277c8671\r\n\
     To: <sip:bob@local.com>\r\n\
     Call-ID: 1@foreign.com\r\n\

@@ -2,6 +2,7 @@
 //! The twelve rows of the domain table, each side of each check, and the order of the checks.
 
 use super::*;
+use crate::answer::compose_with;
 use crate::identity::CertificateNames;
 
 /// Patterns (`x` or `*.x`, `!` in front to block) with pinned peers; the slow obvious list: longest pattern first, block
@@ -41,6 +42,10 @@ struct Locals<'a>(&'a [&'a str]);
 impl LocalDomains for Locals<'_> {
     fn is_local(&self, canonical: &str) -> bool {
         self.0.contains(&canonical)
+    }
+
+    fn is_own_host(&self, canonical: &str) -> bool {
+        ["cup.local.com", "192.0.2.80", "2001:db8::80"].contains(&canonical)
     }
 }
 
@@ -134,8 +139,21 @@ fn row_8_wrong_peer() {
         subscribe("local.com", list(), "<sip:x@partner.com>", &["sip.foreign.com"]),
         Some(Denial::PeerMismatch)
     );
-    assert_eq!(subscribe("local.com", list(), "<sip:x@partner.com>", &["partner.com"]), None);
+    assert_eq!(subscribe("local.com", list(), "<sip:x@partner.com>", &["sip.partner.com"]), None);
     assert_eq!(subscribe("local.com", list(), "<sip:x@partner.com>", &[]), Some(Denial::PeerMismatch));
+}
+
+/// On purpose otherwise than at first, when the pin was one more name that would do.
+#[test]
+fn a_pin_narrows() {
+    let check = |pin, cert: &[&str]| {
+        subscribe("local.com", vec![("partner.com", pin)], "<sip:x@partner.com>", cert).is_none()
+    };
+    assert!(check(None, &["partner.com"]));
+    assert!(!check(None, &["sip.partner.com"]));
+    assert!(!check(Some("sip.partner.com"), &["partner.com"]));
+    assert!(check(Some("sip.partner.com"), &["partner.com", "sip.partner.com"]));
+    assert!(check(Some("partner.com"), &["partner.com"]));
 }
 
 #[test]
@@ -223,13 +241,132 @@ fn relay() {
     assert_eq!(check("sip:bob@sub.local.com", "<sip:bob@sub.local.com>"), Some(Denial::Relay));
     assert_eq!(check("sip:bob@foreign.com", "<sip:bob@foreign.com>"), Some(Denial::Relay));
     assert_eq!(check("sip:bob@10.0.0.5", "<sip:bob@local.com>"), Some(Denial::Relay));
+    assert_eq!(check("sip:bob@cup.local.com", "<sip:bob@local.com>"), Some(Denial::Relay), "no domain");
+    assert_eq!(check("sip:bob@local.com", "<sip:bob@cup.local.com>"), Some(Denial::Relay));
 }
 
+#[test]
+fn maddr_is_held_to_the_same_as_the_host() {
+    let uri = |uri: &str, tag: &str| {
+        from_outside("INFO", uri, "<sip:x@foreign.com>", &format!("<sip:bob@local.com>{tag}"), "").denial()
+    };
+    assert_eq!(uri("sip:bob@local.com;maddr=also.local;lr", ""), None);
+    assert_eq!(uri("sip:bob@cup.local.com;maddr=192.0.2.80", ";tag=b"), None);
+    for params in [
+        ";maddr=10.9.9.9",
+        ";lr;MADDR=elsewhere.com",
+        ";maddr",
+        ";m%61ddr=10.9.9.9",
+        ";maddr=local.com;maddr=x.y",
+    ] {
+        for tag in ["", ";tag=b"] {
+            assert_eq!(
+                uri(&format!("sip:bob@local.com{params}"), tag),
+                Some(Denial::Relay),
+                "{params} {tag}"
+            );
+        }
+        assert_eq!(route(&format!("<sip:cup.local.com{params}>"), ""), Some(Denial::Relay), "{params}");
+    }
+}
+
+/// A MESSAGE to local.com by way of `routes`.
+fn route(routes: &str, to_tag: &str) -> Option<Denial> {
+    let to = format!("<sip:bob@local.com>{to_tag}");
+    from_outside("MESSAGE", "sip:bob@local.com", "<sip:x@foreign.com>", &to, &format!("Route: {routes}\r\n"))
+        .denial()
+}
+
+#[test]
+fn every_route_leads_to_a_host_of_ours() {
+    for tag in ["", ";tag=b"] {
+        for good in [
+            "<sip:cup.local.com:5061;transport=tls;lr>",
+            "<sip:local.com;lr>",
+            "<sips:CUP.local.COM.;lr>, <sip:192.0.2.80;lr>,\r\n <sip:[2001:db8:0::80];lr>",
+            "<sip:[::ffff:192.0.2.80];lr>\r\nRoute: <sip:local.com;lr>",
+        ] {
+            assert_eq!(route(good, tag), None, "{good}");
+        }
+        for bad in [
+            "<sip:10.9.9.9;lr>",
+            "<sip:cup.local.com;lr>, <sip:10.9.9.9;lr>",
+            "<sip:cup.local.com;lr>\r\nroute : <sip:10.9.9.9;lr>",
+            "\"a, b\" <sip:elsewhere.com;lr>",
+            "<sip:cup.local.com@elsewhere.com;lr>",
+            "<sip:sub.cup.local.com;lr>",
+            "<sip:foreign.com;lr>",
+            "<sip:cup_local.com;lr>",
+            "<sip:192.0.2.080;lr>",
+            "<tel:+1555>",
+        ] {
+            assert_eq!(route(bad, tag), Some(Denial::Relay), "{bad}");
+        }
+        assert_eq!(route("<sip:cup.local.com;lr> <sip:10.9.9.9;lr>", tag), Some(Denial::Malformed));
+        assert_eq!(route("", tag), Some(Denial::Malformed));
+    }
+}
+
+#[test]
+fn an_empty_set_of_own_hosts_is_the_default() {
+    struct OnlyDomains;
+    impl LocalDomains for OnlyDomains {
+        fn is_local(&self, canonical: &str) -> bool {
+            canonical == "local.com"
+        }
+    }
+    assert!(!OnlyDomains.is_own_host("local.com"));
+}
+
+#[test]
+fn register_and_publish_do_not_come_in() {
+    let check = |method: &str, from: &str| {
+        from_outside(
+            method,
+            "sip:local.com",
+            from,
+            "<sip:bob@local.com>",
+            "Contact: <sip:evil@203.0.113.66>\r\n",
+        )
+    };
+    for method in ["REGISTER", "PUBLISH", "Register", "publish"] {
+        let verdict = check(method, "<sip:x@foreign.com>");
+        assert!(matches!(verdict, Verdict::Deny { why: Denial::Method, status: 405, .. }), "{verdict:?}");
+        assert_eq!(check(method, "<sip:x@unlisted.com>").denial(), Some(Denial::NotPermitted));
+    }
+    for method in ALLOW.split(", ").chain(["NEWMETHOD", "RE%47ISTER"]) {
+        assert!(check(method, "<sip:x@foreign.com>").is_pass(), "{method}");
+    }
+    assert!(ALLOW.split(", ").all(|method| Method::of(method) != Method::Other), "{ALLOW}");
+    let out = to_outside("PUBLISH", "sip:x@foreign.com", "<sip:bob@local.com>", "<sip:x@foreign.com>");
+    assert!(out.is_pass(), "only inwards");
+}
+
+#[test]
+fn a_405_says_what_is_allowed() {
+    let frame = request("REGISTER", "sip:local.com", "<sip:x@foreign.com>", "<sip:bob@local.com>", "");
+    let message = Message::scan(&frame).expect("well formed");
+    let why = Denial::Method;
+    let answer = compose_with(&message, why.status(), why.reason(), "t", why.extras()).expect("an answer");
+    let answer = String::from_utf8(answer).expect("text");
+    assert!(answer.starts_with("SIP/2.0 405 Method Not Allowed\r\n"), "{answer}");
+    assert!(answer.contains(&format!("\r\nAllow: {ALLOW}\r\n")), "{answer}");
+    assert_eq!((why.name(), Denial::Relay.extras()), ("method", &[][..]));
+}
+
+/// A host of ours, that is: any host would do at first, which with a made-up To tag made the server behind us a relay.
 #[test]
 fn in_a_dialog_the_request_uri_is_a_contact() {
     let check = |uri: &str, to: &str| from_outside("BYE", uri, "<sip:x@foreign.com>", to, "").denial();
     assert_eq!(check("sip:cup.local.com:5061;transport=tls", "<sip:bob@local.com>;tag=b"), None);
-    assert_eq!(check("sip:bob@10.0.0.5:5061", "<sip:bob@local.com>;tag=b"), None);
+    assert_eq!(check("sip:bob@192.0.2.80:5061", "<sip:bob@local.com>;tag=b"), None);
+    assert_eq!(check("sip:bob@[2001:db8::80]", "<sip:bob@local.com>;tag=b"), None);
+    assert_eq!(check("sip:bob@local.com", "<sip:bob@local.com>;tag=b"), None);
+    for elsewhere in
+        ["sip:bob@10.0.0.5:5061", "sip:victim@third.party", "sip:x@foreign.com", "sip:a@sub.local.com"]
+    {
+        assert_eq!(check(elsewhere, "<sip:bob@local.com>;tag=made-up"), Some(Denial::Relay), "{elsewhere}");
+    }
     assert_eq!(check("sip:bob@local.com", "<sip:bob@elsewhere.com>;tag=b"), Some(Denial::Relay));
     let other = from_outside("BYE", "sip:cup.local.com", "<sip:x@evil.com>", "<sip:bob@local.com>;tag=b", "");
     assert_eq!(other.denial(), Some(Denial::NotPermitted), "a To tag is no free ticket");
@@ -321,6 +458,7 @@ fn denials_with_one_status_look_the_same_from_outside() {
         assert_eq!((why.status(), why.reason()), (403, "Forbidden"));
     }
     assert_eq!((Malformed.status(), Malformed.reason()), (400, "Bad Request"));
+    assert_eq!((Denial::Method.status(), Denial::Method.reason()), (405, "Method Not Allowed"));
 }
 
 #[test]
@@ -351,6 +489,7 @@ fn responses_mirror_their_request() {
     for (from, to, why) in [
         ("<sip:x@foreign.com>", "<sip:bob@local.com>;tag=2", Denial::StrayResponse),
         ("<sip:bob@local.com>", "<tel:+1>", Denial::StrayResponse),
+        ("<sip:bob@local.com>", "<sip:al@local.com>;tag=2", Denial::StrayResponse),
         ("<sip:bob@local.com>", "<sip:x@partner.com>", Denial::PeerMismatch),
         ("<sip:bob@local.com>", "<sip:x@blocked.com>", Denial::Blocked),
         ("<sip:bob@local.com>", "<sip:x@unlisted.com>", Denial::NotPermitted),
@@ -361,8 +500,32 @@ fn responses_mirror_their_request() {
     let out = response("<sip:x@foreign.com>", "<sip:bob@local.com>;tag=2", true);
     assert!(out.is_pass());
     assert_eq!((out.subject().id, out.subject().method), (Some(0), None));
-    let stray = response("<sip:x@foreign.com>", "<sip:y@partner.com>;tag=2", true);
-    assert!(matches!(stray, Verdict::Drop { why: Denial::StrayResponse, .. }));
+    for (from, to, why) in [
+        ("<sip:x@foreign.com>", "<sip:y@partner.com>;tag=2", Denial::StrayResponse),
+        ("<tel:+1>", "<sip:bob@local.com>;tag=2", Denial::StrayResponse),
+        ("<sip:al@local.com>", "<sip:bob@local.com>;tag=2", Denial::StrayResponse),
+        ("<sip:x@partner.com>", "<sip:bob@local.com>;tag=2", Denial::OutboundPeer),
+        ("<sip:x@blocked.com>", "<sip:bob@local.com>;tag=2", Denial::OutboundBlocked),
+        ("<sip:x@unlisted.com>", "<sip:bob@local.com>;tag=2", Denial::OutboundNotPermitted),
+    ] {
+        let verdict = response(from, to, true);
+        assert!(matches!(verdict, Verdict::Drop { why: got, .. } if got == why), "{from} {to}: {verdict:?}");
+    }
+}
+
+/// The half without a peer lets a response out for whom the other half must then vouch.
+#[test]
+fn an_outbound_response_has_a_peer_to_check() {
+    let frame =
+        message("SIP/2.0 200 OK", "SUBSCRIBE", "<sip:x@partner.com>;tag=1", "<sip:bob@local.com>;tag=2", "");
+    let message = Message::scan(&frame).expect("well formed");
+    let list = List(vec![("partner.com", None)]);
+    let policy = outbound_policy(&message, &list, &Locals(&["local.com"]));
+    assert!(policy.is_pass());
+    let domain = policy.subject().domain.expect("the requester's");
+    let far = |names: &[&str]| outbound_peer(&domain, &list.lookup(domain.as_str()), &certificate(names));
+    assert_eq!(far(&["partner.com"]), Ok(()));
+    assert_eq!(far(&["foreign.com"]), Err(Denial::OutboundPeer));
 }
 
 fn to_outside(method: &str, uri: &str, from: &str, to: &str) -> Verdict {
