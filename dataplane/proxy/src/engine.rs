@@ -35,6 +35,8 @@ pub struct Engine {
     deadlines: Deadlines,
     /// Sessions in TIME_WAIT, oldest first; some may be gone already.
     lingering: VecDeque<SessionId>,
+    /// Sessions in the order they were opened, as far as they may still be in TCP's handshake.
+    embryonic: VecDeque<SessionId>,
     open: u32,
     handshakes: u32,
     memory: usize,
@@ -63,6 +65,7 @@ impl Engine {
             free: Vec::new(),
             deadlines: Deadlines::default(),
             lingering: VecDeque::new(),
+            embryonic: VecDeque::new(),
             open: 0,
             handshakes: 0,
             memory: 0,
@@ -84,8 +87,11 @@ impl Engine {
         params: OpenParams,
         out: &mut O,
     ) -> Result<SessionId, OpenError> {
-        if self.handshakes >= self.limits.handshakes {
-            return Err(OpenError::Handshakes);
+        // Fake SYNs must not shut out real peers: who has not shown that it hears us makes way, oldest first.
+        while self.handshakes >= self.limits.handshakes {
+            if !self.evict_embryonic(out) {
+                return Err(OpenError::Handshakes);
+            }
         }
         let cost = self.cost_of_side();
         while self.open >= self.most() || self.memory + cost > self.limits.memory {
@@ -116,6 +122,14 @@ impl Engine {
         let id = SessionId { slot, generation: place.generation };
         place.session = Some(Box::new(Session::new(id, params, side, tag, now)));
         self.open += 1;
+        self.embryonic.push_back(id);
+        while self
+            .embryonic
+            .front()
+            .is_some_and(|id| !live(&mut self.slots, *id).is_some_and(|s| s.is_embryonic()))
+        {
+            self.embryonic.pop_front();
+        }
         self.deadlines.set(slot, Some(now));
         self.account(slot);
         Ok(id)
@@ -252,6 +266,17 @@ impl Engine {
             if let Some(session) = live(&mut self.slots, id) {
                 let reason = session.ended().unwrap_or(CloseReason::Finished);
                 self.remove(id.slot, reason, out);
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Makes room by forgetting the session that has waited longest for its client's part of TCP's handshake.
+    fn evict_embryonic<O: Output>(&mut self, out: &mut O) -> bool {
+        while let Some(id) = self.embryonic.pop_front() {
+            if live(&mut self.slots, id).is_some_and(|session| session.is_embryonic()) {
+                self.remove(id.slot, CloseReason::TcpTimeout(Leg::Client), out);
                 return true;
             }
         }

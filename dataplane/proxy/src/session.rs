@@ -129,6 +129,11 @@ impl Session {
         self.phase == Phase::Running && !self.client.is_secure()
     }
 
+    /// The client's SYN has been answered, if it has come at all; it has not shown that it hears us.
+    pub(crate) fn is_embryonic(&self) -> bool {
+        self.phase == Phase::Running && !self.client.tcp_was_up()
+    }
+
     /// Nothing is left but TCP's TIME_WAIT.
     pub(crate) fn is_lingering(&self) -> bool {
         matches!(self.phase, Phase::Ending { .. })
@@ -327,7 +332,8 @@ impl Session {
             },
         };
         let Some(peer) = &side.peer else { return false };
-        let origin = sip::Origin { id, leg, way, remote, peer, tag: &self.tag };
+        let hosts = own_hosts(&self.params);
+        let origin = sip::Origin { id, leg, way, remote, peer, tag: &self.tag, hosts };
         let judged = sip::judge(&mut side.framer, side.inbox.bytes(), &origin, env.ctx, env.out);
         match judged {
             Judged::Incomplete { need } => {
@@ -387,6 +393,13 @@ impl Session {
             return true;
         }
         let Some(to) = to else {
+            if passed.is_response() {
+                // A response to nothing that came this way: no reason to call anybody.
+                env.out.count(Counter::Stat(Stat::SipDropped), 1);
+                Self::answer(from, len, None);
+                self.denied += 1;
+                return true;
+            }
             self.call_server(env);
             return false;
         };
@@ -402,15 +415,18 @@ impl Session {
         if !to.has_room() {
             return false;
         }
-        if way == Way::Outward
-            && let (Some(peer), Some(far)) = (from.peer(), to.peer())
-        {
-            let origin = sip::Origin { id, leg, way, remote, peer, tag: &self.tag };
+        if let (Some(peer), Some(far)) = (from.peer(), to.peer()) {
+            let hosts = own_hosts(&self.params);
+            let origin = sip::Origin { id, leg, way, remote, peer, tag: &self.tag, hosts };
             let bytes = &from.inbox.bytes()[..len];
-            if let Err(answer) = sip::vouched(bytes, &passed, far, &origin, env.ctx, env.out) {
+            let checked = match way {
+                Way::Inward => sip::still_permitted(bytes, &passed, &origin, env.ctx, env.out),
+                Way::Outward => sip::vouched(bytes, &passed, far, &origin, env.ctx, env.out),
+            };
+            if let Err(answer) = checked {
                 Self::answer(from, len, answer.as_deref());
                 self.denied += 1;
-                if self.passed == [0; 2] {
+                if way == Way::Outward && self.passed == [0; 2] {
                     // Opened for this domain, and not good for it (RFC 5922 section 7.3).
                     self.end(CloseReason::ServerMismatch, env.now);
                 }
@@ -453,6 +469,15 @@ impl Session {
             None => self.out_of_reach(503, env),
         }
     }
+}
+
+/// What stands for us in a session: the address that the outside knows, and the inside server's own.
+fn own_hosts(params: &OpenParams) -> sip::Hosts<'_> {
+    let addrs = match params.outside {
+        Leg::Client => [params.client_local.0, params.server_remote.0],
+        Leg::Server => [params.server_local.0, params.client_remote.0],
+    };
+    sip::Hosts { tls: &params.tls, addrs }
 }
 
 fn earlier(a: Option<Micros>, b: Option<Micros>) -> Option<Micros> {

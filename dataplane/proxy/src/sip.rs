@@ -12,11 +12,13 @@
 use crate::api::{Context, Leg, Micros, Output, SessionId};
 use crate::event::Event;
 use crate::tcp::Addr;
-use fedgate_sip::answer::{compose, compose_unread, reason_phrase};
+use crate::tls::ProxyTls;
+use fedgate_sip::answer::{compose, compose_unread, compose_with, reason_phrase};
+use fedgate_sip::domain::Domain;
 use fedgate_sip::frame::{Frame, Framer, Limits};
 use fedgate_sip::identity::PeerIdentity;
 use fedgate_sip::message::Message;
-use fedgate_sip::verdict::{Denial, Subject, Verdict, inbound, outbound_peer, outbound_policy};
+use fedgate_sip::verdict::{Denial, Listed, Subject, Verdict, inbound, outbound_peer, outbound_policy};
 pub(crate) use fedgate_sip::verdict::{DomainList, LocalDomains};
 use fedgate_tables::counters::{Counter, DomainCounter, Stat};
 use rustls::pki_types::ServerName;
@@ -103,6 +105,11 @@ impl Passed {
         target.unwrap_or_else(|| ServerName::from(IpAddr::V4(Ipv4Addr::from_bits(addr))))
     }
 
+    /// Whether it is a response.
+    pub(crate) fn is_response(&self) -> bool {
+        self.subject.method.is_none()
+    }
+
     /// Counts it, now that it crosses.
     pub(crate) fn count<O: Output>(&self, way: Way, out: &mut O) {
         out.count(Counter::Stat(Stat::SipPassed), 1);
@@ -143,6 +150,38 @@ pub(crate) struct Origin<'a> {
     pub(crate) peer: &'a PeerIdentity,
     /// Our tag in answers.
     pub(crate) tag: &'a str,
+    /// The hosts that are ours in this session.
+    pub(crate) hosts: Hosts<'a>,
+}
+
+/// Whose hosts requests inside a dialog may name (a Contact or a Route is a host, not a SIP domain): those of our own
+/// certificates, and the addresses that stand for us in this session.
+#[derive(Clone, Copy)]
+pub(crate) struct Hosts<'a> {
+    pub(crate) tls: &'a ProxyTls,
+    /// Our public address and the inside server's own.
+    pub(crate) addrs: [u32; 2],
+}
+
+/// Our domains by policy, and our hosts by session.
+struct Ours<'a, L> {
+    domains: &'a L,
+    hosts: Hosts<'a>,
+}
+
+impl<L: LocalDomains> LocalDomains for Ours<'_, L> {
+    fn is_local(&self, canonical: &str) -> bool {
+        self.domains.is_local(canonical)
+    }
+
+    fn is_own_host(&self, canonical: &str) -> bool {
+        match canonical.parse::<Ipv4Addr>() {
+            Ok(addr) => self.hosts.addrs.contains(&addr.to_bits()),
+            Err(_) => {
+                Domain::canonical(canonical.as_bytes()).is_ok_and(|host| self.hosts.tls.is_own_name(&host))
+            }
+        }
+    }
 }
 
 /// Looks at the front of an inbox.
@@ -198,7 +237,10 @@ fn verdict<D: DomainList, L: LocalDomains, O: Output>(
     };
     out.count(Counter::Stat(stat), 1);
     let verdict = match origin.way {
-        Way::Inward => inbound(message, origin.peer, ctx.domains, ctx.locals),
+        Way::Inward => {
+            let ours = Ours { domains: ctx.locals, hosts: origin.hosts };
+            inbound(message, origin.peer, ctx.domains, &ours)
+        }
         Way::Outward => outbound_policy(message, ctx.domains, ctx.locals),
     };
     match verdict {
@@ -208,16 +250,35 @@ fn verdict<D: DomainList, L: LocalDomains, O: Output>(
             answer: deny(message, why, status, &subject, origin, out),
             malformed: false,
         },
+        // An ACK or a response: what it belongs to was counted when it was denied.
         Verdict::Drop { why, subject } => {
             out.count(Counter::Stat(Stat::SipDropped), 1);
-            deny(message, why, 0, &subject, origin, out);
+            report(message, why, 0, &subject, origin, out);
             Judged::Refuse { len, answer: None, malformed: false }
         }
     }
 }
 
-/// Whether the far peer's certificate is good for a request that policy lets out; if not, what to answer it.
-/// `peer` in `far` is the far leg's, the rest is the request's own leg.
+/// Whether a request from outside that has waited would still pass: its domain may have been shut out meanwhile. If not, what
+/// to answer it.
+pub(crate) fn still_permitted<D: DomainList, L, O: Output>(
+    bytes: &[u8],
+    passed: &Passed,
+    origin: &Origin<'_>,
+    ctx: &Context<'_, D, L>,
+    out: &mut O,
+) -> Result<(), Option<Vec<u8>>> {
+    let (Some(_), Some(domain)) = (passed.subject.method, &passed.subject.domain) else { return Ok(()) };
+    let why = match ctx.domains.lookup(domain.as_str()) {
+        Listed::Permitted { .. } => return Ok(()),
+        Listed::Blocked { .. } => Denial::Blocked,
+        Listed::Unlisted => Denial::NotPermitted,
+    };
+    refused(bytes, passed, why, origin, out)
+}
+
+/// Whether the far peer's certificate is good for a message that policy lets out; if not, what to answer it.
+/// `peer` in `far` is the far leg's, the rest is the message's own leg.
 pub(crate) fn vouched<D: DomainList, L, O: Output>(
     bytes: &[u8],
     passed: &Passed,
@@ -226,13 +287,29 @@ pub(crate) fn vouched<D: DomainList, L, O: Output>(
     ctx: &Context<'_, D, L>,
     out: &mut O,
 ) -> Result<(), Option<Vec<u8>>> {
-    let (Some(_), Some(domain)) = (passed.subject.method, &passed.subject.domain) else { return Ok(()) };
-    let Err(why) = outbound_peer(domain, &ctx.domains.lookup(domain.as_str()), far) else { return Ok(()) };
+    let Some(domain) = &passed.subject.domain else { return Ok(()) };
+    match outbound_peer(domain, &ctx.domains.lookup(domain.as_str()), far) {
+        Ok(()) => Ok(()),
+        Err(why) => refused(bytes, passed, why, &Origin { peer: far, ..*origin }, out),
+    }
+}
+
+/// Denies a message that had passed.
+fn refused<O: Output>(
+    bytes: &[u8],
+    passed: &Passed,
+    why: Denial,
+    origin: &Origin<'_>,
+    out: &mut O,
+) -> Result<(), Option<Vec<u8>>> {
     // It was scanned before it passed.
     let Ok(message) = Message::scan_with(bytes, &LIMITS) else { return Err(None) };
-    let status = if message.is_answerable() { why.status() } else { 0 };
-    let shown = Origin { peer: far, ..*origin };
-    Err(deny(&message, why, status, &passed.subject, &shown, out))
+    if message.is_answerable() {
+        return Err(deny(&message, why, why.status(), &passed.subject, origin, out));
+    }
+    out.count(Counter::Stat(Stat::SipDropped), 1);
+    report(&message, why, 0, &passed.subject, origin, out);
+    Err(None)
 }
 
 /// The answer to a message that could have passed but has nowhere to go.
@@ -241,7 +318,7 @@ pub(crate) fn answer(bytes: &[u8], status: u16, tag: &str) -> Option<Vec<u8>> {
     compose(&message, status, reason_phrase(status), tag).ok()
 }
 
-/// Counts and reports a denial and composes its answer; `status` 0 for none.
+/// Counts and reports a denial and composes its answer.
 fn deny<O: Output>(
     message: &Message<'_>,
     why: Denial,
@@ -261,20 +338,30 @@ fn deny<O: Output>(
         Denial::OutboundBlocked => (Stat::SipDeniedOutbound, Some(DomainCounter::DeniedBlocked)),
         Denial::OutboundPeer => (Stat::SipDeniedPeer, Some(DomainCounter::DeniedPeer)),
         Denial::Malformed => (Stat::SipBadMessage, None),
-        // Counted as dropped by the caller.
+        Denial::Method => (Stat::SipDeniedMethod, None),
         Denial::StrayResponse => (Stat::SipDropped, None),
     };
-    if why != Denial::StrayResponse {
-        out.count(Counter::Stat(stat), 1);
-    }
+    out.count(Counter::Stat(stat), 1);
     if let Some(counter) = counter {
         out.count(subject.id.map_or(Counter::Unlisted(counter), |id| Counter::Domain(id, counter)), 1);
     }
-    let inward = origin.way == Way::Inward;
+    report(message, why, status, subject, origin, out);
+    compose_with(message, status, why.reason(), origin.tag, why.extras()).ok()
+}
+
+/// Tells the log of a denial; `status` 0 where nothing is answered.
+fn report<O: Output>(
+    message: &Message<'_>,
+    why: Denial,
+    status: u16,
+    subject: &Subject,
+    origin: &Origin<'_>,
+    out: &mut O,
+) {
     let event = Event::Denied {
         leg: origin.leg,
         remote: origin.remote,
-        inward,
+        inward: origin.way == Way::Inward,
         status,
         why,
         message,
@@ -282,10 +369,6 @@ fn deny<O: Output>(
         subject,
     };
     out.event(origin.id, event);
-    if status == 0 {
-        return None;
-    }
-    compose(message, status, why.reason(), origin.tag).ok()
 }
 
 fn malformed<O: Output>(origin: &Origin<'_>, why: std::fmt::Arguments<'_>, bytes: &[u8], out: &mut O) {

@@ -13,6 +13,9 @@
 //! Sessions are not resumed and there is no early data, so each connection shows its certificate: SIP in 0-RTT
 //! could be replayed, and a resumed session would skip the check of a certificate that expired since.
 
+use crate::identity::identity;
+use fedgate_sip::domain::Domain;
+use fedgate_sip::identity::PeerIdentity;
 use fedgate_tables::policy_view::PolicyView;
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::aws_lc_rs::default_provider;
@@ -152,6 +155,7 @@ pub struct ProxyTls {
     foreign: Arc<ServerConfig>,
     inside: Arc<ServerConfig>,
     client: Arc<ClientConfig>,
+    names: Vec<PeerIdentity>,
     warnings: Vec<Warning>,
 }
 
@@ -200,13 +204,21 @@ impl ProxyTls {
         let client =
             parts.client.as_ref().map(|id| certified(id, &provider, now, &mut warnings)).transpose()?;
 
+        let leaf = |key: &Arc<CertifiedKey>| key.cert.first().and_then(|der| identity(der));
+        let names = [Some(&server), client.as_ref()].into_iter().flatten().filter_map(leaf).collect();
         Ok(Self {
             foreign: Arc::new(server_config(&provider, &roots, &server, true)?),
             inside: Arc::new(server_config(&provider, &roots, &server, parts.inside_clients_authenticate)?),
             client: Arc::new(client_config(&provider, roots, client)?),
             provider,
+            names,
             warnings,
         })
+    }
+
+    /// Whether one of our own certificates carries this host's name: it is us that the world calls by it.
+    pub(crate) fn is_own_name(&self, host: &Domain) -> bool {
+        self.names.iter().any(|names| names.is_host(host))
     }
 
     /// Certificates that peers will refuse by their dates.

@@ -173,10 +173,15 @@ fn answers_are_bounded_when_their_reader_stops() {
 #[test]
 fn limits_are_named() {
     let mut s = Scene::with(Limits { sessions: 3, handshakes: 2, ..Default::default() });
-    let lines: Vec<_> = (0..3).map(|_| s.lab.line(Leg::Client, None, None)).collect();
+    // Two that are through with TCP and silent then: they stay, and a third is refused.
+    for _ in 0..2 {
+        s.lab.line(Leg::Client, None, None);
+    }
+    s.lab.settle(Micros(200_000));
+    let third = s.lab.line(Leg::Client, None, None);
     s.lab.settle(Micros(200_000));
     assert_eq!(s.lab.engine.handshakes(), 2);
-    assert_eq!(lines.iter().filter(|n| s.lab.lines[**n].refused > 0).count(), 1);
+    assert!(s.lab.lines[third].refused > 0);
     s.lab.settle(secs(120));
     assert_eq!(s.lab.engine.memory(), 0);
 
@@ -261,4 +266,46 @@ proptest! {
         }
         s.finish();
     }
+}
+
+/// A response that answers nothing we passed opens no connection to the outside, whatever it says.
+#[test]
+fn a_response_calls_nobody() {
+    let mut s = Scene::new();
+    let other = s.ca.leaf(&["attacker.example"]);
+    let (client, server) = (s.client(&s.inside), s.server(&other));
+    let n = s.lab.line(Leg::Server, client, server);
+    s.client_says(n, response("SUBSCRIBE", "unlisted.example", "local.example", 1));
+    s.lab.settle(secs(5));
+    assert_eq!(s.lab.lines[n].server.heard_text(), "");
+}
+
+/// A message that waits for the inside server is not delivered when its domain has been shut out meanwhile.
+#[test]
+fn shutting_a_domain_out_reaches_what_waits() {
+    let mut s = Scene::new();
+    let n = s.inward();
+    s.lab.lines[n].unplugged[1] = true;
+    s.client_says(n, message_in(1));
+    s.lab.settle(secs(2));
+    s.lab.domains = Default::default();
+    s.lab.settle(secs(4));
+    s.lab.lines[n].unplugged[1] = false;
+    s.lab.settle(secs(4));
+    assert_eq!(s.lab.lines[n].server.heard_text(), "");
+    assert!(s.lab.lines[n].client.heard_text().starts_with("SIP/2.0 403"));
+}
+
+/// Two thousand SYNs of hosts that do not exist make way for one that does.
+#[test]
+fn half_open_connections_lock_nobody_out() {
+    let mut s = Scene::new();
+    for opened in 1..=2_000 {
+        let n = s.lab.line(Leg::Client, None, None);
+        s.lab.run(secs(1), |lab| lab.engine.sessions() >= opened);
+        s.lab.lines[n].unplugged = [true; 2];
+    }
+    let good = s.inward();
+    s.client_says(good, message_in(1));
+    assert!(s.lab.run(secs(2), |lab| !lab.lines[good].server.heard.is_empty()));
 }

@@ -55,6 +55,7 @@ kinds! {
         SipDeniedPeer "sip_denied_peer" "Denied: certificate does not carry the From domain";
         SipDeniedRelay "sip_denied_relay" "Denied: Request-URI is not one of our domains";
         SipDeniedSpoof "sip_denied_spoof" "Denied: one of our domains in From, from outside";
+        SipDeniedMethod "sip_denied_method" "Denied: method not served from outside";
         SipDeniedOutbound "sip_denied_outbound" "Denied: outbound request to a domain not permitted";
         SipBadMessage "sip_bad_message" "SIP messages that break the syntax";
         SipDropped "sip_dropped" "SIP messages dropped without an answer";
