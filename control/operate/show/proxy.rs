@@ -26,6 +26,7 @@ const TOTALS: [Stat; 18] = [
     Stat::SipDeniedPeer,
     Stat::SipDeniedRelay,
     Stat::SipDeniedSpoof,
+    Stat::SipDeniedMethod,
     Stat::SipDeniedOutbound,
     Stat::SipBadMessage,
     Stat::SipDropped,
