@@ -6,7 +6,7 @@
 /// A pass over the burst that is done, in the order of the passes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pass {
-    /// Interface found, frames and bytes counted, headers asked for.
+    /// Interface found, frames and bytes counted.
     Count,
     /// Headers checked and read.
     Parse,

@@ -57,12 +57,7 @@ pub(super) fn run(
         return;
     }
     let own = view.mac(ifindex);
-    let mut bytes = 0;
-    for mbuf in burst.iter() {
-        mbuf.prefetch();
-        bytes += mbuf.len() as u64;
-    }
-    net.counters.rx(ifindex, burst.len() as u64, bytes);
+    net.counters.rx(ifindex, burst.len() as u64, burst.iter().map(|m| m.len() as u64).sum());
     probe.done(Pass::Count);
 
     let metas = &mut stages.metas[..burst.len()];

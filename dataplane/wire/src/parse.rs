@@ -125,9 +125,7 @@ pub fn parse(frame: &[u8]) -> Result<Parsed, ParseError> {
     Ok(parsed)
 }
 
-/// [`parse`] for the fast path: writes what it found to where it is to stay. A result that is moved there costs as much
-/// as the parsing: it is written in small pieces and copied in large ones, which the CPU can do only when the pieces have
-/// reached the cache. After an error `found` holds nothing of use.
+/// [`parse`] for a burst: writes what it found to where it is to stay. After an error `found` holds nothing of use.
 ///
 /// # Errors
 /// As [`parse`].
