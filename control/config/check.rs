@@ -6,15 +6,15 @@
 //! [`About`]; the loader knows on which line that stands. Warnings are for what loads but cannot be meant
 //! (an access-list that nothing uses).
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::net::Ipv4Addr;
 
-use fedgate_tables::policy::MAX_INTERFACES;
+use fedgate_tables::policy::{MAX_INTERFACES, NatKind};
 
 use super::diag::Severity;
 use super::domains::{covering, refused};
 use super::model::{AceAddr, AceProto, AclLine, DomainKey, Model, Place, Route, TlsProxy};
-use super::resolve;
+use super::resolve::{self, Rule};
 use super::types::{Device, PortOp};
 
 /// Most ACEs, `neq` counted twice: the number of hit counters (contracts: counters).
@@ -234,18 +234,23 @@ fn nat(model: &Model, found: &mut Found) {
         let what = format!("{} NAT rules; at most {MAX_NAT} fit", rules.len());
         found.push((About::Other, Fault::error(what)));
     }
-    // Two static rules that claim one mapped address and port: the second can never be reached from outside.
-    let mut claimed: HashMap<_, String> = HashMap::new();
-    for (about, rule) in rules {
+    // Two static rules that claim one mapped address and port: the second can never be reached from outside. Each is compared with
+    // all before it, which at the most rules there can be is some ten milliseconds.
+    let mut statics: Vec<Rule> = Vec::new();
+    for (about, rule) in rules.into_iter().take(MAX_NAT) {
         match rule {
             Err(fault) => found.push((about, fault)),
             Ok(rule) => {
-                let Some((proto, _, port)) = rule.service else { continue };
-                let key = (rule.mapped_if.clone(), rule.mapped, proto, port, rule.dest);
-                if let Some(first) = claimed.insert(key, rule.text.clone()) {
-                    let what = format!("{} port {port} is mapped already, by: {first}", rule.mapped);
+                // Identity claims nothing: it says what is left alone.
+                if !matches!(rule.kind, NatKind::Static | NatKind::StaticPat) {
+                    continue;
+                }
+                if let Some(first) = statics.iter().find(|first| first.hides(&rule)) {
+                    let port = rule.service.map_or(String::new(), |(_, _, port)| format!(" port {port}"));
+                    let what = format!("{}{port} is mapped already, by: {}", rule.mapped, first.text);
                     found.push((about, Fault::error(what)));
                 }
+                statics.push(rule);
             }
         }
     }
@@ -283,7 +288,21 @@ fn proxies(model: &Model, found: &mut Found) {
             found.push((About::Trustpoint(name.clone()), Fault::warning(what)));
         }
     }
+    let cas: Vec<&String> =
+        model.trustpoints.iter().filter(|(_, f)| f.ca.is_some()).map(|(n, _)| n).collect();
+    if let [first, .., last] = cas[..] {
+        let what = format!(
+            "the CAs of all trustpoints ({first} to {last}) vouch for every peer, inside and outside alike"
+        );
+        let help = "a CA meant for one side alone is trusted on the other too: keep to one `ca file` where that matters";
+        found.push((About::Ca(last.clone()), Fault::warning(what).help(help)));
+    }
     for (name, proxy) in &model.tls_proxies {
+        if let (TlsProxy { server: Some(_), client: Some(_) }, []) = (proxy, &cas[..]) {
+            let what = format!("tls-proxy {name} could verify no peer: no trustpoint has a `ca file`");
+            let help = "give a trustpoint `ca file PATH`, before the proxy's second trust-point where lines are typed";
+            found.push((About::ClientFace(name.clone()), Fault::error(what).help(help)));
+        }
         let faces = [
             (&proxy.server, About::ServerFace(name.clone())),
             (&proxy.client, About::ClientFace(name.clone())),

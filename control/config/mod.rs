@@ -10,13 +10,15 @@
 //! | printed back | [`print`] | text |
 //!
 //! [`load`] reads a whole text: all errors of it are reported, and where there is one nothing comes of it. [`edit`] applies a
-//! line from the CLI to a configuration in the same way. Both are pure but for the trustpoints' PEM files.
+//! line from the CLI to a configuration in the same way. Both are pure but for the trustpoints' PEM files,
+//! of which [`edit`] reads only those of trustpoints it touches.
 
 pub mod apply;
 pub mod args;
 pub mod check;
 pub mod diag;
 pub mod domains;
+pub mod file;
 pub mod grammar;
 pub mod model;
 pub mod parse;
@@ -33,7 +35,6 @@ pub mod types;
 mod tests;
 
 use std::collections::{HashMap, HashSet};
-use std::io::Read;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -70,10 +71,7 @@ pub fn load_file(path: &Path) -> Result<Loaded, Report> {
         report.push(Problem::error(Span { line: 1, start: 0, end: 0 }, why), "");
         report
     };
-    let mut bytes = Vec::new();
-    std::fs::File::open(path)
-        .and_then(|file| file.take(MAX_TEXT as u64 + 1).read_to_end(&mut bytes))
-        .map_err(|why| cannot(format!("cannot read {name}: {why}")))?;
+    let bytes = file::read(path, MAX_TEXT).map_err(|why| cannot(format!("cannot read {name}: {why}")))?;
     let text = String::from_utf8(bytes).map_err(|why| {
         let at = why.utf8_error().valid_up_to();
         let line = why.as_bytes()[..at].iter().filter(|b| **b == b'\n').count() + 1;
@@ -87,14 +85,14 @@ pub fn load_file(path: &Path) -> Result<Loaded, Report> {
 
 /// Reads `text`, called `name`; relative paths in it start from `base`.
 pub fn load(text: &str, name: &str, base: &Path) -> Result<Loaded, Report> {
-    Reader::new(Model::default(), text, name, base).finish(&HashSet::new())
+    Reader::new(Model::default(), text, name, base).finish(&HashSet::new(), &Config::default())
 }
 
 /// Applies `text` to `config`: the lines of a sub-mode, outermost first, and then the line itself. Only warnings that
 /// `config` did not already earn are reported.
 pub fn edit(config: &Config, text: &str, base: &Path) -> Result<Loaded, Report> {
     let known = check::check(&config.model).into_iter().map(|(_, fault)| fault.message).collect();
-    Reader::new(config.model.clone(), text, "command line", base).finish(&known)
+    Reader::new(config.model.clone(), text, "command line", base).finish(&known, config)
 }
 
 /// A place among the sub-modes: what the CLI's prompt shows.
@@ -241,14 +239,21 @@ impl<'t> Reader<'t> {
         self.report.push(problem, text);
     }
 
-    fn finish(mut self, known: &HashSet<String>) -> Result<Loaded, Report> {
+    /// Checks what came of the text; what `before` knows of the files of untouched trustpoints still holds.
+    fn finish(mut self, known: &HashSet<String>, before: &Config) -> Result<Loaded, Report> {
         // With errors in single lines, half of what the whole-model check would say is only their echo.
         if self.report.failed {
             return Err(self.report);
         }
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs() as i64);
         let model = std::mem::take(&mut self.editor.model);
-        let (material, trust) = trust::read(&model, now);
+        let known_pem = |name: &str| {
+            let parts = [About::Trustpoint, About::Certificate, About::Key, About::Ca];
+            let touched = parts.iter().any(|part| self.spans.contains_key(&part(name.to_owned())));
+            let same = before.model.trustpoints.get(name) == model.trustpoints.get(name);
+            before.material.get(name).filter(|_| same && !touched)
+        };
+        let (material, trust) = trust::read(&model, now, known_pem);
         let mut found: Vec<(Span, Fault)> = check::check(&model)
             .into_iter()
             .chain(trust)

@@ -83,7 +83,7 @@ pub struct DomainEntry {
 /// A permission.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Permit {
-    /// Canonical name that the peer's certificate may carry instead of the domain itself.
+    /// Canonical name that the peer's certificate must carry, instead of the domain itself.
     pub peer: Option<String>,
 }
 

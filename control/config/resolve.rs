@@ -38,6 +38,31 @@ pub struct Rule {
     pub text: String,
 }
 
+impl Rule {
+    /// The mapped addresses.
+    pub fn mapped_net(&self) -> Net {
+        Net::holding(self.mapped, self.real.mask())
+    }
+
+    /// Whether both map real addresses to one mapped address (and port) on one interface, so that for what comes in there `self`, the
+    /// earlier, decides and `later` is never asked. A later rule with more ports, or for more destinations,
+    /// is still asked for the rest, and is none that collides. Only for static rules.
+    pub fn hides(&self, later: &Self) -> bool {
+        let one_interface = match (&self.mapped_if, &later.mapped_if) {
+            (Some(earlier), Some(later)) => earlier == later,
+            (None, _) | (_, None) => true,
+        };
+        let all_ports = match (self.service, later.service) {
+            (None, _) => true,
+            (Some(_), None) => false,
+            (Some((proto, _, port)), Some((other, _, later))) => (proto, port) == (other, later),
+        };
+        let all_destinations =
+            self.dest.contains(later.dest.addr()) && self.dest.prefix_len() <= later.dest.prefix_len();
+        one_interface && all_ports && all_destinations && self.mapped_net().overlaps(later.mapped_net())
+    }
+}
+
 /// Every rule in the order of evaluation, or why it cannot be.
 pub fn rules(model: &Model) -> Vec<(About, Result<Rule, Fault>)> {
     let manual = |section: u8, list: &[ManualNat]| {
@@ -215,6 +240,9 @@ fn fixed(model: &Model, base: Rule, mapped: &Mapped) -> Result<Rule, Fault> {
         return Err(Fault::error(format!("static NAT of {real} to {mapped}: the two are not of one size")));
     }
     let kind = if to == base.real { NatKind::Identity } else { NatKind::Static };
+    if kind == NatKind::Static {
+        not_our_own(model, to, "name the ports, of `interface`: `service {tcp|udp} REALPORT MAPPEDPORT`")?;
+    }
     Ok(Rule { mapped: to.addr(), kind, ..base })
 }
 
@@ -225,13 +253,21 @@ fn dynamic(model: &Model, base: Rule, mapped: &Mapped) -> Result<Rule, Fault> {
         return Err(Fault::error("pools are not supported yet: dynamic PAT takes one address")
             .help("name a host, or `interface`"));
     }
-    let own = model.interfaces.iter().find(|i| i.address.is_some_and(|(own, _)| own == to.addr()));
-    if let (Some(own), false) = (own, *mapped == Mapped::Interface) {
-        let name = own.nameif.as_deref().unwrap_or("an interface");
-        return Err(Fault::error(format!("{} is the address of {name} itself", to.addr()))
-            .help("write `interface` instead of the address"));
+    if *mapped != Mapped::Interface {
+        not_our_own(model, to, "write `interface` instead of the address")?;
     }
     Ok(Rule { mapped: to.addr(), kind: NatKind::DynamicPat, ..base })
+}
+
+/// Refuses mapped addresses among which there is an interface's own: the appliance's own traffic would be translated away.
+fn not_our_own(model: &Model, to: Net, help: &str) -> Result<(), Fault> {
+    for interface in &model.interfaces {
+        if let Some((own, _)) = interface.address.filter(|(own, _)| to.contains(*own)) {
+            let name = interface.nameif.as_deref().unwrap_or("an interface");
+            return Err(Fault::error(format!("{own} is the address of {name} itself")).help(help));
+        }
+    }
+    Ok(())
 }
 
 fn mapped_net(model: &Model, base: &Rule, mapped: &Mapped) -> Result<Net, Fault> {

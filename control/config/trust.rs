@@ -1,28 +1,31 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The PEM files of the trustpoints: read once at load, checked, and carried in the policy from then on.
+//! The PEM files of the trustpoints: read when they are configured, checked, and carried in the policy from then on.
 //!
 //! What is wrong with a certificate should be said when it is configured, by file name, not at the first handshake: no PEM
 //! in it, a key that belongs to another certificate, something that is no X.509, one that is out of date (a warning: the
-//! clock may be the one that is wrong). Files are at most [`MAX_FILE`] bytes. The private key goes into the policy segment, which is
+//! clock may be the one that is wrong), a CA that cannot be a trust anchor. The dataplane verifies every peer against the CAs of all
+//! trustpoints together, at most [`MAX_CAS`]. Files are at most [`MAX_FILE`] bytes. The private key goes into the policy segment, which is
 //! sealed memory shared with the dataplane alone; it is never printed or logged.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use rustls::RootCertStore;
 use rustls::crypto::aws_lc_rs;
 use rustls::sign::CertifiedKey;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::check::{About, Fault};
+use super::file;
 use super::model::Model;
 use super::types::TrustFiles;
 
 /// Largest PEM file read, bytes.
 pub const MAX_FILE: usize = 1 << 20;
+/// Most CA certificates of all trustpoints together; the dataplane (fedgate-proxy) refuses more.
+pub const MAX_CAS: usize = 256;
 
 /// What the files of one trustpoint hold.
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -33,19 +36,30 @@ pub struct Pem {
     pub key: Vec<u8>,
     /// CAs.
     pub cas: Vec<u8>,
+    /// How many those are.
+    pub ca_count: usize,
 }
 
 /// By trustpoint.
 pub type Material = BTreeMap<String, Pem>;
 
-/// Reads and checks the files of every trustpoint. `now` is in seconds since 1970.
-pub fn read(model: &Model, now: i64) -> (Material, Vec<(About, Fault)>) {
+/// Reads and checks the files of every trustpoint that `known` does not know. `now` is in seconds since 1970.
+pub fn read<'k>(
+    model: &Model,
+    now: i64,
+    known: impl Fn(&str) -> Option<&'k Pem>,
+) -> (Material, Vec<(About, Fault)>) {
     let mut found = Vec::new();
-    let material = model
-        .trustpoints
-        .iter()
-        .map(|(name, files)| (name.clone(), read_one(name, files, now, &mut found)))
-        .collect();
+    let (mut material, mut cas) = (Material::new(), 0);
+    for (name, files) in &model.trustpoints {
+        let pem = known(name).cloned().unwrap_or_else(|| read_one(name, files, now, &mut found));
+        if cas <= MAX_CAS && cas + pem.ca_count > MAX_CAS {
+            let what = format!("more than {MAX_CAS} CA certificates in all trustpoints together");
+            found.push((About::Ca(name.clone()), Fault::error(what)));
+        }
+        cas += pem.ca_count;
+        material.insert(name.clone(), pem);
+    }
     (material, found)
 }
 
@@ -58,7 +72,15 @@ fn read_one(name: &str, files: &TrustFiles, now: i64, found: &mut Vec<(About, Fa
     }
     if let Some(path) = &files.ca {
         let about = About::Ca(name.to_owned());
-        (pem.cas, _) = certificates(path, now, &about, found);
+        let cas;
+        (pem.cas, cas) = certificates(path, now, &about, found);
+        pem.ca_count = cas.len();
+        for (at, der) in cas.into_iter().enumerate() {
+            if let Err(why) = RootCertStore::empty().add(der) {
+                let place = format!("{}: certificate {}", path.display(), at + 1);
+                found.push((about.clone(), Fault::error(format!("{place} cannot be a CA: {why}"))));
+            }
+        }
     }
     if let Some(path) = &files.key {
         let about = || About::Key(name.to_owned());
@@ -144,16 +166,8 @@ fn private_key(path: &Path) -> Result<(Vec<u8>, PrivateKeyDer<'static>), Fault> 
 }
 
 fn slurp(path: &Path) -> Result<Vec<u8>, Fault> {
-    let cannot = |why: std::io::Error| Fault::error(format!("cannot read {}: {why}", path.display()));
-    let file = File::open(path).map_err(cannot)?;
-    if !file.metadata().map_err(cannot)?.is_file() {
-        return Err(Fault::error(format!("{} is not a file", path.display())));
-    }
-    let mut bytes = Vec::new();
-    file.take(MAX_FILE as u64 + 1).read_to_end(&mut bytes).map_err(cannot)?;
-    if bytes.len() > MAX_FILE {
-        return Err(Fault::error(format!("{} is larger than {MAX_FILE} bytes", path.display())));
-    }
+    let bytes = file::read(path, MAX_FILE)
+        .map_err(|why| Fault::error(format!("cannot read {}: {why}", path.display())))?;
     if std::str::from_utf8(&bytes).is_err() {
         let help =
             "expected PEM; turn DER into it with `openssl x509 -inform der` or `openssl pkey -inform der`";

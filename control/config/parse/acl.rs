@@ -68,10 +68,12 @@ fn proto(args: &mut Args<'_, '_>) -> Result<(AceProto, Option<u8>), Problem> {
         return Err(args.wrong("object groups are not supported yet").help("write one line a member"));
     }
     match ports::proto(token.text) {
+        // On an ASA it is every protocol, in an IP header hop-by-hop alone: whoever writes it means the former.
+        Some(0) => Err(args.wrong("protocol 0 is not every protocol").help("write `ip`")),
         Some(number) => Ok((AceProto::Number(number), Some(number))),
         None => Err(args
             .wrong(format!("`{}` is not a protocol", token.text))
-            .help("ip, tcp, udp, icmp, a number from 0 to 255, or `object NAME`")),
+            .help("ip, tcp, udp, icmp, a number from 1 to 255, or `object NAME`")),
     }
 }
 

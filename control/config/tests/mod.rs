@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The configuration language: what loads and to what ([`language`]), what is refused and where ([`refused`]), single commands
-//! ([`editing`]), and what must hold for any text and any model ([`property`]).
+//! ([`editing`]), what is made of the trustpoints' files ([`trust`]), and what must hold for any text and any model ([`property`]).
 
 mod editing;
 mod language;
 mod property;
 mod refused;
+mod trust;
 
 use super::model::Model;
 use super::{Loaded, Report, load};

@@ -181,7 +181,7 @@ fn ace(objects: Vec<String>, services: Vec<String>) -> impl Strategy<Value = Acl
     let flags = (any::<bool>(), any::<bool>(), any::<bool>());
     let proto = prop_oneof![
         Just(AceProto::Ip),
-        any::<u8>().prop_map(AceProto::Number),
+        (1..=u8::MAX).prop_map(AceProto::Number),
         tcp_udp().prop_map(AceProto::Number),
         Just(AceProto::Number(1)),
         prop::sample::select(services).prop_map(AceProto::Object),

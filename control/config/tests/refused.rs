@@ -72,6 +72,7 @@ fn single_lines() {
             "access-list a extended deny ip any any log warnings",
             &["1:44: log levels and intervals are not supported yet"],
         ),
+        ("access-list a extended deny 0 any any", &["1:29: protocol 0 is not every protocol"]),
         ("access-list a extended permit icmp any any echo 0", &["1:49: ICMP codes are not supported yet"]),
         ("access-list a standard permit any", &["1:15: expected `extended` or `remark`, found `standard`"]),
         ("nat (inside) 0 access-list x", &["1:14: `nat (..) 0` (exemption) is not supported"]),
@@ -171,6 +172,38 @@ fn whole_model() {
             ],
         ),
         (
+            "object network a\n host 10.10.0.9\n nat (inside,outside) static 203.0.113.2",
+            &["9:2: 203.0.113.2 is the address of outside itself"],
+        ),
+        (
+            "object network a\n subnet 10.10.9.0 255.255.255.252\n nat (inside,outside) static 203.0.113.0",
+            &["9:2: 203.0.113.2 is the address of outside itself"],
+        ),
+        (
+            "static (inside,outside) 203.0.113.2 10.10.0.9 netmask 255.255.255.255",
+            &["7:1: 203.0.113.2 is the address of outside itself"],
+        ),
+        (
+            "object network a\n host 10.10.0.9\n nat (inside,outside) static 203.0.113.4\nobject network b\n host 10.10.0.8\n nat (inside,outside) static 203.0.113.4",
+            &["9:2: 203.0.113.4 is mapped already, by: (inside) to (outside) source static b 203.0.113.4"],
+        ),
+        (
+            "object network a\n host 10.10.0.8\n nat (inside,outside) static 203.0.113.4 service tcp 1 2\nobject network b\n host 10.10.0.9\n nat (any,any) static 203.0.113.4 service tcp 3 2",
+            &[
+                "12:2: 203.0.113.4 port 2 is mapped already, by: (inside) to (outside) source static a 203.0.113.4   service tcp 1 2",
+            ],
+        ),
+        (
+            "object network a\n host 10.10.0.8\n nat (inside,outside) static 203.0.113.4\nobject network b\n host 10.10.0.9\n nat (inside,outside) static 203.0.113.4 service tcp 3 2",
+            &[
+                "12:2: 203.0.113.4 port 2 is mapped already, by: (inside) to (outside) source static a 203.0.113.4",
+            ],
+        ),
+        (
+            "object network a\n subnet 10.10.9.0 255.255.255.252\n nat (inside,outside) static 203.0.113.4\nobject network b\n host 10.10.0.9\n nat (inside,any) static 203.0.113.6",
+            &["9:2: 203.0.113.4 is mapped already, by: (inside) to (any) source static b 203.0.113.6"],
+        ),
+        (
             "local domain a.example\npermit domain a.example",
             &["8:1: a.example is a local domain: permitting it would let foreigners speak for us"],
         ),
@@ -186,6 +219,25 @@ fn whole_model() {
     for (text, expected) in cases {
         assert_eq!(found(&format!("{TWO}{text}\n")), *expected, "{text}");
     }
+}
+
+/// What shares a mapped address and can all the same be told apart.
+#[test]
+fn statics_that_do_not_collide() {
+    let pat = |name: &str, host: u8, rest: &str| {
+        format!(
+            "object network {name}\n host 10.10.0.{host}\n nat (inside,outside) static 203.0.113.4{rest}\n"
+        )
+    };
+    let a = pat("a", 8, " service tcp 1 2");
+    for b in [" service tcp 1 3", " service udp 1 2", ""] {
+        assert_eq!(found(&format!("{TWO}{a}{}", pat("b", 9, b))), [""; 0], "{b}");
+    }
+    let objects = "object network a\n host 10.10.0.8\nobject network b\n host 10.10.0.9\nobject network m\n host 203.0.113.4\nobject network d\n host 198.51.100.1\n";
+    let to_one = "nat (inside,outside) source static a m destination static d d\n";
+    let to_all = "nat (inside,outside) source static b m\n";
+    assert_eq!(found(&format!("{TWO}{objects}{to_one}{to_all}")), [""; 0]);
+    assert_eq!(found(&format!("{TWO}{objects}{to_all}{to_one}")).len(), 1);
 }
 
 /// Verbatim from the ASA (asa.md 9.1), where the class-map stands before its access-list.
