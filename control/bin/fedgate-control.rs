@@ -2,7 +2,8 @@
 //! `fedgate-control`: the control daemon. Reads the configuration, attaches to the dataplane, serves the CLI. One thread.
 //!
 //! It may be stopped or killed at any time: the dataplane goes on by its last policy, and the next control takes over from where
-//! this one was. A configuration that does not load ends it before anything is touched.
+//! this one was. A startup-config that does not load ends it before anything is touched; over a dataplane that runs by a kept
+//! running-config that no longer loads, it starts all the same, to show and to be given another.
 #![forbid(unsafe_code)]
 
 use std::io;

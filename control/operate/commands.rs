@@ -33,6 +33,35 @@ pub enum Run {
     Help,
 }
 
+impl Run {
+    /// Whether it shows nothing where there is no configuration to show it of.
+    pub fn reads_configuration(self) -> bool {
+        match self {
+            Self::ShowNat
+            | Self::ShowAccessList
+            | Self::ShowDomains
+            | Self::ShowInterface
+            | Self::ShowRoute
+            | Self::ShowRunning => true,
+            Self::ShowConn
+            | Self::ShowXlate
+            | Self::ShowDrops
+            | Self::ShowProxy
+            | Self::ShowArp
+            | Self::ShowCounters
+            | Self::ShowVersion
+            | Self::ShowDataplane
+            | Self::ShowStartup
+            | Self::ClearConn
+            | Self::ClearXlate
+            | Self::ClearArp
+            | Self::ConfigureReplace
+            | Self::WriteMemory
+            | Self::Help => false,
+        }
+    }
+}
+
 /// One command.
 pub struct Spec {
     /// Its leading words.

@@ -1,27 +1,24 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The daemon's state and the three ways in which it changes: attaching to a dataplane, a commit, a domain command.
+//! The daemon's state and the three ways in which it changes: attaching to a dataplane ([`attach`]), a commit, a domain command.
 //!
 //! There is one thread; `change` is held through each of the three, so that they come one after the other although each waits for
 //! the dataplane in between. `show` commands need no lock: they read a snapshot (`Rc<Config>`) and shared memory.
 //!
 //! A commit is whole or nothing. The order is: compile, push, wait until every worker uses it, bring the domain table in line, write the
 //! running-config, and only then call it the configuration. Whatever fails on the way is undone by enforcing the
-//! old one again under a newer generation. Without a dataplane a commit is checked and kept, and enforced on attaching.
+//! old one again under a newer generation. Without a dataplane a commit is checked and kept, and enforced on attaching, unless
+//! a running-config of a control before waits to be taken over: then only a whole configuration may come before it.
+
+mod attach;
 
 use std::cell::{Cell, RefCell};
-use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
-use fedgate_tables::counters::CountersReader;
-use fedgate_tables::domains::DomainWriter;
 use fedgate_tables::link::ToDataplane;
-use fedgate_tables::policy_view::Checked;
 use fedgate_tables::region::Region;
 use tokio::sync::Mutex;
-use tokio::task::JoinHandle;
 
 use super::events::{EventLog, Names};
 use super::files;
@@ -34,6 +31,7 @@ use crate::config::model::{DomainKey, DomainRule};
 use crate::config::{Config, Loaded, load_file, print};
 use crate::policy::slots::{Slots, Zero};
 use crate::policy::{Compiled, compile, interfaces};
+pub use attach::{Attached, Standing};
 
 /// Where things are.
 #[derive(Clone, Debug)]
@@ -51,14 +49,17 @@ impl Paths {
     pub fn running(&self) -> PathBuf {
         self.state.join("running-config")
     }
-}
 
-/// A dataplane that is there.
-pub struct Attached {
-    /// To ask it.
-    pub session: Rc<Session>,
-    /// Its counters, which need no asking.
-    pub counters: CountersReader,
+    /// Why nothing but a whole configuration is taken while that at `path` does not load.
+    fn unread(&self, path: &Path, report: &Report) -> String {
+        format!(
+            "{} does not load:\n{}the dataplane goes on by what it has; mend the file or what it names, or make another file the \
+             configuration: `configure replace FILE` (the startup-config is {})",
+            path.display(),
+            report.render(false),
+            self.startup.display()
+        )
+    }
 }
 
 /// Why a change did not happen; nothing of it did.
@@ -80,43 +81,57 @@ pub struct Daemon {
     attached: RefCell<Option<Rc<Attached>>>,
     /// Of the last policy sent or seen.
     generation: Cell<u64>,
-    /// The running-config on disk may be of a life before this one; once this one wrote it, it is not.
+    /// False while there is a running-config on disk of a life before this one that may be what a dataplane runs by.
     settled: Cell<bool>,
+    /// The configuration that should be here does not load, and there is an empty one in its place.
+    blank: Cell<bool>,
+    /// Why a dataplane that is there could not be attached to at the last try.
+    failing: RefCell<Option<String>>,
     change: Mutex<()>,
     log: EventLog,
 }
 
-const RETRY_FIRST: Duration = Duration::from_millis(50);
-const RETRY_MOST: Duration = Duration::from_secs(2);
-
 impl Daemon {
     /// Looks for the dataplane once, chooses the configuration, and begins to keep the connection. With a dataplane that holds a
-    /// policy, the running-config it was made of goes before the startup-config.
+    /// policy, the running-config it was made of goes before the startup-config; where that does not load, the daemon starts all the
+    /// same, to show what runs, and takes nothing but a whole configuration.
     pub async fn start(paths: Paths) -> Result<Rc<Self>, Report> {
         let first = Session::open(&paths.dataplane).await;
         let live = first.as_ref().is_ok_and(|(session, _)| session.greeting.policy_generation > 0);
-        let kept = live && paths.running().exists();
-        let loaded = load_file(&if kept { paths.running() } else { paths.startup.clone() })?;
-        log_report(&loaded.report);
+        let left = paths.running().exists();
+        let kept = live && left;
+        let path = if kept { paths.running() } else { paths.startup.clone() };
+        let config = match load_file(&path) {
+            Ok(loaded) => {
+                log_report(&loaded.report);
+                Some(loaded.config)
+            }
+            // Attaching reads it again, and says what is wrong with it.
+            Err(_) if kept => None,
+            Err(report) => return Err(report),
+        };
+        let (blank, settled) = (config.is_none(), !left || (kept && config.is_some()));
         let daemon = Rc::new(Self {
             paths,
-            config: RefCell::new(Rc::new(loaded.config)),
+            config: RefCell::new(Rc::new(config.unwrap_or_default())),
             slots: RefCell::default(),
             table: RefCell::default(),
             attached: RefCell::default(),
             generation: Cell::new(0),
-            settled: Cell::new(kept),
+            settled: Cell::new(settled),
+            blank: Cell::new(blank),
+            failing: RefCell::default(),
             change: Mutex::new(()),
             log: EventLog::default(),
         });
-        let reader = match first {
+        let link = match first {
             Ok((session, fds)) => Some(daemon.connected(session, fds).await),
             Err(why) => {
                 tracing::warn!("no dataplane yet: {why}");
                 None
             }
         };
-        tokio::task::spawn_local(daemon.clone().keep_connected(reader));
+        tokio::task::spawn_local(daemon.clone().keep_connected(link));
         Ok(daemon)
     }
 
@@ -130,6 +145,39 @@ impl Daemon {
         self.attached.borrow().clone()
     }
 
+    /// Whether there is a configuration to show.
+    pub fn readable(&self) -> Result<(), String> {
+        match self.attached().map(|attached| attached.standing()) {
+            Some(Standing::Held(why)) => Err(why),
+            _ if self.blank.get() => Err(self.unsettled()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether a part of the configuration may be changed: only where it is known what the rest is.
+    fn editable(&self) -> Result<(), String> {
+        self.readable()?;
+        self.reachable()?;
+        if self.settled.get() { Ok(()) } else { Err(self.unsettled()) }
+    }
+
+    /// Whether a change could come into force, now or with the next dataplane: one that is there and cannot be attached to goes on by
+    /// what it has, whatever would be kept here.
+    fn reachable(&self) -> Result<(), String> {
+        match &*self.failing.borrow() {
+            Some(why) => Err(format!("control cannot attach to the dataplane, so nothing is changed: {why}")),
+            None => Ok(()),
+        }
+    }
+
+    fn unsettled(&self) -> String {
+        format!(
+            "the dataplane is not connected, and may run by {} of the control before: connect it first, or make a file the \
+             configuration as a whole: `configure replace FILE`",
+            self.paths.running().display()
+        )
+    }
+
     /// Looks at the slots of the policy in force.
     pub fn with_slots<T>(&self, look: impl FnOnce(&Slots) -> T) -> T {
         look(&self.slots.borrow())
@@ -138,127 +186,6 @@ impl Daemon {
     /// Looks at the domain table, where there is one.
     pub fn with_table<T>(&self, look: impl FnOnce(&Table) -> T) -> Option<T> {
         self.table.borrow().as_ref().map(look)
-    }
-
-    /// Waits for the connection's end and makes the next, for ever.
-    async fn keep_connected(self: Rc<Self>, mut reader: Option<JoinHandle<()>>) {
-        let mut pause = RETRY_FIRST;
-        loop {
-            if let Some(reader) = reader.take() {
-                // It only ends with the connection; a panic in it would end the process.
-                let _ = reader.await;
-                self.attached.replace(None);
-                pause = RETRY_FIRST;
-            }
-            tokio::time::sleep(pause).await;
-            match Session::open(&self.paths.dataplane).await {
-                Ok((session, fds)) => reader = Some(self.connected(session, fds).await),
-                Err(why) => tracing::debug!("no dataplane: {why}"),
-            }
-            pause = (pause * 2).min(RETRY_MOST);
-        }
-    }
-
-    /// Begins to read from a new connection and enforces the configuration over it.
-    pub async fn connected(self: &Rc<Self>, session: Rc<Session>, fds: Vec<OwnedFd>) -> JoinHandle<()> {
-        let (daemon, reading) = (self.clone(), session.clone());
-        let reader = tokio::task::spawn_local(async move {
-            let why = reading
-                .serve(|event| daemon.log.log(event, &*daemon), |events| daemon.log.lost(events))
-                .await;
-            tracing::warn!("connection to the dataplane ended: {why}; it goes on by its last policy");
-        });
-        match self.attach(&session, fds).await {
-            Ok(()) => tracing::info!(
-                pid = session.greeting.pid,
-                workers = session.greeting.workers,
-                generation = self.generation.get(),
-                "attached to the dataplane"
-            ),
-            Err(why) => tracing::error!("the configuration is not in force: {why}"),
-        }
-        reader
-    }
-
-    async fn attach(&self, session: &Rc<Session>, fds: Vec<OwnedFd>) -> Result<(), String> {
-        let _change = self.change.lock().await;
-        let greeting = &session.greeting;
-        let mut fds = fds.into_iter();
-        // The link refused any other number of descriptors than the greeting promises.
-        let counters = fds.next().ok_or("no counters came with the greeting")?;
-        let domains = if greeting.domains_generation != 0 { fds.next() } else { None };
-        let policy = if greeting.policy_generation != 0 { fds.next() } else { None };
-        let counters = Region::map_rw(counters).map_err(|why| format!("counters: {why}"))?;
-        let counters = CountersReader::attach(counters).map_err(|why| format!("counters: {why}"))?;
-        let attached = Rc::new(Attached { session: session.clone(), counters });
-        self.attached.replace(Some(attached.clone()));
-        self.generation.set(self.generation.get().max(greeting.policy_generation));
-        let live = policy.and_then(|fd| {
-            let region = Region::map_ro(fd).map_err(|why| why.to_string());
-            let checked = region.and_then(|region| Checked::new(region).map_err(|why| why.to_string()));
-            checked.inspect_err(|why| tracing::warn!("cannot read the policy in force: {why}")).ok()
-        });
-        if live.is_some() && !self.settled.get() {
-            self.take_over()?;
-        }
-        self.slots.replace(live.as_ref().map(|live| Slots::recover(&live.view())).unwrap_or_default());
-        self.attach_table(&attached, domains).await?;
-        let config = self.config();
-        if !live.is_some_and(|live| self.is_in_force(&live, &config, &attached)) {
-            let compiled = self.push_policy(&attached, &config).await.map_err(|why| why.to_string())?;
-            self.slots.replace(compiled.slots);
-        }
-        self.keep(&config)
-    }
-
-    /// Takes the running-config of the control before, once a dataplane turns out to run by it.
-    fn take_over(&self) -> Result<(), String> {
-        let path = self.paths.running();
-        if path.exists() {
-            let loaded = load_file(&path).map_err(|report| report.render(false))?;
-            log_report(&loaded.report);
-            self.config.replace(Rc::new(loaded.config));
-        }
-        self.settled.set(true);
-        Ok(())
-    }
-
-    /// Whether `live` is what `config` compiles to.
-    fn is_in_force(&self, live: &Checked, config: &Config, attached: &Attached) -> bool {
-        let generation = live.view().generation();
-        let again = compile(config, generation, &self.slots.borrow(), &attached.counters);
-        let bytes = live.region().map(Region::bytes);
-        again.is_ok_and(|again| bytes == Some(&again.segment[..]))
-    }
-
-    /// Takes over the dataplane's domain table, or gives it one.
-    async fn attach_table(&self, attached: &Attached, theirs: Option<OwnedFd>) -> Result<(), String> {
-        let config = self.config();
-        let domains = &config.model.domains;
-        let adopted = theirs.and_then(|fd| {
-            let region = Region::map_rw(fd).map_err(|why| why.to_string());
-            let writer = region.and_then(|region| DomainWriter::adopt(region).map_err(|why| why.to_string()));
-            writer
-                .inspect_err(|why| tracing::warn!("cannot adopt the domain table: {why}; making a new one"))
-                .ok()
-        });
-        let change = match adopted {
-            Some(writer) => {
-                let mut table = Table::adopted(writer);
-                let change = table.sync(domains).map_err(|why| why.to_string())?;
-                self.table.replace(Some(table));
-                change
-            }
-            None => {
-                let table = match self.table.take() {
-                    Some(table) => table,
-                    None => Table::create(domains).map_err(|why| why.to_string())?,
-                };
-                self.table.replace(Some(table));
-                Change::Grown
-            }
-        };
-        self.push_table(attached, change).await.map_err(|why| why.to_string())
     }
 
     /// Sends the table where the dataplane does not have it.
@@ -296,15 +223,38 @@ impl Daemon {
         make: impl FnOnce(&Config) -> Result<Loaded, Report>,
     ) -> Result<Report, Refusal> {
         let _change = self.change.lock().await;
+        self.editable().map_err(Refusal::Failed)?;
         let old = self.config();
-        let Loaded { config: new, report } = make(&old).map_err(Refusal::Text)?;
-        if new == *old {
+        let loaded = make(&old).map_err(Refusal::Text)?;
+        self.change_to(old, loaded).await
+    }
+
+    /// `configure replace`: the file at `path` becomes the configuration, whatever that was before. Gives the warnings.
+    pub async fn replace(&self, path: &Path) -> Result<Report, Refusal> {
+        let _change = self.change.lock().await;
+        self.reachable().map_err(Refusal::Failed)?;
+        let loaded = load_file(path).map_err(Refusal::Text)?;
+        self.change_to(self.config(), loaded).await
+    }
+
+    async fn change_to(&self, old: Rc<Config>, loaded: Loaded) -> Result<Report, Refusal> {
+        let Loaded { config: new, report } = loaded;
+        let attached = self.attached();
+        let standing = attached.as_ref().map_or(Standing::InForce, |attached| attached.standing());
+        if new == *old && standing == Standing::InForce && self.settled.get() {
             return Ok(report);
         }
         let new = Rc::new(new);
-        match self.attached() {
-            Some(attached) => self.enforce(&attached, &old, &new).await.map_err(Refusal::Failed)?,
-            None => {
+        match (attached, standing) {
+            (Some(attached), Standing::InForce | Standing::Refused(_)) => {
+                self.enforce(&attached, &old, &new).await.map_err(Refusal::Failed)?;
+                attached.stands(Standing::InForce);
+            }
+            (Some(attached), Standing::Held(_)) => {
+                self.enforce_anew(&attached, &new).await.map_err(Refusal::Failed)?;
+                attached.stands(Standing::InForce);
+            }
+            (None, _) => {
                 let compiled = compile(&new, self.generation.get() + 1, &Slots::default(), &Zero);
                 compiled.map_err(|why| Refusal::Failed(why.to_string()))?;
                 self.keep(&new).map_err(Refusal::Failed)?;
@@ -313,7 +263,25 @@ impl Daemon {
             }
         }
         self.config.replace(new);
+        self.blank.set(false);
         Ok(report)
+    }
+
+    /// Puts `new` in the place of a configuration that could not be read, so that there is none to go back to.
+    async fn enforce_anew(&self, attached: &Attached, new: &Rc<Config>) -> Result<(), String> {
+        let compiled = self.push_policy(attached, new).await.map_err(|why| {
+            if why == PushError::Silent {
+                attached.session.end();
+            }
+            why.to_string()
+        })?;
+        self.slots.replace(compiled.slots);
+        let mut done = self.attach_table(attached, &new.model.domains).await;
+        if done.is_ok() {
+            done = self.keep(new);
+        }
+        done.inspect_err(|_| attached.session.end())
+            .map_err(|why| format!("{why}; the dataplane may already run by it: repeat the command"))
     }
 
     /// Puts `new` in the place of `old`, or leaves everything as it was.
@@ -367,6 +335,7 @@ impl Daemon {
         negated: bool,
     ) -> Result<Option<String>, Refusal> {
         let _change = self.change.lock().await;
+        self.editable().map_err(Refusal::Failed)?;
         let permits = !negated && matches!(rule, DomainRule::Permit(_));
         let before = self.config().model.domains.get(key).cloned().unwrap_or_default();
         let changed = {
@@ -394,6 +363,9 @@ impl Daemon {
         let entry = self.config().model.domains.get(key).cloned().unwrap_or_default();
         let change = match self.table.borrow_mut().as_mut() {
             Some(table) => table.set(key, &entry).map_err(|why| why.to_string())?,
+            None if self.attached().is_some() => {
+                return Err("the dataplane has no domain table yet".to_owned());
+            }
             None => Change::InPlace,
         };
         if let Some(attached) = self.attached()
@@ -419,6 +391,7 @@ impl Daemon {
     /// `write memory`: the startup-config becomes the running one.
     pub async fn write_memory(&self) -> Result<(), String> {
         let _change = self.change.lock().await;
+        self.readable()?;
         let path = &self.paths.startup;
         files::replace(path, &print::to_text(&self.config().model))
             .map_err(|why| format!("cannot write {}: {why}", path.display()))

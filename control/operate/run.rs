@@ -19,7 +19,7 @@ use crate::config::diag::{Problem, Report};
 use crate::config::raw::{Command, Mode};
 use crate::config::source::Line;
 use crate::config::suggest::nearest;
-use crate::config::{Place, edit, load_file, parse_line};
+use crate::config::{Place, edit, parse_line};
 use fedgate_tables::link::What;
 
 /// Why a command ended early.
@@ -120,6 +120,9 @@ async fn dispatch(
     if changes {
         info!(uid, user = escaped(&request.user), command = escaped(text), "command");
     }
+    if spec.run.reads_configuration() {
+        daemon.readable().map_err(Stop::Failed)?;
+    }
     match spec.run {
         Run::ShowConn => show::conn::conn(daemon, selection, out).await,
         Run::ShowXlate => show::conn::xlate(daemon, selection, out).await,
@@ -144,9 +147,9 @@ async fn dispatch(
             if !Path::new(&path).is_absolute() {
                 return Err(Stop::Usage("configure replace takes an absolute path".to_owned()));
             }
-            // `load_file` is quick beside the commit's wait, and the file must not change in between.
-            let report = daemon.commit(|_| load_file(Path::new(&path))).await.map_err(refused)?;
-            warn(&report, out).await
+            let report = daemon.replace(Path::new(&path)).await.map_err(refused)?;
+            warn(&report, out).await?;
+            not_yet(daemon, out).await
         }
         Run::WriteMemory => {
             daemon.write_memory().await.map_err(Stop::Failed)?;
@@ -188,7 +191,8 @@ async fn configure(
     })?;
     info!(uid, user = escaped(&request.user), command = escaped(text), "configuration");
     if let Command::Domain(key, rule) = statement.command {
-        if let Some(warning) = daemon.edit_domain(&key, rule, statement.negated).await.map_err(refused)? {
+        let warning = daemon.edit_domain(&key, rule, statement.negated).await.map_err(refused)?;
+        if let Some(warning) = warning {
             out.error(&format!("warning: {warning}")).await?;
         }
     } else {
@@ -198,7 +202,16 @@ async fn configure(
         let report = daemon.commit(|config| edit(config, &edits, &base)).await.map_err(refused)?;
         warn(&report, out).await?;
     }
+    not_yet(daemon, out).await?;
     *place = next;
+    Ok(())
+}
+
+/// Without a dataplane a change is kept for the next, which is not what a change usually is.
+async fn not_yet(daemon: &Daemon, out: &mut Out) -> Result<(), Stop> {
+    if daemon.attached().is_none() {
+        out.error("warning: the dataplane is not connected: kept, and in force once it is").await?;
+    }
     Ok(())
 }
 

@@ -8,7 +8,7 @@ use fedgate_tables::drops::DropReason;
 use serde_json::json;
 
 use super::{attached, hms};
-use crate::operate::daemon::Daemon;
+use crate::operate::daemon::{Attached, Daemon, Standing};
 use crate::operate::run::Stop;
 use crate::operate::server::Out;
 
@@ -78,24 +78,39 @@ pub async fn version(daemon: &Daemon, out: &mut Out) -> Result<(), Stop> {
     let attached = daemon.attached();
     let greeting = attached.as_ref().map(|attached| &attached.session.greeting);
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs();
+    let (in_force, state) = standing(attached.as_deref());
     let up = greeting.map(|g| u32::try_from(now.saturating_sub(g.started_unix)).unwrap_or(u32::MAX));
     out.row(
         || match (greeting, up) {
             (Some(greeting), Some(up)) => format!(
-                "fedgate {version}\ncontrol: process {pid}\ndataplane: process {}, up {}, {} workers",
+                "fedgate {version}\ncontrol: process {pid}\ndataplane: process {}, up {}, {} workers\n{state}",
                 greeting.pid,
                 hms(up),
                 greeting.workers
             ),
-            _ => format!("fedgate {version}\ncontrol: process {pid}\ndataplane: not connected"),
+            _ => format!("fedgate {version}\ncontrol: process {pid}\ndataplane: not connected\n{state}"),
         },
         || {
             let dataplane = greeting.map(|g| json!({ "pid": g.pid, "up_seconds": up, "workers": g.workers }));
-            json!({ "version": version, "control": { "pid": pid }, "dataplane": dataplane })
+            json!({
+                "version": version, "control": { "pid": pid }, "dataplane": dataplane,
+                "in_force": in_force, "configuration": state,
+            })
         },
     )
     .await?;
     Ok(())
+}
+
+/// Whether the dataplane runs by the configuration, and that in words.
+fn standing(attached: Option<&Attached>) -> (bool, String) {
+    match attached.map(Attached::standing) {
+        None => (false, "configuration: not in force without a dataplane".to_owned()),
+        Some(Standing::InForce) => (true, "configuration: in force".to_owned()),
+        Some(Standing::Refused(why) | Standing::Held(why)) => {
+            (false, format!("configuration: NOT in force: {why}"))
+        }
+    }
 }
 
 /// `show dataplane`
@@ -106,11 +121,12 @@ pub async fn dataplane(daemon: &Daemon, out: &mut Out) -> Result<(), Stop> {
     let micros = start.elapsed().as_micros();
     let greeting = &attached.session.greeting;
     let generation = attached.counters.sum(Counter::Gauge(Gauge::PolicyGeneration));
+    let (in_force, state) = standing(Some(&attached));
     let domains = daemon.with_table(|table| table.writer().generation()).unwrap_or(0);
     out.row(
         || {
             format!(
-                "process {}, {} workers, answered in {micros} us\npolicy generation {generation}, domain table generation {domains}",
+                "process {}, {} workers, answered in {micros} us\npolicy generation {generation}, domain table generation {domains}\n{state}",
                 greeting.pid, greeting.workers
             )
         },
@@ -118,6 +134,7 @@ pub async fn dataplane(daemon: &Daemon, out: &mut Out) -> Result<(), Stop> {
             json!({
                 "pid": greeting.pid, "workers": greeting.workers, "answer_us": micros as u64,
                 "policy_generation": generation, "domains_generation": domains,
+                "in_force": in_force, "configuration": state,
             })
         },
     )

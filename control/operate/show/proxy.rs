@@ -11,7 +11,7 @@ use crate::operate::events::escaped;
 use crate::operate::run::Stop;
 use crate::operate::server::Out;
 
-const TOTALS: [Stat; 18] = [
+const TOTALS: [Stat; 19] = [
     Stat::ProxySessionsOpened,
     Stat::ProxySessionsClosed,
     Stat::TlsHandshakesClientLeg,

@@ -1,13 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! `show running-config` and `show startup-config`. With JSON, one object a line of text.
 
-use std::fs::File;
-use std::io::Read;
-
 use serde_json::json;
 
-use crate::config::print;
 use crate::config::source::MAX_TEXT;
+use crate::config::{file, print};
 use crate::operate::daemon::Daemon;
 use crate::operate::run::Stop;
 use crate::operate::server::Out;
@@ -21,10 +18,9 @@ pub async fn running(daemon: &Daemon, out: &mut Out) -> Result<(), Stop> {
 /// `show startup-config`
 pub async fn startup(daemon: &Daemon, out: &mut Out) -> Result<(), Stop> {
     let path = &daemon.paths.startup;
-    let mut text = String::new();
-    let read = File::open(path).and_then(|file| file.take(MAX_TEXT as u64).read_to_string(&mut text));
-    read.map_err(|why| Stop::Failed(format!("cannot read {}: {why}", path.display())))?;
-    lines(&text, out).await
+    let bytes = file::read(path, MAX_TEXT);
+    let bytes = bytes.map_err(|why| Stop::Failed(format!("cannot read {}: {why}", path.display())))?;
+    lines(&String::from_utf8_lossy(&bytes), out).await
 }
 
 async fn lines(text: &str, out: &mut Out) -> Result<(), Stop> {

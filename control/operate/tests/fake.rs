@@ -10,7 +10,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use fedgate_tables::counters::{Counters, WorkerCounters};
-use fedgate_tables::domains::DomainReader;
+use fedgate_tables::domains::{DomainReader, DomainWriter};
 use fedgate_tables::link::{
     ConnRow, End, LINK_LAYOUT, LinkError, LinkListener, LinkSocket, Rows, ToControl, ToDataplane, What,
 };
@@ -27,6 +27,10 @@ pub struct State {
     pub tables: usize,
     /// Refuse the next policy with this.
     pub refuse: Option<String>,
+    /// Refuse every policy with this.
+    pub refuse_all: Option<String>,
+    /// Refuse so many domain tables.
+    pub refuse_tables: usize,
     /// Connections to list.
     pub conns: u64,
     /// Cut the link.
@@ -51,6 +55,8 @@ impl Fake {
             policies: 0,
             tables: 0,
             refuse: None,
+            refuse_all: None,
+            refuse_tables: 0,
             conns: 0,
             hang_up: false,
             region: counters.region().fd().try_clone_to_owned().unwrap(),
@@ -126,12 +132,18 @@ fn serve(listener: &LinkListener, mut link: LinkSocket, state: &Mutex<State>, st
 }
 
 impl State {
+    /// A second writer of the domain table, as there must never be.
+    pub fn writer(&self) -> DomainWriter {
+        let fd = self.table.as_ref().unwrap().words().fd().try_clone_to_owned().unwrap();
+        DomainWriter::adopt(Region::map_rw(fd).unwrap()).unwrap()
+    }
+
     fn take(&mut self, message: ToDataplane, fds: Vec<OwnedFd>) -> Vec<ToControl> {
         let fd = fds.into_iter().next();
         match message {
             ToDataplane::Hello { .. } => vec![],
             ToDataplane::Policy { generation } => {
-                if let Some(reason) = self.refuse.take() {
+                if let Some(reason) = self.refuse.take().or_else(|| self.refuse_all.clone()) {
                     return vec![ToControl::Refused { generation, reason }];
                 }
                 let checked =
@@ -142,6 +154,10 @@ impl State {
                 self.policy = Some(checked);
                 self.policies += 1;
                 vec![ToControl::Adopted { generation }]
+            }
+            ToDataplane::Domains { generation } if self.refuse_tables > 0 => {
+                self.refuse_tables -= 1;
+                vec![ToControl::Refused { generation, reason: "no room".into() }]
             }
             ToDataplane::Domains { generation } => {
                 self.table =

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The daemon as a whole against a fake dataplane, driven through its socket by the CLI's own client.
 
+mod attach;
 mod fake;
 mod life;
 mod socket;
