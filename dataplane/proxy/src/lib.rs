@@ -28,6 +28,7 @@ mod side;
 mod sip;
 mod tcp;
 pub mod tls;
+mod transactions;
 
 pub use api::{
     AbortReason, CloseReason, Context, InputError, Leg, Limits, Micros, OpenError, OpenParams, Output,

@@ -17,6 +17,7 @@ use crate::event::Event;
 use crate::side::{Outgoing, READ_AHEAD, Side};
 use crate::sip::{self, Head, Judged, Way};
 use crate::tcp::{Addr, Endpoint, Port, Stack};
+use crate::transactions::Transactions;
 use fedgate_tables::counters::{Counter, Histo, Stat};
 use rustls::Connection;
 
@@ -88,6 +89,8 @@ pub(crate) struct Session {
     malformed: u32,
     /// Our tag in answers.
     tag: String,
+    /// What has crossed and may be answered.
+    asked: Transactions,
 }
 
 impl Session {
@@ -107,6 +110,7 @@ impl Session {
             bytes: [0; 2],
             malformed: 0,
             tag: format!("{tag:016x}"),
+            asked: Transactions::default(),
         }
     }
 
@@ -333,7 +337,7 @@ impl Session {
         };
         let Some(peer) = &side.peer else { return false };
         let hosts = own_hosts(&self.params);
-        let origin = sip::Origin { id, leg, way, remote, peer, tag: &self.tag, hosts };
+        let origin = sip::Origin { id, leg, way, remote, peer, tag: &self.tag, hosts, asked: &self.asked };
         let judged = sip::judge(&mut side.framer, side.inbox.bytes(), &origin, env.ctx, env.out);
         match judged {
             Judged::Incomplete { need } => {
@@ -393,13 +397,6 @@ impl Session {
             return true;
         }
         let Some(to) = to else {
-            if passed.is_response() {
-                // A response to nothing that came this way: no reason to call anybody.
-                env.out.count(Counter::Stat(Stat::SipDropped), 1);
-                Self::answer(from, len, None);
-                self.denied += 1;
-                return true;
-            }
             self.call_server(env);
             return false;
         };
@@ -417,7 +414,8 @@ impl Session {
         }
         if let (Some(peer), Some(far)) = (from.peer(), to.peer()) {
             let hosts = own_hosts(&self.params);
-            let origin = sip::Origin { id, leg, way, remote, peer, tag: &self.tag, hosts };
+            let origin =
+                sip::Origin { id, leg, way, remote, peer, tag: &self.tag, hosts, asked: &self.asked };
             let bytes = &from.inbox.bytes()[..len];
             let checked = match way {
                 Way::Inward => sip::still_permitted(bytes, &passed, &origin, env.ctx, env.out),
@@ -434,6 +432,7 @@ impl Session {
             }
         }
         to.send_from(&mut from.inbox, len);
+        self.asked.crossed(leg, passed.part, env.now);
         from.head = Head::default();
         self.passed[leg as usize] += 1;
         self.bytes[leg as usize] += len as u64;

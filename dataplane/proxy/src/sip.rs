@@ -13,6 +13,7 @@ use crate::api::{Context, Leg, Micros, Output, SessionId};
 use crate::event::Event;
 use crate::tcp::Addr;
 use crate::tls::ProxyTls;
+use crate::transactions::{Part, Transactions};
 use fedgate_sip::answer::{compose, compose_unread, compose_with, reason_phrase};
 use fedgate_sip::domain::Domain;
 use fedgate_sip::frame::{Frame, Framer, Limits};
@@ -57,6 +58,8 @@ pub(crate) struct Passed {
     pub(crate) len: usize,
     /// Whom it counts for.
     subject: Subject,
+    /// Its transaction.
+    pub(crate) part: Part,
 }
 
 impl Default for Head {
@@ -105,11 +108,6 @@ impl Passed {
         target.unwrap_or_else(|| ServerName::from(IpAddr::V4(Ipv4Addr::from_bits(addr))))
     }
 
-    /// Whether it is a response.
-    pub(crate) fn is_response(&self) -> bool {
-        self.subject.method.is_none()
-    }
-
     /// Counts it, now that it crosses.
     pub(crate) fn count<O: Output>(&self, way: Way, out: &mut O) {
         out.count(Counter::Stat(Stat::SipPassed), 1);
@@ -152,6 +150,8 @@ pub(crate) struct Origin<'a> {
     pub(crate) tag: &'a str,
     /// The hosts that are ours in this session.
     pub(crate) hosts: Hosts<'a>,
+    /// What has crossed and may be answered.
+    pub(crate) asked: &'a Transactions,
 }
 
 /// Whose hosts requests inside a dialog may name (a Contact or a Route is a host, not a SIP domain): those of our own
@@ -244,7 +244,15 @@ fn verdict<D: DomainList, L: LocalDomains, O: Output>(
         Way::Outward => outbound_policy(message, ctx.domains, ctx.locals),
     };
     match verdict {
-        Verdict::Pass { subject } => Judged::Pass(Passed { len, subject }),
+        Verdict::Pass { subject } => {
+            let part = origin.asked.part(message);
+            if origin.asked.may_cross(origin.leg, part) {
+                return Judged::Pass(Passed { len, subject, part });
+            }
+            out.count(Counter::Stat(Stat::SipDropped), 1);
+            report(message, Denial::StrayResponse, 0, &subject, origin, out);
+            Judged::Refuse { len, answer: None, malformed: false }
+        }
         Verdict::Deny { why, status, subject } => Judged::Refuse {
             len,
             answer: deny(message, why, status, &subject, origin, out),

@@ -309,3 +309,17 @@ fn half_open_connections_lock_nobody_out() {
     s.client_says(good, message_in(1));
     assert!(s.lab.run(secs(2), |lab| !lab.lines[good].server.heard.is_empty()));
 }
+
+/// A response that answers nothing, with a second Via for somebody inside: it does not cross, and what is asked is answered once.
+#[test]
+fn unsolicited_responses_do_not_cross() {
+    let mut s = Scene::new();
+    let n = s.inward();
+    s.client_says(n, message_in(1));
+    s.lab.settle(secs(1));
+    let before = s.lab.lines[n].server.heard.len();
+    assert!(before > 0);
+    s.client_says(n, response("MESSAGE", "local.example", "foreign.example", 7));
+    s.lab.settle(secs(1));
+    assert_eq!(s.lab.lines[n].server.heard.len(), before);
+}
