@@ -24,7 +24,9 @@ use fedgate_tables::link::{
 use fedgate_tables::publish::{Generation, Publication, Reader};
 use ports::Ports;
 use std::collections::VecDeque;
+use std::fs::DirBuilder;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -53,6 +55,14 @@ pub enum HouseError {
         path: String,
         /// What failed.
         error: LinkError,
+    },
+    /// The socket's folder.
+    #[error("cannot make folder {path}: {error}")]
+    Folder {
+        /// Its path.
+        path: String,
+        /// What failed.
+        error: std::io::Error,
     },
     /// The counters' segment.
     #[error("counters: {0}")]
@@ -102,6 +112,10 @@ impl House {
     /// [`HouseError`].
     pub fn new(eal: &'static Eal, pool: Mempool, socket: &Path) -> Result<(Self, Seat), HouseError> {
         let at = |error| HouseError::Socket { path: socket.display().to_string(), error };
+        if let Some(folder) = socket.parent().filter(|f| !f.as_os_str().is_empty() && !f.exists()) {
+            let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
+            made.map_err(|error| HouseError::Folder { path: folder.display().to_string(), error })?;
+        }
         let listener = LinkListener::bind(socket).map_err(at)?;
         let started_unix = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
         let (counters, mut blocks, own) = Counters::create(1, started_unix)?;

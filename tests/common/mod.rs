@@ -23,7 +23,8 @@ impl Dataplane {
     /// Starts one and waits for its socket.
     pub fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let socket = folder.path().join("dataplane.sock");
+        // In a folder that is not there yet, as /run/fedgate is not after a boot.
+        let socket = folder.path().join("run/dataplane.sock");
         let process = Command::new(env!("CARGO_BIN_EXE_fedgate-dataplane"))
             .args(["--cpu-main", "0", "--cpu-worker", "0", "--idle-sleep", "--no-huge", "--memory", "64"])
             .args([
