@@ -123,7 +123,8 @@ impl Ports {
                 device: attached.device.clone(),
                 driver: attached.port.driver().to_owned(),
                 mac,
-                link_up: link.as_ref().is_ok_and(|l| l.up),
+                // net_tap asks the kernel by name, and finds nothing once its far end has moved to another namespace.
+                link_up: attached.port.driver() == "net_tap" || link.as_ref().is_ok_and(|l| l.up),
                 speed_mbps: link.ok().and_then(|l| l.speed_mbps).unwrap_or(0),
             })
         });

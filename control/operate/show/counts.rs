@@ -31,8 +31,8 @@ pub async fn drops(daemon: &Daemon, out: &mut Out) -> Result<(), Stop> {
 
 fn drop_line(text: &str, name: &str, count: u64) -> String {
     let left = format!("  {text} ({name})");
-    let width = 80usize.saturating_sub(left.len()).max(2);
-    format!("{left}{count:>width$}")
+    let width = 79usize.saturating_sub(left.len());
+    format!("{left} {count:>width$}")
 }
 
 /// `show counters`
@@ -156,5 +156,7 @@ mod tests {
         assert!(line.ends_with(" 1234"));
         let long = drop_line(&"x".repeat(90), "y", 5);
         assert!(long.ends_with(") 5"));
+        let crowded = drop_line(&"x".repeat(70), "y", 5400);
+        assert!(crowded.ends_with(") 5400"));
     }
 }
