@@ -345,12 +345,9 @@ impl Net {
 
     /// Ends connections whose time is over.
     pub fn expire(&mut self, view: &View<'_>, now: Now, budget: usize) -> usize {
-        let before = self.flow.xlates.in_use().0;
-        let mut conns = 0;
-        self.flow.expire(&view.flow, now.tick(), budget, |_| conns += 1);
-        let xlates = before - self.flow.xlates.in_use().0;
+        let (conns, xlates) = self.flow.expire(&view.flow, now.tick(), budget);
         if conns > 0 {
-            self.counters.add(Stat::ConnsTornDown, conns);
+            self.counters.add(Stat::ConnsTornDown, conns.into());
         }
         if xlates > 0 {
             self.counters.add(Stat::XlatesTornDown, xlates.into());

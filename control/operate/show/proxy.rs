@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! `show tls-proxy`: totals, then the sessions, each leg with its state and cipher.
 
-use fedgate_tables::counters::{Counter, Gauge, Stat};
+use fedgate_tables::counters::{Counter, Gauge, Histo, Stat};
 use fedgate_tables::link::{End2, Filter, ProxyRow, Rows, What};
 use serde_json::json;
 
@@ -52,6 +52,20 @@ pub async fn proxy(daemon: &Daemon, out: &mut Out) -> Result<(), Stop> {
         )
         .await?;
     }
+    let handshakes = attached.counters.histo(Histo::HandshakeUs).hdr();
+    let at = |quantile| handshakes.value_at_quantile(quantile);
+    out.row(
+        || {
+            format!(
+                "  TLS handshake time, microseconds: median {}, 99 % {}, longest {}",
+                at(0.5),
+                at(0.99),
+                at(1.0)
+            )
+        },
+        || json!({ "handshake_us": { "p50": at(0.5), "p99": at(0.99), "max": at(1.0) } }),
+    )
+    .await?;
     // In the order of their indices in the policy: by name, those that are complete.
     let config = daemon.config();
     let names: Vec<&String> = config

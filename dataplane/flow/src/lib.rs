@@ -124,15 +124,6 @@ pub struct Packet {
     pub payload: bool,
 }
 
-/// A connection that ended by its timer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Expired {
-    /// Its number for logs.
-    pub serial: u64,
-    /// State that it ended in.
-    pub state: State,
-}
-
 /// See the crate.
 pub struct Flow {
     /// Connections.
@@ -205,15 +196,10 @@ impl Flow {
         self.conns.renumber(new_index)
     }
 
-    /// Ends what has been idle for too long, looking at no more than `budget` timers; `ended` hears of each. Proxied
-    /// connections end with their session, not here.
-    pub fn expire(
-        &mut self,
-        policy: &Policy<'_>,
-        now: Tick,
-        budget: usize,
-        mut ended: impl FnMut(Expired),
-    ) -> u32 {
+    /// Ends what has been idle for too long, looking at no more than `budget` timers of each kind; gives how many connections and
+    /// how many xlates ended. Proxied connections end with their session, not here.
+    pub fn expire(&mut self, policy: &Policy<'_>, now: Tick, budget: usize) -> (u32, u32) {
+        let mut ended = 0;
         for _ in 0..budget {
             let Some(n) = self.conns.wheel.due(now) else { break };
             let id = ConnId(n);
@@ -222,13 +208,14 @@ impl Flow {
             if hot.session != NO_SESSION {
                 self.conns.wheel.set(n, now.wrapping_add(limit));
             } else if now.wrapping_sub(hot.last) >= limit {
-                ended(Expired { serial: self.conns.cold(id).serial, state: hot.state });
                 self.end(id, now);
+                ended += 1;
             } else {
                 let deadline = hot.last.wrapping_add(limit);
                 self.conns.wheel.set(n, deadline);
             }
         }
-        self.xlates.expire(now, policy.globals.timeout_pat_xlate.saturating_mul(TICKS), budget)
+        let pat = policy.globals.timeout_pat_xlate.saturating_mul(TICKS);
+        (ended, self.xlates.expire(now, pat, budget))
     }
 }

@@ -26,7 +26,6 @@ macro_rules! drop_reasons {
 }
 
 drop_reasons! {
-    L2Acl "l2_acl" "FP L2 rule drop";
     FrameTooShort "invalid-frame-length" "Frame shorter than its headers";
     UnsupportedEthertype "unsupported-ethertype" "Protocol above Ethernet not handled";
     NotForUs "l2-dst-not-ours" "Frame for another station";
@@ -51,12 +50,8 @@ drop_reasons! {
     InvalidTcpHeaderLength "invalid-tcp-hdr-length" "Invalid TCP Length";
     InvalidUdpLength "invalid-udp-length" "Invalid UDP Length";
     InvalidIcmp "invalid-icmp" "Invalid ICMP message";
-    BadTcpChecksum "bad-tcp-cksum" "Bad TCP checksum";
     BadTcpFlags "bad-tcp-flags" "Bad TCP flags";
     TcpNotSyn "tcp-not-syn" "First TCP packet not SYN";
-    Tcp3whsFailed "tcp-3whs-failed" "TCP failed 3 way handshake";
-    TcpRstFinOoo "tcp-rstfin-ooo" "TCP RST/FIN out of order";
-    TcpSeqPastWindow "tcp-seq-past-win" "TCP packet SEQ past window";
     UnsupportedProtocol "unsupported-protocol" "IP protocol not handled";
     AclDrop "acl-drop" "Flow is denied by configured rule";
     NoXlateToPat "nat-no-xlate-to-pat-pool" "Connection to PAT address without pre-existing xlate";
@@ -69,7 +64,6 @@ drop_reasons! {
     ToUsNotHandled "np-socket-closed" "Dropped pending packets in a closed socket";
     ProxySessionLimit "tls-proxy-session-limit" "TLS proxy session limit reached";
     ProxyNoSession "tls-proxy-no-session" "Segment for a proxy session that has ended";
-    ProxyClosed "tls-proxy-closed" "Flow closed by inspection";
     TxQueueFull "tx-queue-full" "Transmit queue full";
     NoMbuf "punt-no-mem" "No packet buffer";
     RateExceeded "rate-exceeded" "QoS rate exceeded";

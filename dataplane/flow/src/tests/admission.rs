@@ -311,10 +311,9 @@ fn a_full_table_refuses_and_recovers() {
         globals: &globals,
         epoch: 1,
     };
-    let mut ended = 0;
-    lab.flow.expire(&policy, idle, 1000, |_| ended += 1);
+    let (ended, _) = lab.flow.expire(&policy, idle, 1000);
     assert_eq!((ended, lab.flow.conns.in_use().0), (64, 0));
-    lab.flow.expire(&policy, idle + 31 * TICKS, 1000, |_| {});
+    lab.flow.expire(&policy, idle + 31 * TICKS, 1000);
     assert_eq!(lab.flow.xlates.in_use().0, 0);
     lab.now = idle + 31 * TICKS;
     assert!(matches!(lab.send(INSIDE, UDP, (CUP, 999), (EDGE, 53), 0).0, Admission::New { .. }));

@@ -81,7 +81,6 @@ kinds! {
 kinds! {
     /// Distributions.
     Histo {
-        SipCheckNs "sip_check_ns" "Nanoseconds to check one SIP message";
         HandshakeUs "handshake_us" "Microseconds from the first byte to the end of a TLS handshake";
     }
 }
