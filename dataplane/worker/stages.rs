@@ -182,5 +182,9 @@ fn drop_reason(error: ParseError) -> DropReason {
         ParseError::BadTcpFlags => DropReason::BadTcpFlags,
         ParseError::InvalidUdpLength => DropReason::InvalidUdpLength,
         ParseError::InvalidIcmp => DropReason::InvalidIcmp,
+        ParseError::InvalidExtensionHeader => DropReason::Ipv6BadExtensionHeader,
+        ParseError::RoutingHeader => DropReason::Ipv6RoutingHeader,
+        ParseError::NoUdpChecksum => DropReason::NoUdpChecksum,
+        ParseError::InvalidNd => DropReason::InvalidNd,
     }
 }

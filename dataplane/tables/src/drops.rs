@@ -67,4 +67,9 @@ drop_reasons! {
     TxQueueFull "tx-queue-full" "Transmit queue full";
     NoMbuf "punt-no-mem" "No packet buffer";
     RateExceeded "rate-exceeded" "QoS rate exceeded";
+    Ipv6SecurityFailed "ipv6_sp-security-failed" "IPv6 slowpath security checks failed";
+    Ipv6BadExtensionHeader "ipv6-bad-eh" "Bad IPv6 extension header is detected and denied";
+    Ipv6RoutingHeader "ipv6-routing-type-denied" "IPv6 routing header type is denied";
+    NoUdpChecksum "udp-no-cksum" "UDP over IPv6 without a checksum";
+    InvalidNd "invalid-nd" "Malformed or foreign neighbour discovery";
 }

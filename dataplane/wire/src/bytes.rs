@@ -15,6 +15,13 @@ pub(crate) fn be32(bytes: &[u8], at: usize) -> u32 {
 }
 
 #[inline(always)]
+pub(crate) fn be128(bytes: &[u8], at: usize) -> u128 {
+    let mut octets = [0; 16];
+    octets.copy_from_slice(&bytes[at..at + 16]);
+    u128::from_be_bytes(octets)
+}
+
+#[inline(always)]
 pub(crate) fn put16(bytes: &mut [u8], at: usize, value: u16) {
     bytes[at..at + 2].copy_from_slice(&value.to_be_bytes());
 }
@@ -22,4 +29,9 @@ pub(crate) fn put16(bytes: &mut [u8], at: usize, value: u16) {
 #[inline(always)]
 pub(crate) fn put32(bytes: &mut [u8], at: usize, value: u32) {
     bytes[at..at + 4].copy_from_slice(&value.to_be_bytes());
+}
+
+#[inline(always)]
+pub(crate) fn put128(bytes: &mut [u8], at: usize, value: u128) {
+    bytes[at..at + 16].copy_from_slice(&value.to_be_bytes());
 }

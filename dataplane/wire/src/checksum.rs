@@ -36,6 +36,16 @@ impl Sum {
         Self(self.0 + u64::from(src) + u64::from(dst) + u64::from(proto) + u64::from(len))
     }
 
+    /// Adds the 40 bytes of the IPv6 pseudo header (RFC 8200 8.1); `len` is that of the upper-layer packet.
+    #[inline]
+    pub fn pseudo_v6(self, src: u128, dst: u128, proto: u8, len: u32) -> Self {
+        let words = |addr: u128| {
+            let (high, low) = ((addr >> 64) as u64, addr as u64);
+            (high >> 32) + (high & 0xffff_ffff) + (low >> 32) + (low & 0xffff_ffff)
+        };
+        Self(self.0 + words(src) + words(dst) + u64::from(proto) + u64::from(len))
+    }
+
     /// The sum in 16 bits.
     #[inline]
     pub fn folded(self) -> u16 {
@@ -83,6 +93,16 @@ pub fn of_segment(src: u32, dst: u32, proto: u8, segment: &[u8]) -> u16 {
 /// Whether a TCP or UDP segment with its checksum in it is intact (UDP's zero, "none", is the caller's to know).
 pub fn is_valid_segment(src: u32, dst: u32, proto: u8, segment: &[u8]) -> bool {
     Sum::default().pseudo_v4(src, dst, proto, segment.len() as u16).bytes(segment).is_valid()
+}
+
+/// The checksum of a TCP, UDP or ICMPv6 packet over IPv6 whose checksum field is zero. UDP sends it through [`udp_field`].
+pub fn of_segment_v6(src: u128, dst: u128, proto: u8, segment: &[u8]) -> u16 {
+    Sum::default().pseudo_v6(src, dst, proto, segment.len() as u32).bytes(segment).checksum()
+}
+
+/// Whether a TCP, UDP or ICMPv6 packet over IPv6 with its checksum in it is intact.
+pub fn is_valid_segment_v6(src: u128, dst: u128, proto: u8, segment: &[u8]) -> bool {
+    Sum::default().pseudo_v6(src, dst, proto, segment.len() as u32).bytes(segment).is_valid()
 }
 
 /// What UDP sends for a computed checksum: 0xffff for 0, since 0 means "none" (RFC 768).

@@ -175,7 +175,7 @@ pub fn icmp_error(
     Ok(padded)
 }
 
-fn write_ethernet(out: &mut [u8], dst: MacAddr, src: MacAddr, ethertype: u16) {
+pub(crate) fn write_ethernet(out: &mut [u8], dst: MacAddr, src: MacAddr, ethertype: u16) {
     out[..6].copy_from_slice(&dst.0);
     out[6..12].copy_from_slice(&src.0);
     out[12..14].copy_from_slice(&ethertype.to_be_bytes());

@@ -6,7 +6,8 @@
 
 use core::fmt;
 
-/// Why a frame is not one that can be forwarded. Variants are in the order in which [`crate::parse::parse`] tests.
+/// Why a frame is not one that can be forwarded. Variants are in the order in which [`crate::parse::parse`] tests; those at
+/// the end are IPv6's alone, from [`mod@crate::parse6`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum ParseError {
@@ -41,6 +42,14 @@ pub enum ParseError {
     InvalidUdpLength,
     /// The ICMP message is cut off, its checksum is wrong, or what it quotes cannot be (see [`mod@crate::parse`]).
     InvalidIcmp,
+    /// IPv6 extension headers that are cut off, repeated, out of place, or carry options that cannot be (RFC 8200 4).
+    InvalidExtensionHeader,
+    /// An IPv6 source route: a routing header of a deprecated type or with segments left (RFC 5095, RFC 9288).
+    RoutingHeader,
+    /// UDP over IPv6 without a checksum (RFC 8200 8.1).
+    NoUdpChecksum,
+    /// A neighbour discovery message that RFC 4861 says to discard.
+    InvalidNd,
 }
 
 impl ParseError {
@@ -62,6 +71,10 @@ impl ParseError {
             Self::BadTcpFlags => "impossible TCP flags",
             Self::InvalidUdpLength => "UDP length out of range",
             Self::InvalidIcmp => "malformed ICMP message",
+            Self::InvalidExtensionHeader => "malformed IPv6 extension headers",
+            Self::RoutingHeader => "IPv6 source route",
+            Self::NoUdpChecksum => "UDP over IPv6 without a checksum",
+            Self::InvalidNd => "malformed or foreign neighbour discovery message",
         }
     }
 }

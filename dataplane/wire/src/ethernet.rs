@@ -16,6 +16,8 @@ pub const MIN_FRAME_LEN: usize = 60;
 pub const TYPE_IPV4: u16 = 0x0800;
 /// ARP.
 pub const TYPE_ARP: u16 = 0x0806;
+/// IPv6.
+pub const TYPE_IPV6: u16 = 0x86dd;
 
 mod field {
     pub(super) const DST: usize = 0;

@@ -198,7 +198,7 @@ pub fn parse_into(frame: &[u8], found: &mut Parsed) -> Result<(), ParseError> {
 }
 
 #[inline(always)]
-fn read_tcp(payload: &[u8]) -> Result<(u16, u16, TcpFlags), ParseError> {
+pub(crate) fn read_tcp(payload: &[u8]) -> Result<(u16, u16, TcpFlags), ParseError> {
     let Some(header) = payload.first_chunk::<{ tcp::HEADER_LEN }>() else {
         return Err(ParseError::InvalidTcpHeaderLength);
     };
@@ -214,7 +214,7 @@ fn read_tcp(payload: &[u8]) -> Result<(u16, u16, TcpFlags), ParseError> {
 }
 
 #[inline(always)]
-fn read_udp(payload: &[u8], frag: Fragment) -> Result<(u16, u16), ParseError> {
+pub(crate) fn read_udp(payload: &[u8], frag: Fragment) -> Result<(u16, u16), ParseError> {
     let Some(header) = payload.first_chunk::<{ udp::HEADER_LEN }>() else {
         return Err(ParseError::InvalidUdpLength);
     };
