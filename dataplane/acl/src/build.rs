@@ -13,6 +13,8 @@ use crate::rule::{ANY, Address, Rule};
 
 /// Sets of so many rules or fewer are not looked through for covering ones.
 const SMALL: usize = 8;
+/// Entries for each rule, at most; a set that lends itself to cutting takes one or two.
+const ENTRIES: usize = 8;
 /// Most words of a header.
 const WORDS: usize = 10;
 
@@ -26,8 +28,10 @@ struct Builder<'a, A> {
     chooser: Chooser,
     entries: Vec<Entry>,
     rules: Vec<Packed<A>>,
-    /// Copies that may still be made.
+    /// Copies of rules that may still be made.
     allowance: usize,
+    /// Entries that may be in use before what is left is not cut any more.
+    most_entries: usize,
     hidden: Vec<u32>,
     hiders: Vec<u32>,
 }
@@ -44,6 +48,7 @@ pub(crate) fn build<A: Address>(given: &[Rule<A>]) -> Classifier<A> {
         entries: Vec::new(),
         rules: Vec::with_capacity(given.len()),
         allowance: given.len(),
+        most_entries: ENTRIES * given.len() + 64,
         hidden: Vec::new(),
         hiders: Vec::new(),
     };
@@ -67,7 +72,7 @@ impl<A: Address> Builder<'_, A> {
             self.hide(&mut list, path);
         }
         let Some(&first) = list.first() else { return Entry::EMPTY };
-        let chosen = if list.len() > 1 && depth > 1 {
+        let chosen = if list.len() > 1 && depth > 1 && self.entries.len() < self.most_entries {
             self.chooser.choose(&list, &self.ternary, self.words, &path[..self.words])
         } else {
             None
@@ -117,7 +122,14 @@ impl<A: Address> Builder<'_, A> {
     }
 
     /// Fills a block; the lowest ordinal in it.
-    fn sets(&mut self, children: Vec<Vec<u32>>, block: usize, field: Field, path: &Path, depth: usize) -> u32 {
+    fn sets(
+        &mut self,
+        children: Vec<Vec<u32>>,
+        block: usize,
+        field: Field,
+        path: &Path,
+        depth: usize,
+    ) -> u32 {
         let mut first = NONE;
         for (value, list) in children.into_iter().enumerate() {
             if list.is_empty() {
@@ -157,7 +169,7 @@ impl<A: Address> Builder<'_, A> {
     fn shared(&self, list: &[u32], path: &Path) -> Check {
         let mut best = (0, Check::default());
         let Some(&head) = list.first() else { return Check::default() };
-        for word in 0..self.words {
+        for (word, &(_, known_here)) in path.iter().enumerate().take(self.words) {
             let value = self.at(head, word).0;
             let agreed = list.iter().fold(!0, |agreed, &r| {
                 let (v, known) = self.at(r, word);
@@ -165,7 +177,7 @@ impl<A: Address> Builder<'_, A> {
             });
             let len = (!agreed).leading_zeros();
             let mask = (!0u32).checked_shl(32 - len).unwrap_or(0);
-            let gain = (mask & !path[word].1).count_ones();
+            let gain = (mask & !known_here).count_ones();
             if gain > best.0 {
                 best = (gain, Check { word: word as u32, len, value: value & mask });
             }

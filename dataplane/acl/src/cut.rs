@@ -17,6 +17,8 @@ const COMPARE: f32 = 5.0;
 /// Touching a run.
 const RUN: f32 = 10.0;
 
+/// Most children for each rule that goes into them.
+const SPARSE: f32 = 3.0;
 /// Searching `k` times the rules costs `k` to the power of this. It weighs a rest against larger children.
 const GROWTH: f32 = 0.45;
 
@@ -118,13 +120,13 @@ impl Chooser {
         }
         let sampled = self.sample.len() as u32;
         let possible = u64::from(knowing) * u64::from(knowing.saturating_sub(1)) / 2;
-        if knowing == 0 || (knowing == sampled && u64::from(pairs) == possible) {
-            return f32::INFINITY; // Separates nothing.
+        let inside = n as f32 * knowing as f32 / sampled as f32;
+        if (1 << field.bits) as f32 > SPARSE * inside || (knowing == sampled && u64::from(pairs) == possible)
+        {
+            return f32::INFINITY; // Mostly empty children, or one.
         }
-        let (n, sampled) = (n as f32, sampled as f32);
-        let share = knowing as f32 / sampled;
         let clash = if possible > 0 { pairs as f32 / possible as f32 } else { 1.0 };
-        let child = 1.0 + (n * share - 1.0).max(0.0) * clash;
-        STEP + search(child) + search(n * (1.0 - share))
+        let child = 1.0 + (inside - 1.0).max(0.0) * clash;
+        STEP + search(child) + search(n as f32 - inside)
     }
 }

@@ -9,7 +9,12 @@
 pub(crate) const GONE: u32 = u32::MAX;
 
 /// For each element of `old` its place in `new`, or [`GONE`]; places grow. `None` with more than `limit` edits.
-pub(crate) fn align<T>(old: &[T], new: &[T], same: impl Fn(&T, &T) -> bool, limit: usize) -> Option<Vec<u32>> {
+pub(crate) fn align<T>(
+    old: &[T],
+    new: &[T],
+    same: impl Fn(&T, &T) -> bool,
+    limit: usize,
+) -> Option<Vec<u32>> {
     let head = old.iter().zip(new).take_while(|(a, b)| same(a, b)).count();
     let tail = old[head..].iter().rev().zip(new[head..].iter().rev()).take_while(|(a, b)| same(a, b)).count();
     let (a, b) = (&old[head..old.len() - tail], &new[head..new.len() - tail]);
@@ -38,8 +43,10 @@ fn middle<T>(a: &[T], b: &[T], same: impl Fn(&T, &T) -> bool, limit: usize) -> O
     let mut rounds: Vec<Vec<isize>> = Vec::new();
     for d in 0..=limit {
         for k in (-d..=d).step_by(2) {
-            let down = k == -d || (k != d && reach[(middle + k - 1) as usize] < reach[(middle + k + 1) as usize]);
-            let mut x = if down { reach[(middle + k + 1) as usize] } else { reach[(middle + k - 1) as usize] + 1 };
+            let down =
+                k == -d || (k != d && reach[(middle + k - 1) as usize] < reach[(middle + k + 1) as usize]);
+            let mut x =
+                if down { reach[(middle + k + 1) as usize] } else { reach[(middle + k - 1) as usize] + 1 };
             let mut y = x - k;
             if x > n || y > m {
                 // Off the grid: a path that can lead nowhere.

@@ -64,7 +64,8 @@ pub trait Shape: Address {
 }
 
 impl Shape for u32 {
-    const LENGTHS: &'static [u8] = &[32, 32, 32, 32, 32, 32, 24, 24, 24, 24, 24, 28, 27, 26, 25, 22, 20, 16, 16, 8];
+    const LENGTHS: &'static [u8] =
+        &[32, 32, 32, 32, 32, 32, 24, 24, 24, 24, 24, 28, 27, 26, 25, 22, 20, 16, 16, 8];
 
     fn somewhere(random: &mut Random, site: usize) -> u32 {
         let site = (site as u32).wrapping_mul(0x9e37_79b1) & 0xffff_0000;
@@ -91,8 +92,16 @@ impl Shape for u128 {
 }
 
 const PORTS: &[u16] = &[80, 443, 443, 25, 53, 22, 110, 143, 3306, 5060, 8080, 21, 1521, 389, 3389];
-const RANGES: &[[u16; 2]] =
-    &[[1024, 65535], [1024, 65535], [0, 1023], [6000, 6063], [5000, 5999], [16384, 32767], [137, 139], [20, 21]];
+const RANGES: &[[u16; 2]] = &[
+    [1024, 65535],
+    [1024, 65535],
+    [0, 1023],
+    [6000, 6063],
+    [5000, 5999],
+    [16384, 32767],
+    [137, 139],
+    [20, 21],
+];
 
 /// A rule of ClassBench's shape; `sites` address sites are in use.
 pub fn rule<A: Shape>(random: &mut Random, sites: usize) -> Rule<A> {
@@ -100,8 +109,12 @@ pub fn rule<A: Shape>(random: &mut Random, sites: usize) -> Rule<A> {
     let (dst, dst_mask) = prefix(random, sites, 8);
     let any = Rule { src, src_mask, dst, dst_mask, ..Rule::default() };
     match random.below(100) {
-        0..55 => Rule { proto: Some(6), sport: source_ports(random), dport: destination_ports(random), ..any },
-        55..80 => Rule { proto: Some(17), sport: source_ports(random), dport: destination_ports(random), ..any },
+        0..55 => {
+            Rule { proto: Some(6), sport: source_ports(random), dport: destination_ports(random), ..any }
+        }
+        55..80 => {
+            Rule { proto: Some(17), sport: source_ports(random), dport: destination_ports(random), ..any }
+        }
         80..87 => {
             let proto = if A::WORDS == 1 { 1 } else { 58 };
             let kind = random.of(&[[8, 8], [0, 0], [3, 3], [11, 11], [0, 65535]]);
@@ -188,16 +201,13 @@ pub fn query<A: Shape>(random: &mut Random, rules: &[Rule<A>]) -> Query<A> {
     // Within the rule; or from one rule to another one's destination, which likely matches neither.
     let to = if random.chance(10) { other } else { rule };
     // What a mask leaves open is near something that other rules know.
-    let (src, dst) = if random.chance(60) { (other.src, rules[random.below(rules.len())].dst) } else { (q.src, q.dst) };
+    let (src, dst) =
+        if random.chance(60) { (other.src, rules[random.below(rules.len())].dst) } else { (q.src, q.dst) };
     q.src = rule.src | (src & (rule.src_mask ^ A::ONES));
     q.dst = to.dst | (dst & (to.dst_mask ^ A::ONES));
     q.proto = to.proto.unwrap_or(q.proto);
     let mut port = |[lo, hi]: [u16; 2], v: u16| {
-        if lo <= v && v <= hi || lo > hi {
-            v
-        } else {
-            lo + random.below(usize::from(hi - lo) + 1) as u16
-        }
+        if lo <= v && v <= hi || lo > hi { v } else { lo + random.below(usize::from(hi - lo) + 1) as u16 }
     };
     q.sport = port(rule.sport, q.sport);
     q.dport = port(to.dport, q.dport);

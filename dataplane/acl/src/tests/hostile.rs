@@ -34,7 +34,14 @@ fn nested_prefixes() {
         .map(|i| {
             let (s, d) = (u32::prefix((i % 33) as u8), u32::prefix((i / 33 % 33) as u8));
             let port = (i / 1089) as u16;
-            Rule { src: host & s, src_mask: s, dst: host & d, dst_mask: d, dport: [port, port], ..Rule::default() }
+            Rule {
+                src: host & s,
+                src_mask: s,
+                dst: host & d,
+                dst_mask: d,
+                dport: [port, port],
+                ..Rule::default()
+            }
         })
         .rev()
         .collect();

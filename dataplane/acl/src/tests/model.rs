@@ -78,7 +78,13 @@ fn dense(random: &mut Random) -> Rule<u32> {
     let mask = |random: &mut Random| if random.chance(30) { 0 } else { random.bits() as u32 & 0x8000_0103 };
     let range = |random: &mut Random| {
         let (a, b) = (random.below(12) as u16, random.below(12) as u16);
-        if random.chance(40) { [0, u16::MAX] } else if random.chance(95) { [a.min(b), a.max(b)] } else { [a, b] }
+        if random.chance(40) {
+            [0, u16::MAX]
+        } else if random.chance(95) {
+            [a.min(b), a.max(b)]
+        } else {
+            [a, b]
+        }
     };
     let (src_mask, dst_mask) = (mask(random), mask(random));
     let stray = if random.chance(3) { !0 } else { 0 };
