@@ -8,7 +8,7 @@ use crate::Failure;
 use fedgate_tables::counters::{Counter, CountersReader, InterfaceCounter, Stat};
 use fedgate_tables::drops::DropReason;
 use fedgate_tables::link::{LINK_LAYOUT, LinkSocket, ToControl, ToDataplane};
-use fedgate_tables::policy::{IF_MAC_SET, Interface, NONE, NatKind, NatRule, Route};
+use fedgate_tables::policy::{IF_MAC_SET, Interface, NONE, NatKind, NatRule, Route, net_range, one_addr};
 use fedgate_tables::policy_build::PolicyBuilder;
 use fedgate_tables::region::Region;
 use rustix::process::{Pid, Signal, kill_process};
@@ -186,9 +186,8 @@ fn policy(sockets: [&Path; 2]) -> PolicyBuilder {
     b.nat(NatRule {
         real_if: 0,
         mapped_if: 1,
-        real: ADDRESSES[0] & 0xffff_0000,
-        real_mask: 0xffff_0000,
-        mapped: ADDRESSES[1],
+        real: net_range(ADDRESSES[0], 0xffff_0000),
+        mapped: one_addr(ADDRESSES[1]),
         kind: NatKind::DynamicPat as u8,
         section: 2,
         ..NatRule::default()

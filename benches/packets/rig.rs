@@ -17,7 +17,9 @@ use fedgate_dataplane::worker::runtime::Runtime;
 use fedgate_dataplane::worker::{Config, DATA_ROOM, Worker};
 use fedgate_flow::{FlowConfig, Rng};
 use fedgate_tables::counters::Counters;
-use fedgate_tables::policy::{Ace, IF_MAC_SET, Interface, NONE, NatKind, NatRule, Route};
+use fedgate_tables::policy::{
+    Ace, IF_MAC_SET, Interface, NONE, NatKind, NatRule, Route, net_range, one_addr,
+};
 use fedgate_tables::policy_build::PolicyBuilder;
 use fedgate_tables::policy_view::Checked;
 use fedgate_tables::publish::Publication;
@@ -262,7 +264,7 @@ pub fn timed(worker: &mut Worker, way: Way, burst: &mut Burst, probe: &mut impl 
 fn policy(setup: Setup<'_>) -> PolicyBuilder {
     let mut b = PolicyBuilder::new();
     let name = b.blob(b"inside_in");
-    let acl_in = if setup.aces.is_empty() { NONE } else { b.acl(name, setup.aces) };
+    let acl_in = if setup.aces.is_empty() { NONE } else { b.acl(name, setup.aces, &[]) };
     for (i, (name, security)) in [("outside", 0), ("inside", 100)].into_iter().enumerate() {
         let (name, device) = (b.blob(name.as_bytes()), b.blob(format!("net_ring{i}").as_bytes()));
         b.interface(Interface {
@@ -291,9 +293,8 @@ fn policy(setup: Setup<'_>) -> PolicyBuilder {
         b.nat(NatRule {
             real_if: INSIDE as u32,
             mapped_if: OUTSIDE as u32,
-            real: flows::real_net(group),
-            real_mask: 0xffff_0000,
-            mapped: flows::mapped(group),
+            real: net_range(flows::real_net(group), 0xffff_0000),
+            mapped: one_addr(flows::mapped(group)),
             kind: NatKind::DynamicPat as u8,
             section: 2,
             counter: group,

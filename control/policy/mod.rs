@@ -13,9 +13,9 @@ mod tests;
 use std::collections::HashMap;
 
 use fedgate_tables::policy::{
-    ACE_ANY_PROTO, ACE_INACTIVE, ACE_LOG, ACE_PERMIT, Ace, Globals, IF_MAC_SET, IF_NO_PROXY_ARP, IF_SHUTDOWN,
-    Interface, NONE, NatRule, Route, SAME_SECURITY_INTER, SAME_SECURITY_INTRA, ServiceClass, TlsProxy,
-    Trustpoint,
+    ACE_ANY_PROTO, ACE_INACTIVE, ACE_LOG, ACE_PERMIT, ANY_PORT, Ace, Globals, IF_MAC_SET, IF_NO_PROXY_ARP,
+    IF_SHUTDOWN, Interface, NONE, NatKind, NatRule, Route, SAME_SECURITY_INTER, SAME_SECURITY_INTRA,
+    ServiceClass, TlsProxy, Trustpoint, net_range, one_addr, one_port,
 };
 use fedgate_tables::policy_build::{BuildError, PolicyBuilder};
 
@@ -75,7 +75,7 @@ pub fn compile(
     for (name, lines) in &model.acls {
         let aces = compiler.aces(name, lines, &mut assign)?;
         let name = compiler.builder.blob(name.as_bytes());
-        compiler.builder.acl(name, &aces);
+        compiler.builder.acl(name, &aces, &[]);
     }
     for (_, rule) in resolve::rules(model) {
         let rule = rule.map_err(CompileError::Nat)?;
@@ -172,7 +172,7 @@ impl Compiler<'_> {
                     | flag(ace.log, ACE_LOG)
                     | flag(ace.inactive, ACE_INACTIVE)
                     | flag(any, ACE_ANY_PROTO),
-                line: u16::try_from(at + 1).unwrap_or(u16::MAX),
+                line: (at + 1) as u32,
                 id,
                 counter,
                 counter_base,
@@ -216,23 +216,32 @@ impl Compiler<'_> {
             Some(name) => self.interfaces.get(name.as_str()).copied().unwrap_or(NONE),
             None => NONE,
         };
-        let (proto, real_port, mapped_port) = rule.service.unwrap_or_default();
+        let (proto, real_port, mapped_port) = match rule.service {
+            Some((proto, real, mapped)) => (proto, one_port(real), one_port(mapped)),
+            None => (0, ANY_PORT, ANY_PORT),
+        };
+        let range = |net: Net| net_range(net.addr().into(), net.mask().into());
+        let (real, dest) = (range(rule.real), range(rule.dest));
+        let first = u32::from(rule.mapped);
+        let mapped = match rule.kind {
+            NatKind::DynamicPat | NatKind::StaticPat => one_addr(first),
+            NatKind::Static | NatKind::Identity | NatKind::Dynamic => [first, first + (real[1] - real[0])],
+        };
         let element = NatRule {
             real_if: interface(&rule.real_if),
             mapped_if: interface(&rule.mapped_if),
-            real: rule.real.addr().into(),
-            real_mask: rule.real.mask().into(),
-            mapped: rule.mapped.into(),
-            dest: rule.dest.addr().into(),
-            dest_mask: rule.dest.mask().into(),
+            real,
+            mapped,
+            dest_mapped: dest,
+            dest_real: dest,
             real_port,
             mapped_port,
             kind: rule.kind as u8,
             proto,
             section: rule.section,
-            pad: 0,
             counter,
             text: self.builder.blob(rule.text.as_bytes()),
+            ..NatRule::default()
         };
         self.builder.nat(element);
     }
@@ -270,7 +279,7 @@ impl Compiler<'_> {
             let proxy = class.inspect.as_ref().and_then(|i| proxies.get(i.tls_proxy.as_str())).copied();
             let (Some(acl), Some(tls_proxy)) = (acl, proxy) else { continue };
             let name = self.builder.blob(class.class.as_bytes());
-            self.builder.class(ServiceClass { name, acl, tls_proxy });
+            self.builder.class(ServiceClass { name, acl, tls_proxy, ..ServiceClass::default() });
         }
     }
 

@@ -91,7 +91,7 @@ fn the_whole_becomes_indices() {
     assert_eq!((aces[0].dst, aces[0].dst_mask), (ip("10.10.0.11"), u32::MAX));
 
     let nat: Vec<_> =
-        view.nat().iter().map(|r| (r.kind, r.section, r.real_if, r.mapped_if, r.mapped)).collect();
+        view.nat().iter().map(|r| (r.kind, r.section, r.real_if, r.mapped_if, r.mapped[0])).collect();
     assert_eq!(
         nat,
         [
@@ -99,7 +99,10 @@ fn the_whole_becomes_indices() {
             (NatKind::StaticPat as u8, 2, 1, 0, ip("203.0.113.2")),
         ]
     );
-    assert_eq!((view.nat()[1].real_port, view.nat()[1].mapped_port, view.nat()[1].proto), (5062, 5061, 6));
+    assert_eq!(
+        (view.nat()[1].real_port, view.nat()[1].mapped_port, view.nat()[1].proto),
+        ([5062; 2], [5061; 2], 6)
+    );
     assert_eq!(view.local_domains().collect::<Vec<_>>(), [b"ours.example"]);
 }
 

@@ -160,11 +160,12 @@ fn addresses(policy: &PolicyView<'_>) -> Vec<(u8, u32)> {
 
 /// The addresses that a rule shows.
 fn mapped_addresses(rule: &NatRule) -> impl Iterator<Item = u32> + use<> {
+    let [first, last] = rule.mapped;
     let hosts = match NatKind::from_u8(rule.kind) {
-        Some(NatKind::Static) => (!rule.real_mask).saturating_add(1).min(ANNOUNCED as u32),
-        Some(NatKind::StaticPat | NatKind::DynamicPat) => 1,
-        Some(NatKind::Identity) | None => 0,
+        Some(NatKind::Static | NatKind::StaticPat | NatKind::DynamicPat) => {
+            (last - first).saturating_add(1).min(ANNOUNCED as u32)
+        }
+        Some(NatKind::Identity | NatKind::Dynamic) | None => 0,
     };
-    let first = rule.mapped;
     (0..hosts).map(move |n| first.wrapping_add(n))
 }

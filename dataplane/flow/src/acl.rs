@@ -47,7 +47,7 @@ fn matches(ace: &Ace, key: &Key, icmp_type: u8) -> bool {
     }
     let within = |range: [u16; 2], v: u16| range[0] <= v && v <= range[1];
     if key.proto == ICMP {
-        return within(ace.dport, u16::from(icmp_type));
+        return within(ace.dport, u16::from(icmp_type)); // codes: with the compiled classifier
     }
     within(ace.sport, key.sport) && within(ace.dport, key.dport)
 }

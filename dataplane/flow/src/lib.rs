@@ -147,7 +147,7 @@ impl Flow {
     /// Sets aside the ports of static PAT rules. Called when a policy comes into use.
     pub fn reserve_static_ports(&mut self, nat: &[NatRule]) {
         let pats = nat.iter().filter(|r| NatKind::from_u8(r.kind) == Some(NatKind::StaticPat));
-        self.xlates.reserve(pats.map(|rule| (rule.mapped, rule.proto, rule.mapped_port)));
+        self.xlates.reserve(pats.map(|rule| (rule.mapped[0], rule.proto, rule.mapped_port[0])));
     }
 
     /// Books a packet of a connection: counters, idle time, TCP state. Returns true where a SYN asks for the tuple of a

@@ -35,9 +35,14 @@ pub enum BuildError {
 pub struct PolicyBuilder {
     interfaces: Vec<Interface>,
     routes: Vec<Route>,
+    routes6: Vec<Route6>,
     acls: Vec<Acl>,
     aces: Vec<Ace>,
+    aces6: Vec<Ace6>,
+    time_ranges: Vec<TimeRange>,
+    periods: Vec<Period>,
     nat: Vec<NatRule>,
+    pools: Vec<AddrRange>,
     classes: Vec<ServiceClass>,
     tls_proxies: Vec<TlsProxy>,
     trustpoints: Vec<Trustpoint>,
@@ -93,11 +98,32 @@ impl PolicyBuilder {
         self.routes.push(route);
     }
 
+    /// Adds an IPv6 route.
+    pub fn route6(&mut self, route: Route6) {
+        self.routes6.push(route);
+    }
+
     /// Adds an ACL with its elements in order; returns the ACL's index.
-    pub fn acl(&mut self, name: Blob, aces: &[Ace]) -> u32 {
-        let first = self.aces.len() as u32;
+    pub fn acl(&mut self, name: Blob, aces: &[Ace], aces6: &[Ace6]) -> u32 {
+        let (first, first6) = (self.aces.len() as u32, self.aces6.len() as u32);
         self.aces.extend_from_slice(aces);
-        push(&mut self.acls, Acl { name, first, count: aces.len() as u32 })
+        self.aces6.extend_from_slice(aces6);
+        let (count, count6) = (aces.len() as u32, aces6.len() as u32);
+        push(&mut self.acls, Acl { name, first, count, first6, count6 })
+    }
+
+    /// Adds a time-range with its periods; returns its index.
+    pub fn time_range(&mut self, range: TimeRange, periods: &[Period]) -> u32 {
+        let first = self.periods.len() as u32;
+        self.periods.extend_from_slice(periods);
+        push(&mut self.time_ranges, TimeRange { first, count: periods.len() as u32, ..range })
+    }
+
+    /// Adds a pool's addresses; returns what a [`NatRule`] says of it: first and count.
+    pub fn pool(&mut self, ranges: &[AddrRange]) -> (u32, u32) {
+        let first = self.pools.len() as u32;
+        self.pools.extend_from_slice(ranges);
+        (first, ranges.len() as u32)
     }
 
     /// Adds a NAT rule after those before it.
@@ -137,6 +163,7 @@ impl PolicyBuilder {
     /// Too large, or an element that [`PolicyView::parse`] refuses (generation 0 among them).
     pub fn finish(mut self, generation: u64) -> Result<Vec<u8>, BuildError> {
         self.routes.sort_by_key(|r| (std::cmp::Reverse(r.mask.count_ones()), r.metric));
+        self.routes6.sort_by_key(|r| (std::cmp::Reverse(r.prefix), r.metric));
         let mut sections = Sections { bytes: vec![0; size_of::<Header>()], end: size_of::<Header>() as u64 };
         let mut header = Header {
             magic: POLICY_MAGIC,
@@ -144,9 +171,14 @@ impl PolicyBuilder {
             generation,
             interfaces: sections.add(&self.interfaces),
             routes: sections.add(&self.routes),
+            routes6: sections.add(&self.routes6),
             acls: sections.add(&self.acls),
             aces: sections.add(&self.aces),
+            aces6: sections.add(&self.aces6),
+            time_ranges: sections.add(&self.time_ranges),
+            periods: sections.add(&self.periods),
             nat: sections.add(&self.nat),
+            pools: sections.add(&self.pools),
             classes: sections.add(&self.classes),
             tls_proxies: sections.add(&self.tls_proxies),
             trustpoints: sections.add(&self.trustpoints),

@@ -138,9 +138,14 @@ pub struct PolicyView<'a> {
     header: &'a Header,
     interfaces: &'a [Interface],
     routes: &'a [Route],
+    routes6: &'a [Route6],
     acls: &'a [Acl],
     aces: &'a [Ace],
+    aces6: &'a [Ace6],
+    time_ranges: &'a [TimeRange],
+    periods: &'a [Period],
     nat: &'a [NatRule],
+    pools: &'a [AddrRange],
     classes: &'a [ServiceClass],
     tls_proxies: &'a [TlsProxy],
     trustpoints: &'a [Trustpoint],
@@ -195,9 +200,14 @@ impl<'a> PolicyView<'a> {
             header,
             interfaces: cut.take("interfaces", header.interfaces)?,
             routes: cut.take("routes", header.routes)?,
+            routes6: cut.take("routes6", header.routes6)?,
             acls: cut.take("acls", header.acls)?,
             aces: cut.take("aces", header.aces)?,
+            aces6: cut.take("aces6", header.aces6)?,
+            time_ranges: cut.take("time-ranges", header.time_ranges)?,
+            periods: cut.take("periods", header.periods)?,
             nat: cut.take("nat", header.nat)?,
+            pools: cut.take("pools", header.pools)?,
             classes: cut.take("classes", header.classes)?,
             tls_proxies: cut.take("tls-proxies", header.tls_proxies)?,
             trustpoints: cut.take("trustpoints", header.trustpoints)?,
@@ -247,6 +257,26 @@ impl<'a> PolicyView<'a> {
     /// If `acl` is not from this view.
     pub fn aces_of(&self, acl: &Acl) -> &'a [Ace] {
         &self.aces[acl.first as usize..][..acl.count as usize]
+    }
+    /// IPv6 routes: the first whose network holds the address is the one.
+    pub fn routes6(&self) -> &'a [Route6] {
+        self.routes6
+    }
+    /// IPv6 elements of all access lists.
+    pub fn aces6(&self) -> &'a [Ace6] {
+        self.aces6
+    }
+    /// Time-ranges.
+    pub fn time_ranges(&self) -> &'a [TimeRange] {
+        self.time_ranges
+    }
+    /// Periods of all time-ranges.
+    pub fn periods(&self) -> &'a [Period] {
+        self.periods
+    }
+    /// Addresses of all NAT pools.
+    pub fn pools(&self) -> &'a [AddrRange] {
+        self.pools
     }
     /// NAT rules in order of evaluation.
     pub fn nat(&self) -> &'a [NatRule] {

@@ -4,7 +4,7 @@
 use super::rig::*;
 use crate::worker::command::{Asker, Clear, Command, Dump, Reply};
 use fedgate_tables::link::{Event, Filter, Rows, What};
-use fedgate_tables::policy::{Interface, NONE, NatKind, NatRule};
+use fedgate_tables::policy::{Interface, NONE, NatKind, NatRule, one_addr};
 use fedgate_tables::policy_build::PolicyBuilder;
 use fedgate_wire::emit::{self, Station};
 use fedgate_wire::{Arp, MacAddr, checksum, parse, proto};
@@ -222,7 +222,7 @@ fn bare(mtu: u16) -> PolicyBuilder {
     b.nat(NatRule {
         real_if: 1,
         mapped_if: 0,
-        mapped: OWN[0],
+        mapped: one_addr(OWN[0]),
         kind: NatKind::DynamicPat as u8,
         section: 2,
         ..NatRule::default()

@@ -82,6 +82,7 @@ pub fn policy() -> PolicyBuilder {
             ace(0, SERVER, proto::TCP, [5061, 5061], ACE_PERMIT, 1, 1),
             ace(0, 0, 0, [0, 65535], ACE_ANY_PROTO | ACE_LOG, 2, 2),
         ],
+        &[],
     );
     for (i, (name, security)) in [("outside", 0), ("inside", 100)].into_iter().enumerate() {
         let (name, device) = (b.blob(name.as_bytes()), b.blob(format!("net_ring{i}").as_bytes()));
@@ -103,11 +104,10 @@ pub fn policy() -> PolicyBuilder {
     b.nat(NatRule {
         real_if: 1,
         mapped_if: 0,
-        real: SERVER,
-        real_mask: !0,
-        mapped: PUBLIC,
-        real_port: 5061,
-        mapped_port: 5061,
+        real: one_addr(SERVER),
+        mapped: one_addr(PUBLIC),
+        real_port: one_port(5061),
+        mapped_port: one_port(5061),
         kind: NatKind::StaticPat as u8,
         proto: proto::TCP,
         section: 1,
@@ -117,9 +117,8 @@ pub fn policy() -> PolicyBuilder {
     b.nat(NatRule {
         real_if: 1,
         mapped_if: 0,
-        real: OWN[1] & 0xffff_ff00,
-        real_mask: 0xffff_ff00,
-        mapped: OWN[0],
+        real: net_range(OWN[1], 0xffff_ff00),
+        mapped: one_addr(OWN[0]),
         kind: NatKind::DynamicPat as u8,
         section: 2,
         counter: 2,

@@ -60,9 +60,8 @@ impl Lab {
         let rule = |kind: NatKind, real, real_mask, mapped| NatRule {
             real_if: 1,
             mapped_if: 0,
-            real,
-            real_mask,
-            mapped,
+            real: net_range(real, real_mask),
+            mapped: one_addr(mapped),
             kind: kind as u8,
             section: 1,
             ..Default::default()
@@ -78,8 +77,8 @@ impl Lab {
             nat: vec![
                 NatRule {
                     proto: TCP,
-                    real_port: 5062,
-                    mapped_port: 5061,
+                    real_port: one_port(5062),
+                    mapped_port: one_port(5061),
                     counter: 7,
                     ..rule(NatKind::StaticPat, CUP, !0, PUB)
                 },

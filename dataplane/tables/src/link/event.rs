@@ -73,7 +73,7 @@ pub enum Event {
         /// Index of the ACL in the policy.
         acl: u32,
         /// Line in the ACL; 0 for the implicit deny.
-        line: u16,
+        line: u32,
         /// IP protocol.
         proto: u8,
         /// Source address.

@@ -15,7 +15,7 @@ use crate::policy::*;
 
 /// Checks all elements of a view whose sections are in bounds.
 pub(super) fn elements(view: &PolicyView<'_>) -> Result<(), BadSegment> {
-    if view.header.reserved != 0 {
+    if view.header.reserved != [0; 4] {
         return Err(BadSegment::Section { section: "header", fault: Fault::Bits });
     }
     let text = std::str::from_utf8(view.heap)
@@ -27,9 +27,17 @@ pub(super) fn elements(view: &PolicyView<'_>) -> Result<(), BadSegment> {
     if !ordered {
         return Err(BadSegment::Section { section: "routes", fault: Fault::Order });
     }
+    each(cx, "route6", view.routes6, route6)?;
+    if !view.routes6.is_sorted_by_key(|r| (std::cmp::Reverse(r.prefix), r.metric)) {
+        return Err(BadSegment::Section { section: "routes6", fault: Fault::Order });
+    }
     each(cx, "acl", view.acls, acl)?;
     each(cx, "ace", view.aces, ace)?;
+    each(cx, "ace6", view.aces6, ace6)?;
+    each(cx, "time-range", view.time_ranges, time_range)?;
+    each(cx, "period", view.periods, period)?;
     each(cx, "nat rule", view.nat, nat_rule)?;
+    each(cx, "pool", view.pools, pool)?;
     each(cx, "class", view.classes, class)?;
     each(cx, "tls-proxy", view.tls_proxies, tls_proxy)?;
     each(cx, "trustpoint", view.trustpoints, trustpoint)?;
@@ -87,6 +95,33 @@ fn network(net: u32, net_mask: u32, field: &'static str) -> Finding {
     must(net & !net_mask == 0, field, Fault::HostBits)
 }
 
+/// An IPv6 network and its prefix length.
+fn network6(net: [u8; 16], prefix: u8, field: &'static str) -> Finding {
+    must(prefix <= 128, field, Fault::Mask)?;
+    let host = u128::MAX.checked_shr(prefix.into()).unwrap_or(0);
+    must(u128::from_be_bytes(net) & host == 0, field, Fault::HostBits)
+}
+
+fn range<T: PartialOrd>([first, last]: [T; 2], field: &'static str) -> Finding {
+    must(first <= last, field, Fault::Range)
+}
+
+/// Two ranges of which one is translated to the other.
+fn same_size<T: PartialOrd + Copy + std::ops::Sub<Output: PartialEq>>(
+    a: [T; 2],
+    b: [T; 2],
+    field: &'static str,
+) -> Finding {
+    range(a, field)?;
+    range(b, field)?;
+    must(a[1] - a[0] == b[1] - b[0], field, Fault::Count)
+}
+
+/// A run of elements that another one names.
+fn run<T>(first: u32, count: u32, of: &[T], field: &'static str) -> Finding {
+    must(u64::from(first) + u64::from(count) <= of.len() as u64, field, Fault::OutOfBounds)
+}
+
 fn index<T>(index: u32, of: &[T], field: &'static str) -> Finding {
     must((index as usize) < of.len(), field, Fault::Index)
 }
@@ -108,6 +143,8 @@ fn interface(cx: &Context<'_>, element: &Interface) -> Finding {
         pad,
         acl_in,
         acl_out,
+        addr6,
+        prefix6,
         reserved,
     } = *element;
     name(cx, nameif, "name")?;
@@ -116,10 +153,14 @@ fn interface(cx: &Context<'_>, element: &Interface) -> Finding {
     // RFC 791: every link carries 68 bytes.
     must(mtu >= 68, "mtu", Fault::Value)?;
     must(security <= 100, "security", Fault::Value)?;
-    must(flags & !(IF_MAC_SET | IF_NO_PROXY_ARP | IF_SHUTDOWN) == 0, "flags", Fault::Bits)?;
+    let known = IF_MAC_SET | IF_NO_PROXY_ARP | IF_SHUTDOWN | IF_VERIFY_REVERSE_PATH | IF_IPV6;
+    must(flags & !known == 0, "flags", Fault::Bits)?;
     let usable = mac[0] & 1 == 0 && mac != [0; 6];
     must(flags & IF_MAC_SET == 0 || usable, "mac", Fault::Value)?;
-    must(pad == [0; 2] && reserved == [0; 5], "reserved", Fault::Bits)?;
+    must(pad == [0; 2] && reserved == [0; 3], "reserved", Fault::Bits)?;
+    must(prefix6 <= 128 && (prefix6 == 0) == (addr6 == [0; 16]), "prefix6", Fault::Value)?;
+    must(addr6[0] != 0xff, "addr6", Fault::Value)?;
+    must(prefix6 == 0 || flags & IF_IPV6 != 0, "addr6", Fault::Bits)?;
     index_or_none(acl_in, cx.view.acls, "acl_in")?;
     index_or_none(acl_out, cx.view.acls, "acl_out")
 }
@@ -130,13 +171,21 @@ fn route(cx: &Context<'_>, element: &Route) -> Finding {
     index(ifindex, cx.view.interfaces, "ifindex")
 }
 
-fn acl(cx: &Context<'_>, element: &Acl) -> Finding {
-    let Acl { name: title, first, count } = *element;
-    name(cx, title, "name")?;
-    must(first as u64 + count as u64 <= cx.view.aces.len() as u64, "aces", Fault::OutOfBounds)
+fn route6(cx: &Context<'_>, element: &Route6) -> Finding {
+    let Route6 { net, gateway: _, prefix, ifindex, metric: _ } = *element;
+    must(prefix <= 128, "prefix", Fault::Mask)?;
+    network6(net, prefix as u8, "net")?;
+    index(ifindex, cx.view.interfaces, "ifindex")
 }
 
-fn ace(_: &Context<'_>, element: &Ace) -> Finding {
+fn acl(cx: &Context<'_>, element: &Acl) -> Finding {
+    let Acl { name: title, first, count, first6, count6 } = *element;
+    name(cx, title, "name")?;
+    run(first, count, cx.view.aces, "aces")?;
+    run(first6, count6, cx.view.aces6, "aces6")
+}
+
+fn ace(cx: &Context<'_>, element: &Ace) -> Finding {
     let Ace {
         src,
         src_mask,
@@ -146,19 +195,73 @@ fn ace(_: &Context<'_>, element: &Ace) -> Finding {
         dport,
         proto: _,
         flags,
+        time_range,
         line: _,
         id: _,
         counter,
-        pad,
         counter_base: _,
     } = *element;
     network(src, src_mask, "src")?;
     network(dst, dst_mask, "dst")?;
-    must(sport[0] <= sport[1], "sport", Fault::Range)?;
-    must(dport[0] <= dport[1], "dport", Fault::Range)?;
+    ace_rest(cx, sport, dport, flags, time_range, counter)
+}
+
+fn ace6(cx: &Context<'_>, element: &Ace6) -> Finding {
+    let Ace6 {
+        src,
+        dst,
+        sport,
+        dport,
+        src_prefix,
+        dst_prefix,
+        proto: _,
+        flags,
+        time_range,
+        pad,
+        line: _,
+        id: _,
+        counter,
+        pad2,
+        counter_base: _,
+    } = *element;
+    network6(src, src_prefix, "src")?;
+    network6(dst, dst_prefix, "dst")?;
+    must(pad == 0 && pad2 == 0, "pad", Fault::Bits)?;
+    ace_rest(cx, sport, dport, flags, time_range, counter)
+}
+
+fn ace_rest(
+    cx: &Context<'_>,
+    sport: [u16; 2],
+    dport: [u16; 2],
+    flags: u8,
+    time_range: u16,
+    counter: u32,
+) -> Finding {
+    range(sport, "sport")?;
+    range(dport, "dport")?;
     must(flags & !(ACE_PERMIT | ACE_LOG | ACE_INACTIVE | ACE_ANY_PROTO) == 0, "flags", Fault::Bits)?;
-    must(counter < MAX_ACE_COUNTERS, "counter", Fault::Value)?;
-    must(pad == 0, "pad", Fault::Bits)
+    let known = time_range == NONE16 || usize::from(time_range) < cx.view.time_ranges.len();
+    must(known, "time_range", Fault::Index)?;
+    must(counter < MAX_ACE_COUNTERS, "counter", Fault::Value)
+}
+
+fn time_range(cx: &Context<'_>, element: &TimeRange) -> Finding {
+    let TimeRange { name: title, start, end, first, count } = *element;
+    name(cx, title, "name")?;
+    must(start <= end, "end", Fault::Range)?;
+    run(first, count, cx.view.periods, "periods")
+}
+
+fn period(_: &Context<'_>, element: &Period) -> Finding {
+    let Period { from, to } = *element;
+    must(from < WEEK_MINUTES, "from", Fault::Value)?;
+    must((1..=WEEK_MINUTES).contains(&to), "to", Fault::Value)
+}
+
+fn pool(_: &Context<'_>, element: &AddrRange) -> Finding {
+    let AddrRange { first, last } = *element;
+    range([first, last], "addresses")
 }
 
 fn nat_rule(cx: &Context<'_>, element: &NatRule) -> Finding {
@@ -166,45 +269,75 @@ fn nat_rule(cx: &Context<'_>, element: &NatRule) -> Finding {
         real_if,
         mapped_if,
         real,
-        real_mask,
         mapped,
-        dest,
-        dest_mask,
+        dest_mapped,
+        dest_real,
         real_port,
         mapped_port,
+        dest_mapped_port,
+        dest_real_port,
+        pool,
+        pool_count,
+        flags,
+        counter,
         kind,
         proto,
         section,
         pad,
-        counter,
+        pad2,
         text: line,
     } = *element;
     index_or_none(real_if, cx.view.interfaces, "real_if")?;
     index_or_none(mapped_if, cx.view.interfaces, "mapped_if")?;
-    network(real, real_mask, "real")?;
-    network(dest, dest_mask, "dest")?;
+    range(real, "real")?;
+    range(mapped, "mapped")?;
+    same_size(dest_mapped, dest_real, "dest_real")?;
+    same_size(real_port, mapped_port, "mapped_port")?;
+    same_size(dest_mapped_port, dest_real_port, "dest_real_port")?;
+    let any_port = real_port == ANY_PORT && dest_mapped_port == ANY_PORT;
+    must(matches!(proto, 6 | 17) || (proto == 0 && any_port), "proto", Fault::Value)?;
+    run(pool, pool_count, cx.view.pools, "pool")?;
     match NatKind::from_u8(kind).ok_or(("kind", Fault::Value))? {
-        NatKind::Static => network(mapped, real_mask, "mapped")?,
+        NatKind::Static | NatKind::Identity => same_size(real, mapped, "mapped")?,
         NatKind::StaticPat => {
-            must(real_mask == u32::MAX, "real_mask", Fault::Value)?;
-            must(matches!(proto, 6 | 17), "proto", Fault::Value)?;
-            must(real_port != 0, "real_port", Fault::Value)?;
-            must(mapped_port != 0, "mapped_port", Fault::Value)?;
+            must(real[0] == real[1] && mapped[0] == mapped[1], "real", Fault::Value)?;
+            must(proto != 0, "proto", Fault::Value)?;
+            must(real_port[0] != 0 && mapped_port[0] != 0, "real_port", Fault::Value)?;
         }
-        NatKind::DynamicPat | NatKind::Identity => {}
+        NatKind::DynamicPat => must(mapped[0] == mapped[1], "mapped", Fault::Value)?,
+        NatKind::Dynamic => must(pool_count > 0, "pool", Fault::Empty)?,
     }
+    must(flags & !NAT_FLAGS == 0, "flags", Fault::Bits)?;
     must(matches!(section, 1..=3), "section", Fault::Value)?;
-    must(pad == 0, "pad", Fault::Bits)?;
+    must(pad == 0 && pad2 == 0, "pad", Fault::Bits)?;
     must(counter < MAX_NAT_COUNTERS, "counter", Fault::Value)?;
     text(cx, line, "text")?;
     Ok(())
 }
 
 fn class(cx: &Context<'_>, element: &ServiceClass) -> Finding {
-    let ServiceClass { name: title, acl, tls_proxy } = *element;
+    let ServiceClass {
+        name: title,
+        acl,
+        tls_proxy,
+        flags,
+        slot,
+        // Any number is a limit or a time.
+        conn_max: _,
+        embryonic_max: _,
+        per_client_max: _,
+        per_client_embryonic_max: _,
+        timeout_idle: _,
+        timeout_half_closed: _,
+        timeout_embryonic: _,
+        reserved,
+    } = *element;
     name(cx, title, "name")?;
-    index(acl, cx.view.acls, "acl")?;
-    index(tls_proxy, cx.view.tls_proxies, "tls_proxy")
+    index_or_none(acl, cx.view.acls, "acl")?;
+    index_or_none(tls_proxy, cx.view.tls_proxies, "tls_proxy")?;
+    must(flags & !(CLASS_LIMITS | CLASS_STATE_BYPASS) == 0, "flags", Fault::Bits)?;
+    must(slot < MAX_CLASS_SLOTS, "slot", Fault::Value)?;
+    must(reserved == 0, "reserved", Fault::Bits)
 }
 
 fn tls_proxy(cx: &Context<'_>, element: &TlsProxy) -> Finding {
@@ -239,11 +372,25 @@ fn globals(cx: &Context<'_>, element: &Globals) -> Finding {
         timeout_pat_xlate: _,
         timeout_arp: _,
         max_proxy_sessions: _,
+        timeout_xlate: _,
+        timeout_conn_holddown: _,
         flags,
         acl_global,
+        fragment_size,
+        fragment_chain,
+        fragment_timeout,
+        block_size,
+        blocks_per_host,
+        utc_offset,
         reserved,
     } = *element;
     must(flags & !(SAME_SECURITY_INTER | SAME_SECURITY_INTRA) == 0, "flags", Fault::Bits)?;
     index_or_none(acl_global, cx.view.acls, "acl_global")?;
-    must(reserved == [0; 5], "reserved", Fault::Bits)
+    must(fragment_size <= 30_000, "fragment_size", Fault::Value)?;
+    must((1..=8200).contains(&fragment_chain), "fragment_chain", Fault::Value)?;
+    must((1..=30).contains(&fragment_timeout), "fragment_timeout", Fault::Value)?;
+    must((32..=4096).contains(&block_size), "block_size", Fault::Value)?;
+    must((1..=8).contains(&blocks_per_host), "blocks_per_host", Fault::Value)?;
+    must(utc_offset.unsigned_abs() <= 86_400, "utc_offset", Fault::Value)?;
+    must(reserved == [0; 13], "reserved", Fault::Bits)
 }

@@ -42,6 +42,10 @@ fn sample(sizes: [usize; 6], bits: u32) -> PolicyBuilder {
             metric: i as u32 % 3,
         });
     }
+    for i in 0..if interfaces > 0 { routes } else { 0 } {
+        let net = (u128::from(bits) << 96 & u128::MAX << (128 - 32)).to_be_bytes();
+        b.route6(Route6 { net, prefix: 32, metric: i as u32 % 3, ..Route6::default() });
+    }
     for i in 0..acls {
         let name = b.blob(format!("acl{i}").as_bytes());
         let ace = |j: usize| Ace {
@@ -53,24 +57,38 @@ fn sample(sizes: [usize; 6], bits: u32) -> PolicyBuilder {
             dport: [j as u16, j as u16 + 10],
             proto: 6,
             flags: ACE_PERMIT | ACE_LOG,
-            line: j as u16,
+            line: j as u32,
             counter: (i * 8 + j) as u32,
             counter_base: u64::from(bits),
             ..Ace::default()
         };
-        b.acl(name, &(0..i % 8).map(ace).collect::<Vec<_>>());
+        let week = b.blob(b"week");
+        let (start, end) = (i64::MIN, i64::from(bits));
+        let range = TimeRange { name: week, start, end, ..TimeRange::default() };
+        let periods = [Period { from: 0, to: WEEK_MINUTES }, Period { from: WEEK_MINUTES - 1, to: 5 }];
+        let time_range = b.time_range(range, &periods[..i % 3]) as u16;
+        let ace6 = |j: usize| Ace6 {
+            src: (u128::from(bits) << 96 & u128::MAX << (127 - j)).to_be_bytes(),
+            src_prefix: 1 + j as u8,
+            flags: ACE_PERMIT | ACE_ANY_PROTO,
+            time_range,
+            ..Ace6::default()
+        };
+        b.acl(name, &(0..i % 8).map(ace).collect::<Vec<_>>(), &(0..i % 4).map(ace6).collect::<Vec<_>>());
     }
     for i in 0..nat {
+        let (pool, pool_count) = b.pool(&[AddrRange { first: bits.min(!bits), last: bits.max(!bits) }]);
         let text = b.blob(b"nat (inside,outside) source dynamic any interface");
         b.nat(NatRule {
             real_if: NONE,
             mapped_if: if interfaces > 0 { 0 } else { NONE },
-            real: bits,
-            real_mask: u32::MAX,
-            mapped: !bits,
-            real_port: 5061,
-            mapped_port: 5061,
-            kind: 1 + (i % 4) as u8,
+            real: one_addr(bits),
+            mapped: one_addr(!bits),
+            real_port: one_port(5061),
+            mapped_port: one_port(5061),
+            pool,
+            pool_count,
+            kind: 1 + (i % 5) as u8,
             proto: 6,
             section: 1 + (i % 3) as u8,
             counter: i as u32,
@@ -84,7 +102,12 @@ fn sample(sizes: [usize; 6], bits: u32) -> PolicyBuilder {
         let tp = b.trustpoint(Trustpoint { name, chain: identity, key: identity, cas: pem });
         let proxy = b.tls_proxy(TlsProxy { name, server_trustpoint: tp, client_trustpoint: NONE });
         if acls > 0 {
-            b.class(ServiceClass { name, acl: (i % acls) as u32, tls_proxy: proxy });
+            b.class(ServiceClass {
+                name,
+                acl: (i % acls) as u32,
+                tls_proxy: proxy,
+                ..ServiceClass::default()
+            });
         }
     }
     (0..domains).for_each(|i| b.local_domain(&format!("d{i}.example")));
@@ -239,12 +262,12 @@ fn each_fault_is_named() {
     let good_nat = NatRule {
         real_if: NONE,
         mapped_if: NONE,
-        real_mask: u32::MAX,
+        real: one_addr(7),
         kind: 2,
         proto: 6,
         section: 1,
-        real_port: 1,
-        mapped_port: 1,
+        real_port: one_port(1),
+        mapped_port: one_port(1),
         ..Default::default()
     };
     let good_ace = Ace { sport: [0, 1], dport: [0, 1], ..Ace::default() };
@@ -265,7 +288,7 @@ fn each_fault_is_named() {
         ),
         (fault(|b| _ = b.interface(Interface { mtu: 67, ..good_if })), "mtu", Fault::Value),
         (fault(|b| _ = b.interface(Interface { security: 101, ..good_if })), "security", Fault::Value),
-        (fault(|b| _ = b.interface(Interface { flags: 8, ..good_if })), "flags", Fault::Bits),
+        (fault(|b| _ = b.interface(Interface { flags: 32, ..good_if })), "flags", Fault::Bits),
         (
             fault(|b| _ = b.interface(Interface { flags: IF_MAC_SET, mac: [1, 0, 0, 0, 0, 0], ..good_if })),
             "mac",
@@ -276,30 +299,92 @@ fn each_fault_is_named() {
         (fault(|b| b.route(Route { ifindex: 2, ..Route::default() })), "ifindex", Fault::Index),
         (fault(|b| b.route(Route { ifindex: NONE, ..Route::default() })), "ifindex", Fault::Index),
         (fault(|b| b.route(Route { net: 1, mask: !1, ..Route::default() })), "net", Fault::HostBits),
-        (fault(|b| _ = b.acl(named, &[Ace { sport: [2, 1], ..good_ace }])), "sport", Fault::Range),
-        (fault(|b| _ = b.acl(named, &[Ace { dport: [2, 1], ..good_ace }])), "dport", Fault::Range),
-        (fault(|b| _ = b.acl(named, &[Ace { dst: 1, ..good_ace }])), "dst", Fault::HostBits),
-        (fault(|b| _ = b.acl(named, &[Ace { src_mask: 1, ..good_ace }])), "src", Fault::Mask),
-        (fault(|b| _ = b.acl(named, &[Ace { flags: 16, ..good_ace }])), "flags", Fault::Bits),
+        (fault(|b| _ = b.acl(named, &[Ace { sport: [2, 1], ..good_ace }], &[])), "sport", Fault::Range),
+        (fault(|b| _ = b.acl(named, &[Ace { dport: [2, 1], ..good_ace }], &[])), "dport", Fault::Range),
+        (fault(|b| _ = b.acl(named, &[Ace { dst: 1, ..good_ace }], &[])), "dst", Fault::HostBits),
+        (fault(|b| _ = b.acl(named, &[Ace { src_mask: 1, ..good_ace }], &[])), "src", Fault::Mask),
+        (fault(|b| _ = b.acl(named, &[Ace { flags: 16, ..good_ace }], &[])), "flags", Fault::Bits),
         (
-            fault(|b| _ = b.acl(named, &[Ace { counter: MAX_ACE_COUNTERS, ..good_ace }])),
+            fault(|b| _ = b.acl(named, &[Ace { counter: MAX_ACE_COUNTERS, ..good_ace }], &[])),
             "counter",
             Fault::Value,
         ),
-        (fault(|b| _ = b.nat(NatRule { kind: 5, ..good_nat })), "kind", Fault::Value),
+        (fault(|b| _ = b.acl(named, &[Ace { time_range: 9, ..good_ace }], &[])), "time_range", Fault::Index),
+        (
+            fault(|b| _ = b.acl(named, &[], &[Ace6 { src_prefix: 129, ..Ace6::default() }])),
+            "src",
+            Fault::Mask,
+        ),
+        (
+            fault(|b| _ = b.acl(named, &[], &[Ace6 { dst: [1; 16], ..Ace6::default() }])),
+            "dst",
+            Fault::HostBits,
+        ),
+        (
+            fault(|b| b.route6(Route6 { prefix: 0, net: [1; 16], ..Route6::default() })),
+            "net",
+            Fault::HostBits,
+        ),
+        (fault(|b| _ = b.interface(Interface { prefix6: 64, ..good_if })), "prefix6", Fault::Value),
+        (
+            fault(|b| _ = b.time_range(TimeRange { name: named, start: 1, ..TimeRange::default() }, &[])),
+            "end",
+            Fault::Range,
+        ),
+        (
+            fault(|b| {
+                let range = TimeRange { name: named, ..TimeRange::default() };
+                b.time_range(range, &[Period { from: WEEK_MINUTES, to: 1 }]);
+            }),
+            "from",
+            Fault::Value,
+        ),
+        (fault(|b| _ = b.pool(&[AddrRange { first: 2, last: 1 }])), "addresses", Fault::Range),
+        (fault(|b| _ = b.nat(NatRule { pool_count: 9, ..good_nat })), "pool", Fault::OutOfBounds),
+        (fault(|b| _ = b.nat(NatRule { flags: 1024, ..good_nat })), "flags", Fault::Bits),
+        (
+            fault(|b| {
+                _ = b.nat(NatRule {
+                    kind: 5,
+                    proto: 0,
+                    real_port: ANY_PORT,
+                    mapped_port: ANY_PORT,
+                    ..good_nat
+                })
+            }),
+            "pool",
+            Fault::Empty,
+        ),
+        (
+            fault(|b| {
+                _ = b.class(ServiceClass { name: named, slot: MAX_CLASS_SLOTS, ..ServiceClass::default() })
+            }),
+            "slot",
+            Fault::Value,
+        ),
+        (
+            fault(|b| b.globals(Globals { fragment_chain: 0, ..Globals::default() })),
+            "fragment_chain",
+            Fault::Value,
+        ),
+        (fault(|b| _ = b.nat(NatRule { kind: 6, ..good_nat })), "kind", Fault::Value),
         (fault(|b| _ = b.nat(NatRule { section: 0, ..good_nat })), "section", Fault::Value),
         (fault(|b| _ = b.nat(NatRule { counter: MAX_NAT_COUNTERS, ..good_nat })), "counter", Fault::Value),
         (fault(|b| _ = b.nat(NatRule { proto: 1, ..good_nat })), "proto", Fault::Value),
-        (fault(|b| _ = b.nat(NatRule { mapped_port: 0, ..good_nat })), "mapped_port", Fault::Value),
+        (fault(|b| _ = b.nat(NatRule { mapped_port: one_port(0), ..good_nat })), "real_port", Fault::Value),
         (fault(|b| _ = b.nat(NatRule { real_if: 2, ..good_nat })), "real_if", Fault::Index),
         (
-            fault(|b| _ = b.nat(NatRule { kind: 1, real: 0, real_mask: !1, mapped: 1, ..good_nat })),
+            fault(|b| _ = b.nat(NatRule { kind: 1, real: [0, 1], mapped: [1, 3], ..good_nat })),
             "mapped",
-            Fault::HostBits,
+            Fault::Count,
         ),
-        (fault(|b| _ = b.class(ServiceClass { name: named, acl: NONE, tls_proxy: 0 })), "acl", Fault::Index),
         (
-            fault(|b| _ = b.class(ServiceClass { name: named, acl: 0, tls_proxy: 1 })),
+            fault(|b| _ = b.class(ServiceClass { name: named, acl: 9, ..ServiceClass::default() })),
+            "acl",
+            Fault::Index,
+        ),
+        (
+            fault(|b| _ = b.class(ServiceClass { name: named, tls_proxy: 9, ..ServiceClass::default() })),
             "tls_proxy",
             Fault::Index,
         ),
@@ -368,7 +453,7 @@ fn faults_of_the_header() {
     assert_eq!(header_fault(|h| h.magic = 1), BadSegment::Magic(1));
     assert_eq!(header_fault(|h| h.layout = 99), BadSegment::Layout(99));
     assert!(matches!(header_fault(|h| h.length += 8), BadSegment::Length { .. }));
-    assert_eq!(header_fault(|h| h.reserved = 1), section("header", Fault::Bits));
+    assert_eq!(header_fault(|h| h.reserved[0] = 1), section("header", Fault::Bits));
     assert_eq!(header_fault(|h| h.aces.offset += 4), section("aces", Fault::Misaligned));
     assert_eq!(header_fault(|h| h.aces.offset = 0), section("aces", Fault::Overlap));
     assert_eq!(header_fault(|h| h.aces.count = u32::MAX), section("aces", Fault::OutOfBounds));
@@ -402,7 +487,7 @@ fn routes_out_of_order_and_a_cut_character() {
     let cut = fault(|b| {
         let whole = b.blob("é".as_bytes());
         let half = Blob { offset: whole.offset, len: 1 };
-        b.acl(half, &[]);
+        b.acl(half, &[], &[]);
     });
     assert!(
         matches!(cut, BadSegment::Element { section: "acl", field: "name", fault: Fault::Utf8, .. }),
