@@ -166,7 +166,7 @@ pub fn clear(
     let (count, next) = match clear.what {
         What::Conns | What::Proxy => {
             let (found, next) = net.flow.conns.page(clear.cursor, PAGE, SCAN, |hot| {
-                matches(&clear.filter, hot) && (clear.what == What::Conns || hot.session != NO_SESSION)
+                matches(&clear.filter, hot) && (clear.what == What::Conns || hot.session() != NO_SESSION)
             });
             for &id in &found {
                 end(id, net, sessions, view, now);
@@ -190,7 +190,7 @@ pub fn clear(
 
 /// Ends a connection, by way of its session if it has one.
 pub(super) fn end(id: ConnId, net: &mut Net, sessions: &mut Sessions, view: &View<'_>, now: Now) {
-    match sessions.at(net.flow.conns.hot(id).session) {
+    match sessions.at(net.flow.conns.hot(id).session()) {
         Some(session) => sessions.abort(net, view, now, session),
         None => net.end(id, now),
     }
@@ -210,12 +210,12 @@ fn conns(dump: &Dump, net: &Net, view: &View<'_>, now: Now) -> (Rows, Option<u32
 }
 
 fn conn_row(net: &Net, view: &View<'_>, now: Now, id: ConnId) -> ConnRow {
-    let (hot, cold) = (net.flow.conns.hot(id), net.flow.conns.cold(id));
+    let (hot, warm) = (net.flow.conns.hot(id), net.flow.conns.warm(id));
     let (called, shown) = (hot.key(Dir::Forward), hot.leaves_as(Dir::Forward));
-    let proxied = hot.session != NO_SESSION;
+    let proxied = hot.session() != NO_SESSION;
     let timeout = if proxied { view.flow.globals.timeout_sip } else { view.flow.timeout(hot) / TICKS };
     ConnRow {
-        id: cold.serial,
+        id: warm.serial.into(),
         proto: hot.proto,
         initiator: End {
             ifindex: hot.iface[0],
@@ -231,14 +231,14 @@ fn conn_row(net: &Net, view: &View<'_>, now: Now, id: ConnId) -> ConnRow {
             mapped: called.dst,
             mapped_port: called.dport,
         },
-        inbound: cold.inbound,
+        inbound: hot.is_inbound(),
         idle_secs: now.tick().wrapping_sub(hot.last) / TICKS,
-        age_secs: now.tick().wrapping_sub(cold.created) / TICKS,
+        age_secs: now.tick().wrapping_sub(warm.created) / TICKS,
         timeout_secs: timeout,
         bytes: hot.bytes,
         packets: hot.packets.into(),
-        flags: flags(hot, cold.inbound),
-        session: proxied.then_some(hot.session),
+        flags: flags(hot, hot.is_inbound()),
+        session: proxied.then_some(hot.session()),
     }
 }
 
@@ -253,7 +253,7 @@ fn flags(hot: &Hot, inbound: bool) -> String {
             flags.push_str(letter);
         }
     };
-    let proxied = hot.session != NO_SESSION;
+    let proxied = hot.session() != NO_SESSION;
     match hot.state {
         State::SynSent if !proxied => add(true, if inbound { "SaA" } else { "saA" }),
         State::SynReceived if !proxied => add(true, if inbound { "a" } else { "A" }),

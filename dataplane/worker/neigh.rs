@@ -61,6 +61,7 @@ pub struct Neighbours<P> {
     timers: BinaryHeap<Reverse<(u64, NextHop)>>,
     incomplete: usize,
     pool: Pool<P>,
+    changes: u64,
 }
 
 impl<P> Neighbours<P> {
@@ -74,20 +75,36 @@ impl<P> Neighbours<P> {
             timers: BinaryHeap::with_capacity(limits.entries),
             incomplete: 0,
             pool: Pool::new(limits.held),
+            changes: 0,
             limits,
         }
     }
 
-    /// The station behind a handle, for the fast path. None where the entry is gone or not yet answered: the
-    /// packet then goes through [`Self::resolve`].
+    /// The station behind a handle. None where the entry is gone or not yet answered: a packet then goes through [`Self::resolve`].
+    /// The answer holds until [`Self::changes`] says otherwise; who keeps it says by [`Self::touch`] that it is in use.
     #[inline]
-    pub fn mac(&mut self, hop: NextHop) -> Option<MacAddr> {
-        let slot = self.slots.get_mut(hop.index())?;
-        if slot.generation != hop.generation() || !slot.is_known() {
-            return None;
+    pub fn mac(&self, hop: NextHop) -> Option<MacAddr> {
+        let slot = self.slots.get(hop.index())?;
+        (slot.generation == hop.generation() && slot.is_known()).then_some(slot.mac)
+    }
+
+    /// Counts whatever changes an answer of [`Self::mac`].
+    #[inline]
+    pub fn changes(&self) -> u64 {
+        self.changes
+    }
+
+    /// The entry behind a handle is in use.
+    pub fn touch(&mut self, hop: NextHop) {
+        if let Some(slot) = self.slots.get_mut(hop.index()).filter(|s| s.generation == hop.generation()) {
+            slot.used = true;
         }
-        slot.used = true;
-        Some(slot.mac)
+    }
+
+    /// Whether [`Self::poll`] has something to do.
+    #[inline]
+    pub fn is_due(&self, now_ms: u64) -> bool {
+        self.timers.peek().is_some_and(|&Reverse((due, _))| due <= now_ms)
     }
 
     /// Finds out who has `ip`, with the packet that is to go there. Never blocks, asks where need be.
@@ -151,6 +168,7 @@ impl<P> Neighbours<P> {
             _ if slot.mac != mac => Learned::Moved { from: slot.mac },
             _ => Learned::Confirmed,
         };
+        self.changes += u64::from(learned != Learned::Confirmed);
         slot.state = Some(State::Reachable);
         slot.mac = mac;
         slot.since_ms = now_ms;
@@ -286,6 +304,7 @@ impl<P> Neighbours<P> {
 
     /// Frees an entry; its handles find nothing from now on. Its timer is the caller's to drop.
     fn remove(&mut self, index: usize, act: &mut impl FnMut(Action<P>)) {
+        self.changes += 1;
         let slot = &mut self.slots[index];
         let (ifindex, ip) = (slot.ifindex, slot.ip);
         self.incomplete -= usize::from(slot.state == Some(State::Incomplete));

@@ -52,8 +52,11 @@ struct Io {
     out_bytes: u64,
 }
 
+mod adjacency;
 mod arp;
 mod owed;
+
+use adjacency::Adjacencies;
 
 /// See the module.
 pub struct Net {
@@ -65,6 +68,8 @@ pub struct Net {
     pub flow: Flow,
     /// Neighbours.
     pub neigh: Neighbours<Mbuf>,
+    /// Ways out, as connections keep them.
+    pub(super) adjacencies: Adjacencies,
     icmp: Responder,
     actions: Vec<Action<Mbuf>>,
     events: EventSink,
@@ -85,6 +90,7 @@ impl Net {
             counters,
             flow: Flow::new(flow),
             neigh: Neighbours::new(Limits::default()),
+            adjacencies: Adjacencies::new(),
             icmp: Responder::default(),
             actions: Vec::with_capacity(64),
             events,
@@ -148,10 +154,18 @@ impl Net {
     #[inline]
     pub fn transmit(&mut self, view: &View<'_>, ifindex: u8, mbuf: Mbuf) {
         let slot = view.image.slots.get(usize::from(ifindex)).copied().flatten();
-        let Some(slot) = slot.filter(|s| self.io.get(usize::from(*s)).is_some_and(Option::is_some)) else {
+        match slot {
+            Some(slot) => self.push(slot, ifindex, mbuf),
+            None => self.drop(DropReason::InterfaceDown, mbuf),
+        }
+    }
+
+    /// [`Self::transmit`] where the port of the interface is known.
+    #[inline(always)]
+    pub(super) fn push(&mut self, slot: IoSlot, ifindex: u8, mbuf: Mbuf) {
+        let Some(Some(io)) = self.io.get_mut(usize::from(slot)) else {
             return self.drop(DropReason::InterfaceDown, mbuf);
         };
-        let Some(io) = &mut self.io[usize::from(slot)] else { return };
         io.out_bytes += mbuf.len() as u64;
         let left = io.out.push(mbuf);
         if io.out.is_full() {
@@ -259,12 +273,16 @@ impl Net {
     #[inline]
     pub fn send_by_connection(&mut self, view: &View<'_>, now: Now, id: ConnId, dir: Dir, mut mbuf: Mbuf) {
         let hot = self.flow.conns.hot(id);
-        let egress = hot.iface[dir.flip() as usize];
-        if hot.epoch == view.flow.epoch
-            && let Some(mac) = self.neigh.mac(NextHop::from_bits(hot.hop[dir as usize]))
+        if hot.epoch == self.adjacencies.epoch()
+            && let Some(adjacency) = self.adjacencies.get_mut(hot.hop[dir as usize]).filter(|a| a.mtu > 0)
         {
-            write_header(&mut mbuf, mac, view.mac(egress));
-            return self.transmit(view, egress, mbuf);
+            adjacency.used = true;
+            let (slot, egress) = (adjacency.slot, adjacency.egress);
+            if let Some(head) = mbuf.data_mut().first_chunk_mut::<HEADER_ROOM>() {
+                head[..12].copy_from_slice(&adjacency.stations);
+                head[12..].copy_from_slice(&ethernet::TYPE_IPV4.to_be_bytes());
+            }
+            return self.push(slot, egress, mbuf);
         }
         self.find_hop(view, now, id, dir, mbuf);
     }
@@ -272,15 +290,18 @@ impl Net {
     /// The next hop is not known, or by an older policy.
     #[cold]
     fn find_hop(&mut self, view: &View<'_>, now: Now, id: ConnId, dir: Dir, mbuf: Mbuf) {
-        let hot = self.flow.conns.hot_mut(id);
+        let hot = self.flow.conns.hot(id);
         let egress = hot.iface[dir.flip() as usize];
         let dst = hot.leaves_as(dir).dst;
-        if hot.epoch != view.flow.epoch {
-            hot.epoch = view.flow.epoch;
-            hot.hop = [fedgate_flow::conn::NO_HOP; 2];
-        }
         if let Some(hop) = self.send_to(view, now, egress, dst, mbuf) {
-            self.flow.conns.hot_mut(id).hop[dir as usize] = hop.to_bits();
+            let number = self.adjacencies.number(egress, hop, &mut self.neigh, view);
+            let epoch = self.adjacencies.epoch();
+            let hot = self.flow.conns.hot_mut(id);
+            if hot.epoch != epoch {
+                hot.epoch = epoch;
+                hot.hop = [fedgate_flow::conn::NO_HOP; 2];
+            }
+            hot.hop[dir as usize] = number;
         }
     }
 
@@ -325,6 +346,10 @@ impl Net {
 
     /// Lets neighbours do what their time asks for.
     pub fn resolve(&mut self, view: &View<'_>, now: Now) -> usize {
+        if !self.neigh.is_due(now.millis()) {
+            return 0;
+        }
+        self.adjacencies.tell_use(&mut self.neigh);
         let mut actions = std::mem::take(&mut self.actions);
         self.neigh.poll(now.millis(), &mut |action| actions.push(action));
         self.actions = actions;
@@ -341,6 +366,12 @@ impl Net {
         self.neigh.clear(None, &mut |action| actions.push(action));
         self.actions = actions;
         self.act(view, now);
+    }
+
+    /// Lets the ways out follow what has changed among the neighbours. Once a burst.
+    #[inline]
+    pub(super) fn follow_neighbours(&mut self, view: &View<'_>) {
+        self.adjacencies.follow(&mut self.neigh, view);
     }
 
     /// Ends connections whose time is over.
@@ -365,6 +396,7 @@ impl Net {
     /// announced. Gives the connections whose interface is gone.
     #[cold]
     pub fn adopt(&mut self, view: &View<'_>) -> Vec<ConnId> {
+        self.adjacencies.clear();
         self.flow.reserve_static_ports(view.flow.nat);
         self.neigh.set_timeout(u64::from(view.flow.globals.timeout_arp) * 1000);
         let new = &view.image.ours;

@@ -6,32 +6,23 @@
 /// A pass over the burst that is done, in the order of the passes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pass {
-    /// Interface found, frames and bytes counted.
-    Count,
-    /// Headers checked and read.
-    Parse,
-    /// Hashes made, buckets of the connection table asked for.
-    Hash,
+    /// Interface found, headers checked and read, hashes made, buckets of the connection table asked for.
+    Read,
     /// Entries of the connection table asked for.
     Fetch,
-    /// Connections found.
-    Lookup,
-    /// Booked, translated, addressed and put into the port's buffer, which is sent where it is full.
+    /// Connections compared; booked, translated, addressed and put into the port's buffer, which is sent where it is full.
     Act,
 }
 
 impl Pass {
     /// All, in order.
-    pub const ALL: [Pass; 6] = [Pass::Count, Pass::Parse, Pass::Hash, Pass::Fetch, Pass::Lookup, Pass::Act];
+    pub const ALL: [Pass; 3] = [Pass::Read, Pass::Fetch, Pass::Act];
 
     /// What a table of passes calls it.
     pub const fn name(self) -> &'static str {
         match self {
-            Pass::Count => "count",
-            Pass::Parse => "parse",
-            Pass::Hash => "hash",
+            Pass::Read => "read",
             Pass::Fetch => "fetch",
-            Pass::Lookup => "lookup",
             Pass::Act => "act",
         }
     }

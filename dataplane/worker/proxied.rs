@@ -72,7 +72,7 @@ impl Sessions {
                     self.conns.resize(place + 1, None);
                 }
                 self.conns[place] = Some((session, conn));
-                net.flow.conns.hot_mut(conn).session = session.slot;
+                net.flow.conns.set_session(conn, session.slot);
                 net.counters.add(Stat::ProxySessionsOpened, 1);
                 self.input(net, view, now, conn, Dir::Forward, mbuf, parsed);
             }
@@ -107,7 +107,7 @@ impl Sessions {
             client_remote: (called.src, called.sport),
             server_local: (shown.src, shown.sport),
             server_remote: (shown.dst, shown.dport),
-            outside: if net.flow.conns.cold(conn).inbound { Leg::Client } else { Leg::Server },
+            outside: if net.flow.conns.hot(conn).is_inbound() { Leg::Client } else { Leg::Server },
             client_mtu: mtu(hot.iface[Dir::Forward as usize]),
             server_mtu: mtu(hot.iface[Dir::Reverse as usize]),
         };
@@ -129,7 +129,7 @@ impl Sessions {
         let hot = net.flow.conns.hot_mut(conn);
         (hot.last, hot.packets) = (now.tick(), hot.packets.wrapping_add(1));
         hot.bytes += u64::from(parsed.ip_len);
-        let Some(session) = self.at(hot.session) else {
+        let Some(session) = self.at(hot.session()) else {
             return net.drop(DropReason::ProxyNoSession, mbuf);
         };
         let leg = match dir {
@@ -181,7 +181,7 @@ impl Sessions {
             }
             let place = self.conns.get_mut(session.slot as usize);
             if let Some((_, conn)) = place.and_then(|p| p.take_if(|(held, _)| *held == session)) {
-                net.flow.conns.hot_mut(conn).session = NO_SESSION;
+                net.flow.conns.set_session(conn, NO_SESSION);
                 net.end(conn, now);
             }
         }
@@ -286,10 +286,10 @@ mod tests {
                 state: State::SynSent,
                 inbound: true,
                 xlate: NO_XLATE,
-                epoch: 1,
+                class: fedgate_flow::conn::NO_CLASS,
             };
             let id = net.flow.conns.insert(new, 0).unwrap();
-            net.flow.conns.hot_mut(id).session = 0;
+            net.flow.conns.set_session(id, 0);
             id
         };
         let (old_conn, new_conn) = (conn(1), conn(2));

@@ -67,7 +67,6 @@ impl Runtime {
                 aces: policy.aces(),
                 classes: policy.classes(),
                 globals: policy.globals(),
-                epoch: policy.generation() as u16,
             },
             policy,
             image: self,

@@ -147,7 +147,7 @@ fn icmp_error(net: &mut Net, view: &View<'_>, now: Now, ifindex: u8, mut mbuf: M
     };
     // A proxied leg ends here, so there is nobody behind it to tell.
     let hot = *net.flow.conns.hot(id);
-    if hot.session != fedgate_flow::conn::NO_SESSION || parsed.ttl <= 1 {
+    if hot.session() != fedgate_flow::conn::NO_SESSION || parsed.ttl <= 1 {
         return net.drop(DropReason::IcmpErrorNoConn, mbuf);
     }
     rewrite::translate_error(mbuf.data_mut(), parsed, &hot, dir);

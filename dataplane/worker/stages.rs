@@ -1,29 +1,40 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The stages of a burst, each over the whole burst: parse -> hash, fetch buckets -> fetch entries -> look up -> act.
+//! The stages of a burst, each over the whole burst: read -> fetch entries -> act.
 //!
-//! The passes are apart so that the cache misses of up to 64 packets overlap instead of queueing. Acting on a packet of a
-//! known connection is: book it, rewrite it, set its next hop's MAC, put it into the egress port's buffer. Everything else
-//! leaves for `slow` or `proxied`. Worker core only; nothing here allocates.
+//! The passes are apart so that the cache misses of up to 64 packets overlap instead of queueing: reading asks for the buckets of the
+//! connection table, fetching for the entries that the buckets name. Nearly every packet is a plain one ([`fedgate_wire::plain`]) of a
+//! known connection in good order and takes the short way ([`short_way`]): it is compared with the entry that was fetched, booked,
+//! translated, and put into its egress port's buffer. Whatever differs in anything changes nothing on that way and
+//! takes the long one ([`long_way`]), which reads the frame anew and knows all cases. So the two must agree
+//! only where the short one says yes. Worker core only; nothing here allocates.
 
 use super::clock::Now;
+use super::net::Net;
 use super::probe::{Pass, Probe};
 use super::runtime::{IoSlot, View};
-use super::{Path, net::Net, proxied, slow};
+use super::{Path, proxied, slow};
 use dpdk::{Burst, Mbuf};
-use fedgate_flow::Packet;
 use fedgate_flow::conn::{ConnId, Dir, NO_SESSION};
+use fedgate_flow::{Packet, rewrite};
 use fedgate_tables::drops::DropReason;
+use fedgate_wire::plain::{self, Ours, Packed};
 use fedgate_wire::{Fragment, Kind, MacAddr, ParseError, Parsed, parse_into};
 
-/// What the passes tell each other about a frame.
+/// What the passes tell each other about a frame. Half a cache line.
 #[derive(Clone, Copy)]
+#[repr(align(32))]
 struct Meta {
-    parsed: Parsed,
     hash: u64,
-    hit: Option<(ConnId, Dir)>,
-    /// Where there is a reason to drop it, nothing else here has a meaning.
-    refused: Option<DropReason>,
+    key: Packed,
+    /// 0 where the frame is not plain and nothing else here has a meaning.
+    ip_len: u16,
+    dir: Dir,
+    /// The entry that the key is most likely that of.
+    id: ConnId,
 }
+
+/// No entry has this number.
+const NOBODY: ConnId = ConnId(u32::MAX);
 
 /// Room for one burst's notes.
 pub(super) struct Stages {
@@ -32,7 +43,7 @@ pub(super) struct Stages {
 
 impl Stages {
     pub(super) fn new() -> Self {
-        let nothing = Meta { parsed: Parsed::default(), hash: 0, hit: None, refused: None };
+        let nothing = Meta { hash: 0, key: Packed::default(), ip_len: 0, dir: Dir::Forward, id: NOBODY };
         Self { metas: Box::new([nothing; dpdk::BURST]) }
     }
 }
@@ -56,46 +67,99 @@ pub(super) fn run(
         net.drop_all(DropReason::InterfaceDown, burst);
         return;
     }
-    let own = view.mac(ifindex);
-    net.counters.rx(ifindex, burst.len() as u64, burst.iter().map(|m| m.len() as u64).sum());
-    probe.done(Pass::Count);
-
+    net.follow_neighbours(view);
+    let ours = Ours::new(view.mac(ifindex));
     let metas = &mut stages.metas[..burst.len()];
+    let mut bytes = 0;
     for (mbuf, meta) in burst.iter().zip(&mut *metas) {
-        meta.refused = examine(mbuf.data(), own, &mut meta.parsed).err();
+        bytes += mbuf.len() as u64;
+        meta.ip_len = 0;
+        if let Some(plain) = plain::read(mbuf.data(), ours) {
+            (meta.key, meta.ip_len) = (plain.key, plain.ip_len);
+            meta.hash = net.flow.conns.hash_packed(&plain.key);
+            if let Some(bucket) = net.flow.conns.home(meta.hash) {
+                dpdk::prefetch(bucket);
+            }
+        }
     }
-    probe.done(Pass::Parse);
+    net.counters.rx(ifindex, burst.len() as u64, bytes);
+    probe.done(Pass::Read);
+
     for meta in &mut *metas {
-        meta.hash = net.flow.conns.hash(&meta.parsed.tuple);
-        dpdk::prefetch(net.flow.conns.home(meta.hash));
-    }
-    probe.done(Pass::Hash);
-    for meta in &*metas {
-        if let Some(entry) = net.flow.conns.likely(meta.hash) {
-            dpdk::prefetch(entry);
+        meta.id = NOBODY;
+        if let Some((id, dir)) = net.flow.conns.likely(meta.hash) {
+            (meta.id, meta.dir) = (id, dir);
+            net.flow.conns.fetch(id, meta.key.proto, dpdk::prefetch, dpdk::prefetch);
         }
     }
     probe.done(Pass::Fetch);
-    for meta in &mut *metas {
-        meta.hit = look_up(net, meta);
-    }
-    let found_at = net.flow.conns.changes();
-    probe.done(Pass::Lookup);
-    // Act. A packet that makes or ends a connection may be of the same flow as one behind it in the burst.
-    for (mbuf, meta) in burst.drain().zip(&*metas) {
-        let hit = if net.flow.conns.changes() == found_at { meta.hit } else { look_up(net, meta) };
-        let parsed = &meta.parsed;
-        match (meta.refused, hit) {
-            (None, Some((id, dir))) => established(net, sessions, view, now, ifindex, mbuf, parsed, id, dir),
-            (None, None) => slow::packet(net, sessions, view, now, ifindex, mbuf, parsed),
-            (Some(reason), _) => net.drop(reason, mbuf),
+
+    let tick = now.tick();
+    for (mut mbuf, meta) in burst.drain().zip(&*metas) {
+        match short_way(net, tick, ifindex, meta, &mut mbuf) {
+            Some((slot, egress)) => net.push(slot, egress, mbuf),
+            None => long_way(net, sessions, view, now, ifindex, mbuf),
         }
     }
     probe.done(Pass::Act);
 }
 
+/// A plain packet of a connection in good order: books and translates it, and gives the port and interface it leaves by. None, with nothing
+/// changed, for any other.
+#[inline(always)]
+fn short_way(
+    net: &mut Net,
+    tick: fedgate_flow::Tick,
+    ifindex: u8,
+    meta: &Meta,
+    mbuf: &mut Mbuf,
+) -> Option<(IoSlot, u8)> {
+    let (id, dir) = (meta.id, meta.dir);
+    let (hot, _) = net.flow.conns.get(id)?;
+    let theirs = hot.is(dir, &meta.key) & (hot.iface[dir as usize] == ifindex) & hot.is_common();
+    if meta.ip_len == 0 || !theirs || hot.epoch != net.adjacencies.epoch() {
+        return None;
+    }
+    let adjacency = net.adjacencies.get_mut(hot.hop[dir as usize]).filter(|a| meta.ip_len <= a.mtu)?;
+    let frame = mbuf.data_mut();
+    if frame.get(TTL)? <= &1 {
+        return None;
+    }
+    if hot.proto == fedgate_flow::key::TCP && !net.flow.track_plain(id, dir, frame, meta.ip_len) {
+        return None;
+    }
+    let hot = net.flow.book(id, tick, meta.ip_len)?;
+    let to = hot.packed(dir.flip()).mirror();
+    rewrite::translate_plain(frame, &adjacency.stations, to, hot.deltas.towards(dir));
+    adjacency.used = true;
+    Some((adjacency.slot, adjacency.egress))
+}
+
+/// Where the TTL lies in a plain frame.
+const TTL: usize = 22;
+
+/// Any other frame.
+#[cold]
+#[inline(never)]
+fn long_way(
+    net: &mut Net,
+    sessions: &mut proxied::Sessions,
+    view: &View<'_>,
+    now: Now,
+    ifindex: u8,
+    mbuf: Mbuf,
+) {
+    let mut parsed = Parsed::default();
+    if let Err(reason) = examine(mbuf.data(), view.mac(ifindex), &mut parsed) {
+        return net.drop(reason, mbuf);
+    }
+    match look_up(net, &parsed) {
+        Some((id, dir)) => established(net, sessions, view, now, ifindex, mbuf, &parsed, id, dir),
+        None => slow::packet(net, sessions, view, now, ifindex, mbuf, &parsed),
+    }
+}
+
 /// Is the frame for us, and what is it. Only ARP may come by broadcast (RFC 1812 5.3.4).
-#[inline]
 fn examine(frame: &[u8], own: MacAddr, found: &mut Parsed) -> Result<(), DropReason> {
     let Some(dst) = frame.first_chunk::<6>() else { return Err(DropReason::FrameTooShort) };
     let ours = *dst == own.0;
@@ -110,17 +174,14 @@ fn examine(frame: &[u8], own: MacAddr, found: &mut Parsed) -> Result<(), DropRea
 }
 
 /// The connection of a whole datagram.
-#[inline]
-fn look_up(net: &Net, meta: &Meta) -> Option<(ConnId, Dir)> {
-    let parsed = &meta.parsed;
-    if meta.refused.is_some() || parsed.kind != Kind::Ipv4 || parsed.frag != Fragment::No {
+fn look_up(net: &Net, parsed: &Parsed) -> Option<(ConnId, Dir)> {
+    if parsed.kind != Kind::Ipv4 || parsed.frag != Fragment::No {
         return None;
     }
-    net.flow.conns.lookup(meta.hash, &parsed.tuple)
+    net.flow.conns.lookup(net.flow.conns.hash(&parsed.tuple), &parsed.tuple)
 }
 
 /// A packet of a connection.
-#[inline]
 fn established(
     net: &mut Net,
     sessions: &mut proxied::Sessions,
@@ -139,7 +200,7 @@ fn established(
     if parsed.has_options {
         return net.drop(DropReason::InvalidIpOption, mbuf);
     }
-    if hot.session != NO_SESSION {
+    if hot.session() != NO_SESSION {
         return sessions.input(net, view, now, id, dir, mbuf, parsed);
     }
     if parsed.ttl <= 1 {
@@ -153,7 +214,6 @@ fn established(
 }
 
 /// What is booked of a packet. Payload is what stands behind the TCP header, for others behind the IP header.
-#[inline]
 pub(super) fn packet(frame: &[u8], parsed: &Parsed) -> Packet {
     let end = usize::from(parsed.l3) + usize::from(parsed.ip_len);
     let l4 = usize::from(parsed.l4);

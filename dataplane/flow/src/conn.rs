@@ -1,20 +1,26 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The connection table: both directions of a flow, its translation, state, timer and counters in one entry.
 //!
-//! An entry is split where the packets split it: [`Hot`], one cache line, is all that an established packet reads
-//! and writes; [`Cold`] is for setup, expiry and `show conn`. Two slots of the [`Index`] lead to it, one a
-//! direction: value = entry number * 2 + direction. With the index at 80 % an entry costs 64 + 48 + 2 * 8 = 128 bytes.
+//! An entry is split where the packets split it: [`Hot`], one cache line, is all that an established UDP packet reads and writes;
+//! [`Warm`], half a line, is for TCP's sequence numbers, setup, expiry and `show conn`. Two slots of the [`Index`] lead to it, one a
+//! direction: value = entry number * 2 + direction. With the index at 80 % and the timer's links an entry costs
+//! 64 + 32 + 2 * 8 + 8 = 120 bytes. Free entries are a list through themselves, and fresh ones are taken in order, so that
+//! memory follows use.
 //!
-//! The translation is the two keys themselves: a packet that matches one leaves as the mirror of the other. The checksum deltas
-//! that follow from them are made once, at setup. Fixed capacity; a full table refuses, it never evicts. Each worker owns one.
+//! The translation is the two keys themselves, in the byte order of the wire: a packet that matches one leaves as the mirror of the
+//! other. The checksum deltas that follow from them are made once, at setup. Fixed capacity; a full table refuses, it
+//! never evicts. A removed entry matches no packet, so that a number found a moment ago may be tried against the entry without
+//! asking whether it still stands. Each worker owns one table.
 
 use crate::index::{Bucket, Full, Index};
-use crate::key::{self, Key};
+use crate::key::{self, Key, Packed};
 use crate::rewrite::Deltas;
-use crate::tcp::State;
+use crate::tcp::{State, Windows};
 use crate::wheel::Wheel;
 use crate::xlate::{NO_XLATE, XlateId};
 use crate::{Rng, Tick};
+use fedgate_tables::pages::Pages;
+use zerocopy::FromZeros;
 
 /// Which way a packet of a connection goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +34,7 @@ pub enum Dir {
 
 impl Dir {
     /// The other way.
+    #[inline(always)]
     pub fn flip(self) -> Self {
         match self {
             Dir::Forward => Dir::Reverse,
@@ -43,62 +50,85 @@ pub struct ConnId(pub u32);
 /// "No proxy session".
 pub const NO_SESSION: u32 = u32::MAX;
 /// "Next hop not known yet".
-pub const NO_HOP: u32 = u32::MAX;
+pub const NO_HOP: u16 = 0;
+/// "No class with connection settings".
+pub const NO_CLASS: u8 = u8::MAX;
+
+/// Bits of [`Hot::flags`].
+pub mod flag {
+    /// In use.
+    pub const LIVE: u8 = 1;
+    /// Initiator on the lower security level.
+    pub const INBOUND: u8 = 2;
+    /// Its packets need more than translation (a proxy session, an intercepted handshake): never the short way.
+    pub const SPECIAL: u8 = 4;
+    /// `tcp-state-bypass`: segments are not checked.
+    pub const BYPASS: u8 = 8;
+}
 
 /// What an established packet touches: one cache line.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, FromZeros)]
 #[repr(C, align(64))]
 pub struct Hot {
-    keys: [[u32; 3]; 2], // 0..24: src, dst, sport << 16 | dport as each direction arrives
+    addrs: [u64; 2], // 0..16: as each direction arrives, in the order of the wire
+    ports: [u32; 2], // 16..24
     /// Bytes of IP datagrams, both ways.
     pub bytes: u64, // 24..32
-    /// Handle of the neighbour a direction leaves by, or [`NO_HOP`].
-    pub hop: [u32; 2], // 32..40
     /// Last packet.
-    pub last: Tick, // 40..44
-    /// Proxy session, or [`NO_SESSION`].
-    pub session: u32, // 44..48
+    pub last: Tick, // 32..36
+    /// What the hops were found by: they hold while the owner's number is the same.
+    pub epoch: u32, // 36..40
+    /// Proxy session, or [`NO_SESSION`]. Set by [`Conns::set_session`].
+    session: u32, // 40..44
     /// Packets, both ways.
-    pub packets: u32, // 48..52
-    /// Interface a direction arrives on; the other one is where it leaves.
-    pub iface: [u8; 2], // 52..54
-    /// IP protocol.
-    pub proto: u8, // 54
-    /// TCP state.
-    pub state: State, // 55
-    /// TCP history ([`crate::tcp::seen`]).
-    pub history: u8, // 56
-    _spare: u8,          // 57
+    pub packets: u32, // 44..48
+    /// Where a direction leaves, a number of the owner's, or [`NO_HOP`].
+    pub hop: [u16; 2], // 48..52
     /// Checksum deltas of the forward direction.
-    pub deltas: Deltas, // 58..62
-    /// Generation of the policy that the hops were found by, its low half.
-    pub epoch: u16, // 62..64
+    pub deltas: Deltas, // 52..56
+    /// Interface a direction arrives on; the other one is where it leaves.
+    pub iface: [u8; 2], // 56..58
+    /// IP protocol; 0 where the entry is free.
+    pub proto: u8, // 58
+    /// TCP state.
+    pub state: State, // 59
+    /// TCP history ([`crate::tcp::seen`]).
+    pub history: u8, // 60
+    /// TCP window scales, four bits a direction.
+    pub scale: u8, // 61
+    /// Slot of the class whose limits it counts against, or [`NO_CLASS`].
+    pub class: u8, // 62
+    /// [`flag`]s.
+    pub flags: u8, // 63
 }
 const _: () = assert!(size_of::<Hot>() == 64 && align_of::<Hot>() == 64);
 
-/// What setup, expiry and listings touch.
-#[derive(Clone, Copy, Debug)]
-#[repr(C)]
-pub struct Cold {
-    /// Number for logs and `show conn`, never reused in a run.
-    pub serial: u64,
+/// What TCP, setup, expiry and listings touch: two to a cache line.
+#[derive(Clone, Copy, Debug, FromZeros)]
+#[repr(C, align(32))]
+pub struct Warm {
+    /// TCP sequence numbers and windows.
+    pub windows: Windows,
+    /// Number for logs and `show conn`; comes round after four thousand million connections.
+    pub serial: u32,
     /// First packet.
     pub created: Tick,
-    /// Xlate it holds, or [`NO_XLATE`].
+    /// Xlate it holds, or [`NO_XLATE`]. Of a free entry: the next free one, plus one.
     pub xlate: XlateId,
-    /// Initiator on the lower security level.
-    pub inbound: bool,
-    live: bool,
-    _spare: [u8; 22],
 }
-const _: () = assert!(size_of::<Cold>() == 40);
+const _: () = assert!(size_of::<Warm>() == 32);
 
 impl Hot {
     /// The key that packets of `dir` arrive with.
     #[inline]
     pub fn key(&self, dir: Dir) -> Key {
-        let [src, dst, ports] = self.keys[dir as usize];
-        Key { src, dst, sport: (ports >> 16) as u16, dport: ports as u16, proto: self.proto }
+        self.packed(dir).unpack()
+    }
+
+    /// [`Hot::key`] in the order of the wire.
+    #[inline(always)]
+    pub fn packed(&self, dir: Dir) -> Packed {
+        Packed { addrs: self.addrs[dir as usize], ports: self.ports[dir as usize], proto: self.proto }
     }
 
     /// What packets of `dir` leave as.
@@ -107,14 +137,34 @@ impl Hot {
         self.key(dir.flip()).mirror()
     }
 
-    #[inline]
-    fn is(&self, dir: Dir, key: &Key) -> bool {
-        self.keys[dir as usize] == pack(key) && self.proto == key.proto
+    /// Whether packets of `dir` arrive with `key`.
+    #[inline(always)]
+    pub fn is(&self, dir: Dir, key: &Packed) -> bool {
+        let (addrs, ports) = (self.addrs[dir as usize], self.ports[dir as usize]);
+        (addrs == key.addrs) & (ports == key.ports) & (self.proto == key.proto)
     }
-}
 
-fn pack(key: &Key) -> [u32; 3] {
-    [key.src, key.dst, u32::from(key.sport) << 16 | u32::from(key.dport)]
+    /// Proxy session, or [`NO_SESSION`].
+    pub fn session(&self) -> u32 {
+        self.session
+    }
+
+    /// In use, and no reason in it to look closer at its packets than their headers.
+    #[inline(always)]
+    pub fn is_common(&self) -> bool {
+        self.flags & (flag::LIVE | flag::SPECIAL) == flag::LIVE
+    }
+
+    /// In use.
+    #[inline]
+    pub fn is_live(&self) -> bool {
+        self.flags & flag::LIVE != 0
+    }
+
+    /// Initiator on the lower security level.
+    pub fn is_inbound(&self) -> bool {
+        self.flags & flag::INBOUND != 0
+    }
 }
 
 /// What makes a new connection.
@@ -132,8 +182,8 @@ pub struct NewConn {
     pub inbound: bool,
     /// Xlate it holds.
     pub xlate: XlateId,
-    /// Low half of the policy generation.
-    pub epoch: u16,
+    /// Slot of the class whose limits it counts against, or [`NO_CLASS`].
+    pub class: u8,
 }
 
 /// Why no connection could be made.
@@ -145,18 +195,23 @@ pub enum InsertError {
     Clash,
 }
 
+/// "No free entry".
+const NIL: u32 = 0;
+
 /// The connections of one worker.
 pub struct Conns {
-    hot: Vec<Hot>,
-    cold: Vec<Cold>,
-    free: Vec<u32>,
+    hot: Pages<Hot>,
+    warm: Pages<Warm>,
+    /// The first free entry that was used before, plus one.
+    free: u32,
+    /// The first entry that never was.
+    fresh: u32,
     index: Index,
     /// When to look at an entry next; what is due is the caller's to judge.
     pub(crate) wheel: Wheel,
     seed: u64,
-    serial: u64,
+    serial: u32,
     most: u32,
-    changes: u64,
 }
 
 impl Conns {
@@ -164,23 +219,16 @@ impl Conns {
     pub fn new(max: u32, rng: &mut Rng) -> Self {
         assert!(max < 1 << 30);
         Self {
-            // Reserved, not touched: memory follows use, and growing never copies on the packet path.
-            hot: Vec::with_capacity(max as usize),
-            cold: Vec::with_capacity(max as usize),
-            free: (0..max).rev().collect(),
+            hot: Pages::new(max as usize),
+            warm: Pages::new(max as usize),
+            free: NIL,
+            fresh: 0,
             index: Index::new(2 * max as usize),
             wheel: Wheel::new(max),
             seed: rng.next(),
             serial: 0,
             most: 0,
-            changes: 0,
         }
-    }
-
-    /// Counts insertions and removals: a lookup's answer holds while this stays.
-    #[inline]
-    pub fn changes(&self) -> u64 {
-        self.changes
     }
 
     /// Connections in use, and the most there were.
@@ -188,27 +236,67 @@ impl Conns {
         ((self.index.len() / 2) as u32, self.most)
     }
 
-    /// The table's hash of `key`: make it for a whole burst first, then look up.
+    /// The table's hash of `key`.
     #[inline]
     pub fn hash(&self, key: &Key) -> u64 {
         key::hash(key, self.seed)
     }
 
-    /// The bucket that [`Self::lookup`] begins with: to be prefetched a burst ahead.
-    #[inline]
-    pub fn home(&self, hash: u64) -> &Bucket {
+    /// [`Self::hash`] of a key in the order of the wire: make it for a whole burst first, then look up.
+    #[inline(always)]
+    pub fn hash_packed(&self, key: &Packed) -> u64 {
+        key::hash_packed(key, self.seed)
+    }
+
+    /// The bucket that a lookup begins with: to be prefetched a burst ahead.
+    #[inline(always)]
+    pub fn home(&self, hash: u64) -> Option<&Bucket> {
         self.index.home(hash)
     }
 
-    /// The entry that [`Self::lookup`] will most likely compare first: to be prefetched when the buckets are there.
-    #[inline]
-    pub fn likely(&self, hash: u64) -> Option<&Hot> {
-        self.hot.get((self.index.likely(hash)? >> 1) as usize)
+    /// The entry and direction that a lookup will most likely compare first, to be tried with [`Hot::is`]; both its halves are to be
+    /// prefetched where the buckets are there already.
+    #[inline(always)]
+    pub fn likely(&self, hash: u64) -> Option<(ConnId, Dir)> {
+        let value = self.index.likely(hash)?;
+        Some((ConnId(value >> 1), direction(value)))
+    }
+
+    /// Both halves of an entry, where there is one of this number: for a prefetch, or to try a [`Self::likely`] one.
+    #[inline(always)]
+    pub fn get(&self, id: ConnId) -> Option<(&Hot, &Warm)> {
+        Some((self.hot.get(id.0 as usize)?, self.warm.get(id.0 as usize)?))
+    }
+
+    /// [`Self::get`], to change.
+    #[inline(always)]
+    pub fn get_mut(&mut self, id: ConnId) -> Option<(&mut Hot, &mut Warm)> {
+        Some((self.hot.get_mut(id.0 as usize)?, self.warm.get_mut(id.0 as usize)?))
+    }
+
+    /// Gives the lines that a packet of `proto` will need of an entry to those who fetch them.
+    #[inline(always)]
+    pub fn fetch(&self, id: ConnId, proto: u8, hot: impl FnOnce(&Hot), warm: impl FnOnce(&Warm)) {
+        let n = id.0 as usize;
+        if let Some(line) = self.hot.get(n) {
+            hot(line);
+        }
+        if proto == key::TCP
+            && let Some(line) = self.warm.get(n)
+        {
+            warm(line);
+        }
     }
 
     /// The connection and direction that `key` belongs to.
     #[inline]
     pub fn lookup(&self, hash: u64, key: &Key) -> Option<(ConnId, Dir)> {
+        self.lookup_packed(hash, &key.pack())
+    }
+
+    /// [`Self::lookup`] of a key in the order of the wire.
+    #[inline]
+    pub fn lookup_packed(&self, hash: u64, key: &Packed) -> Option<(ConnId, Dir)> {
         let hit = self.index.find(hash, |v| self.hot[(v >> 1) as usize].is(direction(v), key))?;
         Some((ConnId(hit >> 1), direction(hit)))
     }
@@ -225,88 +313,96 @@ impl Conns {
         &mut self.hot[id.0 as usize]
     }
 
-    /// The cold half.
-    pub fn cold(&self, id: ConnId) -> &Cold {
-        &self.cold[id.0 as usize]
+    /// The other half.
+    pub fn warm(&self, id: ConnId) -> &Warm {
+        &self.warm[id.0 as usize]
     }
 
     /// True where `id` is in use.
     pub fn is_live(&self, id: ConnId) -> bool {
-        self.cold.get(id.0 as usize).is_some_and(|c| c.live)
+        self.hot.get(id.0 as usize).is_some_and(Hot::is_live)
+    }
+
+    /// Gives a connection to a proxy session, or takes it back ([`NO_SESSION`]).
+    pub fn set_session(&mut self, id: ConnId, session: u32) {
+        let hot = self.hot_mut(id);
+        hot.session = session;
+        if session == NO_SESSION {
+            hot.flags &= !flag::SPECIAL;
+        } else {
+            hot.flags |= flag::SPECIAL;
+        }
     }
 
     /// Adds a connection. Its timer is the caller's to set.
     pub fn insert(&mut self, new: NewConn, now: Tick) -> Result<ConnId, InsertError> {
-        let hashes = [self.hash(&new.forward), self.hash(&new.reverse)];
-        if self.lookup(hashes[0], &new.forward).is_some() || self.lookup(hashes[1], &new.reverse).is_some() {
+        let (forward, reverse) = (new.forward.pack(), new.reverse.pack());
+        let hashes = [self.hash_packed(&forward), self.hash_packed(&reverse)];
+        if self.lookup_packed(hashes[0], &forward).is_some()
+            || self.lookup_packed(hashes[1], &reverse).is_some()
+        {
             return Err(InsertError::Clash);
         }
-        let n = self.free.pop().ok_or(InsertError::Full)?;
-        let hot = Hot {
-            keys: [pack(&new.forward), pack(&new.reverse)],
+        let n = if self.free != NIL { self.free - 1 } else { self.fresh };
+        let (Some(hot), Some(warm)) = (self.hot.get_mut(n as usize), self.warm.get_mut(n as usize)) else {
+            return Err(InsertError::Full);
+        };
+        let next_free = warm.xlate;
+        *hot = Hot {
+            addrs: [forward.addrs, reverse.addrs],
+            ports: [forward.ports, reverse.ports],
             bytes: 0,
-            hop: [NO_HOP; 2],
             last: now,
+            epoch: 0,
             session: NO_SESSION,
             packets: 0,
+            hop: [NO_HOP; 2],
+            deltas: Deltas::new(&new.forward, &new.reverse.mirror()),
             iface: new.iface,
             proto: new.forward.proto,
             state: new.state,
             history: 0,
-            _spare: 0,
-            deltas: Deltas::new(&new.forward, &new.reverse.mirror()),
-            epoch: new.epoch,
+            scale: 0,
+            class: new.class,
+            flags: flag::LIVE | if new.inbound { flag::INBOUND } else { 0 },
         };
-        self.serial += 1;
-        let cold = Cold {
-            serial: self.serial,
-            created: now,
-            xlate: new.xlate,
-            inbound: new.inbound,
-            live: true,
-            _spare: [0; 22],
-        };
-        // Numbers are handed out upwards, so the vectors grow by touch: memory follows use.
-        if self.hot.len() <= n as usize {
-            self.hot.resize(n as usize + 1, hot);
-            self.cold.resize(n as usize + 1, cold);
-        }
-        self.hot[n as usize] = hot;
-        self.cold[n as usize] = cold;
         if self.link(hashes[0], n << 1).is_err() {
-            self.cold[n as usize].live = false;
-            self.free.push(n);
+            self.hot[n as usize] = Hot::new_zeroed();
             return Err(InsertError::Full);
         }
         if self.link(hashes[1], n << 1 | 1).is_err() {
             self.index.remove(hashes[0], n << 1);
-            self.cold[n as usize].live = false;
-            self.free.push(n);
+            self.hot[n as usize] = Hot::new_zeroed();
             return Err(InsertError::Full);
         }
+        if self.free != NIL {
+            self.free = next_free;
+        } else {
+            self.fresh += 1;
+        }
+        self.serial = self.serial.wrapping_add(1);
+        self.warm[n as usize] =
+            Warm { windows: Windows::default(), serial: self.serial, created: now, xlate: new.xlate };
         self.most = self.most.max(self.in_use().0);
-        self.changes += 1;
         Ok(ConnId(n))
     }
 
     /// Takes a connection out. Its xlate and session are the caller's to release.
     pub fn remove(&mut self, id: ConnId) {
-        let (forward, reverse) = (self.hot(id).key(Dir::Forward), self.hot(id).key(Dir::Reverse));
-        self.index.remove(self.hash(&forward), id.0 << 1);
-        self.index.remove(self.hash(&reverse), id.0 << 1 | 1);
+        let hot = self.hot(id);
+        let (forward, reverse) = (hot.packed(Dir::Forward), hot.packed(Dir::Reverse));
+        self.index.remove(self.hash_packed(&forward), id.0 << 1);
+        self.index.remove(self.hash_packed(&reverse), id.0 << 1 | 1);
         self.wheel.cancel(id.0);
-        self.cold[id.0 as usize].live = false;
-        self.free.push(id.0);
-        self.changes += 1;
+        self.hot[id.0 as usize] = Hot::new_zeroed();
+        self.warm[id.0 as usize].xlate = self.free;
+        self.free = id.0 + 1;
     }
 
     /// Interfaces have new indices. Gives the connections that used one which is gone: they are the caller's to end.
     pub fn renumber(&mut self, new_index: impl Fn(u8) -> Option<u8>) -> Vec<ConnId> {
         let mut gone = Vec::new();
-        for (n, (hot, cold)) in (0..).zip(self.hot.iter_mut().zip(&self.cold)) {
-            if !cold.live {
-                continue;
-            }
+        for (n, hot) in (0..self.fresh).zip(self.hot.iter_mut()).filter(|(_, hot)| hot.is_live()) {
             match hot.iface.map(&new_index) {
                 [Some(forward), Some(reverse)] => hot.iface = [forward, reverse],
                 _ => gone.push(ConnId(n)),
@@ -325,24 +421,27 @@ impl Conns {
         mut want: impl FnMut(&Hot) -> bool,
     ) -> (Vec<ConnId>, Option<u32>) {
         let mut found = Vec::new();
-        let end = self.cold.len().min((from as usize).saturating_add(scan));
+        let all = self.fresh as usize;
+        let end = all.min((from as usize).saturating_add(scan));
         for n in from as usize..end {
             if found.len() == max {
                 return (found, Some(n as u32));
             }
-            if self.cold[n].live && want(&self.hot[n]) {
+            if self.hot[n].is_live() && want(&self.hot[n]) {
                 found.push(ConnId(n as u32));
             }
         }
-        (found, (end < self.cold.len()).then_some(end as u32))
+        (found, (end < all).then_some(end as u32))
     }
 
     fn link(&mut self, hash: u64, value: u32) -> Result<(), Full> {
         let (hot, seed) = (&self.hot, self.seed);
-        self.index.insert(hash, value, |v| key::hash(&hot[(v >> 1) as usize].key(direction(v)), seed))
+        self.index
+            .insert(hash, value, |v| key::hash_packed(&hot[(v >> 1) as usize].packed(direction(v)), seed))
     }
 }
 
+#[inline(always)]
 fn direction(value: u32) -> Dir {
     if value & 1 == 0 { Dir::Forward } else { Dir::Reverse }
 }

@@ -7,7 +7,7 @@
 //! named drop. Later packets never come here. Worker cores, slow path.
 
 use crate::acl;
-use crate::conn::{ConnId, InsertError, NewConn};
+use crate::conn::{ConnId, InsertError, NO_CLASS, NewConn};
 use crate::key::{ICMP, Key, TCP, UDP};
 use crate::nat::{self, Source};
 use crate::tcp::{self, State};
@@ -148,7 +148,7 @@ impl Flow {
             state: if key.proto == TCP { State::SynSent } else { State::Established },
             inbound: from.security < to.security,
             xlate: held,
-            epoch: policy.epoch,
+            class: NO_CLASS,
         };
         let id = self.conns.insert(new, now).map_err(|e| {
             if made == Made::Now {

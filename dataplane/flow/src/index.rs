@@ -7,11 +7,15 @@
 //! is an answer ("table full"), not a stall. Keys are not stored here; the caller compares them in its own entry, so that a hit
 //! costs this line and the entry's. Oracle: a HashMap, in tests.rs. Worker cores only.
 
+use fedgate_tables::pages::Pages;
+use zerocopy::FromZeros;
+
 const SLOTS: usize = 10;
-const EMPTY: u32 = u32::MAX;
+/// The tag of an empty slot, so that fresh memory is an empty index. No hash has it.
+const FREE: u16 = 0;
 
 /// One cache line of an [`Index`]; of use to others only as something to prefetch.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, FromZeros)]
 #[repr(C, align(64))]
 pub struct Bucket {
     tags: [u16; SLOTS],   // 0..20
@@ -21,26 +25,25 @@ pub struct Bucket {
 const _: () = assert!(size_of::<Bucket>() == 64);
 
 impl Bucket {
-    const FREE: Bucket = Bucket { tags: [0; SLOTS], values: [EMPTY; SLOTS], _spare: 0 };
-
-    /// Bit i is set where slot i may hold `tag`.
-    #[inline]
+    /// Bit i is set where slot i holds `tag`. Compiles to one comparison of eight lanes and two more.
+    #[inline(always)]
     fn candidates(&self, tag: u16) -> u32 {
-        let mut mask = 0;
-        for (i, &t) in self.tags.iter().enumerate() {
-            mask |= u32::from(t == tag) << i;
-        }
-        mask
+        let (Some(eight), Some(two)) = (self.tags.first_chunk::<8>(), self.tags.last_chunk::<2>()) else {
+            return 0;
+        };
+        let lanes = eight.map(|t| t == tag);
+        let mask = (0..8).fold(0u32, |mask, i| mask | u32::from(lanes[i]) << i);
+        mask | u32::from(two[0] == tag) << 8 | u32::from(two[1] == tag) << 9
     }
 
     fn free_slot(&self) -> Option<usize> {
-        self.values.iter().position(|&v| v == EMPTY)
+        self.tags.iter().position(|&t| t == FREE)
     }
 }
 
 /// See the module.
 pub struct Index {
-    buckets: Vec<Bucket>,
+    buckets: Pages<Bucket>,
     len: usize,
 }
 
@@ -52,7 +55,7 @@ impl Index {
     /// Room for at least `entries` at 80 % of all slots.
     pub fn new(entries: usize) -> Self {
         let buckets = (entries * 10).div_ceil(SLOTS * 8).max(2);
-        Self { buckets: vec![Bucket::FREE; buckets], len: 0 }
+        Self { buckets: Pages::new(buckets), len: 0 }
     }
 
     /// Entries held.
@@ -74,7 +77,7 @@ impl Index {
             let mut mask = bucket.candidates(tag);
             while mask != 0 {
                 let value = bucket.values[mask.trailing_zeros() as usize];
-                if value != EMPTY && is(value) {
+                if is(value) {
                     return Some(value);
                 }
                 mask &= mask - 1;
@@ -84,25 +87,22 @@ impl Index {
     }
 
     /// The line that [`Index::find`] will read first, and nearly always the only one: for a prefetch ahead of it.
-    #[inline]
-    pub fn home(&self, hash: u64) -> &Bucket {
-        let (_, homes) = self.place(hash);
-        &self.buckets[homes[0]]
+    #[inline(always)]
+    pub fn home(&self, hash: u64) -> Option<&Bucket> {
+        self.buckets.get(self.first(hash))
     }
 
     /// The value that [`Index::find`] will most likely ask about first: for a prefetch of what it is the number of.
-    #[inline]
+    #[inline(always)]
     pub fn likely(&self, hash: u64) -> Option<u32> {
-        let (tag, homes) = self.place(hash);
-        let bucket = &self.buckets[homes[0]];
-        let slot = bucket.candidates(tag).trailing_zeros() as usize;
-        bucket.values.get(slot).copied().filter(|&value| value != EMPTY)
+        let bucket = self.buckets.get(self.first(hash))?;
+        let slot = bucket.candidates(tag(hash)).trailing_zeros() as usize;
+        bucket.values.get(slot).copied()
     }
 
     /// Adds `value` under `hash`. `rehash(v)` is the hash of a value already held, should one have to move.
     /// The caller has made sure that the key is not there yet. Errors with [`Full`], changing nothing.
     pub fn insert(&mut self, hash: u64, value: u32, rehash: impl Fn(u32) -> u64) -> Result<(), Full> {
-        debug_assert_ne!(value, EMPTY);
         let (tag, homes) = self.place(hash);
         // The first that has room, not the one with more: a find then needs the second line only of a few in a hundred.
         for home in homes {
@@ -130,10 +130,11 @@ impl Index {
 
     /// Removes `value` from under `hash`; false where it was not there.
     pub fn remove(&mut self, hash: u64, value: u32) -> bool {
-        let (_, homes) = self.place(hash);
+        let (tag, homes) = self.place(hash);
         for home in homes {
-            if let Some(slot) = self.buckets[home].values.iter().position(|&v| v == value) {
-                self.put(home, slot, 0, EMPTY);
+            let bucket = &self.buckets[home];
+            if let Some(slot) = (0..SLOTS).find(|&i| bucket.values[i] == value && bucket.tags[i] == tag) {
+                self.put(home, slot, FREE, 0);
                 self.len -= 1;
                 return true;
             }
@@ -151,8 +152,18 @@ impl Index {
     #[inline]
     fn place(&self, hash: u64) -> (u16, [usize; 2]) {
         let n = self.buckets.len() as u64;
-        let first = ((hash & 0xffff_ffff) * n) >> 32;
         let second = ((hash.rotate_left(17).wrapping_mul(0xd6e8_feb8_6659_fd93) >> 32) * n) >> 32;
-        ((hash >> 48) as u16, [first as usize, second as usize])
+        (tag(hash), [self.first(hash), second as usize])
     }
+
+    #[inline(always)]
+    fn first(&self, hash: u64) -> usize {
+        (((hash & 0xffff_ffff) * self.buckets.len() as u64) >> 32) as usize
+    }
+}
+
+/// The top 16 bits, of which two values are one.
+#[inline(always)]
+fn tag(hash: u64) -> u16 {
+    ((hash >> 48) as u16).max(1)
 }

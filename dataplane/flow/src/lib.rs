@@ -56,8 +56,6 @@ pub struct Policy<'a> {
     pub classes: &'a [ServiceClass],
     /// Timeouts and flags.
     pub globals: &'a Globals,
-    /// Low half of the generation.
-    pub epoch: u16,
 }
 
 impl Policy<'_> {
@@ -159,7 +157,7 @@ impl Flow {
         hot.last = now;
         hot.bytes += u64::from(len);
         hot.packets = hot.packets.wrapping_add(1);
-        if hot.proto != TCP || hot.session != NO_SESSION {
+        if hot.proto != TCP || hot.session() != NO_SESSION {
             return false;
         }
         let state = tcp::advance(hot.state, &mut hot.history, tcp_flags, dir == Dir::Forward, payload);
@@ -173,6 +171,33 @@ impl Flow {
         false
     }
 
+    /// Counts a packet and marks the connection as in use. Gives the entry.
+    #[inline(always)]
+    pub fn book(&mut self, id: ConnId, now: Tick, ip_len: u16) -> Option<&Hot> {
+        let (hot, _) = self.conns.get_mut(id)?;
+        hot.last = now;
+        hot.bytes += u64::from(ip_len);
+        hot.packets = hot.packets.wrapping_add(1);
+        Some(hot)
+    }
+
+    /// Follows a TCP segment of an open connection that changes no state. False, with nothing changed, for any other.
+    #[inline(always)]
+    pub fn track_plain(&mut self, id: ConnId, dir: Dir, frame: &[u8], ip_len: u16) -> bool {
+        let Some((hot, _)) = self.conns.get_mut(id) else { return false };
+        let Some(head) = frame.first_chunk::<{ fedgate_wire::plain::TCP_HEADERS }>() else { return false };
+        let plain = head[47] & !(tcp::PSH | tcp::URG) == tcp::ACK;
+        if !plain || hot.state != State::Established {
+            return false;
+        }
+        let header = 20 + u16::from(head[46] >> 4) * 4;
+        if ip_len > header {
+            hot.history |=
+                if dir == Dir::Forward { tcp::seen::DATA_INITIATOR } else { tcp::seen::DATA_RESPONDER };
+        }
+        true
+    }
+
     /// Sets the timer anew after a change of state.
     #[cold]
     fn rearm(&mut self, id: ConnId, policy: &Policy<'_>, now: Tick) {
@@ -182,7 +207,7 @@ impl Flow {
 
     /// Ends a connection and lets go of its xlate.
     pub fn end(&mut self, id: ConnId, now: Tick) {
-        let xlate = self.conns.cold(id).xlate;
+        let xlate = self.conns.warm(id).xlate;
         self.conns.remove(id);
         if xlate != NO_XLATE {
             self.xlates.drop_hold(xlate, now);
@@ -205,7 +230,7 @@ impl Flow {
             let id = ConnId(n);
             let hot = self.conns.hot(id);
             let limit = policy.timeout(hot);
-            if hot.session != NO_SESSION {
+            if hot.session() != NO_SESSION {
                 self.conns.wheel.set(n, now.wrapping_add(limit));
             } else if now.wrapping_sub(hot.last) >= limit {
                 self.end(id, now);

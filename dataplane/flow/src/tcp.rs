@@ -5,17 +5,35 @@
 //! to a short timer (RFC 7857, 2.2) from which traffic brings it back, and FINs of both sides to a wait in which a SYN may
 //! start the tuple afresh. Worker cores, every TCP packet.
 
+use zerocopy::FromZeros;
+
+/// What is known of the two senders' sequence numbers, by direction of the sender (0 = initiator).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromZeros)]
+#[repr(C)]
+pub struct Windows {
+    /// Highest sequence number sent, plus one.
+    pub end: [u32; 2],
+    /// Highest acknowledgement sent.
+    pub ack: [u32; 2],
+    /// Largest window announced, as it stood in the header.
+    pub win: [u16; 2],
+}
+
 /// FIN flag bit.
 pub const FIN: u8 = 0x01;
 /// SYN.
 pub const SYN: u8 = 0x02;
 /// RST.
 pub const RST: u8 = 0x04;
+/// PSH.
+pub const PSH: u8 = 0x08;
 /// ACK.
 pub const ACK: u8 = 0x10;
+/// URG.
+pub const URG: u8 = 0x20;
 
 /// Where a connection stands; UDP and ICMP are [`State::Established`] from the first packet.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromZeros)]
 #[repr(u8)]
 pub enum State {
     /// SYN seen.

@@ -7,15 +7,18 @@
 //! poll; what is left over is taken next time. Slots are doubly linked lists by number: 8 bytes a connection.
 
 use crate::Tick;
+use fedgate_tables::pages::Pages;
+use zerocopy::FromZeros;
 
 const SLOTS: u32 = 4096;
 const NIL: u32 = u32::MAX;
-/// `next` of a timer that is not set.
-const UNSET: u32 = u32::MAX - 1;
+/// `next` of a timer that is not set: zero, so that fresh memory is a wheel without timers.
+const UNSET: u32 = 0;
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, FromZeros)]
+#[repr(C)]
 struct Link {
-    next: u32,
+    next: u32, // UNSET, NIL, or number + 1
     prev: u32, // number, or SLOT_BIT | slot where it is the head
 }
 const SLOT_BIT: u32 = 1 << 31;
@@ -23,7 +26,7 @@ const SLOT_BIT: u32 = 1 << 31;
 /// See the module.
 pub struct Wheel {
     heads: Vec<u32>,
-    links: Vec<Link>,
+    links: Pages<Link>,
     max: u32,
     hand: Tick,
 }
@@ -31,24 +34,22 @@ pub struct Wheel {
 impl Wheel {
     /// For numbers below `max`.
     pub fn new(max: u32) -> Self {
-        assert!(max < SLOT_BIT);
-        Self { heads: vec![NIL; SLOTS as usize], links: Vec::with_capacity(max as usize), max, hand: 0 }
+        assert!(max < SLOT_BIT - 1);
+        Self { heads: vec![NIL; SLOTS as usize], links: Pages::new(max as usize), max, hand: 0 }
     }
 
     /// Arms (or re-arms) the timer of `n` to fire at `deadline`, at the earliest at the next tick. A deadline is at most a quarter
     /// of all ticks ahead (3.4 years), so that it never looks like one that has passed.
     pub fn set(&mut self, n: u32, deadline: Tick) {
         debug_assert!(n < self.max);
-        if self.links.len() <= n as usize {
-            self.links.resize(n as usize + 1, Link { next: UNSET, prev: NIL });
-        }
         self.cancel(n);
         // A deadline in the past wraps to a distance beyond any that is asked for: fire it at once.
         let distance = deadline.wrapping_sub(self.hand);
         let ahead = if distance > u32::MAX / 2 { 1 } else { distance.clamp(1, SLOTS - 1) };
         let slot = self.hand.wrapping_add(ahead) % SLOTS;
         let head = self.heads[slot as usize];
-        self.links[n as usize] = Link { next: head, prev: SLOT_BIT | slot };
+        let next = if head == NIL { NIL } else { head + 1 };
+        self.links[n as usize] = Link { next, prev: SLOT_BIT | slot };
         if head != NIL {
             self.links[head as usize].prev = n;
         }
@@ -61,10 +62,11 @@ impl Wheel {
         if next == UNSET {
             return;
         }
+        let next = if next == NIL { NIL } else { next - 1 };
         if prev & SLOT_BIT != 0 {
             self.heads[(prev & !SLOT_BIT) as usize] = next;
         } else {
-            self.links[prev as usize].next = next;
+            self.links[prev as usize].next = if next == NIL { NIL } else { next + 1 };
         }
         if next != NIL {
             self.links[next as usize].prev = prev;

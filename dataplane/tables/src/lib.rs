@@ -16,6 +16,7 @@ mod crc32;
 pub mod domains;
 pub mod drops;
 pub mod link;
+pub mod pages;
 pub mod policy;
 pub mod policy_build;
 pub mod policy_view;

@@ -35,6 +35,7 @@ pub mod mac;
 pub mod nd;
 pub mod parse;
 pub mod parse6;
+pub mod plain;
 pub mod tcp;
 pub mod udp;
 

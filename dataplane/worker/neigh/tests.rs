@@ -83,7 +83,7 @@ fn a_host_in_use_is_asked_again_and_stays() {
     assert_eq!(hear(&mut table, 57_005, IP, A, false).0, Learned::Confirmed);
     assert_eq!(poll(&mut table, 58_000), []);
     assert_eq!(poll(&mut table, 114_004), []);
-    table.mac(hop);
+    table.touch(hop);
     assert_eq!(poll(&mut table, 114_005), [ask(A)]);
     assert_eq!(poll(&mut table, 115_005), [ask(A)]);
     assert_eq!(poll(&mut table, 116_005), [ask(A)]);

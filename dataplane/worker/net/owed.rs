@@ -23,7 +23,7 @@ impl Net {
             let (id, back) = self.flow.conns.lookup(self.flow.conns.hash(&answer), &answer)?;
             let hot = self.flow.conns.hot(id);
             // What a proxy session sends is its own, and TCP will find out.
-            if hot.session != NO_SESSION {
+            if hot.session() != NO_SESSION {
                 return None;
             }
             let sent = hot.key(back.flip());

@@ -111,7 +111,6 @@ impl Lab {
             aces: &self.aces,
             classes: &self.classes,
             globals: &self.globals,
-            epoch: 1,
         };
         self.flow.reserve_static_ports(&self.nat);
         let key = Key { src: src.0, dst: dst.0, sport: src.1, dport: dst.1, proto };
@@ -135,7 +134,6 @@ impl Lab {
             aces: &self.aces,
             classes: &self.classes,
             globals: &self.globals,
-            epoch: 1,
         }
     }
 }
@@ -308,7 +306,6 @@ fn a_full_table_refuses_and_recovers() {
         aces: &aces,
         classes: &classes,
         globals: &globals,
-        epoch: 1,
     };
     let (ended, _) = lab.flow.expire(&policy, idle, 1000);
     assert_eq!((ended, lab.flow.conns.in_use().0), (64, 0));
@@ -326,15 +323,8 @@ fn tcp_states_and_timeouts() {
     let Admission::New { id, .. } = got else { panic!("{got:?}") };
     let globals = lab.globals;
     let (interfaces, nat) = (lab.interfaces.clone(), lab.nat.clone());
-    let policy = Policy {
-        interfaces: &interfaces,
-        nat: &nat,
-        acls: &[],
-        aces: &[],
-        classes: &[],
-        globals: &globals,
-        epoch: 1,
-    };
+    let policy =
+        Policy { interfaces: &interfaces, nat: &nat, acls: &[], aces: &[], classes: &[], globals: &globals };
     let mut step = |dir, flags, payload, state, seconds| {
         let again =
             lab.flow.account(id, dir, Packet { len: 40, tcp_flags: flags, payload }, &policy, lab.now);

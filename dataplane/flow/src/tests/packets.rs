@@ -72,7 +72,7 @@ fn flow_with(forward: Key, reverse: Key) -> (Flow, crate::conn::ConnId) {
         state: State::Established,
         inbound: false,
         xlate: NO_XLATE,
-        epoch: 0,
+        class: crate::conn::NO_CLASS,
     };
     let id = flow.conns.insert(new, 0).unwrap();
     (flow, id)

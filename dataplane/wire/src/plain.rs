@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The common frame, read in a dozen loads: for our MAC, IPv4 without options, whole, TCP or UDP.
+//!
+//! A worker asks [`read`] first. What it accepts may be looked up in the connection table as it is; what it does not (anything
+//! unusual or wrong) goes through [`parse`](crate::parse()) for its drop reason or its slow path. Checked: lengths against each other and
+//! the frame's end, the header checksum, the TCP header's length. Not checked, because no connection has them: impossible addresses,
+//! land. Not checked, because connection tracking does it: TCP flags.
+//!
+//! [`Packed`] is the 5-tuple in the byte order of the wire, so that neither the lookup nor the translation swaps a byte.
+//! The oracle is `parse` itself (tests.rs). Worker cores, every packet.
+
+use crate::{MacAddr, Tuple, ethernet, ipv4, proto, tcp, udp};
+
+#[cfg(test)]
+mod tests;
+
+/// Bytes of the frame that a TCP packet needs: Ethernet, IPv4 and TCP headers.
+pub const TCP_HEADERS: usize = ipv4::IN_FRAME + ipv4::HEADER_LEN + tcp::HEADER_LEN;
+/// The same for UDP.
+pub const UDP_HEADERS: usize = ipv4::IN_FRAME + ipv4::HEADER_LEN + udp::HEADER_LEN;
+
+/// Where the addresses lie in the frame: source, then destination, then (without options) the ports.
+pub const ADDRS: usize = 26;
+/// Where the ports lie.
+pub const PORTS: usize = 34;
+
+/// A 5-tuple as its bytes lie in the packet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Packed {
+    /// Source, then destination address, read as little-endian.
+    pub addrs: u64,
+    /// Source, then destination port, read as little-endian.
+    pub ports: u32,
+    /// IP protocol.
+    pub proto: u8,
+}
+
+impl Packed {
+    /// The answer's.
+    #[inline(always)]
+    pub const fn mirror(self) -> Self {
+        Self { addrs: self.addrs.rotate_left(32), ports: self.ports.rotate_left(16), proto: self.proto }
+    }
+
+    /// In host order.
+    #[inline]
+    pub const fn unpack(self) -> Tuple {
+        Tuple {
+            src: (self.addrs as u32).swap_bytes(),
+            dst: ((self.addrs >> 32) as u32).swap_bytes(),
+            sport: (self.ports as u16).swap_bytes(),
+            dport: ((self.ports >> 16) as u16).swap_bytes(),
+            proto: self.proto,
+        }
+    }
+}
+
+impl Tuple {
+    /// In the order of the wire.
+    #[inline]
+    pub const fn pack(&self) -> Packed {
+        Packed {
+            addrs: (self.dst.swap_bytes() as u64) << 32 | self.src.swap_bytes() as u64,
+            ports: (self.dport.swap_bytes() as u32) << 16 | self.sport.swap_bytes() as u32,
+            proto: self.proto,
+        }
+    }
+}
+
+/// Our MAC as the first eight bytes of a frame for us begin, read as little-endian.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ours(u64);
+
+impl Ours {
+    /// For this MAC.
+    pub const fn new(MacAddr([a, b, c, d, e, f]): MacAddr) -> Self {
+        Self(u64::from_le_bytes([a, b, c, d, e, f, 0, 0]))
+    }
+}
+
+/// What [`read`] found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Plain {
+    /// The 5-tuple.
+    pub key: Packed,
+    /// The datagram's length, header included.
+    pub ip_len: u16,
+}
+
+/// Reads the common frame. None for any other, good or bad.
+#[inline(always)]
+pub fn read(frame: &[u8], ours: Ours) -> Option<Plain> {
+    const TYPE_AND_VERSION: u32 = (ethernet::TYPE_IPV4.swap_bytes() as u32) | 0x45 << 16;
+    let head = frame.first_chunk::<UDP_HEADERS>()?;
+    let for_us = le64(head, 0) & 0xffff_ffff_ffff == ours.0;
+    let plain = le32(head, 12) & 0x00ff_ffff == TYPE_AND_VERSION;
+    let fragment = le16(head, 20) & (ipv4::MORE_FRAGMENTS | ipv4::OFFSET_MASK).swap_bytes();
+    if !(for_us & plain & (fragment == 0)) {
+        return None;
+    }
+    // Five words of 32 bits, and their carries.
+    let sum = u64::from(le32(head, 14))
+        + u64::from(le32(head, 18))
+        + u64::from(le32(head, 22))
+        + u64::from(le32(head, 26))
+        + u64::from(le32(head, 30));
+    let sum = (sum & 0xffff_ffff) + (sum >> 32);
+    let sum = (sum & 0xffff) + (sum >> 16);
+    let sum = (sum & 0xffff) + (sum >> 16);
+    let ip_len = le16(head, 16).swap_bytes();
+    let room = frame.len() - ipv4::IN_FRAME;
+    if (sum & 0xffff) + (sum >> 16) != 0xffff || usize::from(ip_len) > room {
+        return None;
+    }
+    let payload = usize::from(ip_len).checked_sub(ipv4::HEADER_LEN)?;
+    let proto = head[23];
+    match proto {
+        proto::UDP => {
+            let len = usize::from(le16(head, 38).swap_bytes());
+            if len < udp::HEADER_LEN || len > payload {
+                return None;
+            }
+        }
+        proto::TCP => {
+            let header = usize::from(frame.first_chunk::<TCP_HEADERS>()?[46] >> 4) * 4;
+            if header < tcp::HEADER_LEN || header > payload {
+                return None;
+            }
+        }
+        _ => return None,
+    }
+    let key = Packed { addrs: le64(head, ADDRS), ports: le32(head, PORTS), proto };
+    Some(Plain { key, ip_len })
+}
+
+#[inline(always)]
+fn le64<const N: usize>(bytes: &[u8; N], at: usize) -> u64 {
+    u64::from_le_bytes(core::array::from_fn(|i| bytes[at + i]))
+}
+
+#[inline(always)]
+fn le32<const N: usize>(bytes: &[u8; N], at: usize) -> u32 {
+    u32::from_le_bytes(core::array::from_fn(|i| bytes[at + i]))
+}
+
+#[inline(always)]
+fn le16<const N: usize>(bytes: &[u8; N], at: usize) -> u16 {
+    u16::from_le_bytes(core::array::from_fn(|i| bytes[at + i]))
+}
