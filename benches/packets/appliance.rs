@@ -2,15 +2,18 @@
 //! The dataplane process of the end-to-end harness, and this bench in the place of control.
 //!
 //! Two memif interfaces, dynamic PAT from inside to outside, no ACL (the inside has the higher security level). testpmd's
-//! flows come from 10.254.0.0 port 1000 and go to 10.253.0.0 and up, port 1001.
+//! flows come from 10.254.0.0 port 1000 and go to port 1001 of 10.253.0.0 and up: a million of them reach 11.12.66.63, and the only
+//! one of these addresses that is not behind the outside router is the flows' own.
 
 use crate::Failure;
 use fedgate_tables::counters::{Counter, CountersReader, InterfaceCounter, Stat};
 use fedgate_tables::drops::DropReason;
 use fedgate_tables::link::{LINK_LAYOUT, LinkSocket, ToControl, ToDataplane};
-use fedgate_tables::policy::{IF_MAC_SET, Interface, NONE, NatKind, NatRule, Route, net_range, one_addr};
+use fedgate_tables::policy::{IF_MAC_SET, Interface, NONE, NatKind, NatRule, Route, one_addr};
 use fedgate_tables::policy_build::PolicyBuilder;
 use fedgate_tables::region::Region;
+use fedgate_wire::MacAddr;
+use fedgate_wire::emit::Station;
 use rustix::process::{Pid, Signal, kill_process};
 use std::path::Path;
 use std::process::{Child, Command};
@@ -18,12 +21,18 @@ use std::time::{Duration, Instant};
 
 /// How long the process may take to start or to answer.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// Our outside address, 198.51.100.2.
+pub const OUTSIDE: u32 = 0xc633_6402;
 /// Inside and outside, in the order of testpmd's ports.
-const ADDRESSES: [u32; 2] = [0x0afe_ff01, 0xc633_6402]; // 10.254.255.1, 198.51.100.2
+const ADDRESSES: [u32; 2] = [0x0afc_0001, OUTSIDE]; // 10.252.0.1
+/// Where testpmd's flows come from.
+pub const SOURCE: u32 = 0x0afe_0000; // 10.254.0.0
+/// The router on the inside, 10.252.0.2.
+const INSIDE_GATEWAY: u32 = 0x0afc_0002;
 /// Our MACs. Whatever testpmd is told of its peers, its flows go to this first one.
-const MACS: [[u8; 6]; 2] = [[0, 1, 2, 3, 4, 1], [2, 0, 0, 0, 0, 2]];
-/// The router on the outside, 198.51.100.1.
-const GATEWAY: u32 = 0xc633_6401;
+pub const MACS: [[u8; 6]; 2] = [[0, 1, 2, 3, 4, 1], [2, 0, 0, 0, 0, 2]];
+/// The router on the outside, 198.51.100.1, where this bench plays it.
+pub const ROUTER: Station = Station { mac: MacAddr([2, 0, 0, 0, 1, 1]), ip: 0xc633_6401 };
 
 /// A running dataplane with a policy.
 pub struct Appliance {
@@ -56,7 +65,9 @@ impl Appliance {
         memory_mib: u32,
     ) -> Result<Self, Failure> {
         let socket = folder.join("dataplane.sock");
-        let mut command = Command::new(env!("CARGO_BIN_EXE_fedgate-dataplane"));
+        let mut command = Command::new("setpriv");
+        // Should this process be killed, no signal but this one ends one that stands still.
+        command.args(["--pdeathsig", "KILL", "--", env!("CARGO_BIN_EXE_fedgate-dataplane")]);
         command.arg("--socket").arg(&socket);
         command.args(["--cpu-worker", &cpu.to_string(), "--cpu-main", &other_cpu.to_string()]);
         command.args(["--memory", &memory_mib.to_string(), "--mbufs", "16383", "--log", "warn"]);
@@ -163,7 +174,7 @@ fn attach(socket: &Path, sockets: [&Path; 2]) -> Result<(LinkSocket, CountersRea
 
 fn policy(sockets: [&Path; 2]) -> PolicyBuilder {
     let mut b = PolicyBuilder::new();
-    let names = [("inside", 100, 0xffff_0000), ("outside", 0, 0xffff_ff00)];
+    let names = [("inside", 100, 0xffff_ff00), ("outside", 0, 0xffff_ff00)];
     for (i, (name, security, mask)) in names.into_iter().enumerate() {
         let path = sockets[i].display();
         let device = format!("net_memif{i},role=server,id=0,socket={path},socket-abstract=no");
@@ -182,11 +193,12 @@ fn policy(sockets: [&Path; 2]) -> PolicyBuilder {
             ..Interface::default()
         });
     }
-    b.route(Route { gateway: GATEWAY, ifindex: 1, metric: 1, ..Route::default() });
+    b.route(Route { gateway: ROUTER.ip, ifindex: 1, metric: 1, ..Route::default() });
+    b.route(Route { net: SOURCE, mask: !0, gateway: INSIDE_GATEWAY, ifindex: 0, metric: 1 });
     b.nat(NatRule {
         real_if: 0,
         mapped_if: 1,
-        real: net_range(ADDRESSES[0], 0xffff_0000),
+        real: one_addr(SOURCE),
         mapped: one_addr(ADDRESSES[1]),
         kind: NatKind::DynamicPat as u8,
         section: 2,

@@ -1,37 +1,42 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What a connection costs in memory, and how many can be made a second.
 
-use crate::Failure;
 use crate::flows::Way;
-use crate::rig::{MAX_CONNS, Rig, Setup, Stock, timed};
+use crate::rig::{AT_ONCE, Rig, Setup, Stock, timed};
 use crate::rows::{Row, median};
+use crate::talk::Opening;
+use crate::{Failure, Options};
 use dpdk::BURST;
 use fedgate_tables::policy::{ACE_PERMIT, Ace};
 use fedgate_wire::proto;
 
 /// ACEs that a first packet is classified against.
 const ACES: u32 = 10_000;
-/// New connections that are timed, by length of the ACL.
-const TIMED: u32 = 64 * 1024;
+/// New connections that are timed: a power of two.
+const TIMED: u32 = 512 * 1024;
+
+/// Rows, connections, and whether each has an xlate.
+const SIZES: [(&str, u32, bool); 3] = [
+    ("conn_bytes", 1_000_000, false),
+    ("conn_bytes_pat", 1_000_000, true),
+    ("conn_bytes_10m", 10_000_000, false),
+];
 
 /// Growth of resident memory from before the worker was made to a full table, a connection. The tables that are sized at
 /// start are so counted in, used or not.
-pub fn bytes(stock: &Stock) -> Result<Vec<Row>, Failure> {
+pub fn bytes(stock: &Stock, options: &Options) -> Result<Vec<Row>, Failure> {
     // Hot half, cold half, timer link, two index slots at 80 % use.
     let designed = f64::from(64 + 40 + 8 + 2 * 8);
     let mut rows = Vec::new();
-    for (id, pat) in [("conn_bytes", false), ("conn_bytes_pat", true)] {
+    for (id, flows, pat) in SIZES {
+        if !options.wants(id) {
+            continue;
+        }
         let before = resident()?;
-        let mut rig = Rig::new(stock, Setup { flows: MAX_CONNS, pat, aces: &[] })?;
-        rig.make_connections(0..MAX_CONNS)?;
-        let grown = resident()? - before;
-        rows.push(Row {
-            id: id.to_owned(),
-            value: grown as f64 / f64::from(MAX_CONNS),
-            unit: "bytes/conn",
-            peer: "entry, timer link and two index slots".to_owned(),
-            peer_value: designed,
-        });
+        let mut rig = Rig::new(stock, Setup { max_conns: flows, pat, ..Setup::udp(flows) })?;
+        rig.make_connections(0..flows)?;
+        let grown = (resident()? - before) as f64 / f64::from(flows);
+        rows.push(Row::new(id, grown, "bytes/conn", "entry, timer link and two index slots", designed));
     }
     Ok(rows)
 }
@@ -43,32 +48,34 @@ fn resident() -> Result<u64, Failure> {
     Ok(pages * 4096)
 }
 
-/// New connections a second: classified, given a port, entered, armed, translated and sent.
-pub fn rate(stock: &Stock) -> Result<Vec<Row>, Failure> {
+/// New connections a second: classified, given a port, entered, armed, translated and sent. The median is taken over a table that
+/// fills up to half; the flows come in scattered order, from hosts of nine networks.
+pub fn rate(stock: &Stock) -> Result<Row, Failure> {
     let hz = stock.eal.tsc_hz() as f64;
-    let mut rows = Vec::new();
     let made = |aces: u32, flows: u32| -> Result<f64, Failure> {
         let acl = acl(aces);
-        let mut rig = Rig::new(stock, Setup { flows, pat: true, aces: &acl })?;
+        let mut rig = Rig::new(stock, Setup { aces: &acl, ..Setup::udp(flows) })?;
         let mut samples = Vec::new();
-        let mut next = 0;
-        while next < flows {
-            let mut bursts = rig.prepare(|_| {
-                next += 1;
-                Some((next - 1, Way::Out))
-            });
+        for first in (0..flows).step_by(AT_ONCE) {
+            let mut bursts = rig.fill(|n, talk, frame| {
+                talk.open(frame, scattered(first + n as u32), Opening::Datagram);
+                true
+            })?;
             for burst in &mut bursts {
                 samples.push(timed(&mut rig.worker, Way::Out, burst, &mut ()));
             }
-            rig.collect(crate::rig::AT_ONCE)?;
+            rig.collect(AT_ONCE)?;
         }
         Ok(BURST as f64 * hz / median(&mut samples) as f64)
     };
     let one = made(1, TIMED)?;
-    let many = made(ACES, TIMED / 4)?;
-    let peer = "the same with an ACL of one line".to_owned();
-    rows.push(Row { id: "new_conns".to_owned(), value: many, unit: "conns/s", peer, peer_value: one });
-    Ok(rows)
+    let many = made(ACES, TIMED)?;
+    Ok(Row::new("new_conns", many, "conns/s", "the same with an ACL of one line", one))
+}
+
+/// The flows below [`TIMED`], each once and far from the one before.
+fn scattered(n: u32) -> u32 {
+    n.wrapping_mul(0x9e37_79b1) % TIMED
 }
 
 /// `count` lines that permit UDP from one /30 each, in an order that makes flows match all over the list; what
@@ -77,7 +84,6 @@ fn acl(count: u32) -> Vec<Ace> {
     let line = |n: u32| Ace {
         src: crate::flows::real_net(0) + (n.wrapping_mul(7919) % ACES) * 4,
         src_mask: !3,
-        sport: [0, u16::MAX],
         dport: [1, u16::MAX],
         proto: proto::UDP,
         flags: ACE_PERMIT,

@@ -8,10 +8,11 @@
 //! large as the index and one of a table as large as the connections (read, and a counter written), swap the two
 //! MACs. It hashes, checks, compares and translates nothing, so no firewall can be as fast.
 
-use crate::Failure;
 use crate::flows::{self, Way};
 use crate::rig::{MAX_CONNS, Rig, Setup, Stock, timed};
 use crate::rows::{Row, median};
+use crate::talk::Transport;
+use crate::{Failure, Options};
 use dpdk::{BURST, Burst};
 use fedgate_dataplane::worker::Worker;
 use fedgate_dataplane::worker::probe::{Pass, Probe};
@@ -28,13 +29,23 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// Bytes of connection table that the index takes, an entry: two slots of 6.4 bytes at 80 % use.
 const INDEX_LINES: usize = MAX_CONNS as usize * 2 / 8;
 
+/// Rows, their connections and what those speak.
+const SIZES: [(&str, u32, Transport); 4] = [
+    ("cycles_1k", 1000, Transport::Udp),
+    ("cycles_65k", 65_536, Transport::Udp),
+    ("cycles_1m", 1_000_000, Transport::Udp),
+    ("cycles_tcp_1m", 1_000_000, Transport::Tcp),
+];
+
 /// The rows by number of connections.
-pub fn run(stock: &Stock, quick: bool, stages: bool) -> Result<Vec<Row>, Failure> {
-    let sizes = [("cycles_1k", 1000), ("cycles_65k", 65_536), ("cycles_1m", 1_000_000)];
-    let wanted = if quick { &sizes[..1] } else { &sizes[..] };
+pub fn run(stock: &Stock, options: &Options) -> Result<Vec<Row>, Failure> {
     let mut rows = Vec::new();
-    for &(id, flows) in wanted {
-        let mut rig = Rig::new(stock, Setup { flows, pat: true, aces: &[] })?;
+    for (id, flows, transport) in SIZES {
+        // The kernel is held against this one.
+        if !options.wants(id) && !(id == "cycles_1m" && options.wants("nft_1m")) {
+            continue;
+        }
+        let mut rig = Rig::new(stock, Setup { transport, ..Setup::udp(flows) })?;
         rig.make_connections(0..flows)?;
         rig.rounds(WARM, flows, |worker, way, burst| {
             timed(worker, way, burst, &mut ());
@@ -44,18 +55,13 @@ pub fn run(stock: &Stock, quick: bool, stages: bool) -> Result<Vec<Row>, Failure
         for _ in 0..TURNS {
             rig.rounds(A_TURN, flows, |worker, way, burst| ours.push(timed(worker, way, burst, &mut ())))?;
             ours.end_turn();
-            rig.rounds(A_TURN, flows, |_, way, burst| theirs.push(floor.timed(way, burst)))?;
+            rig.peer_rounds(A_TURN, flows, |way, burst| theirs.push(floor.timed(way, burst)))?;
             theirs.end_turn();
             std::thread::sleep(PAUSE);
         }
-        rows.push(Row {
-            id: id.to_owned(),
-            value: ours.cycles_a_packet(),
-            unit: "cycles/packet",
-            peer: "MAC swap and two table lines".to_owned(),
-            peer_value: theirs.cycles_a_packet(),
-        });
-        if stages {
+        let (ours, theirs) = (ours.cycles_a_packet(), theirs.cycles_a_packet());
+        rows.push(Row::new(id, ours, "cycles/packet", "MAC swap and two table lines", theirs));
+        if options.stages {
             print_stages(&mut rig, id, flows)?;
         }
     }
@@ -64,23 +70,25 @@ pub fn run(stock: &Stock, quick: bool, stages: bool) -> Result<Vec<Row>, Failure
 
 /// Cycles of bursts, by turn.
 #[derive(Default)]
-struct Best {
+pub struct Best {
     turn: Vec<u64>,
     medians: Vec<u64>,
 }
 
 impl Best {
-    fn push(&mut self, cycles: u64) {
+    /// Those of one burst.
+    pub fn push(&mut self, cycles: u64) {
         self.turn.push(cycles);
     }
 
-    fn end_turn(&mut self) {
+    /// What is pushed from here on is another turn.
+    pub fn end_turn(&mut self) {
         self.medians.push(median(&mut self.turn));
         self.turn.clear();
     }
 
     /// Of the best turn.
-    fn cycles_a_packet(&self) -> f64 {
+    pub fn cycles_a_packet(&self) -> f64 {
         self.medians.iter().min().map_or(0.0, |&cycles| cycles as f64 / BURST as f64)
     }
 }

@@ -1,18 +1,23 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The packet path's bench: `scripts/bench packets` runs it and docs/performance.md explains what it prints.
 //!
-//! Two harnesses, each a subcommand. `in-process` gives the worker's own burst function prepared frames, with no driver
-//! in front, and counts cycles by rdtsc ([`cycles`], [`conns`]). `end-to-end` runs the real dataplane process between two memif
-//! ports of `dpdk-testpmd` ([`ends`]). Every figure stands beside a peer's, measured in the same run, and is
-//! appended as a row to the JSON file that `--out` names ([`rows`]).
+//! Four harnesses, each a subcommand and a process. `in-process` gives the worker's own burst function prepared frames, with no
+//! driver in front, and counts cycles by rdtsc ([`cycles`], [`conns`], [`denied`]). `end-to-end` runs the real dataplane process
+//! between two memif ports of `dpdk-testpmd` ([`ends`]), `latency` between two of its own ([`latency`]). `kernel` counts what
+//! the same flows cost Linux ([`kernel`]). Every figure stands beside a peer's, measured in the same run, and is
+//! put as a row into the JSON file that `--out` names ([`rows`]).
 
 mod appliance;
 mod conns;
 mod cycles;
+mod denied;
 mod ends;
 mod flows;
+mod kernel;
+mod latency;
 mod rig;
 mod rows;
+mod talk;
 mod testpmd;
 
 use clap::{Parser, Subcommand};
@@ -20,13 +25,16 @@ use dpdk::{Eal, EalOptions, Huge};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-#[derive(Parser)]
+#[derive(Parser, Clone)]
 struct Options {
     #[command(subcommand)]
     harness: Harness,
-    /// Rows that issue 2 asks for, and no others: under a minute.
+    /// Two rows only, under a minute.
     #[arg(long, global = true)]
     quick: bool,
+    /// These rows only.
+    #[arg(long, global = true, value_delimiter = ',')]
+    only: Vec<String>,
     /// Print the cycles of each pass over the burst.
     #[arg(long, global = true)]
     stages: bool,
@@ -50,6 +58,24 @@ enum Harness {
     InProcess,
     /// The dataplane process between testpmd's ports.
     EndToEnd,
+    /// The dataplane process between two ports of this bench, which looks at the time.
+    Latency,
+    /// Linux as firewall; `scripts/bench` makes its network.
+    Kernel,
+}
+
+/// The rows of `--quick`.
+const QUICK: [&str; 3] = ["cycles_1k", "testpmd_1k", "testpmd_1k_cycles"];
+
+impl Options {
+    /// Whether a row was asked for.
+    fn wants(&self, id: &str) -> bool {
+        match (self.only.is_empty(), self.quick) {
+            (false, _) => self.only.iter().any(|only| only == id),
+            (true, true) => QUICK.contains(&id),
+            (true, false) => true,
+        }
+    }
 }
 
 /// What went wrong, for the terminal.
@@ -60,6 +86,8 @@ fn main() -> ExitCode {
     let done = match options.harness {
         Harness::InProcess => in_process(&options),
         Harness::EndToEnd => ends::run(&options),
+        Harness::Latency => latency::run(&options),
+        Harness::Kernel => kernel::run(&options),
     };
     match done.and_then(|rows| rows::append(&options.out, &rows)) {
         Ok(()) => ExitCode::SUCCESS,
@@ -81,17 +109,17 @@ fn in_process(options: &Options) -> Result<Vec<rows::Row>, Failure> {
         prefix: "fedgate-bench".into(),
         ..EalOptions::default()
     })?;
-    let (quick, stages) = (options.quick, options.stages);
+    let options = options.clone();
     let work = move || -> Result<Vec<rows::Row>, Failure> {
         let stock = rig::Stock::new(eal)?;
-        let mut rows = Vec::new();
         // Memory first, while the process has freed nothing that could be used again unseen.
-        if !quick {
-            rows.extend(conns::bytes(&stock)?);
+        let mut rows = conns::bytes(&stock, &options)?;
+        rows.extend(cycles::run(&stock, &options)?);
+        if options.wants("new_conns") {
+            rows.push(conns::rate(&stock)?);
         }
-        rows.extend(cycles::run(&stock, quick, stages)?);
-        if !quick {
-            rows.extend(conns::rate(&stock)?);
+        if options.wants("denied") {
+            rows.push(denied::run(&stock)?);
         }
         Ok(rows)
     };

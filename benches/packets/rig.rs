@@ -8,6 +8,7 @@
 
 use crate::Failure;
 use crate::flows::{self, FRAME, Way};
+use crate::talk::{Opening, Talk, Transport};
 use crossbeam::queue::ArrayQueue;
 use dpdk::{BURST, Burst, Eal, Mbuf, Mempool, Port, PortConfig, RxQueue};
 use fedgate_dataplane::house::Seat;
@@ -16,13 +17,15 @@ use fedgate_dataplane::worker::probe::Probe;
 use fedgate_dataplane::worker::runtime::Runtime;
 use fedgate_dataplane::worker::{Config, DATA_ROOM, Worker};
 use fedgate_flow::{FlowConfig, Rng};
-use fedgate_tables::counters::Counters;
+use fedgate_tables::counters::{Counter, Counters, CountersReader};
+use fedgate_tables::drops::DropReason;
 use fedgate_tables::policy::{
     Ace, IF_MAC_SET, Interface, NONE, NatKind, NatRule, Route, net_range, one_addr,
 };
 use fedgate_tables::policy_build::PolicyBuilder;
 use fedgate_tables::policy_view::Checked;
 use fedgate_tables::publish::Publication;
+use fedgate_tables::region::Region;
 use fedgate_wire::MacAddr;
 use fedgate_wire::emit::{self, Station};
 use std::sync::Arc;
@@ -32,7 +35,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 pub const BURSTS: usize = 8;
 /// Frames prepared at a time.
 pub const AT_ONCE: usize = BURSTS * BURST;
-/// Connections the table has room for, in every measurement.
+/// Connections the table has room for, where nothing else is said.
 pub const MAX_CONNS: u32 = 1_000_000;
 
 /// Slot and index of the outside interface.
@@ -72,21 +75,35 @@ impl Stock {
 pub struct Setup<'a> {
     /// Flows there may be.
     pub flows: u32,
+    /// Connections the table has room for.
+    pub max_conns: u32,
+    /// What the flows speak.
+    pub transport: Transport,
     /// By dynamic PAT, else untranslated.
     pub pat: bool,
     /// The inside interface's ACL; empty for none.
     pub aces: &'a [Ace],
 }
 
+impl Setup<'_> {
+    /// UDP through dynamic PAT in a table of the usual size, without an ACL.
+    pub fn udp(flows: u32) -> Self {
+        Setup { flows, max_conns: MAX_CONNS, transport: Transport::Udp, pat: true, aces: &[] }
+    }
+}
+
 /// See the module.
 pub struct Rig {
     pub worker: Worker,
+    pool: Mempool,
     /// Frames not in use.
     frames: Vec<Mbuf>,
     sent: [RxQueue; 2],
-    pat: bool,
+    talk: Talk,
+    transport: Transport,
     pub random: Rng,
     _publication: Publication<Runtime>,
+    counted: CountersReader,
     _counters: Counters,
     _ports: Vec<Port>,
 }
@@ -117,7 +134,7 @@ impl Rig {
         let mut publication = Publication::new();
         let seat = Seat { image: publication.reader(), counters: blocks.remove(0), desk };
         let config = Config {
-            flow: FlowConfig { max_conns: MAX_CONNS, max_xlates: MAX_CONNS, seed: 7 },
+            flow: FlowConfig { max_conns: setup.max_conns, max_xlates: setup.max_conns, seed: 7 },
             limits: fedgate_proxy::Limits::default(),
             idle_sleep: false,
         };
@@ -128,20 +145,17 @@ impl Rig {
         publication.publish(Box::new(runtime));
         worker.turn(dpdk::tsc());
 
-        let mut frames = Vec::with_capacity(AT_ONCE);
-        for _ in 0..AT_ONCE {
-            let mut mbuf = stock.pool.alloc().ok_or("no packet buffer")?;
-            mbuf.append(FRAME)?;
-            frames.push(mbuf);
-        }
         let sent = sent.try_into().map_err(|_| "two ports")?;
         let mut rig = Self {
             worker,
-            frames,
+            pool: stock.pool,
+            frames: Vec::with_capacity(AT_ONCE),
             sent,
-            pat: setup.pat,
+            talk: Talk::new(setup.transport, setup.flows, setup.pat),
+            transport: setup.transport,
             random: Rng::new(1),
             _publication: publication,
+            counted: CountersReader::attach(Region::map_rw(counters.region().fd().try_clone_to_owned()?)?)?,
             _counters: counters,
             _ports: ports,
         };
@@ -171,48 +185,76 @@ impl Rig {
         Ok(())
     }
 
-    /// Sends each flow's first packet.
+    /// Sends what opens each flow: its first packet, or the handshake.
     ///
     /// # Errors
     /// One did not come out.
     pub fn make_connections(&mut self, flows: std::ops::Range<u32>) -> Result<(), Failure> {
-        let mut next = flows.start;
-        while next < flows.end {
-            let first = next;
-            let mut bursts = self.prepare(|_| {
-                let flow = next;
-                next += 1;
-                (flow < flows.end).then_some((flow, Way::Out))
-            });
-            for burst in &mut bursts {
-                self.worker.pass(Way::Out.slot(), burst, dpdk::tsc(), &mut ());
+        let mut first = flows.start;
+        while first < flows.end {
+            let some = (flows.end - first).min(AT_ONCE as u32);
+            for &opening in Opening::of(self.transport) {
+                for burst in &mut self.openings(first, some, opening)? {
+                    self.worker.pass(opening.way().slot(), burst, dpdk::tsc(), &mut ());
+                }
+                self.collect(some as usize)?;
             }
-            self.collect((next.min(flows.end) - first) as usize)?;
+            first += some;
         }
         Ok(())
     }
 
-    /// Eight bursts of frames, each of one way: `flow(n)` names the n-th frame's flow and way.
-    pub fn prepare(&mut self, mut flow: impl FnMut(usize) -> Option<(u32, Way)>) -> Vec<Burst> {
+    /// Bursts of one opening frame of each of `some` flows from `first` on, [`AT_ONCE`] at most.
+    pub fn openings(&mut self, first: u32, some: u32, opening: Opening) -> Result<Vec<Burst>, Failure> {
+        self.fill(|n, talk, frame| {
+            let there = (n as u32) < some;
+            if there {
+                talk.open(frame, first + n as u32, opening);
+            }
+            there
+        })
+    }
+
+    /// Eight bursts of frames, fewer where `write` has no n-th one. It gets the flows' talk and the frame.
+    pub fn fill(
+        &mut self,
+        mut write: impl FnMut(usize, &mut Talk, &mut [u8; FRAME]) -> bool,
+    ) -> Result<Vec<Burst>, Failure> {
         let mut bursts = Vec::with_capacity(BURSTS);
         for b in 0..BURSTS {
             let mut burst = Burst::new();
             for n in 0..BURST {
-                let Some((flow, way)) = flow(b * BURST + n) else { break };
-                let Some(mut mbuf) = self.frames.pop() else { break };
-                if let Some(frame) = mbuf.data_mut().first_chunk_mut() {
-                    flows::write(frame, flow, way, self.pat);
+                let mut mbuf = match self.frames.pop() {
+                    Some(mbuf) => mbuf,
+                    None => new_frame(self.pool)?,
+                };
+                let frame = mbuf.data_mut().first_chunk_mut().ok_or("a short frame")?;
+                if !write(b * BURST + n, &mut self.talk, frame) {
+                    self.frames.push(mbuf);
+                    break;
                 }
-                // A burst has room for BURST frames.
-                drop(burst.push(mbuf));
+                burst.push(mbuf).map_err(|_| "burst full")?;
             }
             bursts.push(burst);
         }
-        bursts
+        Ok(bursts)
     }
 
     /// Takes back what was sent, which must be `expected` frames: else it was something else that was measured.
     pub fn collect(&mut self, expected: usize) -> Result<(), Failure> {
+        match self.sent() {
+            got if got == expected => Ok(()),
+            got => Err(format!("{got} frames of {expected} were sent").into()),
+        }
+    }
+
+    /// Packets that ACLs have denied.
+    pub fn denied(&self) -> u64 {
+        self.counted.sum(Counter::Drop(DropReason::AclDrop))
+    }
+
+    /// Takes back what was sent and counts it.
+    pub fn sent(&mut self) -> usize {
         let before = self.frames.len();
         let mut burst = Burst::new();
         for sent in &mut self.sent {
@@ -220,10 +262,7 @@ impl Rig {
                 self.frames.extend(burst.drain());
             }
         }
-        match self.frames.len() - before {
-            got if got == expected => Ok(()),
-            got => Err(format!("{got} frames of {expected} were sent").into()),
-        }
+        self.frames.len() - before
     }
 
     /// Prepares eight bursts of random flows, `rounds` times, every other burst of replies, and gives each to `run`.
@@ -234,23 +273,65 @@ impl Rig {
         mut run: impl FnMut(&mut Worker, Way, &mut Burst),
     ) -> Result<(), Failure> {
         for _ in 0..rounds {
-            let mut random = Rng::new(self.random.next());
-            let mut bursts = self.prepare(|n| {
-                let flow = ((u128::from(random.next()) * u128::from(flows)) >> 64) as u32;
-                Some((flow, Way::of_burst(n / BURST)))
-            });
-            for (b, burst) in bursts.iter_mut().enumerate() {
-                run(&mut self.worker, Way::of_burst(b), burst);
-            }
-            // What `run` left in a burst is as good as sent.
-            let left: usize = bursts.iter().map(|b| b.len()).sum();
-            for mut burst in bursts {
-                self.frames.extend(burst.drain());
-            }
-            self.collect(AT_ONCE - left)?;
+            let bursts = self.random_bursts(flows, Talk::next)?;
+            self.take_turn(bursts, |rig, way, burst| run(&mut rig.worker, way, burst))?;
         }
         Ok(())
     }
+
+    /// The same for a peer, which leaves the frames in the bursts; the worker never sees them.
+    pub fn peer_rounds(
+        &mut self,
+        rounds: usize,
+        flows: u32,
+        mut run: impl FnMut(Way, &mut Burst),
+    ) -> Result<(), Failure> {
+        for _ in 0..rounds {
+            let bursts = self.random_bursts(flows, |talk, frame, flow, way| talk.peek(frame, flow, way))?;
+            self.take_turn(bursts, |_, way, burst| run(way, burst))?;
+        }
+        Ok(())
+    }
+
+    fn random_bursts(
+        &mut self,
+        flows: u32,
+        mut write: impl FnMut(&mut Talk, &mut [u8; FRAME], u32, Way),
+    ) -> Result<Vec<Burst>, Failure> {
+        let mut random = Rng::new(self.random.next());
+        self.fill(|n, talk, frame| {
+            write(talk, frame, below(&mut random, flows), Way::of_burst(n / BURST));
+            true
+        })
+    }
+
+    fn take_turn(
+        &mut self,
+        mut bursts: Vec<Burst>,
+        mut run: impl FnMut(&mut Self, Way, &mut Burst),
+    ) -> Result<(), Failure> {
+        for (b, burst) in bursts.iter_mut().enumerate() {
+            run(self, Way::of_burst(b), burst);
+        }
+        // What `run` left in a burst is as good as sent.
+        let left: usize = bursts.iter().map(|b| b.len()).sum();
+        for mut burst in bursts {
+            self.frames.extend(burst.drain());
+        }
+        self.collect(AT_ONCE - left)
+    }
+}
+
+/// A random number below `bound`.
+pub fn below(random: &mut Rng, bound: u32) -> u32 {
+    ((u128::from(random.next()) * u128::from(bound)) >> 64) as u32
+}
+
+/// A frame to be written.
+fn new_frame(pool: Mempool) -> Result<Mbuf, Failure> {
+    let mut mbuf = pool.alloc().ok_or("no packet buffer")?;
+    mbuf.append(FRAME)?;
+    Ok(mbuf)
 }
 
 /// Runs one burst and gives its cycles.

@@ -18,11 +18,20 @@ pub struct Row {
     pub peer: String,
     /// The same of the peer, in the same run.
     pub peer_value: f64,
+    /// How far ahead or behind.
+    pub ratio: f64,
 }
 
 impl Row {
-    fn ratio(&self) -> f64 {
-        self.value / self.peer_value
+    /// With the ratio of ours to the peer's.
+    pub fn new(id: &str, value: f64, unit: &'static str, peer: &str, peer_value: f64) -> Self {
+        let (id, peer, ratio) = (id.to_owned(), peer.to_owned(), value / peer_value);
+        Self { id, value, unit, peer, peer_value, ratio }
+    }
+
+    /// With the ratio of the peer's to ours: how many times less ours is.
+    pub fn times_less(id: &str, value: f64, unit: &'static str, peer: &str, peer_value: f64) -> Self {
+        Self { ratio: peer_value / value, ..Self::new(id, value, unit, peer, peer_value) }
     }
 
     fn json(&self) -> Value {
@@ -33,7 +42,7 @@ impl Row {
             "unit": self.unit,
             "peer": self.peer,
             "peer_value": three(self.peer_value),
-            "ratio": three(self.ratio()),
+            "ratio": three(self.ratio),
             "command": command(),
         })
     }
@@ -44,16 +53,28 @@ fn command() -> String {
     std::env::var("FEDGATE_BENCH_COMMAND").unwrap_or_else(|_| "cargo bench --bench packets".to_owned())
 }
 
-/// Prints the rows and adds them to the array in `path`.
+/// The rows in `path`; none where there is no file.
+fn read(path: &Path) -> Result<Vec<Value>, Failure> {
+    match std::fs::read(path) {
+        Ok(bytes) => Ok(serde_json::from_slice(&bytes)?),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The value of a row that an earlier harness of the same run wrote.
+pub fn value_of(path: &Path, id: &str) -> Result<f64, Failure> {
+    let rows = read(path)?;
+    let value = rows.iter().find(|row| row["id"] == id).and_then(|row| row["value"].as_f64());
+    Ok(value.ok_or_else(|| format!("no row {id} in {}", path.display()))?)
+}
+
+/// Prints the rows and adds them to the array in `path`, in the place of older ones with their names.
 pub fn append(path: &Path, rows: &[Row]) -> Result<(), Failure> {
-    let mut all: Vec<Value> = match std::fs::read(path) {
-        Ok(bytes) => serde_json::from_slice(&bytes)?,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
-        Err(error) => return Err(error.into()),
-    };
+    let mut all = read(path)?;
     for row in rows {
-        let Row { id, value, unit, peer, peer_value } = row;
-        println!("{id:<16} {value:>12.2} {unit:<14} {peer}: {peer_value:.2}; ratio {:.3}", row.ratio());
+        let Row { id, value, unit, peer, peer_value, ratio } = row;
+        println!("{id:<16} {value:>12.2} {unit:<14} {peer}: {peer_value:.2}; ratio {ratio:.3}");
         all.retain(|old| old["id"] != id.as_str());
         all.push(row.json());
     }

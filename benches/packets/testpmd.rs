@@ -56,8 +56,8 @@ impl Testpmd {
             format!("--vdev=net_memif{n},role={},id=0,socket={socket},socket-abstract=no", role.memif)
         };
         // Unbuffered: what it says must come when it says it.
-        let mut command = Command::new("stdbuf");
-        command.args(["-o0", "dpdk-testpmd"]);
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "KILL", "--", "stdbuf", "-o0", "dpdk-testpmd"]);
         command.arg(format!("--lcores=0@{},1@{}", role.other_cpu, role.cpu));
         command.args(["-m", &role.memory_mib.to_string(), "--no-pci", "--no-telemetry"]);
         command.arg(format!("--file-prefix={}", role.name));
