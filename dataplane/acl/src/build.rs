@@ -45,7 +45,7 @@ pub(crate) fn build<A: Address>(given: &[Rule<A>]) -> Classifier<A> {
         ternary: given.iter().flat_map(|rule| (0..words).map(|w| rule.ternary(w))).collect(),
         words,
         chooser: Chooser::new(),
-        entries: Vec::new(),
+        entries: vec![Entry::EMPTY],
         rules: Vec::with_capacity(given.len()),
         allowance: given.len(),
         most_entries: ENTRIES * given.len() + 64,
@@ -93,6 +93,7 @@ impl<A: Address> Builder<'_, A> {
     }
 
     fn cut(&mut self, list: Vec<u32>, first: u32, field: Field, path: &Path, depth: usize) -> Entry {
+        let check = self.shared(&list, path);
         let (mask, word) = (field.mask(), field.word as usize);
         let (mut inside, mut rest): (Vec<u32>, Vec<u32>) =
             list.into_iter().partition(|&r| self.at(r, word).1 & mask == mask);
@@ -104,7 +105,6 @@ impl<A: Address> Builder<'_, A> {
             inside.append(&mut rest);
             inside.sort_unstable();
         }
-        let check = self.shared(&inside, path);
         let children = self.children(&inside, field);
         drop(inside);
 

@@ -33,7 +33,7 @@ pub(crate) struct Entry {
     pub how: u32,
     /// The lowest ordinal here and below; [`NONE`] where there is no rule.
     pub first: u32,
-    /// Leading bits that all rules of the cut or the run have.
+    /// Leading bits that all rules here and below have.
     pub check: u32,
 }
 const _: () = assert!(size_of::<Entry>() == 16);
@@ -105,7 +105,7 @@ impl Entry {
         (self.at + value) as usize
     }
 
-    /// False where no rule of the cut or the run can match.
+    /// False where no rule here or below can match.
     #[inline(always)]
     fn passes<A: Address>(&self, header: &A::Header) -> bool {
         let word = A::pick(header, (self.how >> 15 & 15) as usize);
@@ -176,8 +176,9 @@ pub struct Classifier<A> {
 
 /// A search under way.
 struct Search {
-    entry: Entry,
+    /// The lowest ordinal that matches so far.
     best: u32,
+    /// Entries to look at, `count` of them; the last one is next.
     waiting: [Entry; DEPTH],
     count: usize,
 }
@@ -235,7 +236,8 @@ impl<A: Address> Classifier<A> {
         }
     }
 
-    /// One entry further; false at the end.
+    /// One entry further; false at the end. What is put aside for later is decided without branches, which nobody could
+    /// predict; they are the cost of a search once its memory is near.
     #[inline(always)]
     fn step(
         &self,
@@ -244,28 +246,22 @@ impl<A: Address> Classifier<A> {
         header: &A::Header,
         alive: &impl Fn(u32) -> bool,
     ) -> bool {
-        let entry = search.entry;
-        if entry.first < search.best {
-            let passes = entry.passes::<A>(header);
-            if !entry.is_leaf() {
-                if entry.how & REST != 0 {
-                    // Read now, so that it is there when its turn comes.
-                    search.waiting[search.count % DEPTH] = self.entries[entry.at as usize - 1];
-                    search.count += 1;
-                }
-                if passes {
-                    search.entry = self.entries[entry.child::<A>(header)];
-                    return true;
-                }
-            } else if passes {
-                search.best = self.scan(entry.at as usize, q, search.best, alive);
-            }
-        }
         if search.count == 0 {
             return false;
         }
         search.count -= 1;
-        search.entry = search.waiting[search.count % DEPTH];
+        let entry = search.waiting[search.count % DEPTH];
+        if entry.first >= search.best {
+            return true;
+        }
+        if entry.is_leaf() {
+            search.best = self.scan(entry.at as usize, q, search.best, alive);
+            return true;
+        }
+        let rest = self.entries[entry.at as usize - 1];
+        let child = self.entries[entry.child::<A>(header)];
+        search.put(rest, (entry.how & REST != 0) & rest.passes::<A>(header));
+        search.put(child, child.passes::<A>(header));
         true
     }
 
@@ -290,6 +286,14 @@ impl<A: Address> Classifier<A> {
 impl Search {
     #[inline(always)]
     fn at(root: Entry) -> Self {
-        Self { entry: root, best: NONE, waiting: [Entry::EMPTY; DEPTH], count: 0 }
+        let mut search = Self { best: NONE, waiting: [Entry::EMPTY; DEPTH], count: 1 };
+        search.waiting[0] = root;
+        search
+    }
+
+    #[inline(always)]
+    fn put(&mut self, entry: Entry, worthwhile: bool) {
+        self.waiting[self.count % DEPTH] = entry;
+        self.count += usize::from(worthwhile & (entry.first < self.best));
     }
 }
