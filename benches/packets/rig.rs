@@ -14,8 +14,9 @@ use dpdk::{BURST, Burst, Eal, Mbuf, Mempool, Port, PortConfig, RxQueue};
 use fedgate_dataplane::house::Seat;
 use fedgate_dataplane::worker::command::{Command, Desk, EventSink};
 use fedgate_dataplane::worker::probe::Probe;
-use fedgate_dataplane::worker::runtime::Runtime;
+use fedgate_dataplane::worker::runtime::{self, Runtime};
 use fedgate_dataplane::worker::{Config, DATA_ROOM, Worker};
+use fedgate_flow::acl::Acls;
 use fedgate_flow::{FlowConfig, Rng};
 use fedgate_tables::counters::{Counter, Counters, CountersReader};
 use fedgate_tables::drops::DropReason;
@@ -139,7 +140,9 @@ impl Rig {
             idle_sleep: false,
         };
         let mut worker = Worker::new(stock.eal, stock.pool, seat, &config);
-        let mut runtime = Runtime::new(Arc::new(Checked::copy_of(&policy(setup).finish(1)?)?), None);
+        let checked = Checked::copy_of(&policy(setup).finish(1)?)?;
+        let acls = runtime::compile(&checked.view(), &Acls::default(), &[]);
+        let mut runtime = Runtime::new(Arc::new(checked), Arc::new(acls), None);
         runtime.slots = vec![Some(0), Some(1)];
         runtime.macs = MACS.to_vec();
         publication.publish(Box::new(runtime));

@@ -5,9 +5,11 @@
 //! the workers, and kept while only the domain table changes. Housekeeping thread.
 
 use super::ports::Ports;
+use super::time_ranges;
 use crate::worker::command::Command;
-use crate::worker::runtime::{IoSlot, Runtime};
+use crate::worker::runtime::{self, IoSlot, Runtime};
 use crossbeam::queue::ArrayQueue;
+use fedgate_flow::acl::Acls;
 use fedgate_proxy::ProxyTls;
 use fedgate_tables::domains::DomainReader;
 use fedgate_tables::policy_view::Checked;
@@ -21,6 +23,11 @@ use std::sync::Arc;
 pub struct Image {
     policy: Option<Arc<Checked>>,
     policy_generation: u64,
+    /// The ACLs, compiled: what the next ones are made from.
+    acls: Arc<Acls>,
+    /// Time-ranges in force when they were, and when that was.
+    in_force: Vec<bool>,
+    looked: i64,
     domains: Option<Arc<DomainReader>>,
     domains_generation: u64,
     slots: Vec<Option<IoSlot>>,
@@ -49,7 +56,7 @@ impl Image {
         self.domains_generation
     }
 
-    /// Takes a policy segment; new ports' queues go to the worker by `commands`.
+    /// Takes a policy segment at Unix second `now`; new ports' queues go to the worker by `commands`.
     ///
     /// # Errors
     /// A sentence that says what is wrong with it.
@@ -59,6 +66,7 @@ impl Image {
         generation: u64,
         ports: &mut Ports,
         commands: &ArrayQueue<Command>,
+        now: i64,
     ) -> Result<Runtime, String> {
         let region = Region::map_ro(fd).map_err(|e| format!("policy segment: {e}"))?;
         let checked = Arc::new(Checked::new(region).map_err(|e| format!("policy segment: {e}"))?);
@@ -89,6 +97,8 @@ impl Image {
             }
             tls.push(Some(Arc::new(built)));
         }
+        let in_force = time_ranges::in_force(&view, now);
+        let acls = runtime::compile(&view, &self.acls, &in_force);
         // Ports last: they are the one thing that cannot be taken back.
         let (mut slots, mut macs) = (Vec::new(), Vec::new());
         for interface in view.interfaces() {
@@ -109,6 +119,7 @@ impl Image {
             macs.push(mac);
         }
         (self.slots, self.macs, self.tls) = (slots, macs, tls);
+        (self.acls, self.in_force, self.looked) = (Arc::new(acls), in_force, now);
         self.policy = Some(checked.clone());
         self.policy_generation = generation;
         Ok(self.runtime(checked))
@@ -126,8 +137,21 @@ impl Image {
         Ok(self.policy.clone().map(|policy| self.runtime(policy)))
     }
 
+    /// An image for Unix second `now` where a time-range has begun or ended since the last look.
+    pub fn look(&mut self, now: i64) -> Option<Runtime> {
+        let policy = self.policy.clone().filter(|_| self.looked != now)?;
+        self.looked = now;
+        let in_force = time_ranges::in_force(&policy.view(), now);
+        if in_force == self.in_force {
+            return None;
+        }
+        self.acls = Arc::new(runtime::compile(&policy.view(), &self.acls, &in_force));
+        self.in_force = in_force;
+        Some(self.runtime(policy))
+    }
+
     fn runtime(&self, policy: Arc<Checked>) -> Runtime {
-        let mut runtime = Runtime::new(policy, self.domains.clone());
+        let mut runtime = Runtime::new(policy, self.acls.clone(), self.domains.clone());
         runtime.slots.clone_from(&self.slots);
         runtime.macs.clone_from(&self.macs);
         runtime.tls.clone_from(&self.tls);

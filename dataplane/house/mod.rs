@@ -8,6 +8,7 @@
 
 pub mod attach;
 pub mod ports;
+mod time_ranges;
 
 #[cfg(test)]
 mod tests;
@@ -117,7 +118,7 @@ impl House {
             made.map_err(|error| HouseError::Folder { path: folder.display().to_string(), error })?;
         }
         let listener = LinkListener::bind(socket).map_err(at)?;
-        let started_unix = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
+        let started_unix = unix_now().unsigned_abs();
         let (counters, mut blocks, own) = Counters::create(1, started_unix)?;
         let mut publication = Publication::new();
         let desk = || Desk {
@@ -179,6 +180,9 @@ impl House {
                 Err(LinkError::Closed) => self.hang_up("control has gone"),
                 Err(error) => self.hang_up(&format!("control sent nonsense: {error}")),
             }
+        }
+        if let Some(image) = self.image.look(unix_now()) {
+            self.publication.publish(Box::new(image));
         }
         self.conclude_adoptions();
         self.publication.reclaim();
@@ -247,7 +251,13 @@ impl House {
             _ if !self.greeted => self.hang_up("control did not say hello"),
             ToDataplane::Policy { generation } => match fd {
                 Some(fd) => {
-                    let taken = self.image.take_policy(fd, generation, &mut self.ports, &self.desk.commands);
+                    let taken = self.image.take_policy(
+                        fd,
+                        generation,
+                        &mut self.ports,
+                        &self.desk.commands,
+                        unix_now(),
+                    );
                     self.publish(generation, taken.map(Some));
                 }
                 None => self.refuse(generation, "no segment came with the policy".into()),
@@ -396,4 +406,10 @@ impl House {
             }
         }
     }
+}
+
+/// Seconds since the epoch, UTC; a clock before it is at 0.
+fn unix_now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |d| i64::try_from(d.as_secs()).unwrap_or(i64::MAX))
 }

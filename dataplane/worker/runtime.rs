@@ -6,6 +6,7 @@
 //! boundary and the old one is freed when all have moved on. [`View`] is a burst's working copy of its slices.
 
 use fedgate_flow::Policy;
+use fedgate_flow::acl::{Acls, Lists};
 use fedgate_proxy::{OwnDomains, ProxyTls, Timeouts};
 use fedgate_tables::domains::DomainReader;
 use fedgate_tables::policy::{IF_NO_PROXY_ARP, IF_SHUTDOWN, Interface, NONE, NatKind, NatRule};
@@ -23,6 +24,8 @@ pub type IoSlot = u8;
 pub struct Runtime {
     /// The segment, checked.
     pub policy: Arc<Checked>,
+    /// Its ACLs, compiled.
+    pub acls: Arc<Acls>,
     /// Port of each interface; `None` where its device could not be had.
     pub slots: Vec<Option<IoSlot>>,
     /// Own MAC of each interface.
@@ -41,11 +44,12 @@ pub struct Runtime {
 pub const ANNOUNCED: usize = 1024;
 
 impl Runtime {
-    /// An image without the domain table's entries, of a fresh policy. The caller fills ports and TLS.
-    pub fn new(policy: Arc<Checked>, domains: Option<Arc<DomainReader>>) -> Self {
+    /// An image without the domain table's entries, of a fresh policy and its compiled ACLs. The caller fills ports and TLS.
+    pub fn new(policy: Arc<Checked>, acls: Arc<Acls>, domains: Option<Arc<DomainReader>>) -> Self {
         let (locals, ours) = (OwnDomains::of(&policy.view()), addresses(&policy.view()));
         Self {
             policy,
+            acls,
             slots: Vec::new(),
             macs: Vec::new(),
             tls: Vec::new(),
@@ -65,6 +69,8 @@ impl Runtime {
                 nat: policy.nat(),
                 acls: policy.acls(),
                 aces: policy.aces(),
+                aces6: policy.aces6(),
+                compiled: &self.acls,
                 classes: policy.classes(),
                 globals: policy.globals(),
             },
@@ -128,6 +134,12 @@ impl<'a> View<'a> {
         };
         Timeouts { idle: seconds * 1_000_000, ..Timeouts::default() }
     }
+}
+
+/// The ACLs of a policy, compiled; what is as in the policy `before` is shared with it. `in_force`: of each time-range.
+pub fn compile(policy: &PolicyView<'_>, before: &Acls, in_force: &[bool]) -> Acls {
+    let acls: Vec<_> = policy.acls().iter().map(|acl| (policy.str(acl.name), *acl)).collect();
+    before.updated(&Lists { acls: &acls, aces: policy.aces(), aces6: policy.aces6(), in_force })
 }
 
 /// Interface addresses, and those of NAT rules that are on the link.

@@ -52,6 +52,7 @@ fn first(
         in_if: ifindex,
         tcp_flags: parsed.tcp_flags.0,
         icmp_type: parsed.icmp_type,
+        icmp_code: parsed.icmp_code,
         ttl: parsed.ttl,
     };
     let dst = parsed.tuple.dst;

@@ -28,6 +28,8 @@ pub struct First {
     pub tcp_flags: u8,
     /// ICMP type; 0 for others.
     pub icmp_type: u8,
+    /// ICMP code; 0 for others.
+    pub icmp_code: u8,
     /// Hops left.
     pub ttl: u8,
 }
@@ -207,7 +209,7 @@ fn permit(
     hits: &mut Hits,
 ) -> Step<()> {
     let mut ask = |index: u32, slot: usize| -> Option<acl::Decision> {
-        let decision = acl::classify(acl::at(policy.acls, index)?, policy.aces, real, first.icmp_type);
+        let decision = acl::classify(policy, index, real, (first.icmp_type, first.icmp_code))?;
         hits.aces[slot] = decision.ace.map(|a| policy.aces[a as usize].counter);
         if !decision.permit {
             hits.denied_by = decision.ace;
@@ -258,7 +260,7 @@ fn service(policy: &Policy<'_>, real: &Key) -> Option<u32> {
         return None;
     }
     let class = policy.classes.iter().find(|class| {
-        acl::at(policy.acls, class.acl).is_some_and(|a| acl::classify(a, policy.aces, real, 0).permit)
+        acl::classify(policy, class.acl, real, (0, 0)).is_some_and(|decision| decision.permit)
     })?;
     (class.tls_proxy != NONE).then_some(class.tls_proxy)
 }

@@ -22,8 +22,9 @@ pub mod xlate;
 #[cfg(test)]
 mod tests;
 
+use acl::Acls;
 use conn::{ConnId, Conns, Dir, Hot, NO_SESSION};
-use fedgate_tables::policy::{Ace, Acl, Globals, Interface, NatKind, NatRule, ServiceClass};
+use fedgate_tables::policy::{Ace, Ace6, Acl, Globals, Interface, NatKind, NatRule, ServiceClass};
 use key::{ICMP, TCP};
 use tcp::State;
 use xlate::{NO_XLATE, Xlates};
@@ -50,8 +51,12 @@ pub struct Policy<'a> {
     pub nat: &'a [NatRule],
     /// ACLs.
     pub acls: &'a [Acl],
-    /// All ACEs.
+    /// All IPv4 ACEs.
     pub aces: &'a [Ace],
+    /// All IPv6 ACEs.
+    pub aces6: &'a [Ace6],
+    /// The ACLs, compiled.
+    pub compiled: &'a Acls,
     /// Service classes in order.
     pub classes: &'a [ServiceClass],
     /// Timeouts and flags.

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Tests of the crate: each clever structure against a slow, obvious twin, and admission by scenario.
+mod acl;
 mod admission;
 mod packets;
 mod structures;

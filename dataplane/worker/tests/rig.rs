@@ -3,12 +3,13 @@
 
 use crate::house::Seat;
 use crate::worker::command::{Command, Desk, EventSink, Reply};
-use crate::worker::runtime::Runtime;
+use crate::worker::runtime::{self, Runtime};
 use crate::worker::{Config, DATA_ROOM, Worker};
 use crossbeam::queue::ArrayQueue;
 use dpdk::testing::{Far, TestPort};
 use dpdk::{Eal, Mempool, Port};
 use fedgate_flow::FlowConfig;
+use fedgate_flow::acl::Acls;
 use fedgate_tables::counters::{Counter, Counters, CountersReader, InterfaceCounter, Stat};
 use fedgate_tables::drops::DropReason;
 use fedgate_tables::link::Event;
@@ -192,7 +193,8 @@ impl Rig {
     /// The same with the interfaces on these ports.
     pub fn publish_on(&mut self, slots: [u8; 2], policy: PolicyBuilder, generation: u64) {
         let checked = Checked::copy_of(&policy.finish(generation).unwrap()).unwrap();
-        let mut runtime = Runtime::new(Arc::new(checked), None);
+        let acls = runtime::compile(&checked.view(), &Acls::default(), &[]);
+        let mut runtime = Runtime::new(Arc::new(checked), Arc::new(acls), None);
         runtime.slots = slots.map(Some).to_vec();
         runtime.macs = slots.map(|slot| MACS[usize::from(slot)]).to_vec();
         self.publication.publish(Box::new(runtime));

@@ -2,6 +2,7 @@
 //! Admission by scenario: the verdict table of a CUP federation on an ASA (static PAT, dynamic PAT, first-match ACLs),
 //! and what a firewall must refuse.
 
+use crate::acl::{Acls, Lists};
 use crate::conn::Dir;
 use crate::firewall::{Admission, First};
 use crate::key::{ICMP, Key, TCP, UDP};
@@ -96,6 +97,12 @@ impl Lab {
         }
     }
 
+    /// The ACLs as they are now.
+    fn compiled(&self) -> Acls {
+        let acls: Vec<(&str, Acl)> = self.acls.iter().map(|acl| ("", *acl)).collect();
+        Acls::default().updated(&Lists { acls: &acls, aces: &self.aces, aces6: &[], in_force: &[] })
+    }
+
     fn send(
         &mut self,
         in_if: u8,
@@ -104,11 +111,14 @@ impl Lab {
         dst: (u32, u16),
         tcp_flags: u8,
     ) -> (Admission, crate::firewall::Hits) {
+        let compiled = self.compiled();
         let policy = Policy {
             interfaces: &self.interfaces,
             nat: &self.nat,
             acls: &self.acls,
             aces: &self.aces,
+            aces6: &[],
+            compiled: &compiled,
             classes: &self.classes,
             globals: &self.globals,
         };
@@ -116,24 +126,18 @@ impl Lab {
         let key = Key { src: src.0, dst: dst.0, sport: src.1, dport: dst.1, proto };
         let icmp_type = if proto == ICMP { 8 } else { 0 };
         let egress = |a: u32| Some(if a >> 24 == 10 { INSIDE } else { OUTSIDE });
-        self.flow.admit(&First { key, in_if, tcp_flags, icmp_type, ttl: 64 }, &policy, egress, self.now)
+        self.flow.admit(
+            &First { key, in_if, tcp_flags, icmp_type, icmp_code: 0, ttl: 64 },
+            &policy,
+            egress,
+            self.now,
+        )
     }
 
     fn leaves(&self, admission: Admission, dir: Dir) -> Key {
         match admission {
             Admission::New { id, .. } => self.flow.conns.hot(id).leaves_as(dir),
             other => panic!("no connection: {other:?}"),
-        }
-    }
-
-    fn policy(&self) -> Policy<'_> {
-        Policy {
-            interfaces: &self.interfaces,
-            nat: &self.nat,
-            acls: &self.acls,
-            aces: &self.aces,
-            classes: &self.classes,
-            globals: &self.globals,
         }
     }
 }
@@ -304,6 +308,8 @@ fn a_full_table_refuses_and_recovers() {
         nat: &nat,
         acls: &acls,
         aces: &aces,
+        aces6: &[],
+        compiled: &Acls::default(),
         classes: &classes,
         globals: &globals,
     };
@@ -323,8 +329,16 @@ fn tcp_states_and_timeouts() {
     let Admission::New { id, .. } = got else { panic!("{got:?}") };
     let globals = lab.globals;
     let (interfaces, nat) = (lab.interfaces.clone(), lab.nat.clone());
-    let policy =
-        Policy { interfaces: &interfaces, nat: &nat, acls: &[], aces: &[], classes: &[], globals: &globals };
+    let policy = Policy {
+        interfaces: &interfaces,
+        nat: &nat,
+        acls: &[],
+        aces: &[],
+        aces6: &[],
+        compiled: &Acls::default(),
+        classes: &[],
+        globals: &globals,
+    };
     let mut step = |dir, flags, payload, state, seconds| {
         let again =
             lab.flow.account(id, dir, Packet { len: 40, tcp_flags: flags, payload }, &policy, lab.now);
@@ -361,7 +375,7 @@ fn mapping_is_shared_by_connections_of_one_socket() {
     assert_eq!(lab.flow.conns.in_use().0, 0);
     lab.flow.xlates.expire(lab.now + 31 * TICKS, 30 * TICKS, 10);
     assert_eq!(lab.flow.xlates.in_use().0, 0);
-    assert!(lab.policy().nat.len() == 3);
+    assert!(lab.nat.len() == 3);
 }
 
 /// A full table must not cost the PAT pool a port for each refused flow.
