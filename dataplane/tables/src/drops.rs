@@ -52,6 +52,13 @@ drop_reasons! {
     InvalidIcmp "invalid-icmp" "Invalid ICMP message";
     BadTcpFlags "bad-tcp-flags" "Bad TCP flags";
     TcpNotSyn "tcp-not-syn" "First TCP packet not SYN";
+    TcpSeqPastWin "tcp-seq-past-win" "TCP packet SEQ past window";
+    TcpInvalidAck "tcp-invalid-ack" "TCP invalid ACK";
+    TcpRstfinOoo "tcp-rstfin-ooo" "TCP RST/FIN out of order";
+    Tcp3whsFailed "tcp-3whs-failed" "TCP failed 3 way handshake";
+    TcpBadOptionList "tcp-bad-option-list" "TCP option list invalid";
+    TcpRstSynInWin "tcp-rst-syn-in-win" "TCP RST/SYN in window";
+    TcpDataPastFin "tcp-data-past-fin" "TCP data send after FIN";
     UnsupportedProtocol "unsupported-protocol" "IP protocol not handled";
     AclDrop "acl-drop" "Flow is denied by configured rule";
     NoXlateToPat "nat-no-xlate-to-pat-pool" "Connection to PAT address without pre-existing xlate";
