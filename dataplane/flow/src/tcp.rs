@@ -21,20 +21,6 @@ pub use options::{BadOptions, MAX_SCALE, SynOptions, options};
 use fedgate_tables::drops::DropReason;
 use zerocopy::FromZeros;
 
-use zerocopy::FromZeros;
-
-/// What is known of the two senders' sequence numbers, by direction of the sender (0 = initiator).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromZeros)]
-#[repr(C)]
-pub struct Windows {
-    /// Highest sequence number sent, plus one.
-    pub end: [u32; 2],
-    /// Highest acknowledgement sent.
-    pub ack: [u32; 2],
-    /// Largest window announced, as it stood in the header.
-    pub win: [u16; 2],
-}
-
 /// FIN flag bit.
 pub const FIN: u8 = 0x01;
 /// SYN.
