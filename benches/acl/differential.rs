@@ -29,13 +29,8 @@ pub fn rows(quick: bool) -> Result<Vec<Row>, Failure> {
         };
         sets += 1;
     }
-    Ok(vec![Row {
-        id: "differential".into(),
-        value: agreed as f64,
-        unit: "packets agree",
-        peer: format!("linear model, {sets} sets"),
-        peer_value: agreed as f64,
-    }])
+    let (value, peer) = (agreed as f64, format!("linear model, {sets} sets"));
+    Ok(vec![Row::new("differential", value, "packets agree", &peer, value)])
 }
 
 fn set<A: Shape>(size: usize, packets: usize, random: &mut Random) -> Result<usize, Failure> {

@@ -37,18 +37,17 @@ pub fn rows(size: usize, rival: &Rival) -> Result<Vec<Row>, Failure> {
             return Err(format!("librte_acl says {answer:?}, we say {ours:?}: {q:?}").into());
         }
     }
-    let row = |id: String, value: f64, peer: &str, peer_value: f64| Row {
-        id,
-        value,
-        unit: "M lookups/s",
-        peer: peer.into(),
-        peer_value,
-    };
+    let row = |id: &str, value, peer, peer_value| Row::new(id, value, "M lookups/s", peer, peer_value);
     let size = name(size);
     Ok(vec![
-        row(format!("lookup_{size}"), single(&compiled, &packets), "librte_acl, one at a time", rival.single),
         row(
-            format!("lookup_{size}_burst"),
+            &format!("lookup_{size}"),
+            single(&compiled, &packets),
+            "librte_acl, one at a time",
+            rival.single,
+        ),
+        row(
+            &format!("lookup_{size}_burst"),
             burst(&compiled, &packets),
             "librte_acl, bursts of 32",
             rival.burst,
@@ -66,12 +65,11 @@ pub fn rows6(size: usize) -> Vec<Row> {
     }
     let walk = BATCH as f64 / began.elapsed().as_secs_f64() / 1e6;
     let compiled = Layered::new(rules);
-    let row =
-        |id, value| Row { id, value, unit: "M lookups/s", peer: "linear walk".into(), peer_value: walk };
+    let row = |id: &str, value| Row::new(id, value, "M lookups/s", "linear walk", walk);
     let size = name(size);
     vec![
-        row(format!("lookup6_{size}"), single(&compiled, &packets)),
-        row(format!("lookup6_{size}_burst"), burst(&compiled, &packets)),
+        row(&format!("lookup6_{size}"), single(&compiled, &packets)),
+        row(&format!("lookup6_{size}_burst"), burst(&compiled, &packets)),
     ]
 }
 

@@ -10,6 +10,7 @@ mod differential;
 mod lookup;
 mod making;
 mod rival;
+#[expect(dead_code, reason = "the packet path's bench uses the rest of it")]
 #[path = "../packets/rows.rs"]
 mod rows;
 

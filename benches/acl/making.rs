@@ -40,21 +40,15 @@ pub fn rows(size: usize, rival: &Rival) -> Result<Vec<Row>, Failure> {
     if !after.shares_base(&built) {
         return Err("one more rule made a whole new classifier".into());
     }
-    let row = |id: String, value: f64, unit: &'static str, peer: &str, peer_value: f64| Row {
-        id,
-        value,
-        unit,
-        peer: peer.into(),
-        peer_value,
-    };
     let size = name(size);
     let mib = info.bytes_max as f64 / (1 << 20) as f64;
+    let anew = "librte_acl, built anew";
     Ok(vec![
-        row(format!("build_{size}_ms"), build * 1e3, "ms", "librte_acl", rival.build_ms),
-        row(format!("build_{size}_mib"), mib, "MiB at most", "librte_acl", rival.build_mib),
-        row(format!("update_one_{size}_ms"), update * 1e3, "ms", "librte_acl, built anew", rival.build_ms),
-        row(
-            format!("lookup_{size}_edited"),
+        Row::times_less(&format!("build_{size}_ms"), build * 1e3, "ms", "librte_acl", rival.build_ms),
+        Row::times_less(&format!("build_{size}_mib"), mib, "MiB at most", "librte_acl", rival.build_mib),
+        Row::times_less(&format!("update_one_{size}_ms"), update * 1e3, "ms", anew, rival.build_ms),
+        Row::new(
+            &format!("lookup_{size}_edited"),
             single(&after, &packets),
             "M lookups/s",
             "librte_acl, one at a time",

@@ -138,7 +138,7 @@ static double rate(const struct rte_acl_ctx *ctx, const uint8_t **data, uint32_t
 
 int main(int argc, char **argv)
 {
-	char *eal[] = { "rte_acl", "--no-huge", "--no-pci", "--in-memory", "--no-telemetry", "-m", "6144", "--log-level=error",
+	char *eal[] = { "rte_acl", "--no-huge", "--no-pci", "--no-telemetry", "-m", "6144", "--log-level=error",
 		"--no-shconf" };
 	if (argc < 3)
 		die("usage: rte_acl INPUT ANSWERS [ROUNDS]");

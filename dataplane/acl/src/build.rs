@@ -53,7 +53,7 @@ pub(crate) fn build<A: Address>(given: &[Rule<A>]) -> Classifier<A> {
         hiders: Vec::new(),
     };
     let all = (0u32..).zip(given).filter(|(_, rule)| rule.can_match()).map(|(ordinal, _)| ordinal).collect();
-    let root = builder.set(all, &[(0, 0); WORDS], DEPTH);
+    builder.entries[0] = builder.set(all, &[(0, 0); WORDS], DEPTH);
     let Builder { mut entries, mut rules, mut hidden, mut hiders, .. } = builder;
     entries.shrink_to_fit();
     rules.shrink_to_fit();
@@ -62,7 +62,7 @@ pub(crate) fn build<A: Address>(given: &[Rule<A>]) -> Classifier<A> {
         list.dedup();
         list.shrink_to_fit();
     }
-    Classifier { entries, rules, root, hidden, hiders }
+    Classifier { entries, rules, hidden, hiders }
 }
 
 impl<A: Address> Builder<'_, A> {

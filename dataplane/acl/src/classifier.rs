@@ -99,10 +99,10 @@ impl Entry {
 
     /// The child for a packet.
     #[inline(always)]
-    fn child<A: Address>(&self, header: &A::Header) -> usize {
+    fn child<A: Address>(&self, header: &A::Header) -> u32 {
         let word = A::pick(header, (self.how & 15) as usize);
         let value = word >> (self.how >> 4 & 31) & ((1 << (self.how >> 9 & 15)) - 1);
-        (self.at + value) as usize
+        self.at + value
     }
 
     /// False where no rule here or below can match.
@@ -166,9 +166,9 @@ impl<A: Address> Packed<A> {
 /// See the module.
 #[derive(Debug)]
 pub struct Classifier<A> {
+    /// The first one is the root.
     pub(crate) entries: Vec<Entry>,
     pub(crate) rules: Vec<Packed<A>>,
-    pub(crate) root: Entry,
     /// Rules left out somewhere because an earlier one covers them there, and those that cover, sorted.
     pub(crate) hidden: Vec<u32>,
     pub(crate) hiders: Vec<u32>,
@@ -179,7 +179,7 @@ struct Search {
     /// The lowest ordinal that matches so far.
     best: u32,
     /// Entries to look at, `count` of them; the last one is next.
-    waiting: [Entry; DEPTH],
+    waiting: [u32; DEPTH],
     count: usize,
 }
 
@@ -205,7 +205,7 @@ impl<A: Address> Classifier<A> {
     #[inline]
     pub(crate) fn find(&self, q: &Query<A>, alive: impl Fn(u32) -> bool) -> u32 {
         let header = A::header(q);
-        let mut search = Search::at(self.root);
+        let mut search = Search::new();
         while self.step(&mut search, q, &header, &alive) {}
         search.best
     }
@@ -214,7 +214,7 @@ impl<A: Address> Classifier<A> {
     #[inline]
     pub(crate) fn find_burst(&self, queries: &[Query<A>], found: &mut [u32], alive: impl Fn(u32) -> bool) {
         for (queries, found) in queries.chunks(LANES).zip(found.chunks_mut(LANES)) {
-            let mut searches: [Search; LANES] = std::array::from_fn(|_| Search::at(self.root));
+            let mut searches: [Search; LANES] = std::array::from_fn(|_| Search::new());
             let mut headers = [A::header(&Query::default()); LANES];
             for (header, q) in headers.iter_mut().zip(queries) {
                 *header = A::header(q);
@@ -250,7 +250,7 @@ impl<A: Address> Classifier<A> {
             return false;
         }
         search.count -= 1;
-        let entry = search.waiting[search.count % DEPTH];
+        let entry = self.entries[search.waiting[search.count % DEPTH] as usize];
         if entry.first >= search.best {
             return true;
         }
@@ -258,11 +258,18 @@ impl<A: Address> Classifier<A> {
             search.best = self.scan(entry.at as usize, q, search.best, alive);
             return true;
         }
-        let rest = self.entries[entry.at as usize - 1];
-        let child = self.entries[entry.child::<A>(header)];
-        search.put(rest, (entry.how & REST != 0) & rest.passes::<A>(header));
-        search.put(child, child.passes::<A>(header));
+        let (rest, child) = (entry.at - 1, entry.child::<A>(header));
+        self.put(search, rest, entry.how & REST != 0, header);
+        self.put(search, child, true, header);
         true
+    }
+
+    /// Puts an entry aside where it may hold a match before the best one.
+    #[inline(always)]
+    fn put(&self, search: &mut Search, at: u32, there: bool, header: &A::Header) {
+        let entry = self.entries[at as usize];
+        search.waiting[search.count % DEPTH] = at;
+        search.count += usize::from(there & (entry.first < search.best) & entry.passes::<A>(header));
     }
 
     /// The first match of a run before `best`, else `best`.
@@ -284,16 +291,9 @@ impl<A: Address> Classifier<A> {
 }
 
 impl Search {
+    /// Of everything: the root is the first entry.
     #[inline(always)]
-    fn at(root: Entry) -> Self {
-        let mut search = Self { best: NONE, waiting: [Entry::EMPTY; DEPTH], count: 1 };
-        search.waiting[0] = root;
-        search
-    }
-
-    #[inline(always)]
-    fn put(&mut self, entry: Entry, worthwhile: bool) {
-        self.waiting[self.count % DEPTH] = entry;
-        self.count += usize::from(worthwhile & (entry.first < self.best));
+    fn new() -> Self {
+        Self { best: NONE, waiting: [0; DEPTH], count: 1 }
     }
 }
