@@ -78,13 +78,25 @@ impl Responder {
         frame: &mut [u8],
         parsed: &Parsed,
     ) -> Result<usize, Silence> {
+        self.may_echo(now_ms, routes, ifindex, parsed)?;
+        emit::echo_reply(frame, parsed).map_err(silence)
+    }
+
+    /// The question that [`Responder::echo`] asks first, for a request that is not in one frame.
+    ///
+    /// # Errors
+    /// [`Silence::NotOwed`], [`Silence::RateExceeded`].
+    pub fn may_echo(
+        &mut self,
+        now_ms: u64,
+        routes: &Routes<'_>,
+        ifindex: u32,
+        parsed: &Parsed,
+    ) -> Result<(), Silence> {
         if !emit::is_echo_request(parsed) || routes.own(parsed.tuple.dst) != Some(ifindex) {
             return Err(Silence::NotOwed);
         }
-        if !self.echoes.take(now_ms) {
-            return Err(Silence::RateExceeded);
-        }
-        emit::echo_reply(frame, parsed).map_err(silence)
+        if self.echoes.take(now_ms) { Ok(()) } else { Err(Silence::RateExceeded) }
     }
 
     /// Writes the error owed for a packet into `out` and returns the bytes to send.

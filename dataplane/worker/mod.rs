@@ -19,6 +19,7 @@ pub mod neigh;
 pub mod net;
 pub mod probe;
 pub mod proxied;
+pub mod reassembly;
 pub mod route;
 pub mod runtime;
 mod slow;
@@ -173,6 +174,7 @@ impl Path {
         let mut work = self.net.expire(view, now, TIMERS_A_LOOP);
         work += self.net.resolve(view, now);
         work += self.net.announce(view);
+        work += slow::fragments::expire(&mut self.net, view, now);
         work += self.sessions.poll(&mut self.net, view, now);
         self.gauges();
         work

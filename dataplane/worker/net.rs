@@ -12,7 +12,7 @@ use super::fragment;
 use super::icmp::{Rate, Responder, TokenBucket};
 use super::neigh::{Action, Limits, Neighbours, NextHop, Refusal, Resolve};
 use super::runtime::{IoSlot, View};
-use super::slow;
+use super::slow::{self, fragments::Fragments};
 use dpdk::{Burst, Mbuf, Mempool, RxQueue, TxQueue};
 use fedgate_flow::conn::{ConnId, Dir};
 use fedgate_flow::{Flow, FlowConfig, rewrite};
@@ -71,6 +71,8 @@ pub struct Net {
     /// Ways out, as connections keep them.
     pub(super) adjacencies: Adjacencies,
     icmp: Responder,
+    /// Datagrams that are not all here.
+    pub(super) fragments: Fragments,
     actions: Vec<Action<Mbuf>>,
     events: EventSink,
     log: [TokenBucket; 3],
@@ -86,6 +88,7 @@ impl Net {
     pub fn new(pool: Mempool, counters: WorkerCounters, flow: FlowConfig, events: EventSink) -> Self {
         Self {
             io: Vec::new(),
+            fragments: Fragments::new(pool.available() as usize, flow.seed.rotate_left(21)),
             pool,
             counters,
             flow: Flow::new(flow),
@@ -245,8 +248,9 @@ impl Net {
         self.send_by_connection(view, now, id, dir, mbuf);
     }
 
+    /// Cuts a translated packet, or fragment, for an egress of `mtu` bytes.
     #[cold]
-    fn send_in_pieces(
+    pub(super) fn send_in_pieces(
         &mut self,
         view: &View<'_>,
         now: Now,
@@ -407,6 +411,7 @@ impl Net {
         if self.slots.starts_with(&old) {
             return Vec::new();
         }
+        slow::fragments::clear(self);
         // Interfaces are known by their ports. What waited for a neighbour is dropped by name; they will be asked again.
         let Self { neigh, counters, .. } = self;
         neigh.clear(None, &mut |action| {

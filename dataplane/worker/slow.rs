@@ -2,6 +2,8 @@
 //! Packets that are not of a known connection: ARP, first packets, what is for the appliance itself, ICMP errors in
 //! transit, and the ICMP errors that a router owes.
 //!
+//! Fragments are [`fragments`]'.
+//!
 //! Every function here is cold: it may look at rules and routes. None may block or grow without bound. Worker core only.
 
 use super::clock::Now;
@@ -18,6 +20,8 @@ use fedgate_tables::link::Event;
 use fedgate_tables::policy::{ACE_LOG, Ace};
 use fedgate_wire::{Fragment, Kind, Parsed, icmp4};
 
+pub(super) mod fragments;
+
 /// Anything that the connection table does not know.
 #[cold]
 pub(super) fn packet(
@@ -33,7 +37,9 @@ pub(super) fn packet(
         Kind::Arp => net.arp(view, now, ifindex, mbuf),
         _ if parsed.has_options => net.drop(DropReason::InvalidIpOption, mbuf),
         Kind::IcmpError => icmp_error(net, view, now, ifindex, mbuf, parsed),
-        Kind::Ipv4 if parsed.frag != Fragment::No => net.drop(DropReason::Fragment, mbuf),
+        Kind::Ipv4 if parsed.frag != Fragment::No => {
+            fragments::packet(net, sessions, view, now, ifindex, mbuf, parsed);
+        }
         Kind::Ipv4 => first(net, sessions, view, now, ifindex, mbuf, parsed),
     }
 }
@@ -47,6 +53,24 @@ fn first(
     mbuf: Mbuf,
     parsed: &Parsed,
 ) {
+    match admit(net, view, now, ifindex, &mbuf, parsed) {
+        Admission::New { id, tls_proxy: None } => {
+            let dir = fedgate_flow::conn::Dir::Forward;
+            let booked = stages::packet(mbuf.data(), parsed);
+            net.flow.account(id, dir, booked, &view.flow, now.tick());
+            net.forward(view, now, ifindex, id, dir, mbuf, parsed);
+        }
+        Admission::New { id, tls_proxy: Some(proxy) } => {
+            sessions.open(net, view, now, id, proxy, mbuf, parsed);
+        }
+        Admission::Local => net.local_delivery(view, now, ifindex, mbuf, parsed),
+        Admission::Refused(reason) => net.drop(reason, mbuf),
+    }
+}
+
+/// Decides on a datagram that begins a connection by its first packet, or first fragment: books what decided, logs what is to be
+/// logged, and tells the sender what it is owed. What then becomes of the datagram is the caller's.
+fn admit(net: &mut Net, view: &View<'_>, now: Now, ifindex: u8, mbuf: &Mbuf, parsed: &Parsed) -> Admission {
     let packet = First {
         key: parsed.tuple,
         in_if: ifindex,
@@ -58,7 +82,7 @@ fn first(
     let dst = parsed.tuple.dst;
     if !fedgate_wire::ipv4::is_host(dst) || view.routes().is_directed_broadcast(dst) {
         // RFC 1812 5.3.5, RFC 2644.
-        return net.drop(DropReason::NotUnicast, mbuf);
+        return Admission::Refused(DropReason::NotUnicast);
     }
     let egress = |addr| view.routes().lookup(addr).map(|way| way.ifindex as u8);
     let xlates = net.flow.xlates.in_use().0;
@@ -66,42 +90,40 @@ fn first(
     net.counters.add(Stat::XlatesBuilt, u64::from(net.flow.xlates.in_use().0 - xlates));
     book(net, &hits);
     match admission {
-        Admission::New { id, tls_proxy: None } => {
-            net.counters.add(Stat::ConnsBuilt, 1);
-            let dir = fedgate_flow::conn::Dir::Forward;
-            let booked = stages::packet(mbuf.data(), parsed);
-            net.flow.account(id, dir, booked, &view.flow, now.tick());
-            net.forward(view, now, ifindex, id, dir, mbuf, parsed);
+        Admission::New { .. } => net.counters.add(Stat::ConnsBuilt, 1),
+        Admission::Local => {}
+        Admission::Refused(reason) => refused(net, view, now, ifindex, mbuf, parsed, reason, &hits),
+    }
+    admission
+}
+
+fn refused(
+    net: &mut Net,
+    view: &View<'_>,
+    now: Now,
+    ifindex: u8,
+    mbuf: &Mbuf,
+    parsed: &Parsed,
+    reason: DropReason,
+    hits: &Hits,
+) {
+    if matches!(reason, DropReason::ConnTableFull | DropReason::PatPoolExhausted | DropReason::ConnLimit) {
+        net.counters.add(Stat::ConnsRefused, 1);
+        if net.may_log(now, LogKind::Firewall) {
+            net.event(Event::Limit { what: reason.text().to_owned(), limit: 0 });
         }
-        Admission::New { id, tls_proxy: Some(proxy) } => {
-            net.counters.add(Stat::ConnsBuilt, 1);
-            sessions.open(net, view, now, id, proxy, mbuf, parsed);
-        }
-        Admission::Local => net.local_delivery(view, now, ifindex, mbuf, parsed),
-        Admission::Refused(reason) => {
-            if matches!(
-                reason,
-                DropReason::ConnTableFull | DropReason::PatPoolExhausted | DropReason::ConnLimit
-            ) {
-                net.counters.add(Stat::ConnsRefused, 1);
-                if net.may_log(now, LogKind::Firewall) {
-                    net.event(Event::Limit { what: reason.text().to_owned(), limit: 0 });
-                }
-            }
-            if let Some(ace) = hits.denied_by.and_then(|a| view.flow.aces.get(a as usize)) {
-                log_denial(net, view, now, ifindex, parsed, ace, hits.denied_by.unwrap_or_default());
-            }
-            // RFC 1812 5.2.7.1, 5.3.1.
-            let owed = match reason {
-                DropReason::NoRoute => Some(icmp4::Error::NetUnreachable),
-                DropReason::TtlExceeded => Some(icmp4::Error::TtlExceeded),
-                _ => None,
-            };
-            if let Some(error) = owed {
-                net.answer_with_error(view, now, ifindex, error, &mbuf, parsed);
-            }
-            net.drop(reason, mbuf);
-        }
+    }
+    if let Some(ace) = hits.denied_by.and_then(|a| view.flow.aces.get(a as usize)) {
+        log_denial(net, view, now, ifindex, parsed, ace, hits.denied_by.unwrap_or_default());
+    }
+    // RFC 1812 5.2.7.1, 5.3.1.
+    let owed = match reason {
+        DropReason::NoRoute => Some(icmp4::Error::NetUnreachable),
+        DropReason::TtlExceeded => Some(icmp4::Error::TtlExceeded),
+        _ => None,
+    };
+    if let Some(error) = owed {
+        net.answer_with_error(view, now, ifindex, error, mbuf, parsed);
     }
 }
 

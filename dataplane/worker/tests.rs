@@ -4,5 +4,6 @@
 //! Each scenario names every counter that must move; [`rig::Rig::moved`] gives all that did, so a silent side effect fails.
 
 mod forwarding;
+mod fragments;
 mod garbage;
 mod rig;

@@ -15,6 +15,7 @@ pub mod key;
 pub mod nat;
 pub mod ports;
 pub mod rewrite;
+pub mod rewrite_fragment;
 pub mod tcp;
 pub mod wheel;
 pub mod xlate;

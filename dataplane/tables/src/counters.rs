@@ -16,7 +16,7 @@ mod layout;
 mod tests;
 
 pub use histo::{HISTO_BUCKETS, HISTO_MAX, HistoValues};
-pub use kinds::{DomainCounter, Gauge, Histo, InterfaceCounter, NatCounter, Stat};
+pub use kinds::{DomainCounter, FragmentCounter, Gauge, Histo, InterfaceCounter, NatCounter, Stat};
 pub use layout::{BadCounters, Counter, MAX_WORKERS};
 
 use crate::drops::DropReason;
@@ -133,7 +133,21 @@ impl WorkerCounters {
     /// Sets a gauge of this block.
     #[inline]
     pub fn set(&self, gauge: Gauge, value: u64) {
-        if let Some(offset) = Counter::Gauge(gauge).offset() {
+        self.level(Counter::Gauge(gauge), value);
+    }
+
+    /// Adds to what is counted of fragments on an interface.
+    pub fn fragment(&self, ifindex: u8, counter: FragmentCounter, n: u64) {
+        self.count(Counter::Fragment(ifindex, counter), n);
+    }
+
+    /// Sets how many fragments wait on an interface.
+    pub fn fragments_waiting(&self, ifindex: u8, count: u32) {
+        self.level(Counter::Fragment(ifindex, FragmentCounter::Queue), count.into());
+    }
+
+    fn level(&self, counter: Counter, value: u64) {
+        if let Some(offset) = counter.offset() {
             self.region.store(self.base + offset, value, Relaxed);
         }
     }

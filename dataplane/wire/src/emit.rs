@@ -84,10 +84,42 @@ pub fn is_echo_request(parsed: &Parsed) -> bool {
 /// [`EmitError::NotAnswerable`] for anything but a whole echo request between two hosts, without IP options (we
 /// reverse no source routes and record none), in a frame for one station; the frame is then as it was.
 pub fn echo_reply(frame: &mut [u8], parsed: &Parsed) -> Result<usize, EmitError> {
+    if !is_echo_request(parsed) {
+        return Err(EmitError::NotAnswerable);
+    }
+    let (l4, end) = turn_back(frame, parsed)?;
+    icmp4::make_echo_reply(&mut frame[l4..end]);
+    Ok(pad(frame, end))
+}
+
+/// [`echo_reply`] for one fragment of a request that came whole: the reply leaves in the same pieces. The ICMP checksum is
+/// updated in the first one; whether it was right is for the caller to have seen.
+///
+/// # Errors
+/// [`EmitError::NotAnswerable`] for what is no fragment of an echo request, as far as can be seen, and as with [`echo_reply`].
+pub fn echo_reply_fragment(frame: &mut [u8], parsed: &Parsed) -> Result<usize, EmitError> {
+    let asks = match parsed.frag {
+        Fragment::No => false,
+        Fragment::First => parsed.icmp_type == icmp4::ECHO_REQUEST,
+        Fragment::Later => true,
+    };
+    if parsed.tuple.proto != proto::ICMP || !asks {
+        return Err(EmitError::NotAnswerable);
+    }
+    let (l4, end) = turn_back(frame, parsed)?;
+    if parsed.frag == Fragment::First {
+        icmp4::turn_into_echo_reply(&mut frame[l4..end]);
+    }
+    Ok(pad(frame, end))
+}
+
+/// Makes a datagram of `parsed` one of ours to its sender, header and addresses. Gives where its payload is.
+fn turn_back(frame: &mut [u8], parsed: &Parsed) -> Result<(usize, usize), EmitError> {
     let (l3, l4) = (usize::from(parsed.l3), usize::from(parsed.l4));
     let end = l3 + usize::from(parsed.ip_len);
-    let fits = l4 + icmp4::HEADER_LEN <= end && end <= frame.len();
-    if !is_echo_request(parsed) || parsed.has_options || !ipv4::is_host(parsed.tuple.dst) || !fits {
+    let least = if parsed.frag == Fragment::Later { l4 } else { l4 + icmp4::HEADER_LEN };
+    let fits = least <= end && end <= frame.len();
+    if parsed.has_options || !ipv4::is_host(parsed.tuple.dst) || !fits {
         return Err(EmitError::NotAnswerable);
     }
     let head = Ethernet::new_checked(&frame[..]).map_err(|_| EmitError::NotAnswerable)?;
@@ -100,12 +132,15 @@ pub fn echo_reply(frame: &mut [u8], parsed: &Parsed) -> Result<usize, EmitError>
     ip.set_dst(parsed.tuple.src);
     ip.set_ttl(ipv4::DEFAULT_TTL);
     ip.fill_checksum();
-    icmp4::make_echo_reply(&mut frame[l4..end]);
     write_ethernet(frame, theirs, ours, ethernet::TYPE_IPV4);
-    // What padding there is was theirs; ours is zeros.
+    Ok((l4, end))
+}
+
+/// What padding there is was theirs; ours is zeros. Gives the bytes to send.
+fn pad(frame: &mut [u8], end: usize) -> usize {
     let len = end.max(frame.len().min(ethernet::MIN_FRAME_LEN));
     frame[end..len].fill(0);
-    Ok(len)
+    len
 }
 
 /// Whether an ICMP error may be sent about a packet (RFC 1812 4.3.2.7, RFC 1122 3.2.2): not about an ICMP error or

@@ -32,7 +32,8 @@ pub enum ParseError {
     /// Source and destination are the same address.
     Land,
     /// A fragment that no sender makes: empty, not a multiple of 8 with more to come, past 65,535 bytes when put
-    /// together, or one that would overwrite TCP flags (RFC 1858, RFC 3128).
+    /// together, one that would overwrite TCP flags, or a first one without all of its TCP, UDP or ICMP header
+    /// (RFC 1858, RFC 3128).
     InvalidFragment,
     /// The TCP header is cut off, or its length field is under 20 or past the datagram's end.
     InvalidTcpHeaderLength,

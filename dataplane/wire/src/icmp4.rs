@@ -115,6 +115,8 @@ pub enum Error {
     },
     /// The TTL ran out here.
     TtlExceeded,
+    /// Some fragments of it did not come in time (RFC 792, RFC 1122 3.3.2).
+    ReassemblyTimeExceeded,
 }
 
 impl Error {
@@ -125,6 +127,7 @@ impl Error {
             Self::HostUnreachable => (UNREACHABLE, 1),
             Self::FragmentationNeeded { .. } => (UNREACHABLE, CODE_FRAGMENTATION_NEEDED),
             Self::TtlExceeded => (TIME_EXCEEDED, 0),
+            Self::ReassemblyTimeExceeded => (TIME_EXCEEDED, 1),
         }
     }
 
@@ -132,7 +135,10 @@ impl Error {
     pub const fn rest(self) -> u32 {
         match self {
             Self::FragmentationNeeded { mtu } => mtu as u32,
-            Self::NetUnreachable | Self::HostUnreachable | Self::TtlExceeded => 0,
+            Self::NetUnreachable
+            | Self::HostUnreachable
+            | Self::TtlExceeded
+            | Self::ReassemblyTimeExceeded => 0,
         }
     }
 }
@@ -141,6 +147,15 @@ impl Error {
 pub(crate) fn make_echo_reply(message: &mut [u8]) {
     message[field::TYPE] = ECHO_REPLY;
     fill_checksum(message);
+}
+
+/// The same for the first part of one, of which the rest is not here: the checksum is updated. Panics under 8 bytes: likewise.
+pub(crate) fn turn_into_echo_reply(message: &mut [u8]) {
+    let old = be16(message, field::TYPE);
+    message[field::TYPE] = ECHO_REPLY;
+    let changed = checksum::Delta::word(old, be16(message, field::TYPE));
+    let sum = changed.apply_icmp(be16(message, field::CHECKSUM));
+    put16(message, field::CHECKSUM, sum);
 }
 
 /// Writes an error that quotes `quote` into `out`, which is 8 bytes longer: [`crate::emit`] sees to it.

@@ -168,7 +168,7 @@ pub fn parse_into(frame: &[u8], found: &mut Parsed) -> Result<(), ParseError> {
     let fragment_word = be16(ip, ip_field::FRAGMENT);
     let mut frag = Fragment::No;
     if fragment_word & (ipv4::MORE_FRAGMENTS | ipv4::OFFSET_MASK) != 0 {
-        frag = check_fragment(fragment_word, header_len, payload.len(), proto)?;
+        frag = check_fragment(fragment_word, header_len, payload, proto)?;
     }
     let (sport, dport, tcp_flags) = match proto {
         _ if frag == Fragment::Later => (0, 0, TcpFlags::default()),
@@ -359,23 +359,34 @@ fn optioned_header_len(datagram: &[u8]) -> Result<usize, ParseError> {
 
 /// Which fragment this is, if it can be one.
 #[cold]
-fn check_fragment(
-    word: u16,
-    header_len: usize,
-    payload_len: usize,
-    proto: u8,
-) -> Result<Fragment, ParseError> {
+fn check_fragment(word: u16, header_len: usize, payload: &[u8], proto: u8) -> Result<Fragment, ParseError> {
+    let payload_len = payload.len();
     let offset = usize::from(word & ipv4::OFFSET_MASK) * 8;
     let more = word & ipv4::MORE_FRAGMENTS != 0;
     let overwrites_flags = proto == proto::TCP && offset == 8;
+    let tiny_head = offset == 0 && payload_len < l4_header_len(payload, proto);
     if payload_len == 0
         || (more && !payload_len.is_multiple_of(8))
         || header_len + offset + payload_len > usize::from(u16::MAX)
         || overwrites_flags
+        || tiny_head
     {
         return Err(ParseError::InvalidFragment);
     }
     Ok(if offset == 0 { Fragment::First } else { Fragment::Later })
+}
+
+/// Bytes of the header that a first fragment must hold all of, as far as the header says.
+fn l4_header_len(payload: &[u8], proto: u8) -> usize {
+    match proto {
+        proto::TCP => {
+            let said = payload.get(tcp_field::DATA_OFFSET).map_or(0, |b| usize::from(b >> 4) * 4);
+            said.max(tcp::HEADER_LEN)
+        }
+        proto::UDP => udp::HEADER_LEN,
+        proto::ICMP => icmp4::HEADER_LEN,
+        _ => 0,
+    }
 }
 
 #[cfg(test)]

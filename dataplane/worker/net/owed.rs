@@ -101,6 +101,17 @@ impl Net {
         }
     }
 
+    /// Whether an echo request is for the address of the interface it came in by, and the rate has room for its reply.
+    pub(in crate::worker) fn may_answer_echo(
+        &mut self,
+        view: &View<'_>,
+        now: Now,
+        ifindex: u8,
+        parsed: &Parsed,
+    ) -> Result<(), DropReason> {
+        self.icmp.may_echo(now.millis(), &view.routes(), ifindex.into(), parsed).map_err(unanswered)
+    }
+
     /// Answers an echo request to the interface's own address, or drops what else is for us.
     pub(in crate::worker) fn local_delivery(
         &mut self,
@@ -116,8 +127,15 @@ impl Net {
                 self.counters.add(Stat::IcmpEchoReplies, 1);
                 self.transmit(view, ifindex, mbuf);
             }
-            Err(Silence::RateExceeded) => self.drop(DropReason::RateExceeded, mbuf),
-            Ok(_) | Err(_) => self.drop(DropReason::ToUsNotHandled, mbuf),
+            Ok(_) => self.drop(DropReason::ToUsNotHandled, mbuf),
+            Err(silence) => self.drop(unanswered(silence), mbuf),
         }
+    }
+}
+
+fn unanswered(silence: Silence) -> DropReason {
+    match silence {
+        Silence::RateExceeded => DropReason::RateExceeded,
+        Silence::NotOwed | Silence::NoRoom => DropReason::ToUsNotHandled,
     }
 }

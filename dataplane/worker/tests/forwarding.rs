@@ -203,7 +203,7 @@ fn mtu_is_kept_to() {
 }
 
 /// Two interfaces without ACLs or a default route, everything from inside behind the outside address.
-fn bare(mtu: u16) -> PolicyBuilder {
+pub fn bare(mtu: u16) -> PolicyBuilder {
     let mut b = PolicyBuilder::new();
     for (i, (security, mtu)) in [(0, mtu), (100, 1500)].into_iter().enumerate() {
         let (name, device) = (b.blob(format!("if{i}").as_bytes()), b.blob(format!("net_ring{i}").as_bytes()));

@@ -10,7 +10,7 @@ use dpdk::testing::{Far, TestPort};
 use dpdk::{Eal, Mempool, Port};
 use fedgate_flow::FlowConfig;
 use fedgate_flow::acl::Acls;
-use fedgate_tables::counters::{Counter, Counters, CountersReader, InterfaceCounter, Stat};
+use fedgate_tables::counters::{Counter, Counters, CountersReader, FragmentCounter, InterfaceCounter, Stat};
 use fedgate_tables::drops::DropReason;
 use fedgate_tables::link::Event;
 use fedgate_tables::policy::*;
@@ -286,6 +286,11 @@ impl Rig {
             all.insert(format!("ace {slot}"), self.counters.sum(Counter::Ace(slot)));
         }
         all
+    }
+
+    /// What is counted of fragments on an interface.
+    pub fn fragments(&self, side: usize, counter: FragmentCounter) -> u64 {
+        self.counters.sum(Counter::Fragment(side as u8, counter))
     }
 
     pub fn command(&mut self, command: Command) -> Reply {

@@ -113,3 +113,18 @@ kinds! {
         Untranslate "untranslate_hits" "Connections untranslated";
     }
 }
+
+kinds! {
+    /// Virtual reassembly on an interface, as `show fragment` has it. [`FragmentCounter::Queue`] is a level, the others only grow.
+    FragmentCounter {
+        Queue "fragments_waiting" "Fragments that wait for others";
+        Assembled "fragments_assembled" "Datagrams whole";
+        Size "fragments_size_overflow" "Fragments dropped: fragment size reached";
+        Threshold "fragments_threshold" "Fragments dropped: of a new datagram above two thirds of fragment size";
+        Chain "fragments_chain_overflow" "Fragments dropped: more than fragment chain of one datagram";
+        Timeout "fragments_timeout" "Fragments dropped: the rest did not come in time";
+        Overlap "fragments_overlap" "Fragments dropped: of a datagram with overlaps";
+        Length "fragments_length" "Fragments dropped: of a datagram with two ends";
+        Duplicate "fragments_duplicate" "Fragments dropped: here already";
+    }
+}

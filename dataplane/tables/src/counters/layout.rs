@@ -11,7 +11,7 @@
 //! build is refused instead of reading wrong numbers.
 
 use super::histo::HISTO_BUCKETS;
-use super::kinds::{DomainCounter, Gauge, Histo, InterfaceCounter, NatCounter, Stat};
+use super::kinds::{DomainCounter, FragmentCounter, Gauge, Histo, InterfaceCounter, NatCounter, Stat};
 use crate::domains::MAX_DOMAINS;
 use crate::drops::DropReason;
 use crate::policy::MAX_INTERFACES;
@@ -39,6 +39,8 @@ pub enum Counter {
     Drop(DropReason),
     /// Traffic of the interface with this index.
     Interface(u8, InterfaceCounter),
+    /// Fragments on the interface with this index.
+    Fragment(u8, FragmentCounter),
     /// Verdicts on domains that no entry speaks of.
     Unlisted(DomainCounter),
     /// Values in one bucket of a histogram.
@@ -55,7 +57,8 @@ const STATS: usize = 0;
 const GAUGES: usize = (STATS + Stat::COUNT).next_multiple_of(LINE);
 const DROPS: usize = (GAUGES + Gauge::COUNT).next_multiple_of(LINE);
 const INTERFACES: usize = (DROPS + DropReason::COUNT).next_multiple_of(LINE);
-const UNLISTED: usize = (INTERFACES + MAX_INTERFACES * InterfaceCounter::COUNT).next_multiple_of(LINE);
+const FRAGMENTS: usize = (INTERFACES + MAX_INTERFACES * InterfaceCounter::COUNT).next_multiple_of(LINE);
+const UNLISTED: usize = (FRAGMENTS + MAX_INTERFACES * FragmentCounter::COUNT).next_multiple_of(LINE);
 const BUCKETS: usize = (UNLISTED + DomainCounter::COUNT).next_multiple_of(LINE);
 const NAT: usize = (BUCKETS + Histo::COUNT * HISTO_BUCKETS).next_multiple_of(LINE);
 const ACES: usize = (NAT + MAX_NAT_COUNTERS as usize * NatCounter::COUNT).next_multiple_of(LINE);
@@ -75,6 +78,9 @@ impl Counter {
             Self::Drop(reason) => Some(DROPS + reason as usize),
             Self::Interface(ifindex, counter) => {
                 row(INTERFACES, ifindex as usize, MAX_INTERFACES, InterfaceCounter::COUNT, counter as usize)
+            }
+            Self::Fragment(ifindex, counter) => {
+                row(FRAGMENTS, ifindex as usize, MAX_INTERFACES, FragmentCounter::COUNT, counter as usize)
             }
             Self::Unlisted(counter) => Some(UNLISTED + counter as usize),
             Self::Bucket(histo, bucket) => {
@@ -121,7 +127,7 @@ pub(super) struct Layout {
 }
 
 /// Header words that must be equal on both sides.
-const BUILD: [(usize, u64, &str); 9] = [
+const BUILD: [(usize, u64, &str); 10] = [
     (1, LAYOUT, "layout"),
     (2, BLOCK as u64, "block size"),
     (3, Stat::COUNT as u64, "list of statistics"),
@@ -131,6 +137,7 @@ const BUILD: [(usize, u64, &str); 9] = [
     (7, DomainCounter::COUNT as u64, "list of domain counters"),
     (8, Histo::COUNT as u64, "list of histograms"),
     (9, HISTO_BUCKETS as u64, "number of buckets"),
+    (12, FragmentCounter::COUNT as u64, "list of fragment counters"),
 ];
 const AT_MAGIC: usize = 0;
 const AT_WORKERS: usize = 10;

@@ -22,6 +22,7 @@ fn some_of_each() -> Vec<Counter> {
     all.extend(DropReason::ALL.iter().map(|&d| Counter::Drop(d)));
     for i in 0..MAX_INTERFACES as u8 {
         all.extend(InterfaceCounter::ALL.iter().map(|&c| Counter::Interface(i, c)));
+        all.extend(FragmentCounter::ALL.iter().map(|&c| Counter::Fragment(i, c)));
     }
     all.extend(DomainCounter::ALL.iter().map(|&c| Counter::Unlisted(c)));
     for &h in Histo::ALL {
