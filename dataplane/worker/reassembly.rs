@@ -77,13 +77,6 @@ pub struct Limits {
     pub timeout_ms: u64,
 }
 
-impl Default for Limits {
-    /// The ASA's.
-    fn default() -> Self {
-        Self { size: 200, chain: 24, timeout_ms: 5000 }
-    }
-}
-
 impl Limits {
     /// Above this many held, only fragments of datagrams that are waited for are taken (`Threshold` of `show fragment`).
     pub fn threshold(&self) -> u32 {

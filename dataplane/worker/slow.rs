@@ -17,7 +17,7 @@ use fedgate_flow::rewrite;
 use fedgate_tables::counters::{NatCounter, Stat};
 use fedgate_tables::drops::DropReason;
 use fedgate_tables::link::Event;
-use fedgate_tables::policy::{ACE_LOG, Ace};
+use fedgate_tables::policy::{ACE_LOG, Ace, IF_VERIFY_REVERSE_PATH};
 use fedgate_wire::{Fragment, Kind, Parsed, icmp4};
 
 pub(super) mod fragments;
@@ -35,7 +35,6 @@ pub(super) fn packet(
 ) {
     match parsed.kind {
         Kind::Arp => net.arp(view, now, ifindex, mbuf),
-        _ if parsed.has_options => net.drop(DropReason::InvalidIpOption, mbuf),
         Kind::IcmpError => icmp_error(net, view, now, ifindex, mbuf, parsed),
         Kind::Ipv4 if parsed.frag != Fragment::No => {
             fragments::packet(net, sessions, view, now, ifindex, mbuf, parsed);
@@ -84,6 +83,9 @@ fn admit(net: &mut Net, view: &View<'_>, now: Now, ifindex: u8, mbuf: &Mbuf, par
         // RFC 1812 5.3.5, RFC 2644.
         return Admission::Refused(DropReason::NotUnicast);
     }
+    if spoofed(view, ifindex, parsed.tuple.src) {
+        return Admission::Refused(DropReason::RpfViolated);
+    }
     let egress = |addr| view.routes().lookup(addr).map(|way| way.ifindex as u8);
     let xlates = net.flow.xlates.in_use().0;
     let (admission, hits) = net.flow.admit(&packet, &view.flow, egress, now.tick());
@@ -95,6 +97,13 @@ fn admit(net: &mut Net, view: &View<'_>, now: Now, ifindex: u8, mbuf: &Mbuf, par
         Admission::Refused(reason) => refused(net, view, now, ifindex, mbuf, parsed, reason, &hits),
     }
     admission
+}
+
+/// `ip verify reverse-path interface I`: the way back to a source must lead out where it came in (RFC 3704 2.2, strict; a default
+/// route is a way). A connection's later packets are held to its interface anyhow.
+fn spoofed(view: &View<'_>, ifindex: u8, src: u32) -> bool {
+    let checks = view.interface(ifindex).is_some_and(|i| i.flags & IF_VERIFY_REVERSE_PATH != 0);
+    checks && view.routes().lookup(src).is_none_or(|way| way.ifindex != u32::from(ifindex))
 }
 
 fn refused(

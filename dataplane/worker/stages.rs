@@ -197,9 +197,6 @@ fn established(
     if hot.iface[dir as usize] != ifindex {
         return net.drop(DropReason::RpfViolated, mbuf);
     }
-    if parsed.has_options {
-        return net.drop(DropReason::InvalidIpOption, mbuf);
-    }
     if hot.session() != NO_SESSION {
         return sessions.input(net, view, now, id, dir, mbuf, parsed);
     }
@@ -234,6 +231,7 @@ fn drop_reason(error: ParseError) -> DropReason {
         ParseError::InvalidIpHeader => DropReason::InvalidIpHeader,
         ParseError::InvalidIpLength => DropReason::InvalidIpLength,
         ParseError::InvalidIpChecksum => DropReason::InvalidIpChecksum,
+        ParseError::InvalidIpOption => DropReason::InvalidIpOption,
         ParseError::InvalidSource => DropReason::InvalidSource,
         ParseError::InvalidDestination => DropReason::InvalidSource,
         ParseError::Land => DropReason::LandAttack,

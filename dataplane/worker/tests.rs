@@ -7,3 +7,4 @@ mod forwarding;
 mod fragments;
 mod garbage;
 mod rig;
+mod sanity;

@@ -25,6 +25,8 @@ pub enum ParseError {
     InvalidIpLength,
     /// The header checksum is wrong.
     InvalidIpChecksum,
+    /// IPv4 options other than end, no-operation and router alert, or malformed ones.
+    InvalidIpOption,
     /// The source cannot be one host's: 0/8, 127/8, 224/4, 240/4 (RFC 1812 5.3.7).
     InvalidSource,
     /// The destination can be nobody's: 0/8, 127/8, 240/4 but for 255.255.255.255 (RFC 1812 5.3.7).
@@ -64,6 +66,7 @@ impl ParseError {
             Self::InvalidIpHeader => "IP header length out of range",
             Self::InvalidIpLength => "IP total length out of range",
             Self::InvalidIpChecksum => "IP header checksum is wrong",
+            Self::InvalidIpOption => "IP options that are not let through",
             Self::InvalidSource => "source address cannot be a host's",
             Self::InvalidDestination => "destination address cannot be anybody's",
             Self::Land => "source and destination are the same",

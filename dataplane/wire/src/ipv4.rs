@@ -31,6 +31,13 @@ pub(crate) mod field {
     pub(crate) const DST: usize = 16;
 }
 
+/// Option: no more of them.
+pub const OPTION_END: u8 = 0;
+/// Option: padding.
+pub const OPTION_NOP: u8 = 1;
+/// Option: routers look closer (RFC 2113).
+pub const OPTION_ROUTER_ALERT: u8 = 148;
+
 /// "Don't fragment" in the word of flags and fragment offset.
 pub const DONT_FRAGMENT: u16 = 0x4000;
 /// "More fragments".

@@ -90,7 +90,7 @@ pub struct Parsed {
     pub ttl: u8,
     /// The sender forbids fragmentation.
     pub dont_fragment: bool,
-    /// There are IPv4 options.
+    /// There are IPv4 options, none but padding and router alert.
     pub has_options: bool,
     /// The flags, where ports of TCP are there; else none.
     pub tcp_flags: TcpFlags,
@@ -151,6 +151,9 @@ pub fn parse_into(frame: &[u8], found: &mut Parsed) -> Result<(), ParseError> {
     };
     if !intact {
         return Err(ParseError::InvalidIpChecksum);
+    }
+    if has_options && !are_harmless(&frame[L3 + ipv4::HEADER_LEN..L3 + header_len]) {
+        return Err(ParseError::InvalidIpOption);
     }
 
     let (src, dst) = (be32(ip, ip_field::SRC), be32(ip, ip_field::DST));
@@ -354,6 +357,19 @@ fn optioned_header_len(datagram: &[u8]) -> Result<usize, ParseError> {
         Err(ParseError::InvalidIpHeader)
     } else {
         Ok(header_len)
+    }
+}
+
+/// Whether there is nothing among IPv4 options but padding and router alert (RFC 2113): what the ASA lets through by default.
+/// Source routes and whatever records the way are not for a firewall to serve (RFC 7126).
+#[cold]
+fn are_harmless(mut options: &[u8]) -> bool {
+    loop {
+        options = match options {
+            [] | [ipv4::OPTION_END, ..] => return true,
+            [ipv4::OPTION_NOP, rest @ ..] | [ipv4::OPTION_ROUTER_ALERT, 4, _, _, rest @ ..] => rest,
+            _ => return false,
+        }
     }
 }
 

@@ -98,7 +98,8 @@ pub(crate) fn good_frame() -> impl Strategy<Value = Vec<u8>> {
         1u32..0xdfff_ffff,
         any::<(u8, u8)>(),
         prop_oneof![4 => Just(0u16), 1 => Just(0x4000), 1 => Just(0x2000), 1 => 1u16..0x3fff],
-        vec(any::<[u8; 4]>(), 0..=10).prop_map(|o| o.concat()),
+        vec(prop_oneof![Just([1, 1, 1, 1]), Just([148, 4, 0, 0]), Just([0; 4]), any::<[u8; 4]>()], 0..=10)
+            .prop_map(|o| o.concat()),
         any::<bool>(),
     )
         .prop_map(|(src, dst, (ttl, tos), fragment_word, options, plain)| Ip {

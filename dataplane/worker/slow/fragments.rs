@@ -66,8 +66,14 @@ impl Fragments {
     }
 }
 
-fn limits(_view: &View<'_>) -> Limits {
-    Limits::default()
+/// `fragment size | chain | timeout`.
+fn limits(view: &View<'_>) -> Limits {
+    let globals = view.flow.globals;
+    Limits {
+        size: globals.fragment_size,
+        chain: globals.fragment_chain,
+        timeout_ms: u64::from(globals.fragment_timeout) * 1000,
+    }
 }
 
 /// One fragment, from a port.
@@ -220,7 +226,7 @@ fn established(
     if hot.iface[dir as usize] != ifindex {
         return drop_all(net, DropReason::RpfViolated, pieces);
     }
-    if hot.session != NO_SESSION {
+    if hot.session() != NO_SESSION {
         if let Some((mbuf, parsed)) = join(net, pieces, datagram) {
             sessions.input(net, view, now, id, dir, mbuf, &parsed);
         }

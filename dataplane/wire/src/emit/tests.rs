@@ -89,7 +89,7 @@ fn no_echo_reply_to_groups_options_fragments_or_other_things() {
     for mut frame in [
         broadcast,
         ipv4(&Ip { dst: 0xe000_0001, ..ip.clone() }, 1, &request),
-        ipv4(&Ip { options: std::vec![7, 7, 4, 0, 0, 0, 0, 0], ..ip.clone() }, 1, &request),
+        ipv4(&Ip { options: std::vec![148, 4, 0, 0, 1, 1, 1, 0], ..ip.clone() }, 1, &request),
         ipv4(&Ip { fragment_word: 0x2000, ..ip.clone() }, 1, &request),
         ipv4(&ip, 1, &icmp(0, 0, 1, &[])),
         ipv4(&ip, 6, &tcp(&ip, (8, 8), 2, &[], &[])),

@@ -129,6 +129,14 @@ fn slow_parse(frame: &[u8]) -> Result<Found, ParseError> {
     if word_sum(&ip[..header_len]) != 0xffff {
         return Err(E::InvalidIpChecksum);
     }
+    let mut option = 20;
+    while option < header_len && ip[option] != 0 {
+        option += match (ip[option], ip.get(option + 1)) {
+            (1, _) => 1,
+            (148, Some(4)) if option + 4 <= header_len => 4,
+            _ => return Err(E::InvalidIpOption),
+        };
+    }
     let (src, dst) = (number(ip, 12, 4).unwrap(), number(ip, 16, 4).unwrap());
     let unusable = |a: u32| a >> 24 == 0 || a >> 24 == 127;
     if unusable(src) || src >= 0xe000_0000 {
@@ -147,7 +155,13 @@ fn slow_parse(frame: &[u8]) -> Result<Found, ParseError> {
     if offset > 0 || more {
         let end = header_len + offset + payload.len();
         let ragged = more && !payload.len().is_multiple_of(8);
-        if payload.is_empty() || ragged || end > 65_535 || (proto == 6 && offset == 8) {
+        let header = match proto {
+            1 | 17 => 8,
+            6 => 20.max(payload.get(12).map_or(0, |b| usize::from(b / 16) * 4)),
+            _ => 0,
+        };
+        let tiny = offset == 0 && payload.len() < header;
+        if payload.is_empty() || tiny || ragged || end > 65_535 || (proto == 6 && offset == 8) {
             return Err(E::InvalidFragment);
         }
         found.frag = if offset > 0 { Fragment::Later } else { Fragment::First };
