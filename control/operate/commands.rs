@@ -20,6 +20,7 @@ pub enum Run {
     ShowInterface,
     ShowRoute,
     ShowArp,
+    ShowFragment,
     ShowCounters,
     ShowVersion,
     ShowDataplane,
@@ -41,6 +42,7 @@ impl Run {
             | Self::ShowAccessList
             | Self::ShowDomains
             | Self::ShowInterface
+            | Self::ShowFragment
             | Self::ShowRoute
             | Self::ShowRunning => true,
             Self::ShowConn
@@ -93,6 +95,7 @@ pub const SPECS: &[Spec] = &[
     spec("show interface", "show interface [NAMEIF]", "interfaces with traffic", Run::ShowInterface),
     spec("show route", "show route", "routes", Run::ShowRoute),
     spec("show arp", "show arp", "neighbours", Run::ShowArp),
+    spec("show fragment", "show fragment [NAMEIF]", "datagrams in fragments: bounds, what waits, what was dropped", Run::ShowFragment),
     spec("show counters", "show counters", "every statistic, level and distribution", Run::ShowCounters),
     spec("show version", "show version", "versions and times", Run::ShowVersion),
     spec("show dataplane", "show dataplane", "asks the dataplane and times the answer", Run::ShowDataplane),

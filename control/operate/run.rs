@@ -111,7 +111,9 @@ async fn dispatch(
         None => Selection::default(),
     };
     let name = match spec.run {
-        Run::ShowAccessList | Run::ShowInterface => args.peek().map(|_| args.name("a name")).transpose(),
+        Run::ShowAccessList | Run::ShowInterface | Run::ShowFragment => {
+            args.peek().map(|_| args.name("a name")).transpose()
+        }
         Run::ConfigureReplace => args.take("a file").map(|token| Some(token.text.to_owned())),
         _ => Ok(None),
     };
@@ -134,6 +136,7 @@ async fn dispatch(
         Run::ShowInterface => show::net::interface(daemon, name.as_deref(), out).await,
         Run::ShowRoute => show::net::route(daemon, out).await,
         Run::ShowArp => show::net::arp(daemon, out).await,
+        Run::ShowFragment => show::fragment::fragment(daemon, name.as_deref(), out).await,
         Run::ShowCounters => show::counts::counters(daemon, out).await,
         Run::ShowVersion => show::counts::version(daemon, out).await,
         Run::ShowDataplane => show::counts::dataplane(daemon, out).await,

@@ -6,6 +6,7 @@
 pub mod conn;
 pub mod counts;
 pub mod domains;
+pub mod fragment;
 pub mod net;
 pub mod proxy;
 pub mod rules;
