@@ -6,5 +6,6 @@
 mod forwarding;
 mod fragments;
 mod garbage;
+mod icmp_errors;
 mod rig;
 mod sanity;
