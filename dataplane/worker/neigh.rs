@@ -1,16 +1,19 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The neighbours of one worker: which station has a next hop's address (ARP), and the packets that wait to know.
+//! The neighbours of one worker: which station has a next hop's address, and the packets that wait to know.
 //!
-//! Each worker has a table of its own, so that the fast path takes no lock: [`Neighbours::mac`] is an index and a
+//! One table for ARP and one for IPv6 neighbour discovery, of the same make: they differ in the address's type, in the
+//! messages that the caller reads and writes, and in how long an entry lives (hours there, half a minute here: RFC 4861 10).
+//!
+//! Each worker has tables of its own, so that the fast path takes no lock: [`Neighbours::mac`] is an index and a
 //! compare. A connection keeps the [`NextHop`] handle; an entry that goes away takes a new generation with
 //! it, so that an old handle finds nothing rather than another host. Everything else is slow path.
 //!
-//! An entry is asked for by broadcast once a second, three times, then its packets are handed back as failed. A known one
-//! lives for the ARP timeout after it was last confirmed; in its last three seconds, if it was used since, it is
-//! asked by unicast (RFC 1122 2.3.2.1), so that a host in use is never forgotten and an idle one is.
+//! An entry is asked for of all once a second, three times, then its packets are handed back as failed. A known one
+//! lives for the timeout after it was last confirmed; in its last three seconds, if it was used since, it is
+//! asked by unicast (RFC 1122 2.3.2.1, RFC 4861 7.3), so that a host in use is never forgotten and an idle one is.
 //!
 //! Nobody can fill the table from outside: an entry is made by our own need to send, or by a request for an
-//! address of ours (which the caller has found to come from a connected network). Other ARP only updates what is
+//! address of ours (which the caller has found to come from a connected network). Other messages only update what is
 //! there. Entries not yet answered have their own, smaller bound, so that a scan of a large connected network
 //! cannot keep known hosts out. Bounds: [`Limits`]; all memory is set aside at the start.
 //!
@@ -19,6 +22,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::hash::Hash;
 
 use fedgate_wire::MacAddr;
 
@@ -37,7 +41,7 @@ const PROBE_LEAD_MS: u64 = RETRY_MS * TRIES as u64;
 const POLL_BUDGET: usize = 32;
 
 #[derive(Debug)]
-struct Slot {
+struct Slot<A> {
     /// None: free.
     state: Option<State>,
     used: bool,
@@ -45,18 +49,18 @@ struct Slot {
     mac: MacAddr,
     generation: u32,
     ifindex: u32,
-    ip: u32,
+    ip: A,
     held: Queue,
     since_ms: u64,
 }
 
-/// The table. `P` is the type of a packet.
+/// The table. `P` is the type of a packet, `A` that of an address, whose default is nobody's.
 #[derive(Debug)]
-pub struct Neighbours<P> {
+pub struct Neighbours<P, A = u32> {
     limits: Limits,
-    slots: Vec<Slot>,
+    slots: Vec<Slot<A>>,
     free: VecDeque<u16>,
-    by_address: HashMap<(u32, u32), u16>,
+    by_address: HashMap<(u32, A), u16>,
     /// Exactly one for each live entry; an entry's due time only moves later, which its timer finds out when it fires.
     timers: BinaryHeap<Reverse<(u64, NextHop)>>,
     incomplete: usize,
@@ -64,7 +68,7 @@ pub struct Neighbours<P> {
     changes: u64,
 }
 
-impl<P> Neighbours<P> {
+impl<P, A: Copy + Default + Eq + Hash> Neighbours<P, A> {
     /// An empty table with all the memory it will use. Limits over the documented ones are cut to them.
     pub fn new(limits: Limits) -> Self {
         let limits = limits.sane();
@@ -112,9 +116,9 @@ impl<P> Neighbours<P> {
         &mut self,
         now_ms: u64,
         ifindex: u32,
-        ip: u32,
+        ip: A,
         packet: P,
-        act: &mut impl FnMut(Action<P>),
+        act: &mut impl FnMut(Action<P, A>),
     ) -> Resolve<P> {
         let index = match self.by_address.get(&(ifindex, ip)) {
             Some(&index) => usize::from(index),
@@ -146,10 +150,16 @@ impl<P> Neighbours<P> {
         }
     }
 
-    /// Takes in what an ARP message says of its sender; packets that waited for it come out.
-    pub fn hear(&mut self, now_ms: u64, heard: Heard, act: &mut impl FnMut(Action<P>)) -> Learned {
+    /// The station that has an address, where it is known. Asks nobody, and is no use of the entry.
+    pub fn known(&self, ifindex: u32, ip: A) -> Option<MacAddr> {
+        let slot = &self.slots[usize::from(*self.by_address.get(&(ifindex, ip))?)];
+        slot.is_known().then_some(slot.mac)
+    }
+
+    /// Takes in what a message says of an address; packets that waited for it come out.
+    pub fn hear(&mut self, now_ms: u64, heard: Heard<A>, act: &mut impl FnMut(Action<P, A>)) -> Learned {
         let Heard { ifindex, ip, mac, asks_us } = heard;
-        if ip == 0 || !mac.is_unicast() {
+        if ip == A::default() || !mac.is_unicast() {
             return Learned::Ignored;
         }
         let Some(&index) = self.by_address.get(&(ifindex, ip)) else {
@@ -184,7 +194,7 @@ impl<P> Neighbours<P> {
     }
 
     /// Does what has come due. To be called about every 100 ms or more often; costs one compare where nothing is due.
-    pub fn poll(&mut self, now_ms: u64, act: &mut impl FnMut(Action<P>)) {
+    pub fn poll(&mut self, now_ms: u64, act: &mut impl FnMut(Action<P, A>)) {
         for _ in 0..POLL_BUDGET {
             match self.timers.peek() {
                 Some(&Reverse((due, hop))) if due <= now_ms => {
@@ -196,7 +206,7 @@ impl<P> Neighbours<P> {
         }
     }
 
-    /// Sets `arp timeout`, for the entries that are there too. At least 10 s are kept to.
+    /// Sets the timeout, for the entries that are there too. At least 10 s are kept to.
     pub fn set_timeout(&mut self, timeout_ms: u64) {
         self.limits.timeout_ms = timeout_ms;
         self.limits = self.limits.sane();
@@ -211,7 +221,7 @@ impl<P> Neighbours<P> {
     }
 
     /// Forgets all entries, or those of one interface (`clear arp`, an interface's change); their packets fail.
-    pub fn clear(&mut self, ifindex: Option<u32>, act: &mut impl FnMut(Action<P>)) {
+    pub fn clear(&mut self, ifindex: Option<u32>, act: &mut impl FnMut(Action<P, A>)) {
         for index in 0..self.slots.len() {
             let slot = &self.slots[index];
             if slot.state.is_some() && ifindex.is_none_or(|only| only == slot.ifindex) {
@@ -223,7 +233,7 @@ impl<P> Neighbours<P> {
     }
 
     /// The entries, in no order.
-    pub fn entries(&self) -> impl Iterator<Item = Entry> {
+    pub fn entries(&self) -> impl Iterator<Item = Entry<A>> {
         self.slots.iter().filter_map(|slot| {
             Some(Entry {
                 ifindex: slot.ifindex,
@@ -243,7 +253,7 @@ impl<P> Neighbours<P> {
 
     /// An entry's timer has fired: its next step.
     #[cold]
-    fn fire(&mut self, now_ms: u64, index: usize, act: &mut impl FnMut(Action<P>)) {
+    fn fire(&mut self, now_ms: u64, index: usize, act: &mut impl FnMut(Action<P, A>)) {
         let lifetime = self.limits.timeout_ms - PROBE_LEAD_MS;
         let slot = &mut self.slots[index];
         let (ifindex, ip) = (slot.ifindex, slot.ip);
@@ -277,7 +287,7 @@ impl<P> Neighbours<P> {
     }
 
     /// A new entry without a timer; None where the table is full.
-    fn create(&mut self, now_ms: u64, ifindex: u32, ip: u32, state: State, mac: MacAddr) -> Option<usize> {
+    fn create(&mut self, now_ms: u64, ifindex: u32, ip: A, state: State, mac: MacAddr) -> Option<usize> {
         let index = if self.slots.len() < self.limits.entries {
             self.slots.push(Slot {
                 state: None,
@@ -303,7 +313,7 @@ impl<P> Neighbours<P> {
     }
 
     /// Frees an entry; its handles find nothing from now on. Its timer is the caller's to drop.
-    fn remove(&mut self, index: usize, act: &mut impl FnMut(Action<P>)) {
+    fn remove(&mut self, index: usize, act: &mut impl FnMut(Action<P, A>)) {
         self.changes += 1;
         let slot = &mut self.slots[index];
         let (ifindex, ip) = (slot.ifindex, slot.ip);
@@ -318,7 +328,7 @@ impl<P> Neighbours<P> {
     }
 }
 
-impl Slot {
+impl<A> Slot<A> {
     #[inline]
     fn is_known(&self) -> bool {
         matches!(self.state, Some(State::Reachable | State::Stale))

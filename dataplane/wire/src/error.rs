@@ -13,7 +13,7 @@ use core::fmt;
 pub enum ParseError {
     /// The frame ends inside its Ethernet header or the 20 fixed bytes of its IPv4 header.
     FrameTooShort,
-    /// Neither IPv4 nor ARP: also 802.1Q tags, 802.3 length frames and IPv6.
+    /// None of IPv4, IPv6 and ARP: also 802.1Q tags and 802.3 length frames.
     UnsupportedEthertype,
     /// An ARP message that is short, not Ethernet/IPv4, of an unknown operation, or from a group address.
     InvalidArp,
@@ -60,7 +60,7 @@ impl ParseError {
     pub const fn text(self) -> &'static str {
         match self {
             Self::FrameTooShort => "frame shorter than its headers",
-            Self::UnsupportedEthertype => "neither IPv4 nor ARP",
+            Self::UnsupportedEthertype => "none of IPv4, IPv6 and ARP",
             Self::InvalidArp => "malformed ARP",
             Self::UnsupportedIpVersion => "IP version is not 4",
             Self::InvalidIpHeader => "IP header length out of range",

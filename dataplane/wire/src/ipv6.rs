@@ -15,6 +15,9 @@ pub const DEFAULT_HOP_LIMIT: u8 = 64;
 /// Every link carries this much (RFC 8200 section 5).
 pub const MIN_MTU: u16 = 1280;
 
+/// How the station addresses of all groups begin (RFC 2464 section 7).
+pub const GROUP_MAC: [u8; 2] = [0x33, 0x33];
+
 /// `::`.
 pub const UNSPECIFIED: u128 = 0;
 /// `::1`.
@@ -81,7 +84,7 @@ pub const fn solicited_node(addr: u128) -> u128 {
 #[inline]
 pub const fn multicast_mac(group: u128) -> MacAddr {
     let [a, b, c, d] = (group as u32).to_be_bytes();
-    MacAddr([0x33, 0x33, a, b, c, d])
+    MacAddr([GROUP_MAC[0], GROUP_MAC[1], a, b, c, d])
 }
 
 /// The link-local address that a station makes of its MAC (RFC 4862 5.3 with RFC 4291's modified EUI-64).

@@ -25,6 +25,8 @@ use crate::{Arp, ParseError, TcpFlags, checksum, ethernet, icmp4, ipv4, proto, t
 pub enum Kind {
     /// ARP; only [`Parsed::l3`] counts.
     Arp,
+    /// IPv6, for [`crate::parse6()`]; only [`Parsed::l3`] counts.
+    Ipv6,
     /// An IPv4 datagram or a fragment of one.
     #[default]
     Ipv4,
@@ -268,7 +270,7 @@ pub fn embedded(frame: &[u8], parsed: &Parsed) -> Result<Embedded, ParseError> {
     let end = usize::from(parsed.l3) + usize::from(parsed.ip_len);
     let quote = match parsed.kind {
         Kind::IcmpError => frame.get(usize::from(parsed.embedded)..end),
-        Kind::Arp | Kind::Ipv4 => None,
+        Kind::Arp | Kind::Ipv6 | Kind::Ipv4 => None,
     };
     let Quote { tuple, header_len, len } = quote.and_then(read_quote).ok_or(ParseError::InvalidIcmp)?;
     let l3 = parsed.embedded;
@@ -332,7 +334,7 @@ pub fn verify_l4(frame: &[u8], parsed: &Parsed) -> bool {
     }
 }
 
-/// A frame that is not IPv4, or too short to be.
+/// A frame that is not IPv4, or too short to be. IPv6 is told from the rest here, and read by its own parser.
 #[cold]
 fn not_plain(frame: &[u8], found: &mut Parsed) -> Result<(), ParseError> {
     match ethernet::Ethernet::new_checked(frame)?.ethertype() {
@@ -340,6 +342,10 @@ fn not_plain(frame: &[u8], found: &mut Parsed) -> Result<(), ParseError> {
         ethernet::TYPE_ARP => {
             Arp::new_checked(&frame[ethernet::HEADER_LEN..])?;
             *found = Parsed { l3: ethernet::HEADER_LEN as u16, kind: Kind::Arp, ..Parsed::default() };
+            Ok(())
+        }
+        ethernet::TYPE_IPV6 => {
+            *found = Parsed { l3: ethernet::HEADER_LEN as u16, kind: Kind::Ipv6, ..Parsed::default() };
             Ok(())
         }
         _ => Err(ParseError::UnsupportedEthertype),

@@ -2,6 +2,7 @@
 //! What goes in and out of the neighbour table: handles, bounds, and what a call asks for or answers.
 //!
 //! Plain data. Actions and results carry packets by value, so that each packet given in comes out exactly once.
+//! `A` is the type of an address: `u32` for ARP's table, `u128` for neighbour discovery's, host order both.
 //! See [`super`] for how they are used; on the worker's core only.
 
 use fedgate_wire::MacAddr;
@@ -69,7 +70,7 @@ pub struct Limits {
     pub held: usize,
     /// Most packets that wait for one entry.
     pub held_per_entry: u16,
-    /// `arp timeout` in milliseconds.
+    /// `arp timeout`, or how long a neighbour is reachable without a word from it, in milliseconds.
     pub timeout_ms: u64,
 }
 
@@ -87,14 +88,14 @@ impl Default for Limits {
 
 /// What the caller has to do. `P` is a packet; each that was given in comes out once.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Action<P> {
-    /// Send an ARP request.
+pub enum Action<P, A = u32> {
+    /// Send an ARP request, or a neighbour solicitation.
     SendRequest {
         /// From this interface.
         ifindex: u32,
         /// For this address, host order.
-        ip: u32,
-        /// To this station only, or [`MacAddr::BROADCAST`].
+        ip: A,
+        /// To this station only, or [`MacAddr::BROADCAST`]: to all that may have the address.
         to: MacAddr,
     },
     /// Send a packet that waited.
@@ -111,7 +112,7 @@ pub enum Action<P> {
         /// The interface it was to leave by.
         ifindex: u32,
         /// The address that did not answer, host order.
-        ip: u32,
+        ip: A,
         /// The packet.
         packet: P,
     },
@@ -154,20 +155,20 @@ pub enum Refusal {
     TableFull,
 }
 
-/// The sender's half of a valid ARP message, of an address on that interface's network other than our own.
+/// What a valid ARP or neighbour discovery message says of one address other than our own on that interface's network.
 #[derive(Clone, Copy, Debug)]
-pub struct Heard {
+pub struct Heard<A = u32> {
     /// The interface it came in by.
     pub ifindex: u32,
-    /// The sender's address, host order.
-    pub ip: u32,
-    /// The sender's station.
+    /// The address, host order.
+    pub ip: A,
+    /// The station that has it.
     pub mac: MacAddr,
     /// It is a request for an address that we answer for.
     pub asks_us: bool,
 }
 
-/// What an ARP message did to the table.
+/// What a message did to the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Learned {
     /// Nothing: nobody asked, or there is no room.
@@ -185,13 +186,13 @@ pub enum Learned {
     },
 }
 
-/// An entry, for `show arp`.
+/// An entry, for `show arp` and `show ipv6 neighbor`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Entry {
+pub struct Entry<A = u32> {
     /// Interface.
     pub ifindex: u32,
     /// Address, host order.
-    pub ip: u32,
+    pub ip: A,
     /// Station; zeros while incomplete.
     pub mac: MacAddr,
     /// How far it is.

@@ -4,7 +4,6 @@
 use super::{Net, write_header};
 use crate::worker::clock::Now;
 use crate::worker::icmp::{Offence, Silence};
-use crate::worker::neigh::State;
 use crate::worker::runtime::View;
 use dpdk::Mbuf;
 use fedgate_flow::conn::NO_SESSION;
@@ -50,10 +49,9 @@ impl Net {
     /// Sends to a neighbour that is known already; asks nobody, so that failures cannot breed.
     fn send_to_known(&mut self, view: &View<'_>, egress: u8, dst: u32, mut mbuf: Mbuf) {
         let next_hop = view.routes().lookup(dst).map_or(dst, |way| way.next_hop);
-        let known = self.neigh.entries().find(|e| e.ifindex == u32::from(egress) && e.ip == next_hop);
-        match known.filter(|e| e.state != State::Incomplete) {
-            Some(entry) => {
-                write_header(&mut mbuf, entry.mac, view.mac(egress));
+        match self.neigh.known(egress.into(), next_hop) {
+            Some(mac) => {
+                write_header(&mut mbuf, mac, view.mac(egress));
                 self.transmit(view, egress, mbuf);
             }
             None => self.drop(DropReason::NoAdjacency, mbuf),

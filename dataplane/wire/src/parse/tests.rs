@@ -108,6 +108,7 @@ fn slow_parse(frame: &[u8]) -> Result<Found, ParseError> {
             let station = sender[0] % 2 == 0 && sender != [0; 6];
             return if fits && station { Ok(found) } else { Err(E::InvalidArp) };
         }
+        0x86dd => return Ok(Found { kind: Kind::Ipv6, ..found }),
         0x0800 => {}
         _ => return Err(E::UnsupportedEthertype),
     }
@@ -282,7 +283,7 @@ proptest! {
     }
 
     #[test]
-    fn random_bytes(bytes in vec(any::<u8>(), 0..120), ethertype in prop_oneof![Just(0x0800u16), Just(0x0806)]) {
+    fn random_bytes(bytes in vec(any::<u8>(), 0..120), ethertype in prop_oneof![Just(0x0800u16), Just(0x0806), Just(0x86dd)]) {
         agree(&bytes);
         let mut frame = ethernet(ethertype, &bytes);
         agree(&frame);
@@ -352,7 +353,6 @@ fn each_error_has_a_frame() {
         (std::vec![0; 13], E::FrameTooShort),
         (ipv4(&ip, 6, &segment)[..33].to_vec(), E::FrameTooShort),
         (ethernet(0x8100, &[0; 46]), E::UnsupportedEthertype),
-        (ethernet(0x86dd, &[0x60; 46]), E::UnsupportedEthertype),
         (ethernet(0x0806, &[0; 28]), E::InvalidArp),
         (patched(14, 0x65), E::UnsupportedIpVersion),
         (patched(14, 0x44), E::InvalidIpHeader),
