@@ -17,6 +17,7 @@ pub mod ports;
 pub mod rewrite;
 pub mod rewrite_fragment;
 pub mod tcp;
+pub mod v6;
 pub mod wheel;
 pub mod xlate;
 
@@ -26,8 +27,10 @@ mod tests;
 use acl::Acls;
 use conn::{ConnId, Conns, Dir, Hot, NO_SESSION};
 use fedgate_tables::policy::{Ace, Ace6, Acl, Globals, Interface, NatKind, NatRule, ServiceClass};
+use fedgate_wire::proto::ICMPV6;
 use key::{ICMP, TCP};
 use tcp::State;
+use v6::Conns6;
 use xlate::{NO_XLATE, Xlates};
 
 /// Time in tenths of a second since the worker began; read once a burst.
@@ -67,14 +70,19 @@ pub struct Policy<'a> {
 impl Policy<'_> {
     /// Ticks that a connection in this state may be idle.
     pub fn timeout(&self, hot: &Hot) -> Tick {
+        self.timeout_of(hot.proto, hot.state)
+    }
+
+    /// Ticks that a connection of this protocol and state may be idle, IPv4 or IPv6.
+    pub fn timeout_of(&self, proto: u8, state: State) -> Tick {
         let g = self.globals;
-        let seconds = match (hot.proto, hot.state) {
+        let seconds = match (proto, state) {
             (TCP, State::SynSent | State::SynReceived) => g.timeout_embryonic,
             (TCP, State::Established) => g.timeout_conn,
             (TCP, State::HalfClosed) => g.timeout_half_closed,
             (TCP, State::Closed) => return CLOSED_TICKS,
             (TCP, State::Reset) => return RESET_TICKS,
-            (ICMP, _) => g.timeout_icmp,
+            (ICMP | ICMPV6, _) => g.timeout_icmp,
             _ => g.timeout_udp,
         };
         match seconds {
@@ -87,7 +95,7 @@ impl Policy<'_> {
 /// Bounds of one worker's tables.
 #[derive(Clone, Copy, Debug)]
 pub struct FlowConfig {
-    /// Connections.
+    /// IPv4 connections; a quarter of this for IPv6.
     pub max_conns: u32,
     /// Dynamic translations.
     pub max_xlates: u32,
@@ -132,6 +140,8 @@ pub struct Packet {
 pub struct Flow {
     /// Connections.
     pub conns: Conns,
+    /// IPv6 connections: a quarter as many.
+    pub conns6: Conns6,
     /// Dynamic translations.
     pub xlates: Xlates,
     rng: Rng,
@@ -143,6 +153,7 @@ impl Flow {
         let mut rng = Rng::new(config.seed);
         Self {
             conns: Conns::new(config.max_conns, &mut rng),
+            conns6: Conns6::new(config.max_conns / 4, &mut rng),
             xlates: Xlates::new(config.max_xlates, rng.next()),
             rng,
         }

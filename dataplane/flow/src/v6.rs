@@ -1,0 +1,319 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! IPv6 connections: the same states, timeouts and bounds as IPv4's, in a table of their own.
+//!
+//! There is no NAT for IPv6, so a reply's tuple is its request's mirror: an entry holds one key, the hash is the same for
+//! both directions, and one slot of the [`Index`] leads to it; which way a packet goes comes out of the compare. An entry
+//! is 128 bytes: the first cache line is all that an established packet of anything but TCP needs; the second is for TCP,
+//! setup and `show conn`. A table apart keeps IPv4's entries at half that size.
+//!
+//! Fixed capacity; a full table refuses, it never evicts. Memory follows use. Each worker owns one. Admission is in [`admit`].
+
+use crate::conn::{ConnId, Dir, InsertError};
+use crate::index::Index;
+use crate::key::{TCP, fold};
+use crate::tcp::{self, State};
+use crate::wheel::Wheel;
+use crate::{Flow, Packet, Policy, Rng, Tick};
+use fedgate_wire::Tuple6;
+
+mod admit;
+pub use admit::{Admission6, First6};
+
+const NIL: u32 = u32::MAX;
+/// "Next hop not known yet".
+pub const NO_HOP: u32 = u32::MAX;
+
+/// A connection. 128 bytes, two cache lines.
+#[derive(Clone, Copy, Debug)]
+#[repr(C, align(64))]
+pub struct Hot6 {
+    src: u128, // 0..16
+    dst: u128, // 16..32
+    /// Source and destination port of the initiator's packets.
+    ports: u32, // 32..36
+    /// Protocol of the upper layer.
+    pub proto: u8, // 36
+    /// TCP state.
+    pub state: State, // 37
+    /// TCP history ([`crate::tcp::seen`]).
+    pub history: u8, // 38
+    /// In use; else a link of the list of free entries.
+    live: bool, // 39
+    /// Handle of the neighbour a direction leaves by, or [`NO_HOP`].
+    pub hop: [u32; 2], // 40..48
+    /// Last packet; of a free entry, the number of the next free one.
+    pub last: Tick, // 48..52
+    /// Interface a direction arrives on; the other one is where it leaves.
+    pub iface: [u8; 2], // 52..54
+    /// What the hops were found by: they hold while the owner's number is the same.
+    pub epoch: u16, // 54..56
+    /// Bytes of IP packets, both ways.
+    pub bytes: u64, // 56..64
+    /// Number for logs and `show conn`, never reused in a run.
+    pub serial: u64, // 64..72
+    /// First packet.
+    pub created: Tick, // 72..76
+    /// Packets, both ways.
+    pub packets: u32, // 76..80
+    /// Initiator on the lower security level.
+    pub inbound: bool, // 80
+    _spare: [u8; 47], // 81..128
+}
+const _: () = assert!(size_of::<Hot6>() == 128 && align_of::<Hot6>() == 64);
+
+impl Hot6 {
+    /// The tuple of the initiator's packets.
+    pub fn key(&self) -> Tuple6 {
+        let (sport, dport) = ((self.ports >> 16) as u16, self.ports as u16);
+        Tuple6 { src: self.src, dst: self.dst, sport, dport, proto: self.proto }
+    }
+
+    /// Where packets of a direction go.
+    pub fn destination(&self, dir: Dir) -> u128 {
+        match dir {
+            Dir::Forward => self.dst,
+            Dir::Reverse => self.src,
+        }
+    }
+
+    /// Which way a packet with this tuple goes, if it is of this connection. (No packet's source is its destination.)
+    #[inline]
+    fn direction_of(&self, key: &Tuple6) -> Option<Dir> {
+        let is = |key: &Tuple6| self.src == key.src && self.dst == key.dst && self.ports == ports(key);
+        if !self.live || self.proto != key.proto {
+            None
+        } else if is(key) {
+            Some(Dir::Forward)
+        } else {
+            is(&key.mirror()).then_some(Dir::Reverse)
+        }
+    }
+}
+
+fn ports(key: &Tuple6) -> u32 {
+    u32::from(key.sport) << 16 | u32::from(key.dport)
+}
+
+/// Seeded hash of a tuple and of its mirror: whoever picks the tuples cannot pick the buckets.
+#[inline]
+fn hash(key: &Tuple6, seed: u64) -> u64 {
+    let ends = [(key.src, key.sport), (key.dst, key.dport)];
+    let [a, b] = if ends[0] <= ends[1] { ends } else { [ends[1], ends[0]] };
+    let address = |addr: u128, h: u64| {
+        let (high, low) = ((addr >> 64) as u64, addr as u64);
+        fold(low ^ seed, fold(high ^ seed.rotate_left(32), h))
+    };
+    let rest = u64::from(a.1) << 32 | u64::from(b.1) << 16 | u64::from(key.proto);
+    fold(rest ^ seed.rotate_left(16), address(b.0, address(a.0, 0x9e37_79b9_7f4a_7c15)))
+}
+
+/// What makes a new connection.
+#[derive(Clone, Copy, Debug)]
+pub struct NewConn6 {
+    /// The initiator's tuple.
+    pub key: Tuple6,
+    /// Ingress interface of each direction.
+    pub iface: [u8; 2],
+    /// State to begin in.
+    pub state: State,
+    /// Initiator on the lower security level.
+    pub inbound: bool,
+}
+
+/// The IPv6 connections of one worker.
+pub struct Conns6 {
+    hot: Vec<Hot6>,
+    max: u32,
+    /// First of the free entries among those that were in use once.
+    free: u32,
+    index: Index,
+    wheel: Wheel,
+    seed: u64,
+    serial: u64,
+    most: u32,
+}
+
+impl Conns6 {
+    /// Room for `max` connections (at most 2^30).
+    pub fn new(max: u32, rng: &mut Rng) -> Self {
+        assert!(max < 1 << 30);
+        Self {
+            // Reserved, not touched: memory follows use, and growing never copies on the packet path.
+            hot: Vec::with_capacity(max as usize),
+            max,
+            free: NIL,
+            index: Index::new(max as usize),
+            wheel: Wheel::new(max),
+            seed: rng.next(),
+            serial: 0,
+            most: 0,
+        }
+    }
+
+    /// Connections in use, and the most there were.
+    pub fn in_use(&self) -> (u32, u32) {
+        (self.index.len() as u32, self.most)
+    }
+
+    /// The connection that a packet belongs to, and which way it goes.
+    pub fn lookup(&self, key: &Tuple6) -> Option<(ConnId, Dir)> {
+        let mut dir = None;
+        let hit = self.index.find(hash(key, self.seed), |n| {
+            dir = self.hot[n as usize].direction_of(key);
+            dir.is_some()
+        })?;
+        Some((ConnId(hit), dir?))
+    }
+
+    /// The entry.
+    pub fn hot(&self, id: ConnId) -> &Hot6 {
+        &self.hot[id.0 as usize]
+    }
+
+    /// The entry, to change.
+    pub fn hot_mut(&mut self, id: ConnId) -> &mut Hot6 {
+        &mut self.hot[id.0 as usize]
+    }
+
+    /// Adds a connection. Its timer is the caller's to set.
+    ///
+    /// # Errors
+    /// [`InsertError::Clash`] where its tuple or the mirror is there already, [`InsertError::Full`].
+    pub fn insert(&mut self, new: NewConn6, now: Tick) -> Result<ConnId, InsertError> {
+        if self.lookup(&new.key).is_some() {
+            return Err(InsertError::Clash);
+        }
+        let n = match self.free {
+            NIL if self.hot.len() < self.max as usize => self.hot.len() as u32,
+            NIL => return Err(InsertError::Full),
+            free => free,
+        };
+        let (hot, seed) = (&self.hot, self.seed);
+        self.index
+            .insert(hash(&new.key, seed), n, |held| hash(&hot[held as usize].key(), seed))
+            .map_err(|_| InsertError::Full)?;
+        self.serial += 1;
+        let entry = Hot6 {
+            src: new.key.src,
+            dst: new.key.dst,
+            ports: ports(&new.key),
+            proto: new.key.proto,
+            state: new.state,
+            history: 0,
+            live: true,
+            hop: [NO_HOP; 2],
+            last: now,
+            iface: new.iface,
+            epoch: 0,
+            bytes: 0,
+            serial: self.serial,
+            created: now,
+            packets: 0,
+            inbound: new.inbound,
+            _spare: [0; 47],
+        };
+        match self.hot.get_mut(n as usize) {
+            Some(slot) => {
+                self.free = slot.last;
+                *slot = entry;
+            }
+            None => self.hot.push(entry),
+        }
+        self.most = self.most.max(self.in_use().0);
+        Ok(ConnId(n))
+    }
+
+    /// Takes a connection out.
+    pub fn remove(&mut self, id: ConnId) {
+        let key = self.hot(id).key();
+        self.index.remove(hash(&key, self.seed), id.0);
+        self.wheel.cancel(id.0);
+        let free = self.free;
+        let hot = self.hot_mut(id);
+        (hot.live, hot.last) = (false, free);
+        self.free = id.0;
+    }
+
+    /// Interfaces have new indices. Gives the connections that used one which is gone: they are the caller's to end.
+    pub fn renumber(&mut self, new_index: impl Fn(u8) -> Option<u8>) -> Vec<ConnId> {
+        let mut gone = Vec::new();
+        for (n, hot) in (0..).zip(&mut self.hot).filter(|(_, hot)| hot.live) {
+            match hot.iface.map(&new_index) {
+                [Some(forward), Some(reverse)] => hot.iface = [forward, reverse],
+                _ => gone.push(ConnId(n)),
+            }
+            hot.hop = [NO_HOP; 2];
+        }
+        gone
+    }
+
+    /// Live connections from number `from` on: at most `max` found and `scan` looked at, and where to go on.
+    pub fn page(
+        &self,
+        from: u32,
+        max: usize,
+        scan: usize,
+        mut want: impl FnMut(&Hot6) -> bool,
+    ) -> (Vec<ConnId>, Option<u32>) {
+        let mut found = Vec::new();
+        let end = self.hot.len().min((from as usize).saturating_add(scan));
+        for n in from as usize..end {
+            if found.len() == max {
+                return (found, Some(n as u32));
+            }
+            if self.hot[n].live && want(&self.hot[n]) {
+                found.push(ConnId(n as u32));
+            }
+        }
+        (found, (end < self.hot.len()).then_some(end as u32))
+    }
+}
+
+impl Flow {
+    /// Books a packet of an IPv6 connection, as [`Flow::account`] does; true has the same meaning.
+    pub fn account6(&mut self, id: ConnId, dir: Dir, packet: Packet, policy: &Policy<'_>, now: Tick) -> bool {
+        let Packet { len, tcp_flags, payload } = packet;
+        let hot = self.conns6.hot_mut(id);
+        hot.last = now;
+        hot.bytes += u64::from(len);
+        hot.packets = hot.packets.wrapping_add(1);
+        if hot.proto != TCP {
+            return false;
+        }
+        let state = tcp::advance(hot.state, &mut hot.history, tcp_flags, dir == Dir::Forward, payload);
+        if state == hot.state {
+            let over = matches!(state, State::Closed | State::Reset) && dir == Dir::Forward;
+            return over && tcp_flags & (tcp::SYN | tcp::ACK | tcp::RST) == tcp::SYN;
+        }
+        hot.state = state;
+        let limit = policy.timeout_of(hot.proto, state);
+        self.conns6.wheel.set(id.0, now.wrapping_add(limit));
+        false
+    }
+
+    /// Ends an IPv6 connection.
+    pub fn end6(&mut self, id: ConnId) {
+        self.conns6.remove(id);
+    }
+
+    /// Ends the IPv6 connections that have been idle for too long, looking at no more than `budget` timers.
+    pub fn expire6(&mut self, policy: &Policy<'_>, now: Tick, budget: usize) -> u32 {
+        let mut ended = 0;
+        for _ in 0..budget {
+            let Some(n) = self.conns6.wheel.due(now) else { break };
+            let hot = self.conns6.hot(ConnId(n));
+            let limit = policy.timeout_of(hot.proto, hot.state);
+            if now.wrapping_sub(hot.last) >= limit {
+                self.end6(ConnId(n));
+                ended += 1;
+            } else {
+                let deadline = hot.last.wrapping_add(limit);
+                self.conns6.wheel.set(n, deadline);
+            }
+        }
+        ended
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Admission for IPv6: what happens to the first packet of a connection.
+//!
+//! The ASA's order without its NAT steps: route the destination, reverse path of the source where the interface asks for it,
+//! ACL of the ingress interface, global ACL, security levels where neither stands, ACL of the egress interface, and the entry.
+//! An ACL whose rules are all IPv4's denies IPv6 by its end, as on the ASA. Every refusal is a named drop; later packets
+//! never come here. What is for the appliance itself, and link-local addresses, are the worker's to sort out first.
+//! Worker cores, slow path.
+
+use super::NewConn6;
+use crate::acl::{self, Decision};
+use crate::conn::{ConnId, InsertError};
+use crate::firewall::Hits;
+use crate::key::{TCP, UDP};
+use crate::tcp::{self, State};
+use crate::{Flow, Policy, Tick};
+use fedgate_acl::Query;
+use fedgate_tables::drops::DropReason;
+use fedgate_tables::policy::{IF_VERIFY_REVERSE_PATH, Interface};
+use fedgate_wire::Tuple6;
+use fedgate_wire::icmp6::Class;
+use fedgate_wire::proto::ICMPV6;
+
+/// An IPv6 packet that belongs to no connection.
+#[derive(Clone, Copy, Debug)]
+pub struct First6 {
+    /// As it arrived.
+    pub key: Tuple6,
+    /// Where it arrived.
+    pub in_if: u8,
+    /// TCP flags; 0 for others.
+    pub tcp_flags: u8,
+    /// ICMPv6 type; 0 for others.
+    pub icmp_type: u8,
+    /// ICMPv6 code; 0 for others.
+    pub icmp_code: u8,
+    /// Hops left.
+    pub hop_limit: u8,
+}
+
+/// What became of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admission6 {
+    /// A connection was made.
+    New(ConnId),
+    /// Dropped.
+    Refused(DropReason),
+}
+
+impl Flow {
+    /// Decides on `first` and, where it may pass, makes the connection. `egress` gives the interface
+    /// that leads to an address. In what comes back, [`Hits::denied_by`] is an index into the policy's IPv6 ACEs.
+    pub fn admit6(
+        &mut self,
+        first: &First6,
+        policy: &Policy<'_>,
+        egress: impl Fn(u128) -> Option<u8>,
+        now: Tick,
+    ) -> (Admission6, Hits) {
+        let mut hits = Hits::default();
+        let admission = match self.try_admit6(first, policy, egress, now, &mut hits) {
+            Ok(id) => Admission6::New(id),
+            Err(reason) => Admission6::Refused(reason),
+        };
+        (admission, hits)
+    }
+
+    fn try_admit6(
+        &mut self,
+        first: &First6,
+        policy: &Policy<'_>,
+        egress: impl Fn(u128) -> Option<u8>,
+        now: Tick,
+        hits: &mut Hits,
+    ) -> Result<ConnId, DropReason> {
+        let key = first.key;
+        may_begin(first)?;
+        // Before any state is made: a traceroute leaves none.
+        if first.hop_limit <= 1 {
+            return Err(DropReason::TtlExceeded);
+        }
+        let in_if = first.in_if;
+        let out_if = egress(key.dst).ok_or(DropReason::NoRoute)?;
+        let interface =
+            |index: u8| policy.interfaces.get(usize::from(index)).ok_or(DropReason::InterfaceUnconfigured);
+        let (from, to) = (interface(in_if)?, interface(out_if)?);
+        if from.flags & IF_VERIFY_REVERSE_PATH != 0 && egress(key.src) != Some(in_if) {
+            return Err(DropReason::RpfViolated);
+        }
+        permit(policy, first, (in_if, from), (out_if, to), hits)?;
+
+        let new = NewConn6 {
+            key,
+            iface: [in_if, out_if],
+            state: if key.proto == TCP { State::SynSent } else { State::Established },
+            inbound: from.security < to.security,
+        };
+        let id = self.conns6.insert(new, now).map_err(|error| match error {
+            // Never a clash where the caller has looked for the connection first.
+            InsertError::Full | InsertError::Clash => DropReason::ConnTableFull,
+        })?;
+        let limit = policy.timeout_of(key.proto, new.state);
+        self.conns6.wheel.set(id.0, now.wrapping_add(limit));
+        Ok(id)
+    }
+}
+
+/// Only a bare SYN, an echo request or a UDP datagram begins a connection.
+fn may_begin(first: &First6) -> Result<(), DropReason> {
+    match first.key.proto {
+        TCP if first.tcp_flags & (tcp::SYN | tcp::ACK | tcp::RST | tcp::FIN) == tcp::SYN => Ok(()),
+        TCP => Err(DropReason::TcpNotSyn),
+        UDP => Ok(()),
+        ICMPV6 if Class::of(first.icmp_type) == Class::EchoRequest => Ok(()),
+        ICMPV6 => Err(DropReason::IcmpErrorNoConn),
+        _ => Err(DropReason::UnsupportedProtocol),
+    }
+}
+
+fn permit(
+    policy: &Policy<'_>,
+    first: &First6,
+    from: (u8, &Interface),
+    to: (u8, &Interface),
+    hits: &mut Hits,
+) -> Result<(), DropReason> {
+    let Tuple6 { src, dst, mut sport, mut dport, proto } = first.key;
+    if proto == ICMPV6 {
+        (sport, dport) = (first.icmp_code.into(), first.icmp_type.into());
+    }
+    let query = Query { src, dst, sport, dport, proto };
+    let mut ask = |index: u32, slot: usize| -> Option<Decision> {
+        let decision = acl::classify6(policy, index, &query)?;
+        hits.aces[slot] = decision.ace.map(|a| policy.aces6[a as usize].counter);
+        if !decision.permit {
+            hits.denied_by = decision.ace;
+        }
+        Some(decision)
+    };
+    let own = ask(from.1.acl_in, 0);
+    // The implicit deny of an interface ACL moves behind the global ACL where there is one.
+    let undecided = own.is_none_or(|d| d.ace.is_none());
+    let global = if undecided { ask(policy.globals.acl_global, 1) } else { None };
+    let permitted = match (own, global) {
+        (Some(d), None) => d.permit,
+        (_, Some(g)) => g.permit,
+        (None, None) => {
+            acl::by_security_level((from.0.into(), from.1), (to.0.into(), to.1), policy.globals.flags)
+        }
+    };
+    if !permitted {
+        return Err(DropReason::AclDrop);
+    }
+    match ask(to.1.acl_out, 2) {
+        Some(d) if !d.permit => Err(DropReason::AclDrop),
+        Some(_) | None => Ok(()),
+    }
+}
