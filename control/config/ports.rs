@@ -10,11 +10,13 @@ pub const ICMP: u8 = 1;
 pub const TCP: u8 = 6;
 /// IP protocol number of UDP.
 pub const UDP: u8 = 17;
+/// IP protocol number of ICMPv6.
+pub const ICMP6: u8 = 58;
 
 /// Names of IP protocols.
 #[rustfmt::skip]
 const PROTOCOLS: &[(&str, u8)] = &[
-    ("ah", 51), ("eigrp", 88), ("esp", 50), ("gre", 47), ("icmp", ICMP), ("igmp", 2), ("igrp", 9),
+    ("ah", 51), ("eigrp", 88), ("esp", 50), ("gre", 47), ("icmp", ICMP), ("icmp6", ICMP6), ("igmp", 2), ("igrp", 9),
     ("ipinip", 4), ("nos", 94), ("ospf", 89), ("pcp", 108), ("pim", 103), ("sctp", 132), ("snp", 109),
     ("tcp", TCP), ("udp", UDP),
 ];

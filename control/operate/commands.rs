@@ -20,6 +20,7 @@ pub enum Run {
     ShowInterface,
     ShowRoute,
     ShowArp,
+    ShowIpv6Neighbor,
     ShowFragment,
     ShowCounters,
     ShowVersion,
@@ -29,6 +30,7 @@ pub enum Run {
     ClearConn,
     ClearXlate,
     ClearArp,
+    ClearIpv6Neighbors,
     ConfigureReplace,
     WriteMemory,
     Help,
@@ -50,6 +52,7 @@ impl Run {
             | Self::ShowDrops
             | Self::ShowProxy
             | Self::ShowArp
+            | Self::ShowIpv6Neighbor
             | Self::ShowCounters
             | Self::ShowVersion
             | Self::ShowDataplane
@@ -57,6 +60,7 @@ impl Run {
             | Self::ClearConn
             | Self::ClearXlate
             | Self::ClearArp
+            | Self::ClearIpv6Neighbors
             | Self::ConfigureReplace
             | Self::WriteMemory
             | Self::Help => false,
@@ -83,8 +87,8 @@ const fn spec(words: &'static str, usage: &'static str, help: &'static str, run:
 /// Every command but the configuration's.
 #[rustfmt::skip]
 pub const SPECS: &[Spec] = &[
-    spec("show conn", "show conn [address A] [port P] [protocol {tcp|udp|icmp}] [count]", "connections", Run::ShowConn),
-    spec("show xlate", "show xlate [address A] [port P] [protocol {tcp|udp|icmp}] [count]", "translations", Run::ShowXlate),
+    spec("show conn", "show conn [address A] [port P] [protocol {tcp|udp|icmp|icmp6}] [count]", "connections", Run::ShowConn),
+    spec("show xlate", "show xlate [address A] [port P] [protocol {tcp|udp|icmp|icmp6}] [count]", "translations", Run::ShowXlate),
     spec("show nat", "show nat", "NAT rules in the order of evaluation, with hits", Run::ShowNat),
     spec("show access-list", "show access-list [NAME]", "access-lists with hits", Run::ShowAccessList),
     spec("show drops", "show drops", "why frames were dropped", Run::ShowDrops),
@@ -95,15 +99,17 @@ pub const SPECS: &[Spec] = &[
     spec("show interface", "show interface [NAMEIF]", "interfaces with traffic", Run::ShowInterface),
     spec("show route", "show route", "routes", Run::ShowRoute),
     spec("show arp", "show arp", "neighbours", Run::ShowArp),
+    spec("show ipv6 neighbor", "show ipv6 neighbor", "IPv6 neighbours", Run::ShowIpv6Neighbor),
     spec("show fragment", "show fragment [NAMEIF]", "datagrams in fragments: bounds, what waits, what was dropped", Run::ShowFragment),
     spec("show counters", "show counters", "every statistic, level and distribution", Run::ShowCounters),
     spec("show version", "show version", "versions and times", Run::ShowVersion),
     spec("show dataplane", "show dataplane", "asks the dataplane and times the answer", Run::ShowDataplane),
     spec("show running-config", "show running-config", "the configuration in force", Run::ShowRunning),
     spec("show startup-config", "show startup-config", "the configuration read at start", Run::ShowStartup),
-    spec("clear conn", "clear conn [address A] [port P] [protocol {tcp|udp|icmp}]", "ends connections", Run::ClearConn),
-    spec("clear xlate", "clear xlate [address A] [port P] [protocol {tcp|udp|icmp}]", "ends translations and what uses them", Run::ClearXlate),
+    spec("clear conn", "clear conn [address A] [port P] [protocol {tcp|udp|icmp|icmp6}]", "ends connections", Run::ClearConn),
+    spec("clear xlate", "clear xlate [address A] [port P] [protocol {tcp|udp|icmp|icmp6}]", "ends translations and what uses them", Run::ClearXlate),
     spec("clear arp", "clear arp [address A]", "forgets neighbours", Run::ClearArp),
+    spec("clear ipv6 neighbors", "clear ipv6 neighbors", "forgets IPv6 neighbours", Run::ClearIpv6Neighbors),
     spec("configure replace", "configure replace FILE", "makes a file the configuration, as a whole or not at all", Run::ConfigureReplace),
     spec("write memory", "write memory", "makes the running-config the startup-config", Run::WriteMemory),
     spec("help", "help", "this list; ? after some words lists what may follow", Run::Help),

@@ -6,10 +6,10 @@
 //! with the next line that passes.
 
 use std::cell::Cell;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use fedgate_tables::link::{End2, Event};
+use fedgate_tables::link::{Addr, End2, Event};
 
 /// Lines a second.
 pub const RATE: f64 = 50.0;
@@ -146,8 +146,8 @@ fn write(event: Event, names: &impl Names) {
             line,
             protocol = crate::config::ports::proto_text(proto),
             interface = names.interface(ifindex),
-            src = end(End2 { addr: src, port: sport }),
-            dst = end(End2 { addr: dst, port: dport }),
+            src = end6(src, sport),
+            dst = end6(dst, dport),
             "denied by access-list"
         ),
         Event::Limit { what, limit } => tracing::warn!(what = escaped(&what), limit, "limit reached"),
@@ -161,6 +161,10 @@ fn write(event: Event, names: &impl Names) {
             _ => tracing::info!("dataplane: {}", escaped(&text)),
         },
     }
+}
+
+fn end6(addr: Addr, port: u16) -> String {
+    SocketAddr::new(addr.into(), port).to_string()
 }
 
 fn end(end: End2) -> String {

@@ -101,6 +101,7 @@ async fn dispatch(
         Run::ClearConn => (Some(What::Conns), true),
         Run::ClearXlate => (Some(What::Xlates), true),
         Run::ClearArp => (Some(What::Arp), true),
+        Run::ClearIpv6Neighbors => (Some(What::Neighbors6), true),
         Run::ConfigureReplace | Run::WriteMemory => (None, true),
         Run::ShowConn => (Some(What::Conns), false),
         Run::ShowXlate => (Some(What::Xlates), false),
@@ -136,6 +137,7 @@ async fn dispatch(
         Run::ShowInterface => show::net::interface(daemon, name.as_deref(), out).await,
         Run::ShowRoute => show::net::route(daemon, out).await,
         Run::ShowArp => show::net::arp(daemon, out).await,
+        Run::ShowIpv6Neighbor => show::net::ipv6_neighbor(daemon, out).await,
         Run::ShowFragment => show::fragment::fragment(daemon, name.as_deref(), out).await,
         Run::ShowCounters => show::counts::counters(daemon, out).await,
         Run::ShowVersion => show::counts::version(daemon, out).await,
@@ -145,6 +147,7 @@ async fn dispatch(
         Run::ClearConn => clear(daemon, What::Conns, "connections", selection, out).await,
         Run::ClearXlate => clear(daemon, What::Xlates, "translations", selection, out).await,
         Run::ClearArp => clear(daemon, What::Arp, "neighbours", selection, out).await,
+        Run::ClearIpv6Neighbors => clear(daemon, What::Neighbors6, "neighbours", selection, out).await,
         Run::ConfigureReplace => {
             let path = name.unwrap_or_default();
             if !Path::new(&path).is_absolute() {

@@ -7,7 +7,7 @@
 //! of. Rows are allocated here, on the worker: the one place where that is accepted, at an operator's pace.
 
 use super::clock::Now;
-use super::neigh::State as ArpState;
+use super::neigh::{Entry, State as ArpState};
 use super::net::Net;
 use super::proxied::Sessions;
 use super::runtime::{IoSlot, View};
@@ -17,14 +17,17 @@ use fedgate_flow::TICKS;
 use fedgate_flow::conn::{ConnId, Dir, Hot, NO_SESSION};
 use fedgate_flow::key::{TCP, UDP};
 use fedgate_flow::tcp::{State, seen};
+use fedgate_flow::v6::Hot6;
 use fedgate_tables::counters::Stat;
-use fedgate_tables::link::{ArpRow, ConnRow, End, Event, Filter, Rows, What, XlateRow};
+use fedgate_tables::link::{Addr, ArpRow, ConnRow, End, Event, Filter, Rows, What, XlateRow};
 use std::sync::Arc;
 
 /// Rows in a page.
 const PAGE: usize = 64;
 /// Entries looked at for a page.
 const SCAN: usize = 2048;
+/// In a cursor over connections: among IPv6's, which follow IPv4's. (No table has so many entries.)
+const AMONG_V6: u32 = 1 << 31;
 
 /// A request.
 pub enum Command {
@@ -143,11 +146,12 @@ pub fn page(dump: &Dump, net: &Net, sessions: &Sessions, view: Option<&View<'_>>
         (What::Conns, Some(view)) => conns(dump, net, view, now),
         (What::Xlates, Some(view)) => xlates(dump, net, view, now),
         (What::Arp, Some(view)) => (Rows::Arp(arp(net, view, now)), None),
+        (What::Neighbors6, Some(view)) => (Rows::Arp(neighbours6(net, view, now)), None),
         (What::Proxy, Some(_)) => proxy(dump, sessions, now),
         // Ports are housekeeping's own to list; without a policy there is nothing else.
         (What::Conns, None) => (Rows::Conns(Vec::new()), None),
         (What::Xlates, None) => (Rows::Xlates(Vec::new()), None),
-        (What::Arp, None) => (Rows::Arp(Vec::new()), None),
+        (What::Arp | What::Neighbors6, None) => (Rows::Arp(Vec::new()), None),
         (What::Proxy, None) => (Rows::Proxy(Vec::new()), None),
         (What::Ports, _) => (Rows::Ports(Vec::new()), None),
     };
@@ -164,6 +168,13 @@ pub fn clear(
 ) -> Reply {
     let Some(view) = view else { return Reply::Cleared { clear: *clear, next: None } };
     let (count, next) = match clear.what {
+        What::Conns if clear.cursor & AMONG_V6 != 0 => {
+            let (found, next) = page6(net, &clear.filter, clear.cursor);
+            for &id in &found {
+                net.end6(id);
+            }
+            (found.len() as u64, next)
+        }
         What::Conns | What::Proxy => {
             let (found, next) = net.flow.conns.page(clear.cursor, PAGE, SCAN, |hot| {
                 matches(&clear.filter, hot) && (clear.what == What::Conns || hot.session() != NO_SESSION)
@@ -171,6 +182,7 @@ pub fn clear(
             for &id in &found {
                 end(id, net, sessions, view, now);
             }
+            let next = if clear.what == What::Conns { next.or(begin6(net)) } else { next };
             (found.len() as u64, next)
         }
         What::Xlates => {
@@ -181,6 +193,11 @@ pub fn clear(
         What::Arp => {
             let count = net.neigh.entries().count() as u64;
             net.clear_neighbours(view, now);
+            (count, None)
+        }
+        What::Neighbors6 => {
+            let count = net.v6.neigh.entries().count() as u64;
+            net.clear_neighbours6(view, now);
             (count, None)
         }
         What::Ports => (0, None),
@@ -199,14 +216,64 @@ pub(super) fn end(id: ConnId, net: &mut Net, sessions: &mut Sessions, view: &Vie
 fn matches(filter: &Filter, hot: &Hot) -> bool {
     let (called, shown) = (hot.key(Dir::Forward), hot.leaves_as(Dir::Forward));
     filter.proto.is_none_or(|p| p == hot.proto)
-        && filter.address.is_none_or(|a| [called.src, called.dst, shown.src, shown.dst].contains(&a))
+        && filter
+            .address
+            .is_none_or(|a| [called.src, called.dst, shown.src, shown.dst].map(Addr::V4).contains(&a))
         && filter.port.is_none_or(|p| [called.sport, called.dport, shown.sport, shown.dport].contains(&p))
 }
 
+fn matches6(filter: &Filter, hot: &Hot6) -> bool {
+    let key = hot.key();
+    filter.proto.is_none_or(|p| p == hot.proto)
+        && filter.address.is_none_or(|a| [key.src, key.dst].map(Addr::from).contains(&a))
+        && filter.port.is_none_or(|p| [key.sport, key.dport].contains(&p))
+}
+
+/// Where IPv6's connections begin, if there are any.
+fn begin6(net: &Net) -> Option<u32> {
+    (net.flow.conns6.in_use().0 > 0).then_some(AMONG_V6)
+}
+
+/// A page of IPv6 connections, from a cursor among them on.
+fn page6(net: &Net, filter: &Filter, cursor: u32) -> (Vec<ConnId>, Option<u32>) {
+    let (found, next) = net.flow.conns6.page(cursor & !AMONG_V6, PAGE, SCAN, |hot| matches6(filter, hot));
+    (found, next.map(|n| n | AMONG_V6))
+}
+
 fn conns(dump: &Dump, net: &Net, view: &View<'_>, now: Now) -> (Rows, Option<u32>) {
+    if dump.cursor & AMONG_V6 != 0 {
+        let (found, next) = page6(net, &dump.filter, dump.cursor);
+        return (Rows::Conns(found.into_iter().map(|id| conn_row6(net, view, now, id)).collect()), next);
+    }
     let (found, next) = net.flow.conns.page(dump.cursor, PAGE, SCAN, |hot| matches(&dump.filter, hot));
     let rows = found.into_iter().map(|id| conn_row(net, view, now, id)).collect();
-    (Rows::Conns(rows), next)
+    (Rows::Conns(rows), next.or(begin6(net)))
+}
+
+fn conn_row6(net: &Net, view: &View<'_>, now: Now, id: ConnId) -> ConnRow {
+    let hot = net.flow.conns6.hot(id);
+    let key = hot.key();
+    let end = |ifindex, addr: u128, port| End {
+        ifindex,
+        real: addr.into(),
+        real_port: port,
+        mapped: addr.into(),
+        mapped_port: port,
+    };
+    ConnRow {
+        id: hot.serial,
+        proto: hot.proto,
+        initiator: end(hot.iface[0], key.src, key.sport),
+        responder: end(hot.iface[1], key.dst, key.dport),
+        inbound: hot.inbound,
+        idle_secs: now.tick().wrapping_sub(hot.last) / TICKS,
+        age_secs: now.tick().wrapping_sub(hot.created) / TICKS,
+        timeout_secs: view.flow.timeout_of(hot.proto, hot.state) / TICKS,
+        bytes: hot.bytes,
+        packets: hot.packets.into(),
+        flags: flags(hot.proto, hot.state, hot.history, hot.inbound, false),
+        session: None,
+    }
 }
 
 fn conn_row(net: &Net, view: &View<'_>, now: Now, id: ConnId) -> ConnRow {
@@ -219,16 +286,16 @@ fn conn_row(net: &Net, view: &View<'_>, now: Now, id: ConnId) -> ConnRow {
         proto: hot.proto,
         initiator: End {
             ifindex: hot.iface[0],
-            real: called.src,
+            real: called.src.into(),
             real_port: called.sport,
-            mapped: shown.src,
+            mapped: shown.src.into(),
             mapped_port: shown.sport,
         },
         responder: End {
             ifindex: hot.iface[1],
-            real: shown.dst,
+            real: shown.dst.into(),
             real_port: shown.dport,
-            mapped: called.dst,
+            mapped: called.dst.into(),
             mapped_port: called.dport,
         },
         inbound: hot.is_inbound(),
@@ -237,14 +304,14 @@ fn conn_row(net: &Net, view: &View<'_>, now: Now, id: ConnId) -> ConnRow {
         timeout_secs: timeout,
         bytes: hot.bytes,
         packets: hot.packets.into(),
-        flags: flags(hot, hot.is_inbound()),
+        flags: flags(hot.proto, hot.state, hot.history, hot.is_inbound(), proxied),
         session: proxied.then_some(hot.session()),
     }
 }
 
 /// The ASA's letters (`show conn`): what is awaited of whom while half-open, else U, data seen each way, who began, FINs, T for SIP.
-fn flags(hot: &Hot, inbound: bool) -> String {
-    if hot.proto != TCP {
+fn flags(proto: u8, state: State, history: u8, inbound: bool, proxied: bool) -> String {
+    if proto != TCP {
         return "-".into();
     }
     let mut flags = String::new();
@@ -253,13 +320,12 @@ fn flags(hot: &Hot, inbound: bool) -> String {
             flags.push_str(letter);
         }
     };
-    let proxied = hot.session() != NO_SESSION;
-    match hot.state {
+    match state {
         State::SynSent if !proxied => add(true, if inbound { "SaA" } else { "saA" }),
         State::SynReceived if !proxied => add(true, if inbound { "a" } else { "A" }),
         _ => add(true, "U"),
     }
-    let saw = |bit| hot.history & bit != 0;
+    let saw = |bit| history & bit != 0;
     let (from_outside, from_inside) = if inbound {
         (saw(seen::DATA_INITIATOR), saw(seen::DATA_RESPONDER))
     } else {
@@ -290,7 +356,7 @@ fn xlates(dump: &Dump, net: &Net, view: &View<'_>, now: Now) -> (Rows, Option<u3
     let filter = &dump.filter;
     let wanted = found.into_iter().filter(|x| {
         filter.proto.is_none_or(|p| p == x.proto)
-            && filter.address.is_none_or(|a| a == x.real || a == x.mapped)
+            && filter.address.is_none_or(|a| [x.real, x.mapped].map(Addr::V4).contains(&a))
             && filter.port.is_none_or(|p| p == x.real_port || p == x.mapped_port)
     });
     let rows = wanted.map(|x| XlateRow {
@@ -310,24 +376,33 @@ fn xlates(dump: &Dump, net: &Net, view: &View<'_>, now: Now) -> (Rows, Option<u3
 }
 
 fn arp(net: &Net, view: &View<'_>, now: Now) -> Vec<ArpRow> {
-    let known = net.neigh.entries().map(|e| ArpRow {
-        ifindex: e.ifindex as u8,
-        addr: e.ip,
-        mac: e.mac.0,
-        state: match e.state {
+    let own = (0u8..).zip(view.flow.interfaces);
+    let own = own.map(|(ifindex, interface)| own_row(view, ifindex, interface.addr.into()));
+    own.chain(net.neigh.entries().map(|entry| neighbour_row(entry, now))).collect()
+}
+
+fn neighbours6(net: &Net, view: &View<'_>, now: Now) -> Vec<ArpRow> {
+    let routes = view.routes6();
+    let interfaces = routes.live().map(|(ifindex, _)| ifindex);
+    let own = interfaces.flat_map(|i| routes.own(i).map(move |addr| own_row(view, i, addr.into())));
+    own.chain(net.v6.neigh.entries().map(|entry| neighbour_row(entry, now))).collect()
+}
+
+fn own_row(view: &View<'_>, ifindex: u8, addr: Addr) -> ArpRow {
+    ArpRow { ifindex, addr, mac: view.mac(ifindex).0, state: "own".into(), age_secs: 0 }
+}
+
+fn neighbour_row<A: Into<Addr>>(entry: Entry<A>, now: Now) -> ArpRow {
+    ArpRow {
+        ifindex: entry.ifindex as u8,
+        addr: entry.ip.into(),
+        mac: entry.mac.0,
+        state: match entry.state {
             ArpState::Incomplete => "incomplete",
             ArpState::Reachable => "reachable",
             ArpState::Stale => "stale",
         }
         .into(),
-        age_secs: (now.millis().saturating_sub(e.since_ms) / 1000) as u32,
-    });
-    let own = (0u8..).zip(view.flow.interfaces).map(|(ifindex, interface)| ArpRow {
-        ifindex,
-        addr: interface.addr,
-        mac: view.mac(ifindex).0,
-        state: "own".into(),
-        age_secs: 0,
-    });
-    own.chain(known).collect()
+        age_secs: (now.millis().saturating_sub(entry.since_ms) / 1000) as u32,
+    }
 }

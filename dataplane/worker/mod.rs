@@ -7,7 +7,7 @@
 //! known connection goes through [`slow`], one of a proxied connection through [`proxied`].
 //!
 //! What stands where: `net` owns ports, connection table, neighbours and counters, and is the only way for a frame to
-//! leave or be dropped; `route`, `neigh` and `icmp` are plain logic without IO. No locks, no clock but [`clock`], no
+//! leave or be dropped; `route`, `neigh` and `icmp` are plain logic without IO; IPv6 is in `v6`, cold as yet. No locks, no clock but [`clock`], no
 //! logging here: what an operator should read goes as an event to the housekeeping thread, bounded and counted.
 
 pub mod clock;
@@ -24,6 +24,7 @@ pub mod route;
 pub mod runtime;
 mod slow;
 mod stages;
+pub mod v6;
 
 #[cfg(test)]
 mod tests;
@@ -78,6 +79,8 @@ struct Path {
     sessions: Sessions,
     stages: Stages,
     seat: command::Desk,
+    /// Connections of both families there were at once.
+    most_conns: u32,
 }
 
 impl Worker {
@@ -91,6 +94,7 @@ impl Worker {
                 sessions: Sessions::new(Engine::new(config.limits)),
                 stages: Stages::new(),
                 seat: desk,
+                most_conns: 0,
             },
             burst: Burst::new(),
             clock: Clock::new(dpdk::tsc(), eal.tsc_hz()),
@@ -172,8 +176,9 @@ impl Path {
     /// What time asks for.
     fn due(&mut self, view: &runtime::View<'_>, now: clock::Now) -> usize {
         let mut work = self.net.expire(view, now, TIMERS_A_LOOP);
-        work += self.net.resolve(view, now);
-        work += self.net.announce(view);
+        work += self.net.expire6(view, now, TIMERS_A_LOOP);
+        work += self.net.resolve(view, now) + self.net.resolve6(view, now);
+        work += self.net.announce(view) + self.net.announce6(view);
         work += slow::fragments::expire(&mut self.net, view, now);
         work += self.sessions.poll(&mut self.net, view, now);
         self.gauges();
@@ -198,11 +203,12 @@ impl Path {
     }
 
     fn gauges(&mut self) {
-        let (conns, most_conns) = self.net.flow.conns.in_use();
+        let conns = self.net.flow.conns.in_use().0 + self.net.flow.conns6.in_use().0;
+        self.most_conns = self.most_conns.max(conns);
         let (xlates, most_xlates) = self.net.flow.xlates.in_use();
         let counters: &mut WorkerCounters = &mut self.net.counters;
         counters.set(Gauge::ConnsInUse, conns.into());
-        counters.set(Gauge::ConnsMostUsed, most_conns.into());
+        counters.set(Gauge::ConnsMostUsed, self.most_conns.into());
         counters.set(Gauge::XlatesInUse, xlates.into());
         counters.set(Gauge::XlatesMostUsed, most_xlates.into());
     }

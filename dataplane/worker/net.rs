@@ -13,6 +13,7 @@ use super::icmp::{Rate, Responder, TokenBucket};
 use super::neigh::{Action, Limits, Neighbours, NextHop, Refusal, Resolve};
 use super::runtime::{IoSlot, View};
 use super::slow::{self, fragments::Fragments};
+use super::v6::V6;
 use dpdk::{Burst, Mbuf, Mempool, RxQueue, TxQueue};
 use fedgate_flow::conn::{ConnId, Dir};
 use fedgate_flow::{Flow, FlowConfig, rewrite};
@@ -81,6 +82,8 @@ pub struct Net {
     slots: Vec<Option<IoSlot>>,
     to_announce: VecDeque<(u8, u32)>,
     defence: TokenBucket,
+    /// What IPv6 needs beside its connections.
+    pub(super) v6: V6,
 }
 
 impl Net {
@@ -102,6 +105,7 @@ impl Net {
             slots: Vec::new(),
             to_announce: VecDeque::new(),
             defence: TokenBucket::full(DEFENCE_RATE),
+            v6: V6::default(),
         }
     }
 
@@ -408,7 +412,9 @@ impl Net {
         self.announced.clone_from(new);
 
         let old = std::mem::replace(&mut self.slots, view.image.slots.clone());
-        if self.slots.starts_with(&old) {
+        let moved = !self.slots.starts_with(&old);
+        self.adopt6(view, moved);
+        if !moved {
             return Vec::new();
         }
         slow::fragments::clear(self);
@@ -420,10 +426,15 @@ impl Net {
             }
         });
         let slots = &self.slots;
-        self.flow.renumber(|ifindex| {
+        let new_index = |ifindex| {
             let slot = old.get(usize::from(ifindex)).copied().flatten()?;
             slots.iter().position(|s| *s == Some(slot)).map(|i| i as u8)
-        })
+        };
+        let gone = self.flow.renumber(new_index);
+        for id in self.flow.conns6.renumber(new_index) {
+            self.end6(id);
+        }
+        gone
     }
 
     /// Carries out what the neighbour table asked for.

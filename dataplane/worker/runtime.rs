@@ -16,6 +16,7 @@ use std::sync::Arc;
 
 use super::domains::Federation;
 use super::route::Routes;
+use super::v6::route::Routes6;
 
 /// Position of a port among the dataplane's ports; stable while the process lives.
 pub type IoSlot = u8;
@@ -108,6 +109,11 @@ impl<'a> View<'a> {
     #[inline]
     pub fn routes(&self) -> Routes<'a> {
         Routes { interfaces: self.flow.interfaces, routes: self.policy.routes() }
+    }
+
+    /// The ways out for IPv6, and our IPv6 addresses.
+    pub fn routes6(&self) -> Routes6<'a> {
+        Routes6 { interfaces: self.flow.interfaces, macs: &self.image.macs, routes: self.policy.routes6() }
     }
 
     /// Own MAC on an interface.

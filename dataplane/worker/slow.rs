@@ -10,7 +10,7 @@ use super::clock::Now;
 use super::net::{LogKind, Net};
 use super::proxied::Sessions;
 use super::runtime::View;
-use super::stages;
+use super::{stages, v6};
 use dpdk::Mbuf;
 use fedgate_flow::firewall::{Admission, First, Hits};
 use fedgate_flow::rewrite;
@@ -35,6 +35,7 @@ pub(super) fn packet(
 ) {
     match parsed.kind {
         Kind::Arp => net.arp(view, now, ifindex, mbuf),
+        Kind::Ipv6 => v6::packet(net, view, now, ifindex, mbuf),
         Kind::IcmpError => icmp_error(net, view, now, ifindex, mbuf, parsed),
         Kind::Ipv4 if parsed.frag != Fragment::No => {
             fragments::packet(net, sessions, view, now, ifindex, mbuf, parsed);
@@ -158,9 +159,9 @@ fn log_denial(net: &mut Net, view: &View<'_>, now: Now, ifindex: u8, parsed: &Pa
         acl: acl.map_or(u32::MAX, |a| a as u32),
         line: ace.line,
         proto: tuple.proto,
-        src: tuple.src,
+        src: tuple.src.into(),
         sport: tuple.sport,
-        dst: tuple.dst,
+        dst: tuple.dst.into(),
         dport: tuple.dport,
         ifindex,
     });

@@ -18,7 +18,7 @@ use fedgate_flow::conn::{ConnId, Dir, NO_SESSION};
 use fedgate_flow::{Packet, rewrite};
 use fedgate_tables::drops::DropReason;
 use fedgate_wire::plain::{self, Ours, Packed};
-use fedgate_wire::{Fragment, Kind, MacAddr, ParseError, Parsed, parse_into};
+use fedgate_wire::{Fragment, Kind, MacAddr, ParseError, Parsed, ipv6, parse_into};
 
 /// What the passes tell each other about a frame. Half a cache line.
 #[derive(Clone, Copy)]
@@ -159,18 +159,22 @@ fn long_way(
     }
 }
 
-/// Is the frame for us, and what is it. Only ARP may come by broadcast (RFC 1812 5.3.4).
+/// Is the frame for us, and what is it. Only ARP may come by broadcast (RFC 1812 5.3.4), only IPv6 to its groups (RFC 2464).
 fn examine(frame: &[u8], own: MacAddr, found: &mut Parsed) -> Result<(), DropReason> {
     let Some(dst) = frame.first_chunk::<6>() else { return Err(DropReason::FrameTooShort) };
     let ours = *dst == own.0;
-    if !ours && *dst != MacAddr::BROADCAST.0 {
+    let group6 = dst.starts_with(&ipv6::GROUP_MAC);
+    if !ours && !group6 && *dst != MacAddr::BROADCAST.0 {
         return Err(DropReason::NotForUs);
     }
     parse_into(frame, found).map_err(drop_reason)?;
-    if !ours && found.kind != Kind::Arp {
-        return Err(DropReason::NotUnicast);
-    }
-    Ok(())
+    let addressed = match found.kind {
+        _ if ours => true,
+        Kind::Arp => !group6,
+        Kind::Ipv6 => group6,
+        Kind::Ipv4 | Kind::IcmpError => false,
+    };
+    if addressed { Ok(()) } else { Err(DropReason::NotUnicast) }
 }
 
 /// The connection of a whole datagram.
@@ -222,7 +226,7 @@ pub(super) fn packet(frame: &[u8], parsed: &Parsed) -> Packet {
 }
 
 /// The drop reason of what the parser refuses.
-fn drop_reason(error: ParseError) -> DropReason {
+pub(super) fn drop_reason(error: ParseError) -> DropReason {
     match error {
         ParseError::FrameTooShort => DropReason::FrameTooShort,
         ParseError::UnsupportedEthertype => DropReason::UnsupportedEthertype,

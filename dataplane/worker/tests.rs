@@ -9,3 +9,4 @@ mod garbage;
 mod icmp_errors;
 mod rig;
 mod sanity;
+mod v6;

@@ -51,7 +51,7 @@ async fn counted(selection: Selection, count: u64, out: &mut Out) -> Result<(), 
 fn conn_text(row: &ConnRow, names: &IfNames) -> String {
     let (first, second) =
         if row.inbound { (row.initiator, row.responder) } else { (row.responder, row.initiator) };
-    let end = |end: End| format!("{} {}:{}", names.name(end.ifindex), ip(end.real), end.real_port);
+    let end = |end: End| format!("{} {}:{}", names.name(end.ifindex), end.real, end.real_port);
     let proxied = row.session.map_or(String::new(), |session| format!(", proxy session {session}"));
     format!(
         "{} {} {}, idle {}, bytes {}, flags {}{proxied}",
@@ -68,8 +68,8 @@ fn conn_json(row: &ConnRow, names: &IfNames) -> serde_json::Value {
     let end = |end: End| {
         json!({
             "interface": names.name(end.ifindex),
-            "address": ip(end.real), "port": end.real_port,
-            "mapped_address": ip(end.mapped), "mapped_port": end.mapped_port,
+            "address": end.real.to_string(), "port": end.real_port,
+            "mapped_address": end.mapped.to_string(), "mapped_port": end.mapped_port,
         })
     };
     json!({
@@ -147,8 +147,12 @@ mod tests {
     /// The examples of asa.md 3.8 and 3.6.
     #[test]
     fn layouts_are_the_asas() {
-        let end =
-            |ifindex, address, real_port| End { ifindex, real: addr(address), real_port, ..End::default() };
+        let end = |ifindex, address, real_port| End {
+            ifindex,
+            real: addr(address).into(),
+            real_port,
+            ..End::default()
+        };
         let mut row = ConnRow {
             proto: 6,
             initiator: end(0, "198.51.100.20", 40001),

@@ -12,7 +12,7 @@ pub mod proxy;
 pub mod rules;
 pub mod text;
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use fedgate_tables::link::{Filter, Rows, What};
 
@@ -21,7 +21,7 @@ use super::run::Stop;
 use super::session::{Gone, Part};
 use crate::config::args::Args;
 use crate::config::diag::Problem;
-use crate::config::ports::{ICMP, TCP, UDP};
+use crate::config::ports::{ICMP, ICMP6, TCP, UDP};
 use crate::policy::interfaces;
 
 /// `address A`, `port P`, `protocol P`, `count` after a command.
@@ -39,9 +39,15 @@ impl Selection {
         let mut selection = Self::default();
         while args.peek().is_some() {
             match args.one_of(&["address", "port", "protocol", "count"])? {
-                0 => selection.filter.address = Some(args.address("an address")?.into()),
+                0 => {
+                    let addr = args.parsed("an address", str::parse::<IpAddr>)?;
+                    selection.filter.address = Some(addr.into());
+                }
                 1 => selection.filter.port = Some(args.number("a port", 0, 65535)? as u16),
-                2 => selection.filter.proto = Some([TCP, UDP, ICMP][args.one_of(&["tcp", "udp", "icmp"])?]),
+                2 => {
+                    let known = args.one_of(&["tcp", "udp", "icmp", "icmp6"])?;
+                    selection.filter.proto = Some([TCP, UDP, ICMP, ICMP6][known]);
+                }
                 _ if may_count => selection.count = true,
                 _ => return Err(args.wrong("`count` belongs to show")),
             }

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! `show interface`, `show route`, `show arp`.
+//! `show interface`, `show route`, `show arp`, `show ipv6 neighbor`.
 
 use fedgate_tables::counters::{Counter, InterfaceCounter};
 use fedgate_tables::link::{ArpRow, Filter, PortRow, Rows, What};
 use serde_json::json;
 
-use super::{IfNames, attached, hms, ip, listing, mac};
+use super::{IfNames, attached, hms, listing, mac};
 use crate::config::model::Interface;
 use crate::operate::daemon::{Attached, Daemon};
 use crate::operate::run::Stop;
@@ -124,9 +124,18 @@ pub async fn route(daemon: &Daemon, out: &mut Out) -> Result<(), Stop> {
 
 /// `show arp`
 pub async fn arp(daemon: &Daemon, out: &mut Out) -> Result<(), Stop> {
+    neighbours(daemon, What::Arp, out).await
+}
+
+/// `show ipv6 neighbor`
+pub async fn ipv6_neighbor(daemon: &Daemon, out: &mut Out) -> Result<(), Stop> {
+    neighbours(daemon, What::Neighbors6, out).await
+}
+
+async fn neighbours(daemon: &Daemon, what: What, out: &mut Out) -> Result<(), Stop> {
     let attached = attached(daemon)?;
     let names = IfNames::new(daemon);
-    listing(&attached, What::Arp, Filter::default(), async |rows| {
+    listing(&attached, what, Filter::default(), async |rows| {
         let Rows::Arp(rows) = rows else { return Ok(()) };
         for row in &rows {
             let name = names.name(row.ifindex);
@@ -138,12 +147,12 @@ pub async fn arp(daemon: &Daemon, out: &mut Out) -> Result<(), Stop> {
 }
 
 fn arp_text(row: &ArpRow, name: &str) -> String {
-    format!("\t{name} {} {} {} {}", ip(row.addr), mac(row.mac), row.age_secs, row.state)
+    format!("\t{name} {} {} {} {}", row.addr, mac(row.mac), row.age_secs, row.state)
 }
 
 fn arp_json(row: &ArpRow, name: &str) -> serde_json::Value {
     json!({
-        "interface": name, "address": ip(row.addr), "mac": mac(row.mac), "age_seconds": row.age_secs,
+        "interface": name, "address": row.addr.to_string(), "mac": mac(row.mac), "age_seconds": row.age_secs,
         "age": hms(row.age_secs), "state": row.state,
     })
 }

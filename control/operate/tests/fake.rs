@@ -167,7 +167,7 @@ impl State {
                 vec![ToControl::Adopted { generation }]
             }
             ToDataplane::Dump { id, what: What::Conns, .. } => {
-                let end = |real_port| End { real: 0x0a0a_0001, real_port, ..End::default() };
+                let end = |real_port| End { real: 0x0a0a_0001u32.into(), real_port, ..End::default() };
                 let row = |id| ConnRow {
                     id,
                     proto: 6,

@@ -20,6 +20,6 @@ mod tests;
 pub use event::Event;
 pub use messages::{LINK_LAYOUT, Message, ToControl, ToDataplane};
 pub use rows::{
-    ArpRow, ConnRow, End, End2, Filter, MAX_IDENTITY, MAX_TEXT, PortRow, ProxyRow, Rows, What, XlateRow,
+    Addr, ArpRow, ConnRow, End, End2, Filter, MAX_IDENTITY, MAX_TEXT, PortRow, ProxyRow, Rows, What, XlateRow,
 };
 pub use socket::{LinkError, LinkListener, LinkSocket, MAX_DATAGRAM, MAX_FDS};

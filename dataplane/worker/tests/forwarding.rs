@@ -267,10 +267,10 @@ fn a_connection_is_listed_and_cleared() {
     let row = &rows[0];
     assert_eq!(
         (row.initiator.real, row.initiator.mapped, row.responder.real),
-        (WORK.ip, OWN[OUTSIDE], WEB.ip)
+        (WORK.ip.into(), OWN[OUTSIDE].into(), WEB.ip.into())
     );
     assert_eq!((row.packets, row.bytes, row.inbound), (1, 29, false));
-    let other = Filter { address: Some(SERVER), ..Filter::default() };
+    let other = Filter { address: Some(SERVER.into()), ..Filter::default() };
     let clear =
         |filter| Command::Clear(Clear { asker: ASKER, what: What::Conns, filter, cursor: 0, count: 0 });
     for (filter, ended) in [(other, 0), (Filter::default(), 1)] {

@@ -301,7 +301,8 @@ impl Rig {
 
     /// Packets that wait for a neighbour.
     pub fn held(&self) -> usize {
-        self.worker.path.net.neigh.held()
+        let net = &self.worker.path.net;
+        net.neigh.held() + net.v6.neigh.held()
     }
 
     pub fn events(&self) -> Vec<Event> {

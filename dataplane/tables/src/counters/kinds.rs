@@ -39,6 +39,8 @@ kinds! {
         XlatesTornDown "xlates_torn_down" "Translations torn down";
         ArpRequests "arp_requests" "ARP requests sent";
         ArpReplies "arp_replies" "ARP replies sent";
+        NdSolicitations "nd_solicitations" "IPv6 neighbour solicitations sent";
+        NdAdvertisements "nd_advertisements" "IPv6 neighbour advertisements sent";
         IcmpErrorsSent "icmp_errors_sent" "ICMP errors sent";
         IcmpEchoReplies "icmp_echo_replies" "ICMP echo replies sent";
         ProxySessionsOpened "proxy_sessions_opened" "TLS proxy sessions opened";

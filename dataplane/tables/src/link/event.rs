@@ -5,7 +5,7 @@
 //! never waited for. Texts chosen by peers are clipped by [`Event::clipped`] before sending, so an event always fits a
 //! datagram. The reason for a denial appears here only: the peer is told 403 and no more.
 
-use super::rows::{End2, clip, clip_names};
+use super::rows::{Addr, End2, clip, clip_names};
 use serde::{Deserialize, Serialize};
 
 /// An event.
@@ -77,11 +77,11 @@ pub enum Event {
         /// IP protocol.
         proto: u8,
         /// Source address.
-        src: u32,
+        src: Addr,
         /// Source port.
         sport: u16,
         /// Destination address.
-        dst: u32,
+        dst: Addr,
         /// Destination port, or ICMP type.
         dport: u16,
         /// Interface it came in by.

@@ -6,6 +6,8 @@
 //! a message. Addresses and ports are host order, ages and timeouts seconds.
 
 use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::net::{IpAddr, Ipv6Addr};
 
 /// Longest text in a row or an event, bytes; longer ones are clipped.
 pub const MAX_TEXT: usize = 1024;
@@ -21,12 +23,66 @@ pub enum What {
     Conns,
     /// Translations.
     Xlates,
-    /// Neighbours.
+    /// IPv4 neighbours.
     Arp,
+    /// IPv6 neighbours; rows are [`Rows::Arp`].
+    Neighbors6,
     /// TLS proxy sessions.
     Proxy,
     /// Ports.
     Ports,
+}
+
+/// An address of either family. In JSON a number for IPv4 (host order), a text for IPv6.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Addr {
+    /// IPv4, host order.
+    V4(u32),
+    /// IPv6.
+    V6(Ipv6Addr),
+}
+
+impl Default for Addr {
+    fn default() -> Self {
+        Self::V4(0)
+    }
+}
+
+impl From<u32> for Addr {
+    fn from(addr: u32) -> Self {
+        Self::V4(addr)
+    }
+}
+
+impl From<u128> for Addr {
+    fn from(addr: u128) -> Self {
+        Self::V6(addr.into())
+    }
+}
+
+impl From<IpAddr> for Addr {
+    fn from(addr: IpAddr) -> Self {
+        match addr {
+            IpAddr::V4(addr) => Self::V4(addr.into()),
+            IpAddr::V6(addr) => Self::V6(addr),
+        }
+    }
+}
+
+impl From<Addr> for IpAddr {
+    fn from(addr: Addr) -> Self {
+        match addr {
+            Addr::V4(addr) => Self::V4(addr.into()),
+            Addr::V6(addr) => Self::V6(addr),
+        }
+    }
+}
+
+impl fmt::Display for Addr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        IpAddr::from(*self).fmt(f)
+    }
 }
 
 /// Only rows with these; what is absent matches all. An address or port matches either end.
@@ -34,7 +90,7 @@ pub enum What {
 #[serde(deny_unknown_fields)]
 pub struct Filter {
     /// Real or mapped address of either end.
-    pub address: Option<u32>,
+    pub address: Option<Addr>,
     /// Real or mapped port of either end.
     pub port: Option<u16>,
     /// IP protocol.
@@ -48,11 +104,11 @@ pub struct End {
     /// Interface it is behind.
     pub ifindex: u8,
     /// Its own address.
-    pub real: u32,
+    pub real: Addr,
     /// Its own port, or ICMP id.
     pub real_port: u16,
     /// The address the other end sees.
-    pub mapped: u32,
+    pub mapped: Addr,
     /// The port the other end sees.
     pub mapped_port: u16,
 }
@@ -125,14 +181,14 @@ pub struct XlateRow {
     pub conns: u32,
 }
 
-/// `show arp`.
+/// `show arp` and `show ipv6 neighbor`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ArpRow {
     /// Interface.
     pub ifindex: u8,
     /// Address.
-    pub addr: u32,
+    pub addr: Addr,
     /// Its station.
     pub mac: [u8; 6],
     /// Resolved, asking, proxy…

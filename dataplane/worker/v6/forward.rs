@@ -1,0 +1,272 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! IPv6 packets on their way through: connections known and new, ICMPv6 errors in transit, and the errors that a router owes.
+//!
+//! A packet leaves as it came but for its hop limit and its Ethernet header. Routers do not fragment (RFC 8200 section 5):
+//! what is larger than the next link takes goes back as "packet too big". Worker core, slow path.
+
+use super::neighbours::write_header;
+use crate::worker::clock::Now;
+use crate::worker::icmp::Silence;
+use crate::worker::neigh::NextHop;
+use crate::worker::net::{LogKind, Net};
+use crate::worker::runtime::View;
+use dpdk::Mbuf;
+use fedgate_flow::Packet;
+use fedgate_flow::conn::{ConnId, Dir};
+use fedgate_flow::firewall::Hits;
+use fedgate_flow::v6::{Admission6, First6, NO_HOP};
+use fedgate_tables::counters::Stat;
+use fedgate_tables::drops::DropReason;
+use fedgate_tables::link::Event;
+use fedgate_tables::policy::ACE_LOG;
+use fedgate_wire::parse6::embedded6;
+use fedgate_wire::{Parsed6, emit6, icmp6, ipv6, parse6, proto};
+
+/// A packet that belongs to no connection.
+pub(super) fn first(net: &mut Net, view: &View<'_>, now: Now, ifindex: u8, mbuf: Mbuf, parsed: &Parsed6) {
+    let first = First6 {
+        key: parsed.tuple,
+        in_if: ifindex,
+        tcp_flags: parsed.tcp_flags.0,
+        icmp_type: parsed.icmp_type,
+        icmp_code: parsed.icmp_code,
+        hop_limit: parsed.hop_limit,
+    };
+    let egress = |addr| view.routes6().lookup(addr).map(|way| way.ifindex);
+    let (admission, hits) = net.flow.admit6(&first, &view.flow, egress, now.tick());
+    for slot in hits.aces.into_iter().flatten() {
+        net.counters.ace(slot);
+    }
+    match admission {
+        Admission6::New(id) => {
+            net.counters.add(Stat::ConnsBuilt, 1);
+            let booked = booked(mbuf.data(), parsed);
+            net.flow.account6(id, Dir::Forward, booked, &view.flow, now.tick());
+            pass(net, view, now, ifindex, mbuf, parsed, id, Dir::Forward);
+        }
+        Admission6::Refused(reason) => {
+            if reason == DropReason::ConnTableFull {
+                net.counters.add(Stat::ConnsRefused, 1);
+                if net.may_log(now, LogKind::Firewall) {
+                    net.event(Event::Limit { what: reason.text().to_owned(), limit: 0 });
+                }
+            }
+            log_denial(net, view, now, &first, &hits);
+            let owed = match reason {
+                DropReason::NoRoute => Some(icmp6::Error::NoRoute),
+                DropReason::TtlExceeded => Some(icmp6::Error::HopLimitExceeded),
+                _ => None,
+            };
+            if let Some(error) = owed {
+                net.answer_with_error6(view, now, ifindex, error, &mbuf, parsed);
+            }
+            net.drop(reason, mbuf);
+        }
+    }
+}
+
+fn log_denial(net: &mut Net, view: &View<'_>, now: Now, first: &First6, hits: &Hits) {
+    let Some(index) = hits.denied_by else { return };
+    let Some(ace) = view.flow.aces6.get(index as usize).filter(|ace| ace.flags & ACE_LOG != 0) else {
+        return;
+    };
+    if !net.may_log(now, LogKind::Firewall) {
+        return;
+    }
+    let acl = view.flow.acls.iter().position(|a| (a.first6..a.first6 + a.count6).contains(&index));
+    let tuple = first.key;
+    net.event(Event::AclDenied {
+        acl: acl.map_or(u32::MAX, |a| a as u32),
+        line: ace.line,
+        proto: tuple.proto,
+        src: tuple.src.into(),
+        sport: tuple.sport,
+        dst: tuple.dst.into(),
+        dport: tuple.dport,
+        ifindex: first.in_if,
+    });
+}
+
+/// A packet of a connection.
+pub(super) fn established(
+    net: &mut Net,
+    view: &View<'_>,
+    now: Now,
+    ifindex: u8,
+    mbuf: Mbuf,
+    parsed: &Parsed6,
+    id: ConnId,
+    dir: Dir,
+) {
+    if net.flow.conns6.hot(id).iface[dir as usize] != ifindex {
+        return net.drop(DropReason::RpfViolated, mbuf);
+    }
+    if parsed.hop_limit <= 1 {
+        net.answer_with_error6(view, now, ifindex, icmp6::Error::HopLimitExceeded, &mbuf, parsed);
+        return net.drop(DropReason::TtlExceeded, mbuf);
+    }
+    if net.flow.account6(id, dir, booked(mbuf.data(), parsed), &view.flow, now.tick()) {
+        net.end6(id);
+        return first(net, view, now, ifindex, mbuf, parsed);
+    }
+    pass(net, view, now, ifindex, mbuf, parsed, id, dir);
+}
+
+/// What is booked of a packet.
+fn booked(frame: &[u8], parsed: &Parsed6) -> Packet {
+    let end = usize::from(parsed.l3) + usize::from(parsed.ip_len);
+    let l4 = usize::from(parsed.l4);
+    let header = match parsed.tuple.proto {
+        proto::TCP => frame.get(l4 + 12).map_or(0, |b| usize::from(b >> 4) * 4),
+        _ => 0,
+    };
+    Packet { len: parsed.ip_len, tcp_flags: parsed.tcp_flags.0, payload: end > l4 + header }
+}
+
+/// Sends a packet of a connection on, if the next link takes it.
+fn pass(
+    net: &mut Net,
+    view: &View<'_>,
+    now: Now,
+    ifindex: u8,
+    mbuf: Mbuf,
+    parsed: &Parsed6,
+    id: ConnId,
+    dir: Dir,
+) {
+    let egress = net.flow.conns6.hot(id).iface[dir.flip() as usize];
+    let mtu = view.flow.interfaces.get(usize::from(egress)).map_or(u16::MAX, |i| i.mtu);
+    if parsed.ip_len > mtu {
+        let error = icmp6::Error::PacketTooBig { mtu: mtu.max(ipv6::MIN_MTU).into() };
+        net.answer_with_error6(view, now, ifindex, error, &mbuf, parsed);
+        return net.drop(DropReason::MtuExceeded, mbuf);
+    }
+    hop(net, view, now, mbuf, parsed, id, dir);
+}
+
+/// One hop less, and out by the neighbour that the connection knows.
+fn hop(net: &mut Net, view: &View<'_>, now: Now, mut mbuf: Mbuf, parsed: &Parsed6, id: ConnId, dir: Dir) {
+    if let Some(packet) = mbuf.data_mut().get_mut(usize::from(parsed.l3)..)
+        && let Ok(mut ip) = ipv6::Ipv6::new_checked(packet)
+    {
+        // The callers have seen that there is one to take.
+        ip.decrement_hop_limit();
+    }
+    let epoch = net.v6.epoch;
+    let hot = net.flow.conns6.hot_mut(id);
+    let egress = hot.iface[dir.flip() as usize];
+    if hot.epoch != epoch {
+        hot.epoch = epoch;
+        hot.hop = [NO_HOP; 2];
+    }
+    let (known, dst) = (NextHop::from_bits(hot.hop[dir as usize]), hot.destination(dir));
+    if let Some(mac) = net.v6.neigh.mac(known) {
+        net.v6.neigh.touch(known);
+        write_header(&mut mbuf, mac, view.mac(egress));
+        return net.transmit(view, egress, mbuf);
+    }
+    if let Some(hop) = net.send_to6(view, now, egress, dst, mbuf) {
+        net.flow.conns6.hot_mut(id).hop[dir as usize] = hop.to_bits();
+    }
+}
+
+/// Somebody's ICMPv6 error about a packet that we passed on, or about nothing we know. It goes to that packet's sender as it is.
+pub(super) fn icmp_error(
+    net: &mut Net,
+    view: &View<'_>,
+    now: Now,
+    ifindex: u8,
+    mbuf: Mbuf,
+    parsed: &Parsed6,
+) {
+    let Ok(quote) = embedded6(mbuf.data(), parsed) else { return net.drop(DropReason::InvalidIcmp, mbuf) };
+    let told = mbuf.data().get(usize::from(parsed.l4) + 4..usize::from(parsed.embedded));
+    let mtu = told.and_then(|rest| rest.first_chunk()).map_or(0, |rest| u32::from_be_bytes(*rest));
+    if parsed.icmp_type == icmp6::PACKET_TOO_BIG && mtu < ipv6::MIN_MTU.into() {
+        // There is no such link (RFC 8201 section 4); it would make hosts send atomic fragments (RFC 8021).
+        return net.drop(DropReason::InvalidIcmp, mbuf);
+    }
+    let known = net.flow.conns6.lookup(&quote.tuple).filter(|(id, dir)| {
+        // It comes from where that packet went.
+        net.flow.conns6.hot(*id).iface[dir.flip() as usize] == ifindex
+    });
+    match known {
+        Some(_) if parsed.hop_limit <= 1 => net.drop(DropReason::TtlExceeded, mbuf),
+        // No error about an error; honest ones are of 1,280 bytes at most.
+        Some(_) if parsed.ip_len > ipv6::MIN_MTU => net.drop(DropReason::MtuExceeded, mbuf),
+        Some((id, dir)) => hop(net, view, now, mbuf, parsed, id, dir.flip()),
+        None => net.drop(DropReason::IcmpErrorNoConn, mbuf),
+    }
+}
+
+impl Net {
+    /// Answers an echo request to an address of the interface, or drops what else is for us.
+    pub(super) fn local_delivery6(
+        &mut self,
+        view: &View<'_>,
+        now: Now,
+        ifindex: u8,
+        mut mbuf: Mbuf,
+        parsed: &Parsed6,
+    ) {
+        let answer = self.v6.icmp.echo(now.millis(), &view.routes6(), ifindex, mbuf.data_mut(), parsed);
+        match answer {
+            Ok(len) if mbuf.trim(mbuf.len() - len).is_ok() => {
+                self.counters.add(Stat::IcmpEchoReplies, 1);
+                self.transmit(view, ifindex, mbuf);
+            }
+            Err(Silence::RateExceeded) => self.drop(DropReason::RateExceeded, mbuf),
+            Ok(_) | Err(_) => self.drop(DropReason::ToUsNotHandled, mbuf),
+        }
+    }
+
+    /// Sends the ICMPv6 error owed for a packet back to where it came from, if one is owed and the rate allows.
+    pub(super) fn answer_with_error6(
+        &mut self,
+        view: &View<'_>,
+        now: Now,
+        ifindex: u8,
+        error: icmp6::Error,
+        about: &Mbuf,
+        parsed: &Parsed6,
+    ) {
+        let Some(mut mbuf) = self.new_mbuf() else { return };
+        let Ok(room) = mbuf.append(emit6::MAX_ERROR_FRAME_LEN) else { return };
+        let from = (ifindex, view.mac(ifindex));
+        let about = (about.data(), parsed);
+        match self.v6.icmp.error(now.millis(), &view.routes6(), error, from, about, room) {
+            Ok(len) if mbuf.trim(emit6::MAX_ERROR_FRAME_LEN - len).is_ok() => {
+                self.counters.add(Stat::IcmpErrorsSent, 1);
+                self.transmit(view, ifindex, mbuf);
+            }
+            // The buffer never held a frame, so this is no drop.
+            Ok(_) | Err(_) => {}
+        }
+    }
+
+    /// Nobody answered for the next hop of a packet: tell its sender, whose station its frame still names, and drop it.
+    pub(super) fn address_unreachable(&mut self, view: &View<'_>, now: Now, mbuf: Mbuf) {
+        if let Ok(parsed) = parse6(mbuf.data())
+            && let Some((id, dir)) = self.flow.conns6.lookup(&parsed.tuple)
+        {
+            let ingress = self.flow.conns6.hot(id).iface[dir as usize];
+            self.answer_with_error6(view, now, ingress, icmp6::Error::AddressUnreachable, &mbuf, &parsed);
+        }
+        self.drop(DropReason::NoAdjacency, mbuf);
+    }
+
+    /// Ends IPv6 connections whose time is over.
+    pub(in crate::worker) fn expire6(&mut self, view: &View<'_>, now: Now, budget: usize) -> usize {
+        let ended = self.flow.expire6(&view.flow, now.tick(), budget);
+        if ended > 0 {
+            self.counters.add(Stat::ConnsTornDown, ended.into());
+        }
+        ended as usize
+    }
+
+    /// Ends one IPv6 connection.
+    pub(in crate::worker) fn end6(&mut self, id: ConnId) {
+        self.flow.end6(id);
+        self.counters.add(Stat::ConnsTornDown, 1);
+    }
+}
