@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Start-up: arguments -> EAL and memory -> counters -> worker -> housekeeping, and the way down.
+//! Start-up: arguments -> EAL and memory -> counters -> workers -> housekeeping, and the way down.
 //!
 //! Runs on the main thread, which then becomes the housekeeping thread. A worker that panics takes the process down
 //! with a message: half a dataplane is worse than none, and the supervisor starts a new one.
@@ -8,6 +8,8 @@ use crate::house::{self, House};
 use crate::worker::{self, Worker};
 use clap::Parser;
 use dpdk::{Eal, EalOptions, Huge, Mempool};
+use fedgate_flow::ports::Share;
+use fedgate_tables::counters::MAX_WORKERS;
 use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -23,9 +25,9 @@ pub struct Options {
     /// CPU of the housekeeping thread.
     #[arg(long, default_value_t = 0)]
     pub cpu_main: u32,
-    /// CPU of the worker, which it polls all the time.
-    #[arg(long, default_value_t = 1)]
-    pub cpu_worker: u32,
+    /// CPU of each worker, which it polls all the time: 1,2,3.
+    #[arg(long, alias = "cpu-worker", value_delimiter = ',', default_value = "1")]
+    pub cpu_workers: Vec<u32>,
     /// Sleep for moments when there is nothing to do, instead of spinning.
     #[arg(long)]
     pub idle_sleep: bool,
@@ -38,13 +40,13 @@ pub struct Options {
     /// Packet buffers.
     #[arg(long, default_value_t = 32_767)]
     pub mbufs: u32,
-    /// Connections at most.
+    /// Connections at most; each worker has room for its share.
     #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u32).range(16..=100_000_000))]
     pub max_conns: u32,
-    /// Dynamic translations at most.
+    /// Dynamic translations at most, shared in the same way.
     #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u32).range(16..=100_000_000))]
     pub max_xlates: u32,
-    /// Proxy sessions at most.
+    /// Proxy sessions at most, shared in the same way.
     #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub max_sessions: u32,
     /// Memory of all proxy sessions, MiB.
@@ -76,9 +78,12 @@ pub enum LaunchError {
     /// Signals.
     #[error("cannot watch for signals: {0}")]
     Signals(std::io::Error),
+    /// Too many workers.
+    #[error("{0} workers asked for; there can be {MAX_WORKERS}")]
+    Workers(usize),
     /// A worker died.
-    #[error("the worker panicked: {0}")]
-    WorkerPanic(String),
+    #[error("worker {0} panicked: {1}")]
+    WorkerPanic(usize, String),
 }
 
 /// Runs until SIGTERM or SIGINT.
@@ -100,44 +105,61 @@ pub fn run(options: Options) -> Result<(), LaunchError> {
         signal_hook::flag::register(signal, Arc::clone(&stop)).map_err(LaunchError::Signals)?;
     }
 
+    let workers = options.cpu_workers.len();
+    let count = u8::try_from(workers).ok().filter(|n| usize::from(*n) <= MAX_WORKERS);
+    let count = count.ok_or(LaunchError::Workers(workers))?;
     let eal = Eal::init(&EalOptions {
         main_cpu: options.cpu_main,
-        worker_cpus: vec![options.cpu_worker],
+        worker_cpus: options.cpu_workers.clone(),
         huge: if options.no_huge { Huge::No } else { Huge::Auto },
         memory_mib: options.memory,
         pci: options.pci,
         ..EalOptions::default()
     })?;
     let pool = Mempool::new(eal, "fedgate", options.mbufs, worker::DATA_ROOM, 256)?;
-    tracing::info!(version = VERSION, hugepages = eal.hugepages(), mbufs = options.mbufs, "dataplane starts");
+    tracing::info!(
+        version = VERSION,
+        hugepages = eal.hugepages(),
+        mbufs = options.mbufs,
+        workers,
+        "dataplane starts"
+    );
 
-    let (mut house, seat) = House::new(eal, pool, &options.socket)?;
-    let worker = Worker::new(eal, pool, seat, &worker_config(&options)?);
-    let worker_stop = Arc::clone(&stop);
-    let handle = eal.launch(0, move || worker.run(&worker_stop))?;
+    let (mut house, seats) = House::new(eal, pool, &options.socket, count)?;
+    let mut handles = Vec::new();
+    for (index, seat) in seats.into_iter().enumerate() {
+        let worker = Worker::new(eal, pool, seat, &worker_config(&options, index as u8, count)?);
+        let stop = Arc::clone(&stop);
+        handles.push(eal.launch(index, move || worker.run(&stop))?);
+    }
 
-    let ended = house.run(&stop, || handle.is_finished());
+    let ended = house.run(&stop, || handles.iter().any(|handle| handle.is_finished()));
     stop.store(true, Ordering::Release);
-    let joined = handle.join();
+    let joined: Vec<_> = handles.into_iter().map(|handle| handle.join()).collect();
     drop(house);
-    joined.map_err(|panic| LaunchError::WorkerPanic(panic_text(panic.as_ref())))?;
+    for (index, joined) in joined.into_iter().enumerate() {
+        joined.map_err(|panic| LaunchError::WorkerPanic(index, panic_text(panic.as_ref())))?;
+    }
     tracing::info!("dataplane stops");
     Ok(ended?)
 }
 
-fn worker_config(options: &Options) -> Result<worker::Config, LaunchError> {
+/// One worker's part of what there is for all of `workers`.
+fn worker_config(options: &Options, worker: u8, workers: u8) -> Result<worker::Config, LaunchError> {
     let mut seed = [0u8; 8];
     let mut source = std::fs::File::open("/dev/urandom").map_err(LaunchError::Entropy)?;
     std::io::Read::read_exact(&mut source, &mut seed).map_err(LaunchError::Entropy)?;
+    let share = |all: u32| all.div_ceil(workers.into());
     Ok(worker::Config {
         flow: fedgate_flow::FlowConfig {
-            max_conns: options.max_conns,
-            max_xlates: options.max_xlates,
+            max_conns: share(options.max_conns),
+            max_xlates: share(options.max_xlates),
+            share: Share { worker: worker.into(), of: workers.into() },
             seed: u64::from_ne_bytes(seed),
         },
         limits: fedgate_proxy::Limits {
-            sessions: options.max_sessions,
-            memory: options.session_memory << 20,
+            sessions: share(options.max_sessions),
+            memory: (options.session_memory << 20) / usize::from(workers),
             ..fedgate_proxy::Limits::default()
         },
         idle_sleep: options.idle_sleep,

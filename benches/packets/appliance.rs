@@ -69,7 +69,7 @@ impl Appliance {
         // Should this process be killed, no signal but this one ends one that stands still.
         command.args(["--pdeathsig", "KILL", "--", env!("CARGO_BIN_EXE_fedgate-dataplane")]);
         command.arg("--socket").arg(&socket);
-        command.args(["--cpu-worker", &cpu.to_string(), "--cpu-main", &other_cpu.to_string()]);
+        command.args(["--cpu-workers", &cpu.to_string(), "--cpu-main", &other_cpu.to_string()]);
         command.args(["--memory", &memory_mib.to_string(), "--mbufs", "16383", "--log", "warn"]);
         command.args((!huge).then_some("--no-huge"));
         let mut child = command.spawn()?;

@@ -13,10 +13,13 @@ use crossbeam::queue::ArrayQueue;
 use dpdk::{BURST, Burst, Eal, Mbuf, Mempool, Port, PortConfig, RxQueue};
 use fedgate_dataplane::house::Seat;
 use fedgate_dataplane::worker::command::{Command, Desk, EventSink};
+use fedgate_dataplane::worker::mates::Mates;
+use fedgate_dataplane::worker::net::Outlet;
 use fedgate_dataplane::worker::probe::Probe;
 use fedgate_dataplane::worker::runtime::{self, Runtime};
 use fedgate_dataplane::worker::{Config, DATA_ROOM, Worker};
 use fedgate_flow::acl::Acls;
+use fedgate_flow::ports::Share;
 use fedgate_flow::{FlowConfig, Rng};
 use fedgate_tables::counters::{Counter, Counters, CountersReader};
 use fedgate_tables::drops::DropReason;
@@ -129,13 +132,21 @@ impl Rig {
             // What is sent on queue i is received on queue i: crossed, that makes two ends.
             let (rx, tx) = (port.take_rx(0)?, port.take_tx(1)?);
             sent.push(port.take_rx(1)?);
-            commands.push(Command::Port { slot, rx, tx }).map_err(|_| "no room for a port")?;
+            commands
+                .push(Command::Port { slot, rx: Some(rx), tx: Outlet::Queue(tx) })
+                .map_err(|_| "no room for a port")?;
             ports.push(port);
         }
         let mut publication = Publication::new();
-        let seat = Seat { image: publication.reader(), counters: blocks.remove(0), desk };
+        let seat =
+            Seat { image: publication.reader(), counters: blocks.remove(0), desk, mates: Mates::none() };
         let config = Config {
-            flow: FlowConfig { max_conns: setup.max_conns, max_xlates: setup.max_conns, seed: 7 },
+            flow: FlowConfig {
+                max_conns: setup.max_conns,
+                max_xlates: setup.max_conns,
+                share: Share::WHOLE,
+                seed: 7,
+            },
             limits: fedgate_proxy::Limits::default(),
             idle_sleep: false,
         };

@@ -32,6 +32,12 @@ struct rte_mbuf *shim_pktmbuf_alloc(struct rte_mempool *pool);
 /* Gives a whole segment chain back to the pools it came from. */
 void shim_pktmbuf_free(struct rte_mbuf *mbuf);
 
+/* What a receive hash can be made of, as bits of rss_hf: addresses alone (of datagrams that have no ports, or are
+ * fragments), and addresses with the ports of TCP and of UDP, IPv4 and IPv6 together. */
+uint64_t shim_rss_addresses(void);
+uint64_t shim_rss_tcp(void);
+uint64_t shim_rss_udp(void);
+
 /* Up to n frames into mbufs[]; the caller owns as many as are returned. */
 uint16_t shim_eth_rx_burst(uint16_t port, uint16_t queue, struct rte_mbuf **mbufs, uint16_t n);
 

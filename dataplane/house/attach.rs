@@ -6,10 +6,10 @@
 
 use super::ports::Ports;
 use super::time_ranges;
-use crate::worker::command::Command;
+use crate::worker::command::Desk;
 use crate::worker::runtime::{self, IoSlot, Runtime};
-use crossbeam::queue::ArrayQueue;
 use fedgate_flow::acl::Acls;
+use fedgate_flow::shard::{Dealing, Dealt};
 use fedgate_proxy::ProxyTls;
 use fedgate_tables::domains::DomainReader;
 use fedgate_tables::policy_view::Checked;
@@ -31,6 +31,7 @@ pub struct Image {
     domains: Option<Arc<DomainReader>>,
     domains_generation: u64,
     slots: Vec<Option<IoSlot>>,
+    dealt: Vec<Option<Dealt>>,
     macs: Vec<MacAddr>,
     tls: Vec<Option<Arc<ProxyTls>>>,
 }
@@ -56,7 +57,7 @@ impl Image {
         self.domains_generation
     }
 
-    /// Takes a policy segment at Unix second `now`; new ports' queues go to the worker by `commands`.
+    /// Takes a policy segment at Unix second `now`; new ports' queues go to the workers by their `desks`.
     ///
     /// # Errors
     /// A sentence that says what is wrong with it.
@@ -65,7 +66,7 @@ impl Image {
         fd: OwnedFd,
         generation: u64,
         ports: &mut Ports,
-        commands: &ArrayQueue<Command>,
+        desks: &[Desk],
         now: i64,
     ) -> Result<Runtime, String> {
         let region = Region::map_ro(fd).map_err(|e| format!("policy segment: {e}"))?;
@@ -100,8 +101,8 @@ impl Image {
         let in_force = time_ranges::in_force(&view, now);
         let acls = runtime::compile(&view, &self.acls, &in_force);
         // Ports last: they are the one thing that cannot be taken back.
-        let (mut slots, mut macs) = (Vec::new(), Vec::new());
-        for interface in view.interfaces() {
+        let (mut slots, mut dealt, mut macs) = (Vec::new(), Vec::new(), Vec::new());
+        for (ifindex, interface) in (0u8..).zip(view.interfaces()) {
             let device = view.str(interface.device);
             let name = view.str(interface.name);
             if let Some(other) = view
@@ -112,14 +113,16 @@ impl Image {
             {
                 return Err(format!("interface {name}: {device} is {}'s already", view.str(other.name)));
             }
-            let (slot, mac) = ports
-                .obtain(device, interface, commands)
+            let dealing = Dealing::of(view.nat(), ifindex);
+            let port = ports
+                .obtain(device, interface, dealing, desks)
                 .map_err(|e| format!("interface {name}: {device}: {e}"))?;
-            slots.push(Some(slot));
-            macs.push(mac);
+            slots.push(Some(port.slot));
+            dealt.push(port.dealt);
+            macs.push(port.mac);
         }
-        (self.slots, self.macs, self.tls) = (slots, macs, tls);
         (self.acls, self.in_force, self.looked) = (Arc::new(acls), in_force, now);
+        (self.slots, self.dealt, self.macs, self.tls) = (slots, dealt, macs, tls);
         self.policy = Some(checked.clone());
         self.policy_generation = generation;
         Ok(self.runtime(checked))
@@ -153,6 +156,7 @@ impl Image {
     fn runtime(&self, policy: Arc<Checked>) -> Runtime {
         let mut runtime = Runtime::new(policy, self.acls.clone(), self.domains.clone());
         runtime.slots.clone_from(&self.slots);
+        runtime.dealt.clone_from(&self.dealt);
         runtime.macs.clone_from(&self.macs);
         runtime.tls.clone_from(&self.tls);
         runtime

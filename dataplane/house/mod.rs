@@ -13,23 +13,22 @@ mod time_ranges;
 #[cfg(test)]
 mod tests;
 
-use crate::worker::command::{Asker, Clear, Command, Desk, Dump, EventSink, Reply};
+use crate::worker::command::{Asker, Clear, Command, Desk, Dump, Reply};
+use crate::worker::mates::Mates;
 use crate::worker::runtime::Runtime;
 use attach::Image;
-use crossbeam::queue::ArrayQueue;
 use dpdk::{Eal, Mempool};
 use fedgate_tables::counters::{Counters, Gauge, Stat, WorkerCounters};
 use fedgate_tables::link::{
-    Event, LINK_LAYOUT, LinkError, LinkListener, LinkSocket, Rows, ToControl, ToDataplane, What,
+    Addr, Event, LINK_LAYOUT, LinkError, LinkListener, LinkSocket, Rows, ToControl, ToDataplane, What,
 };
 use fedgate_tables::publish::{Generation, Publication, Reader};
 use ports::Ports;
-use std::collections::VecDeque;
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::fs::DirBuilder;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -73,6 +72,12 @@ pub enum HouseError {
     Poll(std::io::Error),
 }
 
+/// A page to ask for, of which worker; all are asked one after the other.
+struct Listing {
+    worker: usize,
+    dump: Dump,
+}
+
 /// What ties a worker to this thread.
 pub struct Seat {
     /// Policy images.
@@ -81,6 +86,8 @@ pub struct Seat {
     pub counters: WorkerCounters,
     /// Queues.
     pub desk: Desk,
+    /// The other workers.
+    pub mates: Mates,
 }
 
 /// See the module.
@@ -97,21 +104,29 @@ pub struct House {
     publication: Publication<Runtime>,
     image: Image,
     ports: Ports,
-    desk: Desk,
+    /// Our end of each worker's queues.
+    desks: Vec<Desk>,
     /// Published, not yet taken by every worker: what control is told then.
     adopting: Vec<(Generation, ToControl)>,
     outbox: VecDeque<ToControl>,
-    listings: VecDeque<Dump>,
-    clears: VecDeque<Clear>,
+    listings: VecDeque<Listing>,
+    clears: VecDeque<(usize, Clear)>,
+    /// Neighbours (interface, address) that were listed already, by the request's number.
+    arp_listed: HashMap<u64, HashSet<(u8, Addr)>>,
     lost: u64,
 }
 
 impl House {
-    /// Makes the counters and the socket; the seat is for the worker.
+    /// Makes the counters and the socket, and a seat for each of `workers` (1..=16).
     ///
     /// # Errors
     /// [`HouseError`].
-    pub fn new(eal: &'static Eal, pool: Mempool, socket: &Path) -> Result<(Self, Seat), HouseError> {
+    pub fn new(
+        eal: &'static Eal,
+        pool: Mempool,
+        socket: &Path,
+        workers: u8,
+    ) -> Result<(Self, Vec<Seat>), HouseError> {
         let at = |error| HouseError::Socket { path: socket.display().to_string(), error };
         if let Some(folder) = socket.parent().filter(|f| !f.as_os_str().is_empty() && !f.exists()) {
             let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
@@ -119,20 +134,14 @@ impl House {
         }
         let listener = LinkListener::bind(socket).map_err(at)?;
         let started_unix = unix_now().unsigned_abs();
-        let (counters, mut blocks, own) = Counters::create(1, started_unix)?;
+        let (counters, blocks, own) = Counters::create(workers.into(), started_unix)?;
         let mut publication = Publication::new();
-        let desk = || Desk {
-            commands: Arc::new(ArrayQueue::new(COMMANDS)),
-            replies: Arc::new(ArrayQueue::new(REPLIES)),
-            events: EventSink(Arc::new(ArrayQueue::new(EVENTS))),
-        };
-        let mine = desk();
-        let theirs = Desk {
-            commands: mine.commands.clone(),
-            replies: mine.replies.clone(),
-            events: mine.events.clone(),
-        };
-        let seat = Seat { image: publication.reader(), counters: blocks.remove(0), desk: theirs };
+        let (mut desks, mut seats) = (Vec::new(), Vec::new());
+        for (counters, mates) in blocks.into_iter().zip(Mates::crew(workers)) {
+            let (ours, desk) = Desk::pair(COMMANDS, REPLIES, EVENTS);
+            desks.push(ours);
+            seats.push(Seat { image: publication.reader(), counters, desk, mates });
+        }
         let house = Self {
             listener,
             link: None,
@@ -144,15 +153,16 @@ impl House {
             started_unix,
             publication,
             image: Image::default(),
-            ports: Ports::new(eal, pool),
-            desk: mine,
+            ports: Ports::new(eal, pool, workers),
+            desks,
             adopting: Vec::new(),
             outbox: VecDeque::new(),
             listings: VecDeque::new(),
             clears: VecDeque::new(),
+            arp_listed: HashMap::new(),
             lost: 0,
         };
-        Ok((house, seat))
+        Ok((house, seats))
     }
 
     /// Until `stop`, or until `worker_gone` says so.
@@ -196,7 +206,10 @@ impl House {
     }
 
     fn has_room(&self) -> bool {
-        self.outbox.len() < OUTBOX && self.listings.len() < LISTINGS && !self.desk.commands.is_full()
+        self.outbox.len() < OUTBOX
+            && self.listings.len() < LISTINGS
+            && self.clears.len() < LISTINGS
+            && !self.desks.iter().any(|desk| desk.commands.is_full())
     }
 
     fn wait(&self) -> Result<(), HouseError> {
@@ -234,6 +247,7 @@ impl House {
         self.adopting.clear();
         self.outbox.clear();
         self.listings.clear();
+        self.arp_listed.clear();
     }
 
     fn handle(&mut self, message: ToDataplane, fds: Vec<OwnedFd>) {
@@ -251,13 +265,8 @@ impl House {
             _ if !self.greeted => self.hang_up("control did not say hello"),
             ToDataplane::Policy { generation } => match fd {
                 Some(fd) => {
-                    let taken = self.image.take_policy(
-                        fd,
-                        generation,
-                        &mut self.ports,
-                        &self.desk.commands,
-                        unix_now(),
-                    );
+                    let taken =
+                        self.image.take_policy(fd, generation, &mut self.ports, &self.desks, unix_now());
                     self.publish(generation, taken.map(Some));
                 }
                 None => self.refuse(generation, "no segment came with the policy".into()),
@@ -274,12 +283,12 @@ impl House {
                 self.outbox.extend(ToControl::rows(id, rows, true));
             }
             ToDataplane::Dump { id, what, filter } => {
-                self.listings.push_back(Dump { asker: self.asker(id), what, filter, cursor: 0 });
+                let dump = Dump { asker: self.asker(id), what, filter, cursor: 0 };
+                self.listings.push_back(Listing { worker: 0, dump });
             }
             ToDataplane::Clear { id, what, filter } => {
                 let clear = Clear { asker: self.asker(id), what, filter, cursor: 0, count: 0 };
-                // `has_room` has seen to it that there is some.
-                let _ = self.desk.commands.push(Command::Clear(clear));
+                self.clears.push_back((0, clear));
             }
             ToDataplane::Ping { id } => self.outbox.push_back(ToControl::Pong { id }),
         }
@@ -297,7 +306,7 @@ impl House {
             started_unix: self.started_unix,
             policy_generation: self.image.policy_generation(),
             domains_generation: self.image.domains_generation(),
-            workers: 1,
+            workers: self.desks.len() as u32,
         };
         let mut fds = vec![self.counters.region().fd()];
         fds.extend(self.image.domains().map(|d| d.words().fd()));
@@ -339,43 +348,65 @@ impl House {
         });
     }
 
-    /// Takes answers and events from the worker, and asks for the next pages while control keeps up.
+    /// Takes answers and events from the workers, and asks for the next pages while control keeps up.
     fn collect(&mut self) {
-        while self.outbox.len() < OUTBOX {
-            match self.desk.replies.pop() {
-                Some(Reply::Page { dump, .. }) if dump.asker.link != self.links => {}
-                Some(Reply::Cleared { clear, next: None }) if clear.asker.link != self.links => {}
-                Some(Reply::Page { dump, rows, next }) => {
-                    self.outbox.extend(ToControl::rows(dump.asker.id, rows, next.is_none()));
-                    if let Some(cursor) = next {
-                        self.listings.push_back(Dump { cursor, ..dump });
+        for worker in 0..self.desks.len() {
+            while self.outbox.len() < OUTBOX
+                && let Some(reply) = self.desks[worker].replies.pop()
+            {
+                self.take_reply(worker, reply);
+            }
+            while let Some(event) = self.desks[worker].events.0.pop() {
+                self.note(event);
+            }
+        }
+        while let Some((worker, clear)) = self.clears.pop_front() {
+            if self.desks[worker].commands.push(Command::Clear(clear)).is_err() {
+                self.clears.push_front((worker, clear));
+                break;
+            }
+        }
+        while self.outbox.len() < OUTBOX / 2
+            && let Some(Listing { worker, dump }) = self.listings.pop_front()
+        {
+            let commands = &self.desks[worker].commands;
+            if commands.len() >= COMMANDS / 2 || commands.push(Command::Dump(dump)).is_err() {
+                self.listings.push_front(Listing { worker, dump });
+                break;
+            }
+        }
+    }
+
+    /// An answer of a worker: what it lists goes to control; where it has come to its end, the next worker goes on.
+    fn take_reply(&mut self, worker: usize, reply: Reply) {
+        let workers = self.desks.len();
+        let go_on = |next: Option<u32>| match next {
+            Some(cursor) => Some((worker, cursor)),
+            None => (worker + 1 < workers).then_some((worker + 1, 0)),
+        };
+        match reply {
+            Reply::Page { dump, .. } if dump.asker.link != self.links => {}
+            Reply::Page { dump, mut rows, next } => {
+                let next = go_on(next);
+                if let Rows::Arp(rows) = &mut rows {
+                    // Each worker has neighbours of its own, which are mostly the same.
+                    let listed = self.arp_listed.entry(dump.asker.id).or_default();
+                    rows.retain(|row| listed.insert((row.ifindex, row.addr)));
+                    if next.is_none() {
+                        self.arp_listed.remove(&dump.asker.id);
                     }
                 }
-                // Begun is done, whoever asked.
-                Some(Reply::Cleared { clear, next: Some(cursor) }) => {
-                    self.clears.push_back(Clear { cursor, ..clear })
+                self.outbox.extend(ToControl::rows(dump.asker.id, rows, next.is_none()));
+                if let Some((worker, cursor)) = next {
+                    self.listings.push_back(Listing { worker, dump: Dump { cursor, ..dump } });
                 }
-                Some(Reply::Cleared { clear, next: None }) => {
-                    self.outbox.push_back(ToControl::Cleared { id: clear.asker.id, count: clear.count });
-                }
-                None => break,
             }
-        }
-        while let Some(clear) = self.clears.pop_front() {
-            if self.desk.commands.push(Command::Clear(clear)).is_err() {
-                self.clears.push_front(clear);
-                break;
-            }
-        }
-        while self.outbox.len() < OUTBOX / 2 && self.desk.commands.len() < COMMANDS / 2 {
-            let Some(dump) = self.listings.pop_front() else { break };
-            if self.desk.commands.push(Command::Dump(dump)).is_err() {
-                self.listings.push_front(dump);
-                break;
-            }
-        }
-        while let Some(event) = self.desk.events.0.pop() {
-            self.note(event);
+            // Begun is done, whoever asked.
+            Reply::Cleared { clear, next } => match go_on(next) {
+                Some((worker, cursor)) => self.clears.push_back((worker, Clear { cursor, ..clear })),
+                None if clear.asker.link != self.links => {}
+                None => self.outbox.push_back(ToControl::Cleared { id: clear.asker.id, count: clear.count }),
+            },
         }
     }
 

@@ -3,24 +3,28 @@
 
 use super::*;
 use crate::worker::DATA_ROOM;
-use fedgate_tables::link::Filter;
+use fedgate_tables::link::{ArpRow, ConnRow, Filter};
 use std::sync::atomic::AtomicU32;
 
 struct Bench {
     house: House,
-    seat: Seat,
+    seats: Vec<Seat>,
     folder: tempfile::TempDir,
 }
 
 impl Bench {
     fn new() -> Self {
+        Self::with_workers(1)
+    }
+
+    fn with_workers(workers: u8) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let eal = Eal::for_tests();
         let name = format!("house{}", NEXT.fetch_add(1, Ordering::Relaxed));
         let pool = Mempool::new(eal, &name, 255, DATA_ROOM, 0).unwrap();
         let folder = tempfile::tempdir().unwrap();
-        let (house, seat) = House::new(eal, pool, &folder.path().join("s")).unwrap();
-        Self { house, seat, folder }
+        let (house, seats) = House::new(eal, pool, &folder.path().join("s"), workers).unwrap();
+        Self { house, seats, folder }
     }
 
     fn connect(&mut self) -> LinkSocket {
@@ -42,10 +46,10 @@ impl Bench {
 #[test]
 fn the_greeting_is_answered_before_anything_else() {
     let mut bench = Bench::new();
-    assert!(bench.seat.desk.events.put(Event::Limit { what: "x".into(), limit: 0 }));
+    assert!(bench.seats[0].desk.events.put(Event::Limit { what: "x".into(), limit: 0 }));
     bench.house.turn();
     let link = bench.connect();
-    assert!(bench.seat.desk.events.put(Event::Limit { what: "y".into(), limit: 0 }));
+    assert!(bench.seats[0].desk.events.put(Event::Limit { what: "y".into(), limit: 0 }));
     bench.house.turn();
     link.try_send(&ToDataplane::Hello { layout: LINK_LAYOUT, pid: 1 }, &[]).unwrap();
     bench.house.turn();
@@ -63,11 +67,11 @@ fn rows_of_a_former_control_go_nowhere() {
     bench.house.turn();
     drop(first);
     let second = bench.attach();
-    let Some(Command::Dump(asked)) = bench.seat.desk.take() else { panic!("the first one's listing") };
-    bench.seat.desk.answer(Reply::Page { dump: asked, rows: Rows::Conns(Vec::new()), next: Some(64) });
+    let Some(Command::Dump(asked)) = bench.seats[0].desk.take() else { panic!("the first one's listing") };
+    bench.seats[0].desk.answer(Reply::Page { dump: asked, rows: Rows::Conns(Vec::new()), next: Some(64) });
     bench.house.turn();
     assert!(matches!(second.try_recv::<ToControl>(), Err(LinkError::WouldBlock)));
-    assert!(bench.seat.desk.take().is_none());
+    assert!(bench.seats[0].desk.take().is_none());
 }
 
 /// A control that asks and does not read makes itself wait, and nothing pile up here.
@@ -90,10 +94,87 @@ fn clearing_adds_up() {
     link.try_send(&ToDataplane::Clear { id: 3, what: What::Conns, filter: Filter::default() }, &[]).unwrap();
     bench.house.turn();
     for (cursor, next) in [(0, Some(2048)), (2048, None)] {
-        let Some(Command::Clear(clear)) = bench.seat.desk.take() else { panic!("a step") };
+        let Some(Command::Clear(clear)) = bench.seats[0].desk.take() else { panic!("a step") };
         assert_eq!(clear.cursor, cursor);
-        bench.seat.desk.answer(Reply::Cleared { clear: Clear { count: clear.count + 5, ..clear }, next });
+        bench.seats[0].desk.answer(Reply::Cleared { clear: Clear { count: clear.count + 5, ..clear }, next });
         bench.house.turn();
     }
     assert_eq!(link.try_recv::<ToControl>().unwrap().0, ToControl::Cleared { id: 3, count: 10 });
+}
+
+/// All workers are asked, one after the other, and control gets one answer: rows until the last one's last, and the sum of what was ended.
+#[test]
+fn listings_and_clears_go_through_all_workers() {
+    let mut bench = Bench::with_workers(3);
+    let link = bench.attach();
+    let rows = |n: u64| Rows::Conns((0..n).map(|id| ConnRow { id, ..ConnRow::default() }).collect());
+    link.try_send(&ToDataplane::Dump { id: 4, what: What::Conns, filter: Filter::default() }, &[]).unwrap();
+    link.try_send(&ToDataplane::Clear { id: 5, what: What::Conns, filter: Filter::default() }, &[]).unwrap();
+    bench.house.turn();
+    let mut got = Vec::new();
+    for worker in 0..3 {
+        for cursor in [0, 64] {
+            for _ in 0..2 {
+                match bench.seats[worker].desk.take() {
+                    Some(Command::Dump(dump)) => {
+                        assert_eq!(dump.cursor, cursor);
+                        let next = (cursor == 0).then_some(64);
+                        bench.seats[worker].desk.answer(Reply::Page { dump, rows: rows(1), next });
+                    }
+                    Some(Command::Clear(clear)) => {
+                        assert_eq!(clear.cursor, cursor);
+                        let next = (cursor == 0).then_some(64);
+                        let clear = Clear { count: clear.count + 10, ..clear };
+                        bench.seats[worker].desk.answer(Reply::Cleared { clear, next });
+                    }
+                    Some(Command::Port { .. }) | None => panic!("worker {worker} is not asked"),
+                }
+            }
+            bench.house.turn();
+            got.extend(std::iter::from_fn(|| link.try_recv::<ToControl>().ok()).map(|(message, _)| message));
+        }
+    }
+    let parts = got.iter().filter(|m| matches!(m, ToControl::Rows { id: 4, done: false, .. })).count();
+    let ends = got.iter().filter(|m| matches!(m, ToControl::Rows { id: 4, done: true, .. })).count();
+    assert_eq!((parts, ends), (5, 1));
+    assert!(got.contains(&ToControl::Cleared { id: 5, count: 60 }));
+    assert_eq!(got.len(), 7);
+    assert!(bench.seats.iter_mut().all(|seat| seat.desk.take().is_none()));
+}
+
+/// Neighbours are each worker's own and mostly the same: one row each.
+#[test]
+fn a_neighbour_is_listed_once() {
+    let mut bench = Bench::with_workers(2);
+    let link = bench.attach();
+    let row = |addr: u32| ArpRow { addr: addr.into(), ..ArpRow::default() };
+    for _ in 0..2 {
+        link.try_send(&ToDataplane::Dump { id: 4, what: What::Arp, filter: Filter::default() }, &[]).unwrap();
+        bench.house.turn();
+        let mut listed = Vec::new();
+        for (worker, addrs) in [[1, 2], [2, 3]].into_iter().enumerate() {
+            let Some(Command::Dump(dump)) = bench.seats[worker].desk.take() else { panic!("a listing") };
+            let rows = Rows::Arp(addrs.map(row).to_vec());
+            bench.seats[worker].desk.answer(Reply::Page { dump, rows, next: None });
+            bench.house.turn();
+            match link.try_recv::<ToControl>().unwrap().0 {
+                ToControl::Rows { rows: Rows::Arp(rows), .. } => listed.extend(rows.iter().map(|r| r.addr)),
+                other => panic!("{other:?}"),
+            }
+        }
+        assert_eq!(listed, [1, 2, 3].map(Addr::V4));
+    }
+}
+
+/// Which worker has which queues: each its own where there are enough, else some have one and the others use theirs; ports with one
+/// pair go round.
+#[test]
+fn queues_are_planned() {
+    use super::ports::Plan;
+    let queues = |plan: Plan| (0..plan.workers).map(|w| (plan.rx_of(w), plan.tx_of(w))).collect::<Vec<_>>();
+    let plan = |rx, tx, first, workers| Plan { rx, tx, first, workers, rss: rx > 1 };
+    assert_eq!(queues(plan(2, 2, 0, 2)), [(Some(0), Ok(0)), (Some(1), Ok(1))]);
+    assert_eq!(queues(plan(1, 1, 1, 2)), [(None, Err(1)), (Some(0), Ok(0))]);
+    assert_eq!(queues(plan(2, 1, 0, 3)), [(Some(0), Ok(0)), (Some(1), Err(0)), (None, Err(0))]);
+    assert_eq!(queues(plan(1, 3, 2, 4)), [(None, Ok(2)), (None, Err(2)), (Some(0), Ok(0)), (None, Ok(1))]);
 }

@@ -8,18 +8,18 @@
 
 use super::clock::Now;
 use super::neigh::{Entry, State as ArpState};
-use super::net::Net;
+use super::net::{Net, Outlet};
 use super::proxied::Sessions;
 use super::runtime::{IoSlot, View};
 use crossbeam::queue::ArrayQueue;
-use dpdk::{RxQueue, TxQueue};
+use dpdk::RxQueue;
 use fedgate_flow::TICKS;
 use fedgate_flow::conn::{ConnId, Dir, Hot, NO_SESSION};
 use fedgate_flow::key::{TCP, UDP};
 use fedgate_flow::tcp::{State, seen};
 use fedgate_flow::v6::Hot6;
 use fedgate_tables::counters::Stat;
-use fedgate_tables::link::{Addr, ArpRow, ConnRow, End, Event, Filter, Rows, What, XlateRow};
+use fedgate_tables::link::{Addr, ArpRow, ConnRow, End, Event, Filter, ProxyRow, Rows, What, XlateRow};
 use std::sync::Arc;
 
 /// Rows in a page.
@@ -31,14 +31,14 @@ const AMONG_V6: u32 = 1 << 31;
 
 /// A request.
 pub enum Command {
-    /// Take over a port's queues.
+    /// Take over queues of a port.
     Port {
         /// Its slot.
         slot: IoSlot,
-        /// Receive queue.
-        rx: RxQueue,
-        /// Transmit queue.
-        tx: TxQueue,
+        /// Receive queue, where this worker has one.
+        rx: Option<RxQueue>,
+        /// Transmit queue, or whose to use.
+        tx: Outlet,
     },
     /// One page of a listing.
     Dump(Dump),
@@ -103,7 +103,7 @@ pub enum Reply {
     },
 }
 
-/// The worker's end of the queues.
+/// One end of the queues between housekeeping and a worker.
 pub struct Desk {
     /// From housekeeping.
     pub commands: Arc<ArrayQueue<Command>>,
@@ -125,6 +125,15 @@ impl EventSink {
 }
 
 impl Desk {
+    /// Both ends of one set of queues: housekeeping's and the worker's, with room for so many.
+    pub fn pair(commands: usize, replies: usize, events: usize) -> (Desk, Desk) {
+        let commands = Arc::new(ArrayQueue::new(commands));
+        let replies = Arc::new(ArrayQueue::new(replies));
+        let events = EventSink(Arc::new(ArrayQueue::new(events)));
+        let end = || Desk { commands: commands.clone(), replies: replies.clone(), events: events.clone() };
+        (end(), end())
+    }
+
     /// The next command, while there is room for its answer.
     pub fn take(&mut self) -> Option<Command> {
         if self.commands.is_empty() || self.replies.is_full() {
@@ -147,7 +156,7 @@ pub fn page(dump: &Dump, net: &Net, sessions: &Sessions, view: Option<&View<'_>>
         (What::Xlates, Some(view)) => xlates(dump, net, view, now),
         (What::Arp, Some(view)) => (Rows::Arp(arp(net, view, now)), None),
         (What::Neighbors6, Some(view)) => (Rows::Arp(neighbours6(net, view, now)), None),
-        (What::Proxy, Some(_)) => proxy(dump, sessions, now),
+        (What::Proxy, Some(_)) => proxy(dump, net, sessions, now),
         // Ports are housekeeping's own to list; without a policy there is nothing else.
         (What::Conns, None) => (Rows::Conns(Vec::new()), None),
         (What::Xlates, None) => (Rows::Xlates(Vec::new()), None),
@@ -261,7 +270,7 @@ fn conn_row6(net: &Net, view: &View<'_>, now: Now, id: ConnId) -> ConnRow {
         mapped_port: port,
     };
     ConnRow {
-        id: hot.serial,
+        id: net.conn_number(hot.serial as u32, true),
         proto: hot.proto,
         initiator: end(hot.iface[0], key.src, key.sport),
         responder: end(hot.iface[1], key.dst, key.dport),
@@ -282,7 +291,7 @@ fn conn_row(net: &Net, view: &View<'_>, now: Now, id: ConnId) -> ConnRow {
     let proxied = hot.session() != NO_SESSION;
     let timeout = if proxied { view.flow.globals.timeout_sip } else { view.flow.timeout(hot) / TICKS };
     ConnRow {
-        id: warm.serial.into(),
+        id: net.conn_number(warm.serial, false),
         proto: hot.proto,
         initiator: End {
             ifindex: hot.iface[0],
@@ -305,7 +314,7 @@ fn conn_row(net: &Net, view: &View<'_>, now: Now, id: ConnId) -> ConnRow {
         bytes: hot.bytes,
         packets: hot.packets.into(),
         flags: flags(hot.proto, hot.state, hot.history, hot.is_inbound(), proxied),
-        session: proxied.then_some(hot.session()),
+        session: proxied.then(|| net.session_number(hot.session())),
     }
 }
 
@@ -345,8 +354,9 @@ fn flags(proto: u8, state: State, history: u8, inbound: bool, proxied: bool) -> 
     flags
 }
 
-fn proxy(dump: &Dump, sessions: &Sessions, now: Now) -> (Rows, Option<u32>) {
-    let rows: Vec<_> = sessions.engine.rows(now.proxy()).skip(dump.cursor as usize).take(PAGE).collect();
+fn proxy(dump: &Dump, net: &Net, sessions: &Sessions, now: Now) -> (Rows, Option<u32>) {
+    let rows = sessions.engine.rows(now.proxy()).skip(dump.cursor as usize).take(PAGE);
+    let rows: Vec<_> = rows.map(|row| ProxyRow { session: net.session_number(row.session), ..row }).collect();
     let next = (rows.len() == PAGE).then_some(dump.cursor + PAGE as u32);
     (Rows::Proxy(rows), next)
 }

@@ -2,7 +2,7 @@
 //! The packet path: one poll loop a core, and the fixed order of its stages.
 //!
 //! A loop is: take the newest policy image if there is one ([`runtime`]) -> for each port receive a burst and run it through
-//! the stages ([`stages`]: parse, hash, lookup, act) -> do what is due by time (connection expiry, neighbours, proxy
+//! the stages ([`stages`]: parse, hash, lookup, act) -> the same with what other workers handed over ([`mates`]) -> do what is due by time (connection expiry, neighbours, proxy
 //! sessions) -> answer housekeeping ([`command`]) -> flush the transmit buffers ([`net`]). A packet that is not of a
 //! known connection goes through [`slow`], one of a proxied connection through [`proxied`].
 //!
@@ -12,9 +12,11 @@
 
 pub mod clock;
 pub mod command;
+mod dispatch;
 pub mod domains;
 mod fragment;
 pub mod icmp;
+pub mod mates;
 pub mod neigh;
 pub mod net;
 pub mod probe;
@@ -36,7 +38,8 @@ use dpdk::{Burst, Eal, Mempool};
 use fedgate_proxy::Engine;
 use fedgate_tables::counters::{Gauge, Stat, WorkerCounters};
 use fedgate_tables::publish::Reader;
-use net::Net;
+use mates::{Errand, Parcel};
+use net::{Net, Origin};
 use probe::Probe;
 use proxied::Sessions;
 use runtime::{IoSlot, Runtime};
@@ -48,6 +51,8 @@ use std::time::Duration;
 pub const DATA_ROOM: u16 = 2048;
 /// Timers looked at in one loop.
 const TIMERS_A_LOOP: usize = 64;
+/// Parcels taken from each other worker in one loop.
+const PARCELS_A_LOOP: usize = 8;
 /// Empty loops before an idle worker begins to sleep.
 const SPINS_BEFORE_SLEEP: u32 = 2000;
 /// How long it sleeps: short against any timer, long against a system call.
@@ -86,11 +91,11 @@ struct Path {
 impl Worker {
     /// With empty tables and no ports; `seat` ties it to the housekeeping thread.
     pub fn new(eal: &Eal, pool: Mempool, seat: Seat, config: &Config) -> Self {
-        let Seat { image, counters, desk } = seat;
+        let Seat { image, counters, desk, mates } = seat;
         Self {
             image,
             path: Path {
-                net: Net::new(pool, counters, config.flow, desk.events.clone()),
+                net: Net::new(pool, counters, config.flow, desk.events.clone(), mates),
                 sessions: Sessions::new(Engine::new(config.limits)),
                 stages: Stages::new(),
                 seat: desk,
@@ -141,9 +146,15 @@ impl Worker {
                 stages::run(path, &mut self.burst, &view, now, slot, &mut ());
             }
         }
+        if path.net.workers() > 1 {
+            work += path.take_parcels(&view, now);
+        }
         work += path.due(&view, now);
         work += path.obey(Some(&view), now);
         path.net.flush_all(&view);
+        if path.net.workers() > 1 {
+            path.net.post_all();
+        }
         if work > 0 {
             path.net.counters.add(Stat::Bursts, 1);
             path.net.counters.add(Stat::CyclesBusy, dpdk::tsc().wrapping_sub(tsc));
@@ -170,7 +181,32 @@ impl Path {
         for id in self.net.adopt(view) {
             command::end(id, &mut self.net, &mut self.sessions, view, now);
         }
-        self.sessions.engine.limit_sessions(view.flow.globals.max_proxy_sessions);
+        let most = view.flow.globals.max_proxy_sessions;
+        self.sessions.engine.limit_sessions(most.div_ceil(self.net.workers().into()));
+    }
+
+    /// What other workers have sent here: another source to receive from. Gives the number of frames.
+    fn take_parcels(&mut self, view: &runtime::View<'_>, now: clock::Now) -> usize {
+        let mut work = 0;
+        for mate in 0..self.net.workers() {
+            for _ in 0..PARCELS_A_LOOP {
+                let Some(Parcel { errand, slot, mut frames }) = self.net.take_parcel(mate) else { break };
+                work += frames.len();
+                let origin = match errand {
+                    Errand::Own => Origin::Mate,
+                    Errand::Collect => Origin::Collect,
+                    Errand::Learn => Origin::Copy,
+                    Errand::Send => {
+                        self.net.send_for_mate(view, slot, frames);
+                        continue;
+                    }
+                };
+                self.net.set_origin(origin);
+                stages::run(self, &mut frames, view, now, slot, &mut ());
+            }
+        }
+        self.net.set_origin(Origin::Port);
+        work
     }
 
     /// What time asks for.

@@ -10,6 +10,7 @@ use super::clock::Now;
 use super::command::EventSink;
 use super::fragment;
 use super::icmp::{Rate, Responder, TokenBucket};
+use super::mates::Mates;
 use super::neigh::{Action, Limits, Neighbours, NextHop, Refusal, Resolve};
 use super::runtime::{IoSlot, View};
 use super::slow::{self, fragments::Fragments};
@@ -46,18 +47,29 @@ pub enum LogKind {
     Link,
 }
 
+/// How a worker sends by a port.
+pub enum Outlet {
+    /// By a transmit queue of its own.
+    Queue(TxQueue),
+    /// By that of another worker, which is sent the frames.
+    Mate(u8),
+}
+
 struct Io {
-    rx: RxQueue,
-    tx: TxQueue,
+    /// None where the port's frames are received by others.
+    rx: Option<RxQueue>,
+    tx: Outlet,
     out: Burst,
     out_bytes: u64,
 }
 
 mod adjacency;
 mod arp;
+mod handover;
 mod owed;
 
 use adjacency::Adjacencies;
+pub(super) use handover::Origin;
 
 /// See the module.
 pub struct Net {
@@ -84,11 +96,21 @@ pub struct Net {
     defence: TokenBucket,
     /// What IPv6 needs beside its connections.
     pub(super) v6: V6,
+    mates: Mates,
+    origin: Origin,
+    /// Copies of ARP messages for the others.
+    gossip: TokenBucket,
 }
 
 impl Net {
     /// No ports yet.
-    pub fn new(pool: Mempool, counters: WorkerCounters, flow: FlowConfig, events: EventSink) -> Self {
+    pub fn new(
+        pool: Mempool,
+        counters: WorkerCounters,
+        flow: FlowConfig,
+        events: EventSink,
+        mates: Mates,
+    ) -> Self {
         Self {
             io: Vec::new(),
             fragments: Fragments::new(pool.available() as usize, flow.seed.rotate_left(21)),
@@ -106,11 +128,14 @@ impl Net {
             to_announce: VecDeque::new(),
             defence: TokenBucket::full(DEFENCE_RATE),
             v6: V6::default(),
+            mates,
+            origin: Origin::Port,
+            gossip: TokenBucket::full(handover::GOSSIP_RATE),
         }
     }
 
-    /// Takes over the queues of a port.
-    pub fn attach(&mut self, slot: IoSlot, rx: RxQueue, tx: TxQueue) {
+    /// Takes over this worker's queues of a port.
+    pub fn attach(&mut self, slot: IoSlot, rx: Option<RxQueue>, tx: Outlet) {
         let place = usize::from(slot);
         if self.io.len() <= place {
             self.io.resize_with(place + 1, || None);
@@ -127,8 +152,8 @@ impl Net {
     #[inline]
     pub fn receive(&mut self, slot: IoSlot, burst: &mut Burst) -> usize {
         match &mut self.io[usize::from(slot)] {
-            Some(io) => io.rx.burst(burst),
-            None => 0,
+            Some(Io { rx: Some(rx), .. }) => rx.burst(burst),
+            Some(Io { rx: None, .. }) | None => 0,
         }
     }
 
@@ -195,11 +220,19 @@ impl Net {
 
     fn flush(&mut self, slot: IoSlot, ifindex: u8) {
         let Some(io) = &mut self.io[usize::from(slot)] else { return };
+        let tx = match &mut io.tx {
+            Outlet::Queue(tx) => tx,
+            Outlet::Mate(mate) => {
+                let (mate, frames) = (*mate, std::mem::take(&mut io.out));
+                io.out_bytes = 0;
+                return self.give(mate, slot, frames);
+            }
+        };
         let mut packets = io.out.len() as u64;
         let mut bytes = std::mem::take(&mut io.out_bytes);
         let mut tries = 0;
         while !io.out.is_empty() {
-            if io.tx.send(&mut io.out) > 0 {
+            if tx.send(&mut io.out) > 0 {
                 continue;
             }
             tries += 1;

@@ -177,7 +177,8 @@ impl Sessions {
         for (session, reason) in self.ended.drain(..) {
             net.counters.add(Stat::ProxySessionsClosed, 1);
             if net.may_log(now, LogKind::Proxy) {
-                net.event(link::Event::SessionClosed { session: session.slot, reason: reason.to_string() });
+                let session = net.session_number(session.slot);
+                net.event(link::Event::SessionClosed { session, reason: reason.to_string() });
             }
             let place = self.conns.get_mut(session.slot as usize);
             if let Some((_, conn)) = place.and_then(|p| p.take_if(|(held, _)| *held == session)) {
@@ -242,7 +243,8 @@ impl Output for Way<'_, '_> {
         if !self.net.may_log(self.now, LogKind::Proxy) {
             return;
         }
-        self.net.event(event.to_link(session.slot));
+        let session = self.net.session_number(session.slot);
+        self.net.event(event.to_link(session));
     }
 
     fn closed(&mut self, session: SessionId, reason: CloseReason) {
@@ -264,9 +266,11 @@ mod tests {
 
     use super::*;
     use crate::worker::command::EventSink;
+    use crate::worker::mates::Mates;
     use fedgate_flow::FlowConfig;
     use fedgate_flow::conn::NewConn;
     use fedgate_flow::key::{Key, TCP};
+    use fedgate_flow::ports::Share;
     use fedgate_flow::tcp::State;
     use fedgate_flow::xlate::NO_XLATE;
 
@@ -275,8 +279,8 @@ mod tests {
         let pool = dpdk::Mempool::new(dpdk::Eal::for_tests(), "bury", 255, 2048, 0).unwrap();
         let (_segment, mut blocks, _house) = fedgate_tables::counters::Counters::create(1, 0).unwrap();
         let events = EventSink(std::sync::Arc::new(crossbeam::queue::ArrayQueue::new(4)));
-        let config = FlowConfig { max_conns: 16, max_xlates: 16, seed: 1 };
-        let mut net = Net::new(pool, blocks.remove(0), config, events);
+        let config = FlowConfig { max_conns: 16, max_xlates: 16, share: Share::WHOLE, seed: 1 };
+        let mut net = Net::new(pool, blocks.remove(0), config, events, Mates::none());
         let mut conn = |sport| {
             let forward = Key { src: 1, dst: 2, sport, dport: 5061, proto: TCP };
             let new = NewConn {

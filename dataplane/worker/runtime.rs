@@ -7,6 +7,7 @@
 
 use fedgate_flow::Policy;
 use fedgate_flow::acl::{Acls, Lists};
+use fedgate_flow::shard::Dealt;
 use fedgate_proxy::{OwnDomains, ProxyTls, Timeouts};
 use fedgate_tables::domains::DomainReader;
 use fedgate_tables::policy::{IF_NO_PROXY_ARP, IF_SHUTDOWN, Interface, NONE, NatKind, NatRule};
@@ -29,6 +30,8 @@ pub struct Runtime {
     pub acls: Arc<Acls>,
     /// Port of each interface; `None` where its device could not be had.
     pub slots: Vec<Option<IoSlot>>,
+    /// How the frames of each interface come to the workers, where it is known.
+    pub dealt: Vec<Option<Dealt>>,
     /// Own MAC of each interface.
     pub macs: Vec<MacAddr>,
     /// TLS of each `tls-proxy`; `None` where it could not be built (a connection for it is refused).
@@ -52,6 +55,7 @@ impl Runtime {
             policy,
             acls,
             slots: Vec::new(),
+            dealt: Vec::new(),
             macs: Vec::new(),
             tls: Vec::new(),
             federation: Federation(domains),

@@ -10,7 +10,7 @@ use super::clock::Now;
 use super::net::{LogKind, Net};
 use super::proxied::Sessions;
 use super::runtime::View;
-use super::{stages, v6};
+use super::{dispatch, stages, v6};
 use dpdk::Mbuf;
 use fedgate_flow::firewall::{Admission, First, Hits};
 use fedgate_flow::rewrite;
@@ -33,6 +33,11 @@ pub(super) fn packet(
     mbuf: Mbuf,
     parsed: &Parsed,
 ) {
+    if net.may_hand_over()
+        && let Some(there) = dispatch::elsewhere(net, view, ifindex, mbuf.data(), parsed)
+    {
+        return net.hand_over(there, mbuf);
+    }
     match parsed.kind {
         Kind::Arp => net.arp(view, now, ifindex, mbuf),
         Kind::Ipv6 => v6::packet(net, view, now, ifindex, mbuf),

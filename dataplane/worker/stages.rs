@@ -82,7 +82,7 @@ pub(super) fn run(
             }
         }
     }
-    net.counters.rx(ifindex, burst.len() as u64, bytes);
+    net.count_received(ifindex, burst.len() as u64, bytes);
     probe.done(Pass::Read);
 
     for meta in &mut *metas {

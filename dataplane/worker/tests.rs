@@ -3,10 +3,12 @@
 //!
 //! Each scenario names every counter that must move; [`rig::Rig::moved`] gives all that did, so a silent side effect fails.
 
+mod crew;
 mod forwarding;
 mod fragments;
 mod garbage;
 mod icmp_errors;
 mod rig;
 mod sanity;
+mod shards;
 mod v6;

@@ -20,13 +20,18 @@ pub struct Dataplane {
 }
 
 impl Dataplane {
-    /// Starts one and waits for its socket.
+    /// Starts one with one worker and waits for its socket.
     pub fn start() -> Self {
+        Self::start_on("0")
+    }
+
+    /// The same with a worker on each of these CPUs.
+    pub fn start_on(cpus: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         // In a folder that is not there yet, as /run/fedgate is not after a boot.
         let socket = folder.path().join("run/dataplane.sock");
         let process = Command::new(env!("CARGO_BIN_EXE_fedgate-dataplane"))
-            .args(["--cpu-main", "0", "--cpu-worker", "0", "--idle-sleep", "--no-huge", "--memory", "64"])
+            .args(["--cpu-main", "0", "--cpu-workers", cpus, "--idle-sleep", "--no-huge", "--memory", "64"])
             .args([
                 "--mbufs",
                 "8191",

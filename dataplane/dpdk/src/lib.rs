@@ -37,7 +37,7 @@ pub use error::{Errno, Error};
 pub use launch::WorkerHandle;
 pub use mbuf::{Mbuf, NoRoom};
 pub use mempool::Mempool;
-pub use port::{Port, PortConfig};
+pub use port::{Abilities, Port, PortConfig, RSS_KEY_LEN, RSS_TABLE, Rss, Spread};
 pub use queue::{RxQueue, TxQueue};
 pub use stats::{Link, Stats};
 

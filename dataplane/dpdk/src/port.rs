@@ -14,8 +14,8 @@
 //! because DPDK's device lists have none. Detaching from a worker works too (that one
 //! held the last queue) but takes milliseconds: hand queues back before the port goes.
 //!
-//! Limits: no RSS or offloads are configured, so a hardware port with several receive
-//! queues gets all in the first one; at most 64 queues a side.
+//! Limits: no offloads are configured but the receive hash ([`rss`]), which is asked for where
+//! [`PortConfig::rss`] stands; at most 64 queues a side.
 
 use std::cell::Cell;
 use std::ffi::{CStr, CString};
@@ -30,8 +30,11 @@ use dpdk_sys as sys;
 use crate::{Burst, Eal, Errno, Error, Link, Mempool, RxQueue, Stats, TxQueue, queue, stats};
 
 mod devargs;
+mod rss;
 #[cfg(test)]
 mod tests;
+
+pub use rss::{Abilities, RSS_KEY_LEN, RSS_TABLE, Rss, Spread};
 
 /// Queues a side at most: those taken are bits of a word.
 const MAX_QUEUES: u16 = 64;
@@ -80,11 +83,13 @@ pub struct PortConfig {
     pub tx_desc: u16,
     /// Largest IP packet, in bytes.
     pub mtu: u16,
+    /// How frames are dealt out to the receive queues. Without it everything comes by queue 0, as far as it is for us to say.
+    pub rss: Option<Rss>,
 }
 
 impl Default for PortConfig {
     fn default() -> Self {
-        PortConfig { rx_queues: 1, tx_queues: 1, rx_desc: 1024, tx_desc: 1024, mtu: 1500 }
+        PortConfig { rx_queues: 1, tx_queues: 1, rx_desc: 1024, tx_desc: 1024, mtu: 1500, rss: None }
     }
 }
 
@@ -99,6 +104,9 @@ pub(crate) struct Device {
     state: State,
     rx_queues: u16,
     tx_queues: u16,
+    /// Some drivers read the key when the port starts, by the pointer that they were given when it was configured.
+    rss: Option<Box<Rss>>,
+    spread: Option<Spread>,
     /// Bit i: receive queue i has an owner.
     pub(crate) rx_taken: AtomicU64,
     /// Bit i: transmit queue i has an owner.
@@ -229,6 +237,8 @@ impl Port {
             state: State::Attached,
             rx_queues: 0,
             tx_queues: 0,
+            rss: None,
+            spread: None,
             rx_taken: AtomicU64::new(0),
             tx_taken: AtomicU64::new(0),
         };
@@ -260,6 +270,12 @@ impl Port {
 
         let mut wanted = sys::rte_eth_conf::default();
         wanted.rxmode.mtu = config.mtu.into();
+        if let Some(rss) = &config.rss {
+            let last = rss.table.iter().copied().max().unwrap_or_default();
+            limit("rss table's last queue", last, 0, config.rx_queues - 1)?;
+        }
+        device.rss = config.rss.clone().map(Box::new);
+        let spread = device.rss.as_deref_mut().and_then(|rss| rss::ask(&mut wanted, &info, &mut rss.key));
         let (mut rx_desc, mut tx_desc) = (config.rx_desc, config.tx_desc);
         let id = device.id;
         device.state = State::Attached;
@@ -290,6 +306,7 @@ impl Port {
             device.check("set up a transmit queue", code)?;
         }
         (device.rx_queues, device.tx_queues) = (config.rx_queues, config.tx_queues);
+        device.spread = spread;
         device.state = State::Configured;
         Ok(())
     }
@@ -303,6 +320,14 @@ impl Port {
         // SAFETY: configured, not started, and nobody else has it.
         device.check("start", unsafe { sys::rte_eth_dev_start(device.id) })?;
         device.state = State::Started;
+        if let Some(rss) = device.rss.as_deref().filter(|_| device.spread.is_some()) {
+            match rss::deal(device.id, device.info()?.reta_size, &rss.table) {
+                Ok(()) => {}
+                // Frames still come, only not by a queue that can be foretold.
+                Err(Errno::ENOTSUP) => device.spread = None,
+                Err(errno) => drop(device.check("deal out queues", -errno.0)?),
+            }
+        }
         Ok(())
     }
 
@@ -330,6 +355,30 @@ impl Port {
             Ok(mut alone) => alone.shut(),
             Err(_shared) => Err(Error::QueuesInUse { device }),
         }
+    }
+
+    /// What the device can be asked for.
+    ///
+    /// # Errors
+    /// [`Error::Port`] when the driver does not say.
+    pub fn abilities(&self) -> Result<Abilities, Error> {
+        self.device.info().map(|info| Abilities::of(&info))
+    }
+
+    /// By what the started port deals frames out to its receive queues; `None` where that cannot be foretold.
+    pub fn spread(&self) -> Option<Spread> {
+        self.device.spread
+    }
+
+    /// Another key for the receive hash of a started port that [`Port::spread`]s. Queues may be polled meanwhile; frames of one
+    /// flow may then come by two queues for a moment.
+    ///
+    /// # Errors
+    /// [`Error::Port`] for what the driver refuses; the old key stays.
+    pub fn set_rss_key(&mut self, key: &[u8; RSS_KEY_LEN]) -> Result<(), Error> {
+        let info = self.device.info()?;
+        rss::rekey(self.device.id, &info, key)
+            .map_err(|errno| self.refused("set the receive hash's key", errno))
     }
 
     /// Receive queue `index` of a started port, which has one owner at a time.

@@ -39,19 +39,54 @@ impl TestPort {
     /// # Panics
     /// When the port cannot be made.
     pub fn new(eal: &'static Eal, pool: Mempool) -> TestPort {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        // Far from the numbers that a test would give its own net_ring ports.
-        let name = format!("net_ring{}", 1000 + NEXT.fetch_add(1, Ordering::Relaxed));
-        let config = PortConfig { rx_queues: 2, tx_queues: 2, ..PortConfig::default() };
-        let make = || {
-            let mut port = Port::probe(eal, &name)?;
-            port.configure(&config, pool)?;
-            port.start()?;
-            let far = Far { rx: port.take_rx(1)?, tx: port.take_tx(0)?, pool };
-            Ok::<_, crate::Error>(TestPort { rx: port.take_rx(0)?, tx: port.take_tx(1)?, far, port })
-        };
-        make().unwrap_or_else(|e| panic!("test port {name}: {e}"))
+        let TestPorts { mut near, mut far, port } = TestPorts::new(eal, pool, 1);
+        let ((rx, tx), far) = near.pop().zip(far.pop()).expect("one worker's");
+        TestPort { rx, tx, far, port }
     }
+}
+
+/// A started port with several queues a side, as several workers share one.
+#[derive(Debug)]
+pub struct TestPorts {
+    /// What each worker receives from and sends to.
+    pub near: Vec<(RxQueue, TxQueue)>,
+    /// The other end of each.
+    pub far: Vec<Far>,
+    /// The port itself.
+    pub port: Port,
+}
+
+impl TestPorts {
+    /// A port of its own for so many workers, at most 8.
+    ///
+    /// # Panics
+    /// When the port cannot be made.
+    pub fn new(eal: &'static Eal, pool: Mempool, workers: u16) -> TestPorts {
+        let queues = 2 * workers;
+        let port = started(eal, pool, queues);
+        let make = |worker| {
+            let (near, far) = (worker, workers + worker);
+            let ends = (port.take_rx(near)?, port.take_tx(far)?);
+            Ok::<_, crate::Error>((ends, Far { rx: port.take_rx(far)?, tx: port.take_tx(near)?, pool }))
+        };
+        let ends: Result<Vec<_>, _> = (0..workers).map(make).collect();
+        let (near, far) = ends.unwrap_or_else(|e| panic!("test port: {e}")).into_iter().unzip();
+        TestPorts { near, far, port }
+    }
+}
+
+fn started(eal: &'static Eal, pool: Mempool, queues: u16) -> Port {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    // Far from the numbers that a test would give its own net_ring ports.
+    let name = format!("net_ring{}", 1000 + NEXT.fetch_add(1, Ordering::Relaxed));
+    let config = PortConfig { rx_queues: queues, tx_queues: queues, ..PortConfig::default() };
+    let make = || {
+        let mut port = Port::probe(eal, &name)?;
+        port.configure(&config, pool)?;
+        port.start()?;
+        Ok::<_, crate::Error>(port)
+    };
+    make().unwrap_or_else(|e| panic!("test port {name}: {e}"))
 }
 
 impl Far {

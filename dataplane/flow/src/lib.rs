@@ -16,6 +16,7 @@ pub mod nat;
 pub mod ports;
 pub mod rewrite;
 pub mod rewrite_fragment;
+pub mod shard;
 pub mod tcp;
 pub mod v6;
 pub mod wheel;
@@ -29,6 +30,7 @@ use conn::{ConnId, Conns, Dir, Hot, NO_SESSION};
 use fedgate_tables::policy::{Ace, Ace6, Acl, Globals, Interface, NatKind, NatRule, ServiceClass};
 use fedgate_wire::proto::ICMPV6;
 use key::{ICMP, TCP};
+use ports::Share;
 use tcp::State;
 use v6::Conns6;
 use xlate::{NO_XLATE, Xlates};
@@ -99,6 +101,8 @@ pub struct FlowConfig {
     pub max_conns: u32,
     /// Dynamic translations.
     pub max_xlates: u32,
+    /// This worker's ports of mapped addresses.
+    pub share: Share,
     /// Seeds hashes and port choice; from the system's entropy.
     pub seed: u64,
 }
@@ -154,7 +158,7 @@ impl Flow {
         Self {
             conns: Conns::new(config.max_conns, &mut rng),
             conns6: Conns6::new(config.max_conns / 4, &mut rng),
-            xlates: Xlates::new(config.max_xlates, rng.next()),
+            xlates: Xlates::new(config.max_xlates, config.share, rng.next()),
             rng,
         }
     }

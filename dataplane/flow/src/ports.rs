@@ -5,6 +5,26 @@
 //! 1024-65535), here with the same parity where one is free (RFC 4787 REQ-4) and from a random start (RFC 6056), so that a
 //! port is neither guessed nor at once reused. Worker cores, once a translation.
 
+/// A worker's part of the ports of each mapped address, for the life of the process: words of 64 ports go round the workers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Share {
+    /// Which worker.
+    pub worker: u16,
+    /// Of how many.
+    pub of: u16,
+}
+
+impl Share {
+    /// One worker has them all.
+    pub const WHOLE: Share = Share { worker: 0, of: 1 };
+
+    /// The worker that owns `port`, of `of`.
+    #[inline]
+    pub fn owner(port: u16, of: u16) -> u16 {
+        (port >> 6) % of
+    }
+}
+
 /// The ports of one address and protocol.
 pub struct Ports {
     taken: Box<Bitmap>,
@@ -17,15 +37,15 @@ type Bitmap = [u64; 1024];
 /// First and last port of each band.
 pub const BANDS: [(u16, u16); 3] = [(0, 511), (512, 1023), (1024, 65535)];
 
-impl Default for Ports {
-    fn default() -> Self {
-        let mut ports = Self { taken: Box::new([0; 1024]), reserved: None };
-        ports.take(0); // port 0 is nobody's (RFC 6335)
+impl Ports {
+    /// All of the share free but port 0, which is nobody's (RFC 6335).
+    pub fn new(share: Share) -> Self {
+        let word = |w| if Share::owner(w << 6, share.of) == share.worker { 0 } else { u64::MAX };
+        let mut ports = Self { taken: Box::new(std::array::from_fn(|w| word(w as u16))), reserved: None };
+        ports.take(0);
         ports
     }
-}
 
-impl Ports {
     /// Marks `port`; false where it was taken already.
     pub fn take(&mut self, port: u16) -> bool {
         let (word, bit) = place(port);

@@ -121,9 +121,13 @@ fn headers<const N: usize>(head: &mut [u8; N], stations: &[u8; 12], to: Packed, 
 /// The connection that the ICMP error in `frame` is about, and the direction in which the error travels. `None` where it quotes
 /// nothing that left this way.
 pub fn error_belongs_to(flow: &Flow, frame: &[u8], parsed: &Parsed) -> Option<(ConnId, Dir)> {
-    let quoted = embedded(frame, parsed).ok()?.tuple;
-    let answer = quoted.mirror();
+    let answer = quoted(frame, parsed)?.mirror();
     flow.conns.lookup(flow.conns.hash(&answer), &answer)
+}
+
+/// The tuple of the packet that the ICMP error in `frame` quotes.
+pub fn quoted(frame: &[u8], parsed: &Parsed) -> Option<Key> {
+    Some(embedded(frame, parsed).ok()?.tuple)
 }
 
 /// Rewrites an ICMP error of the connection `hot`, travelling in `dir`, one hop older: the quote becomes what the error's receiver sent, the outer

@@ -3,4 +3,5 @@
 mod acl;
 mod admission;
 mod packets;
+mod shard;
 mod structures;

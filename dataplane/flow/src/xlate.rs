@@ -9,7 +9,7 @@
 
 use crate::index::{Full, Index};
 use crate::key::{Key, fold};
-use crate::ports::Ports;
+use crate::ports::{Ports, Share};
 use crate::{Rng, Tick};
 use std::collections::{HashMap, VecDeque};
 
@@ -68,6 +68,7 @@ pub struct Xlates {
     free: Vec<XlateId>,
     by_real: Index,
     by_mapped: Index,
+    share: Share,
     ports: HashMap<(u32, u8), Ports>,
     /// Idle since when each was noted; see [`Xlates::expire`].
     idle: VecDeque<(XlateId, Tick)>,
@@ -77,13 +78,14 @@ pub struct Xlates {
 
 impl Xlates {
     /// Room for `max` xlates.
-    pub fn new(max: u32, seed: u64) -> Self {
+    pub fn new(max: u32, share: Share, seed: u64) -> Self {
         Self {
             // Reserved, not touched: memory follows use, and growing never copies on the packet path.
             slots: Vec::with_capacity(max as usize),
             free: (0..max).rev().collect(),
             by_real: Index::new(max as usize),
             by_mapped: Index::new(max as usize),
+            share,
             ports: HashMap::new(),
             idle: VecDeque::new(),
             seed,
@@ -105,7 +107,7 @@ impl Xlates {
     pub fn reserve(&mut self, static_ports: impl Iterator<Item = (u32, u8, u16)>) {
         self.ports.values_mut().for_each(Ports::clear_reserved);
         for (mapped, proto, port) in static_ports {
-            self.ports.entry((mapped, proto)).or_default().reserve(port);
+            self.ports.entry((mapped, proto)).or_insert_with(|| Ports::new(self.share)).reserve(port);
         }
     }
 
@@ -139,7 +141,7 @@ impl Xlates {
             return Ok((id, Made::Before));
         }
         let id = self.free.pop().ok_or(XlateError::TableFull)?;
-        let ports = self.ports.entry((mapped, key.proto)).or_default();
+        let ports = self.ports.entry((mapped, key.proto)).or_insert_with(|| Ports::new(self.share));
         let Some(mapped_port) = ports.pick(key.sport, rng.next()) else {
             self.free.push(id);
             return Err(XlateError::PortsExhausted);
@@ -164,7 +166,10 @@ impl Xlates {
         self.slots[id as usize] = Xlate { queued, ..xlate };
         if self.link(id).is_err() {
             self.slots[id as usize].live = false;
-            self.ports.entry((mapped, key.proto)).or_default().release(mapped_port);
+            self.ports
+                .entry((mapped, key.proto))
+                .or_insert_with(|| Ports::new(self.share))
+                .release(mapped_port);
             self.free.push(id);
             return Err(XlateError::TableFull);
         }

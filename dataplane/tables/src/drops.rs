@@ -79,4 +79,5 @@ drop_reasons! {
     Ipv6RoutingHeader "ipv6-routing-type-denied" "IPv6 routing header type is denied";
     NoUdpChecksum "udp-no-cksum" "UDP over IPv6 without a checksum";
     InvalidNd "invalid-nd" "Malformed or foreign neighbour discovery";
+    DispatchQueueLimit "dispatch-queue-limit" "Dispatch queue tail drops";
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! ARP: answering for our addresses, learning from others, announcing and defending what is ours. Worker core, slow path.
 
-use super::{HEADER_ROOM, LogKind, Net};
+use super::{HEADER_ROOM, LogKind, Net, Origin};
 use crate::worker::clock::Now;
 use crate::worker::neigh::{Heard, Learned};
 use crate::worker::runtime::View;
@@ -18,8 +18,11 @@ use std::net::Ipv4Addr;
 const ANNOUNCEMENTS_A_LOOP: usize = 8;
 
 impl Net {
-    /// Announces some of the addresses that a new image brought.
+    /// Announces some of the addresses that a new image brought. One worker does it for all.
     pub fn announce(&mut self, view: &View<'_>) -> usize {
+        if self.worker() != 0 {
+            return 0;
+        }
         let some = self.to_announce.len().min(ANNOUNCEMENTS_A_LOOP);
         for _ in 0..some {
             let Some((ifindex, ip)) = self.to_announce.pop_front() else { break };
@@ -37,6 +40,16 @@ impl Net {
         };
         let (sender, target, operation) =
             (Station { mac: arp.sender_mac(), ip: arp.sender_ip() }, arp.target_ip(), arp.operation());
+        let asks_us = operation == Operation::Request && view.answers_arp_for(ifindex, target);
+        if self.origin() == Origin::Copy {
+            // Answered by the worker that received it.
+            if !view.answers_arp_for(ifindex, sender.ip)
+                && view.routes().is_on_link(ifindex.into(), sender.ip)
+            {
+                self.hear(view, now, ifindex, sender, asks_us);
+            }
+            return drop(mbuf);
+        }
         if view.answers_arp_for(ifindex, sender.ip) {
             // Somebody else claims an address of ours: say whose it is (RFC 5227 2.4).
             if self.defence.take(now.millis()) {
@@ -49,7 +62,6 @@ impl Net {
             }
             return self.drop(DropReason::InvalidArp, mbuf);
         }
-        let asks_us = operation == Operation::Request && view.answers_arp_for(ifindex, target);
         if sender.ip == 0 && asks_us {
             // A probe (RFC 5227 2.1.1): somebody wants an address that is ours. Nothing is learned from it.
             let from = Station { mac: view.mac(ifindex), ip: target };
@@ -59,12 +71,8 @@ impl Net {
         if !view.routes().is_on_link(ifindex.into(), sender.ip) {
             return self.drop(DropReason::InvalidArp, mbuf);
         }
-        let heard = Heard { ifindex: ifindex.into(), ip: sender.ip, mac: sender.mac, asks_us };
-        let mut actions = std::mem::take(&mut self.actions);
-        let learned = self.neigh.hear(now.millis(), heard, &mut |action| actions.push(action));
-        self.actions = actions;
-        self.act(view, now);
-        if let Learned::Moved { from } = learned
+        self.tell_mates(view, now, ifindex, &mbuf);
+        if let Learned::Moved { from } = self.hear(view, now, ifindex, sender, asks_us)
             && self.may_log(now, LogKind::Link)
         {
             let text = format!("{} moved from {from} to {}", Ipv4Addr::from(sender.ip), sender.mac);
@@ -75,6 +83,16 @@ impl Net {
             self.send_arp(view, ifindex, |frame| emit::arp_reply(frame, from, sender), Stat::ArpReplies);
         }
         drop(mbuf); // consumed: an ARP message goes no further
+    }
+
+    /// Takes in what an ARP message says of its sender, and sends what waited for that.
+    fn hear(&mut self, view: &View<'_>, now: Now, ifindex: u8, sender: Station, asks_us: bool) -> Learned {
+        let heard = Heard { ifindex: ifindex.into(), ip: sender.ip, mac: sender.mac, asks_us };
+        let mut actions = std::mem::take(&mut self.actions);
+        let learned = self.neigh.hear(now.millis(), heard, &mut |action| actions.push(action));
+        self.actions = actions;
+        self.act(view, now);
+        learned
     }
 
     pub(super) fn send_arp(

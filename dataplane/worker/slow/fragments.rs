@@ -11,7 +11,8 @@
 
 use super::admit;
 use crate::worker::clock::Now;
-use crate::worker::net::{HEADER_ROOM, Net};
+use crate::worker::dispatch;
+use crate::worker::net::{HEADER_ROOM, Net, Origin};
 use crate::worker::proxied::Sessions;
 use crate::worker::reassembly::{Failure, Ipv4Identity, Limits, Reassembly, Span, Verdict};
 use crate::worker::runtime::View;
@@ -109,7 +110,10 @@ pub(super) fn packet(
     match net.fragments.table.put(now.millis(), &limits(view), id, span, piece, &mut pieces) {
         Verdict::Held => {}
         Verdict::Whole { len } => {
-            net.counters.fragment(ifindex, FragmentCounter::Assembled, 1);
+            // A datagram that is handed on whole was counted by the worker that collected it first.
+            if net.origin() != Origin::Mate {
+                net.counters.fragment(ifindex, FragmentCounter::Assembled, 1);
+            }
             whole(net, sessions, view, now, ifindex, &mut pieces, len);
         }
         Verdict::Refused(why) => refuse(net, ifindex, why, &mut pieces),
@@ -202,7 +206,15 @@ fn whole(
     let hash = net.flow.conns.hash(&datagram.tuple);
     match net.flow.conns.lookup(hash, &datagram.tuple) {
         Some((id, dir)) => established(net, sessions, view, now, ifindex, pieces, &datagram, (id, dir)),
-        None => begins(net, sessions, view, now, ifindex, pieces, &datagram),
+        None => {
+            if net.may_hand_over()
+                && let Some(there) = dispatch::whole(net, view, ifindex, &datagram.tuple)
+            {
+                // Its worker collects them anew: they go there in order, and nothing has been changed but our books.
+                return pieces.drain(..).for_each(|piece| net.hand_over(there, piece.mbuf));
+            }
+            begins(net, sessions, view, now, ifindex, pieces, &datagram);
+        }
     }
 }
 

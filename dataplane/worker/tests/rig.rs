@@ -3,6 +3,8 @@
 
 use crate::house::Seat;
 use crate::worker::command::{Command, Desk, EventSink, Reply};
+use crate::worker::mates::Mates;
+use crate::worker::net::Outlet;
 use crate::worker::runtime::{self, Runtime};
 use crate::worker::{Config, DATA_ROOM, Worker};
 use crossbeam::queue::ArrayQueue;
@@ -10,6 +12,7 @@ use dpdk::testing::{Far, TestPort};
 use dpdk::{Eal, Mempool, Port};
 use fedgate_flow::FlowConfig;
 use fedgate_flow::acl::Acls;
+use fedgate_flow::ports::Share;
 use fedgate_tables::counters::{Counter, Counters, CountersReader, FragmentCounter, InterfaceCounter, Stat};
 use fedgate_tables::drops::DropReason;
 use fedgate_tables::link::Event;
@@ -148,9 +151,10 @@ impl Rig {
         };
         let (commands, replies, events) = (desk.commands.clone(), desk.replies.clone(), desk.events.clone());
         let mut publication = Publication::new();
-        let seat = Seat { image: publication.reader(), counters: blocks.remove(0), desk };
+        let seat =
+            Seat { image: publication.reader(), counters: blocks.remove(0), desk, mates: Mates::none() };
         let config = Config {
-            flow: FlowConfig { max_conns: 256, max_xlates: 256, seed: 7 },
+            flow: FlowConfig { max_conns: 256, max_xlates: 256, share: Share::WHOLE, seed: 7 },
             limits: fedgate_proxy::Limits::default(),
             idle_sleep: false,
         };
@@ -158,7 +162,9 @@ impl Rig {
         let (mut ports, mut far) = (Vec::new(), Vec::new());
         for slot in 0..2 {
             let port = TestPort::new(eal, pool);
-            assert!(commands.push(Command::Port { slot, rx: port.rx, tx: port.tx }).is_ok());
+            assert!(
+                commands.push(Command::Port { slot, rx: Some(port.rx), tx: Outlet::Queue(port.tx) }).is_ok()
+            );
             ports.push(port.port);
             far.push(port.far);
         }

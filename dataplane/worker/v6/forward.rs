@@ -6,6 +6,7 @@
 
 use super::neighbours::write_header;
 use crate::worker::clock::Now;
+use crate::worker::dispatch;
 use crate::worker::icmp::Silence;
 use crate::worker::neigh::NextHop;
 use crate::worker::net::{LogKind, Net};
@@ -24,6 +25,11 @@ use fedgate_wire::{Parsed6, emit6, icmp6, ipv6, parse6, proto};
 
 /// A packet that belongs to no connection.
 pub(super) fn first(net: &mut Net, view: &View<'_>, now: Now, ifindex: u8, mbuf: Mbuf, parsed: &Parsed6) {
+    if net.may_hand_over()
+        && let Some(there) = dispatch::whole6(net, view, ifindex, &parsed.tuple)
+    {
+        return net.hand_over(there, mbuf);
+    }
     let first = First6 {
         key: parsed.tuple,
         in_if: ifindex,
@@ -195,7 +201,10 @@ pub(super) fn icmp_error(
         // No error about an error; honest ones are of 1,280 bytes at most.
         Some(_) if parsed.ip_len > ipv6::MIN_MTU => net.drop(DropReason::MtuExceeded, mbuf),
         Some((id, dir)) => hop(net, view, now, mbuf, parsed, id, dir.flip()),
-        None => net.drop(DropReason::IcmpErrorNoConn, mbuf),
+        None => match dispatch::whole6(net, view, ifindex, &quote.tuple).filter(|_| net.may_hand_over()) {
+            Some(there) => net.hand_over(there, mbuf),
+            None => net.drop(DropReason::IcmpErrorNoConn, mbuf),
+        },
     }
 }
 

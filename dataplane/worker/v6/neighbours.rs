@@ -8,7 +8,7 @@
 
 use crate::worker::clock::Now;
 use crate::worker::neigh::{Action, Heard, Learned, NextHop, Refusal, Resolve};
-use crate::worker::net::{HEADER_ROOM, LogKind, Net};
+use crate::worker::net::{HEADER_ROOM, LogKind, Net, Origin};
 use crate::worker::runtime::View;
 use dpdk::Mbuf;
 use fedgate_tables::counters::Stat;
@@ -32,6 +32,8 @@ impl Net {
         mbuf: Mbuf,
         parsed: &Parsed6,
     ) {
+        // What comes as a copy is answered by the worker that received it; here it is only learned from.
+        self.tell_mates(view, now, ifindex, &mbuf);
         let said = nd::read(mbuf.data(), parsed).ok();
         let station = Ethernet::new_checked(mbuf.data()).map(|head| head.src()).unwrap_or_default();
         let good = match said {
@@ -43,7 +45,7 @@ impl Net {
             }
             None => false,
         };
-        if good {
+        if good || self.origin() == Origin::Copy {
             drop(mbuf); // consumed: it goes no further
         } else {
             self.drop(DropReason::InvalidNd, mbuf);
@@ -61,7 +63,7 @@ impl Net {
         let us = Station6 { mac: view.mac(ifindex), ip: target };
         if from.ip == ipv6::UNSPECIFIED {
             // Duplicate address detection (RFC 4862 5.4.3): somebody wants an address that is ours. Nothing is learned from it.
-            if asks_us {
+            if asks_us && self.origin() != Origin::Copy {
                 self.send_nd(view, ifindex, |f| emit6::announcement(f, us), Stat::NdAdvertisements);
             }
             return true;
@@ -70,7 +72,7 @@ impl Net {
             return false;
         }
         self.heard6(view, now, Heard { ifindex: ifindex.into(), ip: from.ip, mac: from.mac, asks_us });
-        if asks_us {
+        if asks_us && self.origin() != Origin::Copy {
             self.send_nd(view, ifindex, |f| emit6::advertisement(f, us, from), Stat::NdAdvertisements);
         }
         true
@@ -109,6 +111,9 @@ impl Net {
 
     /// Somebody else claims an address of ours: say whose it is.
     fn defend(&mut self, view: &View<'_>, now: Now, ifindex: u8, claimed: Station6) {
+        if self.origin() == Origin::Copy {
+            return;
+        }
         if self.v6.defence.take(now.millis()) {
             let us = Station6 { mac: view.mac(ifindex), ip: claimed.ip };
             self.send_nd(view, ifindex, |f| emit6::announcement(f, us), Stat::NdAdvertisements);
@@ -125,6 +130,7 @@ impl Net {
         self.v6.actions = actions;
         self.act6(view, now);
         if let Learned::Moved { from } = learned
+            && self.origin() != Origin::Copy
             && self.may_log(now, LogKind::Link)
         {
             let text = format!("{} moved from {from} to {}", Ipv6Addr::from(heard.ip), heard.mac);
@@ -217,6 +223,9 @@ impl Net {
 
     /// Announces some of the addresses that a new image brought (RFC 4861 7.2.6).
     pub(in crate::worker) fn announce6(&mut self, view: &View<'_>) -> usize {
+        if self.worker() != 0 {
+            return 0;
+        }
         let some = self.v6.to_announce.len().min(ANNOUNCEMENTS_A_LOOP);
         for _ in 0..some {
             let Some((ifindex, ip)) = self.v6.to_announce.pop_front() else { break };

@@ -2,7 +2,7 @@
 //! Ports on drivers that need nothing from the machine: `net_ring`, `net_null`.
 
 use crate::testing::TestPort;
-use crate::{BURST, Burst, Eal, Error, Mempool, Port, PortConfig};
+use crate::{BURST, Burst, Eal, Error, Mempool, Port, PortConfig, RSS_KEY_LEN, RSS_TABLE, Rss, Spread};
 
 fn pool(name: &str, capacity: u32) -> Mempool {
     Mempool::new(Eal::for_tests(), name, capacity, 2048, 0).expect("a small pool")
@@ -222,4 +222,28 @@ fn devices_that_cannot_be_attached_say_so() {
         let error = Port::probe(eal, devargs).expect_err(devargs).to_string();
         assert!(error.contains(says) && error.contains(devargs), "{error}");
     }
+}
+
+/// net_null has a hash and a table of queues to set, as NICs have; net_ring has neither.
+#[test]
+fn the_receive_hash_is_set_where_there_is_one() {
+    let pool = pool("port-rss", 1023);
+    let rss = Rss { key: [0x6d; RSS_KEY_LEN], table: std::array::from_fn(|i| i as u16 % 3) };
+    let start = |devargs: &str, rss| {
+        let mut port = Port::probe(Eal::for_tests(), devargs).expect(devargs);
+        let able = port.abilities().expect("abilities").rss;
+        let config = PortConfig { rx_queues: 3, tx_queues: 3, rx_desc: 64, rss, ..PortConfig::default() };
+        port.configure(&config, pool)?;
+        port.start()?;
+        if port.spread().is_some() {
+            port.set_rss_key(&[0x5a; RSS_KEY_LEN])?;
+        }
+        Ok::<_, Error>((able, port.spread()))
+    };
+    let by_ports = Some(Spread { tcp: true, udp: true });
+    assert_eq!(start("net_null7", Some(rss.clone())).expect("set"), (true, by_ports));
+    assert_eq!(start("net_null7", None).expect("nothing asked for"), (true, None));
+    assert_eq!(start("net_ring7", Some(rss)).expect("done without"), (false, None));
+    let beyond = Rss { key: [0; RSS_KEY_LEN], table: [3; RSS_TABLE] };
+    assert!(matches!(start("net_null7", Some(beyond)), Err(Error::Limit { .. })));
 }

@@ -6,6 +6,7 @@ use crate::acl::{Acls, Lists};
 use crate::conn::Dir;
 use crate::firewall::{Admission, First};
 use crate::key::{ICMP, Key, TCP, UDP};
+use crate::ports::Share;
 use crate::tcp::{ACK, FIN, RST, SYN, State};
 use crate::{Flow, FlowConfig, Packet, Policy, TICKS};
 use fedgate_tables::drops::DropReason;
@@ -73,7 +74,7 @@ impl Lab {
             host(EDGE, CUP, TCP, [5062, 5062], ACE_PERMIT),
         ];
         Self {
-            flow: Flow::new(FlowConfig { max_conns: 64, max_xlates: 64, seed: 3 }),
+            flow: Flow::new(FlowConfig { max_conns: 64, max_xlates: 64, share: Share::WHOLE, seed: 3 }),
             interfaces: vec![iface(OWN, 0, 0), iface(ip([10, 10, 0, 1]), 100, NONE)],
             nat: vec![
                 NatRule {
@@ -382,7 +383,7 @@ fn mapping_is_shared_by_connections_of_one_socket() {
 #[test]
 fn refused_flows_hold_no_port() {
     let mut lab = Lab::new();
-    lab.flow = Flow::new(FlowConfig { max_conns: 4, max_xlates: 64, seed: 3 });
+    lab.flow = Flow::new(FlowConfig { max_conns: 4, max_xlates: 64, share: Share::WHOLE, seed: 3 });
     for i in 0..40 {
         lab.send(INSIDE, UDP, (WORK, 2000 + i), (EDGE, 53), 0);
     }

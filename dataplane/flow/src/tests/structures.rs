@@ -4,7 +4,7 @@
 use crate::Rng;
 use crate::index::Index;
 use crate::key::{self, Key, TCP, UDP};
-use crate::ports::{BANDS, Ports};
+use crate::ports::{BANDS, Ports, Share};
 use crate::wheel::Wheel;
 use crate::xlate::{Made, Xlates};
 use proptest::prelude::*;
@@ -37,7 +37,7 @@ proptest! {
     /// A picked port is free, of the band, the wanted one where it can be, of its parity where one is free.
     #[test]
     fn ports_follow_the_rules(wanted in prop::collection::vec(any::<u16>(), 1..600), seed: u64) {
-        let (mut ports, mut rng) = (Ports::default(), Rng::new(seed));
+        let (mut ports, mut rng) = (Ports::new(Share::WHOLE), Rng::new(seed));
         let mut twin = BTreeSet::from([0u16]);
         for want in wanted {
             let want = want % 700;
@@ -97,7 +97,7 @@ fn index_holds_its_promise_before_it_refuses() {
 /// RFC 4787 REQ-1: one mapping whatever the destination; a second host that wants the same port gets another.
 #[test]
 fn xlates_are_endpoint_independent_and_distinct() {
-    let (mut xlates, mut rng) = (Xlates::new(16, 1), Rng::new(5));
+    let (mut xlates, mut rng) = (Xlates::new(16, Share::WHOLE, 1), Rng::new(5));
     let key = |src, dst| Key { src, dst, sport: 4000, dport: 80, proto: TCP };
     let a = xlates.obtain(&key(1, 100), 1, 9, 0, 0, &mut rng).unwrap().0;
     assert_eq!(xlates.obtain(&key(1, 200), 1, 9, 0, 0, &mut rng), Ok((a, Made::Before)));
@@ -111,7 +111,7 @@ fn xlates_are_endpoint_independent_and_distinct() {
 /// An xlate outlives its last connection by the timeout, not by less, and then its port is free again.
 #[test]
 fn xlates_expire_after_their_last_connection() {
-    let (mut xlates, mut rng) = (Xlates::new(16, 1), Rng::new(5));
+    let (mut xlates, mut rng) = (Xlates::new(16, Share::WHOLE, 1), Rng::new(5));
     let key = Key { src: 1, dst: 2, sport: 4000, dport: 80, proto: UDP };
     let id = xlates.obtain(&key, 1, 9, 0, 0, &mut rng).unwrap().0;
     xlates.hold(id);
@@ -128,7 +128,7 @@ fn xlates_expire_after_their_last_connection() {
 
 #[test]
 fn xlate_table_refuses_when_full_and_recovers() {
-    let (mut xlates, mut rng) = (Xlates::new(4, 1), Rng::new(5));
+    let (mut xlates, mut rng) = (Xlates::new(4, Share::WHOLE, 1), Rng::new(5));
     let key = |src| Key { src, dst: 2, sport: 4000, dport: 80, proto: UDP };
     for src in 0..4 {
         xlates.obtain(&key(src), 1, 9, 0, 0, &mut rng).unwrap();
@@ -142,7 +142,7 @@ fn xlate_table_refuses_when_full_and_recovers() {
 /// Hosts that come and go every 25 s must not keep an idle neighbour in the queue alive: at most one timeout late.
 #[test]
 fn xlate_expiry_is_at_most_one_timeout_late() {
-    let (mut xlates, mut rng) = (Xlates::new(4096, 1), Rng::new(5));
+    let (mut xlates, mut rng) = (Xlates::new(4096, Share::WHOLE, 1), Rng::new(5));
     let key = |src| Key { src, dst: 2, sport: 4000, dport: 80, proto: UDP };
     let busy: Vec<_> = (0..100).map(|i| xlates.obtain(&key(i), 1, 9, 0, 0, &mut rng).unwrap().0).collect();
     let idle = xlates.obtain(&key(9999), 1, 9, 0, 0, &mut rng).unwrap().0;

@@ -92,7 +92,16 @@ impl Lab {
             compiled: Acls::default(),
             globals: Globals::default(),
         };
-        Self { flow: Flow::new(FlowConfig { max_conns: 32, max_xlates: 8, seed: 11 }), rules, now: 1000 }
+        Self {
+            flow: Flow::new(FlowConfig {
+                max_conns: 32,
+                max_xlates: 8,
+                share: crate::ports::Share::WHOLE,
+                seed: 11,
+            }),
+            rules,
+            now: 1000,
+        }
     }
 
     /// An ACL of these elements.

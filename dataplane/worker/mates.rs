@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The other workers of the process, and the rings to and from each of them.
+//!
+//! What belongs to another worker goes there as a [`Parcel`]: up to a burst of frames with one errand, so that the cost of
+//! the ring is shared by as many frames as one burst brought for that mate. There is a ring for each ordered pair, with one
+//! producer and one consumer: order within a flow is kept, and nobody's flood takes another's room. A full ring refuses, and the
+//! caller drops by name. A worker takes its parcels once a loop, like a receive queue; no one ever waits.
+//!
+//! The rings are crossbeam's `ArrayQueue` (head and tail on lines of their own): well proven, and its two compare-and-swaps a parcel are
+//! shared by the frames in it. Memory: [`ROOM`] parcels of 0.5 KiB a pair. Lines that two cores write: the rings' own, and only while
+//! something is handed over. Worker cores.
+
+use super::runtime::IoSlot;
+use crossbeam::queue::ArrayQueue;
+use dpdk::{Burst, Mbuf};
+use std::sync::Arc;
+
+/// Parcels that may wait between two workers.
+pub const ROOM: usize = 64;
+
+/// What is to be done with a parcel's frames.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Errand {
+    /// Received on the slot: theirs is the connection, or would be.
+    Own,
+    /// Received on the slot: fragments of datagrams that they collect.
+    Collect,
+    /// Received on the slot: an ARP or neighbour discovery message that all workers learn from, answered already.
+    Learn,
+    /// Finished frames for the slot's transmit queue, which is theirs.
+    Send,
+}
+
+/// Frames on their way from one worker to another.
+pub struct Parcel {
+    /// What for.
+    pub errand: Errand,
+    /// The port that they came in by, or are to leave by.
+    pub slot: IoSlot,
+    /// At least one.
+    pub frames: Burst,
+}
+
+struct Mate {
+    to: Arc<ArrayQueue<Parcel>>,
+    from: Arc<ArrayQueue<Parcel>>,
+    /// Being filled.
+    open: Option<Parcel>,
+}
+
+/// A worker's place among all of them.
+pub struct Mates {
+    me: u8,
+    /// By number; none in its own place.
+    mates: Vec<Option<Mate>>,
+}
+
+impl Mates {
+    /// The only worker.
+    pub fn none() -> Self {
+        Self { me: 0, mates: vec![None] }
+    }
+
+    /// As many as there are to be workers, at most 255, in order.
+    pub fn crew(workers: u8) -> Vec<Self> {
+        let ring = || Arc::new(ArrayQueue::new(ROOM));
+        let rings: Vec<Vec<_>> = (0..workers).map(|_| (0..workers).map(|_| ring()).collect()).collect();
+        let mate = |me: u8, other: u8| {
+            let (me, other) = (usize::from(me), usize::from(other));
+            let (to, from) = (rings[me][other].clone(), rings[other][me].clone());
+            (me != other).then_some(Mate { to, from, open: None })
+        };
+        (0..workers)
+            .map(|me| Self { me, mates: (0..workers).map(|other| mate(me, other)).collect() })
+            .collect()
+    }
+
+    /// This worker's number.
+    #[inline]
+    pub fn me(&self) -> u8 {
+        self.me
+    }
+
+    /// Workers there are, this one included.
+    #[inline]
+    pub fn count(&self) -> u8 {
+        self.mates.len() as u8
+    }
+
+    /// Adds a frame to what is being put together for a mate. Gives what could not go: an earlier parcel for which the ring has no
+    /// room, or the frame itself where there is no such mate.
+    #[cold]
+    pub fn pack(&mut self, to: u8, errand: Errand, slot: IoSlot, frame: Mbuf) -> Option<Burst> {
+        let Some(Some(mate)) = self.mates.get_mut(usize::from(to)) else { return Some(alone(frame)) };
+        let fits = |p: &Parcel| p.errand == errand && p.slot == slot && !p.frames.is_full();
+        let refused = if mate.open.as_ref().is_some_and(|p| !fits(p)) { mate.post() } else { None };
+        let parcel = mate.open.get_or_insert_with(|| Parcel { errand, slot, frames: Burst::new() });
+        // It has room: it is new, or was looked at above.
+        let _ = parcel.frames.push(frame);
+        refused
+    }
+
+    /// Sends a whole burst at once, past what is being packed (that is of other flows). Gives back what there is no room for.
+    pub fn give(&mut self, to: u8, errand: Errand, slot: IoSlot, frames: Burst) -> Option<Burst> {
+        match self.mates.get(usize::from(to)) {
+            Some(Some(mate)) => mate.to.push(Parcel { errand, slot, frames }).err().map(|p| p.frames),
+            _ => Some(frames),
+        }
+    }
+
+    /// Sends what has been packed for `to`. Gives back what there is no room for.
+    #[inline]
+    pub fn post(&mut self, to: u8) -> Option<Burst> {
+        self.mates.get_mut(usize::from(to))?.as_mut()?.post()
+    }
+
+    /// The next parcel from a mate.
+    #[inline]
+    pub fn take(&mut self, from: u8) -> Option<Parcel> {
+        let mate = self.mates.get(usize::from(from))?.as_ref()?;
+        // A read of two lines that stay in this core's cache while nothing comes.
+        if mate.from.is_empty() { None } else { mate.from.pop() }
+    }
+}
+
+impl Mate {
+    #[inline]
+    fn post(&mut self) -> Option<Burst> {
+        let parcel = self.open.take()?;
+        self.to.push(parcel).err().map(|parcel| parcel.frames)
+    }
+}
+
+fn alone(frame: Mbuf) -> Burst {
+    let mut burst = Burst::new();
+    let _ = burst.push(frame); // into an empty one
+    burst
+}
