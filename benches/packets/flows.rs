@@ -121,7 +121,7 @@ pub fn write_tcp(frame: &mut [u8; FRAME], ends: &Ends, segment: &Segment, number
     let tcp = &mut frame[34..34 + len];
     tcp[4..8].copy_from_slice(&segment.seq.to_be_bytes());
     tcp[8..12].copy_from_slice(&segment.ack.to_be_bytes());
-    tcp[12] = ((20 + options) / 4 << 4) as u8;
+    tcp[12] = (((20 + options) / 4) << 4) as u8;
     tcp[13] = segment.flags;
     tcp[14..16].copy_from_slice(&segment.window.to_be_bytes());
     if let Some(scale) = segment.scale {
