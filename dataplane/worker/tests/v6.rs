@@ -379,7 +379,7 @@ fn tcp_is_let_in_by_the_acl_and_listed() {
     assert_eq!((moved.get("ace 1"), moved.get("conns_built")), (Some(&1), Some(&1)));
 
     let row = (Addr::from(WEB.ip), Addr::from(HOST.ip), "UB".to_owned());
-    assert_eq!(conns(&mut rig, Filter::default()), [row.clone()]);
+    assert_eq!(conns(&mut rig, Filter::default()), std::slice::from_ref(&row));
     assert_eq!(conns(&mut rig, Filter { address: Some(HOST.ip.into()), ..Filter::default() }), [row]);
     assert_eq!(conns(&mut rig, Filter { address: Some(REMOTE.into()), ..Filter::default() }), []);
     rig.collect();
