@@ -15,6 +15,9 @@ use crossbeam::queue::ArrayQueue;
 use dpdk::{Burst, Mbuf};
 use std::sync::Arc;
 
+#[cfg(test)]
+mod tests;
+
 /// Parcels that may wait between two workers.
 pub const ROOM: usize = 64;
 

@@ -175,6 +175,11 @@ impl Crew {
         self.far[side][usize::from(worker)].inject(frame);
     }
 
+    /// Puts a frame where only a NIC that does not hash would.
+    pub fn inject_at(&mut self, side: usize, worker: usize, frame: &[u8]) {
+        self.far[side][worker].inject(frame);
+    }
+
     /// A frame into one side, and what came out at both, once everybody who was asked for by ARP has answered.
     pub fn send(&mut self, side: usize, frame: &[u8]) -> [Vec<Vec<u8>>; 2] {
         self.inject(side, frame);

@@ -19,7 +19,14 @@ fn part(frame: &[u8]) -> (Vec<u8>, u16) {
 }
 
 /// A datagram in pieces that begin where `cuts` says, multiples of eight.
-fn cut(from: Station, to: u32, next_hop: MacAddr, proto: u8, payload: &[u8], cuts: &[usize]) -> Vec<Vec<u8>> {
+pub(super) fn cut(
+    from: Station,
+    to: u32,
+    next_hop: MacAddr,
+    proto: u8,
+    payload: &[u8],
+    cuts: &[usize],
+) -> Vec<Vec<u8>> {
     let mut ends = cuts[1..].to_vec();
     ends.push(payload.len());
     cuts.iter()
@@ -32,7 +39,7 @@ fn cut(from: Station, to: u32, next_hop: MacAddr, proto: u8, payload: &[u8], cut
 }
 
 /// What a receiver makes of fragments: they must cover all of it, in order, under one identification.
-fn put_together(frames: &[Vec<u8>]) -> (u32, u32, Vec<u8>) {
+pub(super) fn put_together(frames: &[Vec<u8>]) -> (u32, u32, Vec<u8>) {
     let mut whole = Vec::new();
     let ident = |frame: &[u8]| Ipv4::new_checked(&frame[14..]).unwrap().ident();
     for (i, frame) in frames.iter().enumerate() {
@@ -51,7 +58,7 @@ fn data(len: usize) -> Vec<u8> {
 }
 
 /// The IP payload of a UDP datagram.
-fn udp_payload(from: (Station, u16), to: (u32, u16), len: usize) -> Vec<u8> {
+pub(super) fn udp_payload(from: (Station, u16), to: (u32, u16), len: usize) -> Vec<u8> {
     part(&udp(from, to, MacAddr::ZERO, 64, &data(len))).0
 }
 

@@ -2,18 +2,20 @@
 //! Several workers: whatever queue a frame comes by, it is translated once by the connection's owner and comes out once.
 
 use super::crew::{Crew, Side, station, tuple};
+use super::fragments::{cut, put_together, udp_payload};
 use super::rig::{INSIDE, MACS, OUTSIDE, OWN, WEB, echo, ip, ipv4, udp};
+use super::v6;
 use crate::worker::command::{Asker, Clear, Command, Dump, Reply};
 use crate::worker::mates::ROOM;
 use fedgate_flow::Rng;
-use fedgate_flow::key::ICMP;
+use fedgate_flow::key::{ICMP, UDP};
 use fedgate_flow::shard::{self, Dealing};
 use fedgate_tables::counters::Stat;
 use fedgate_tables::drops::DropReason;
 use fedgate_tables::link::{ConnRow, Filter, Rows, What};
 use fedgate_tables::policy::*;
 use fedgate_tables::policy_build::PolicyBuilder;
-use fedgate_wire::{Tuple, checksum};
+use fedgate_wire::{Tuple, checksum, emit6};
 use std::collections::BTreeSet;
 
 /// As a NIC on each side deals them out; and where one or both sides have a single queue.
@@ -240,6 +242,64 @@ fn a_full_ring_drops_by_name() {
     assert_eq!(order, (0..ROOM as u8).collect::<Vec<_>>());
     assert_eq!(crew.all_drops(), 6);
     crew.assert_no_mbuf_held();
+}
+
+/// Fragments of one datagram by any workers' queues and in any order: one worker collects them, the owner sends them on.
+#[test]
+fn fragments_find_each_other_and_the_owner() {
+    let mut crew = Crew::new(3, NICS, policy());
+    let mut rng = Rng::new(11);
+    for round in 0..40 {
+        let flow = Flow::random(&mut rng, 2..254);
+        let [host, remote] = [flow.host, flow.remote].map(station);
+        let payload = udp_payload((host, flow.sport), (flow.remote, flow.dport), 3000);
+        let mut pieces = cut(host, flow.remote, MACS[INSIDE], UDP, &payload, &[0, 1480, 2960]);
+        pieces.rotate_left(round % 3);
+        pieces.iter().for_each(|piece| crew.inject_at(INSIDE, (rng.next() % 3) as usize, piece));
+        let [outside, _] = crew.settle();
+        assert_eq!(outside.len(), 3, "{flow:?}");
+        let (shown, to, whole) = put_together(&outside);
+        assert_eq!((to, &whole[8..]), (flow.remote, &payload[8..]));
+
+        let port = u16::from_be_bytes([whole[0], whole[1]]);
+        let payload = udp_payload((remote, flow.dport), (shown, port), 3000);
+        let mut pieces = cut(remote, shown, MACS[OUTSIDE], UDP, &payload, &[0, 1480, 2960]);
+        pieces.rotate_left((round + 1) % 3);
+        pieces.iter().for_each(|piece| crew.inject_at(OUTSIDE, (rng.next() % 3) as usize, piece));
+        let [_, inside] = crew.settle();
+        assert_eq!(inside.len(), 3, "{flow:?}");
+        let (_, to, whole) = put_together(&inside);
+        assert_eq!((to, &whole[8..]), (flow.host, &payload[8..]));
+    }
+    assert_eq!(crew.all_drops(), 0);
+    crew.assert_no_mbuf_held();
+}
+
+/// IPv6: what one worker hears of a neighbour all know, and a flow has one owner whichever queues its packets come by.
+#[test]
+fn ipv6_flows_have_one_owner() {
+    let mut crew = Crew::new(3, NICS, v6::policy(1500));
+    for (side, from) in [(OUTSIDE, v6::WEB), (INSIDE, v6::HOST)] {
+        let mut frame = [0; emit6::ND_FRAME_LEN];
+        let len = emit6::solicitation(&mut frame, from, v6::OWN[side], None).unwrap();
+        crew.inject_at(side, 0, &frame[..len]);
+    }
+    crew.settle();
+    let asked = crew.stat(Stat::NdSolicitations);
+    for n in 0..30u16 {
+        let question = v6::udp(v6::HOST, v6::WEB.ip, (3000 + n, 53), INSIDE, 64, b"q");
+        let answer = v6::udp(v6::WEB, v6::HOST.ip, (53, 3000 + n), OUTSIDE, 64, b"a");
+        for worker in 0..3 {
+            crew.inject_at(INSIDE, worker, &question);
+            let [outside, inside] = crew.settle();
+            assert_eq!((outside.len(), inside.len()), (1, 0));
+            crew.inject_at(OUTSIDE, (worker + 1) % 3, &answer);
+            let [outside, inside] = crew.settle();
+            assert_eq!((outside.len(), inside.len()), (0, 1));
+        }
+    }
+    assert_eq!((crew.stat(Stat::NdSolicitations), crew.stat(Stat::ConnsBuilt)), (asked, 30));
+    assert_eq!(crew.all_drops(), 0);
 }
 
 /// Workers take up a policy one after the other; frames that cross from one to another in between are not lost.

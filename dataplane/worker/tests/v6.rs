@@ -16,9 +16,9 @@ use std::net::Ipv6Addr;
 const fn addr(net: u16, host: u16) -> u128 {
     0x2001_0db8_0000 << 80 | (net as u128) << 64 | host as u128
 }
-const OWN: [u128; 2] = [addr(0xff, 2), addr(1, 1)];
-const HOST: Station6 = Station6 { mac: MacAddr([2, 0, 0, 0, 1, 0x50]), ip: addr(1, 0x50) };
-const WEB: Station6 = Station6 { mac: MacAddr([2, 0, 0, 0, 0, 0x30]), ip: addr(0xff, 0x30) };
+pub(super) const OWN: [u128; 2] = [addr(0xff, 2), addr(1, 1)];
+pub(super) const HOST: Station6 = Station6 { mac: MacAddr([2, 0, 0, 0, 1, 0x50]), ip: addr(1, 0x50) };
+pub(super) const WEB: Station6 = Station6 { mac: MacAddr([2, 0, 0, 0, 0, 0x30]), ip: addr(0xff, 0x30) };
 /// The way to everywhere else, and somebody there.
 const ROUTER: Station6 = Station6 { mac: MacAddr([2, 0, 0, 0, 0, 0xfe]), ip: addr(0xff, 0xfe) };
 const REMOTE: u128 = 0x2600 << 112 | 7;
@@ -26,7 +26,7 @@ const REMOTE: u128 = 0x2600 << 112 | 7;
 const SYN: u8 = 2;
 const ACK: u8 = 16;
 
-fn policy(outside_mtu: u16) -> PolicyBuilder {
+pub(super) fn policy(outside_mtu: u16) -> PolicyBuilder {
     let mut b = interfaces(outside_mtu);
     b.route6(Route6 {
         gateway: ROUTER.ip.to_be_bytes(),
@@ -103,7 +103,14 @@ fn frame(from: Station6, to: u128, next_hop: MacAddr, next: u8, hops: u8, payloa
     [&next_hop.0[..], &from.mac.0, &ethernet::TYPE_IPV6.to_be_bytes(), &head, &addresses, payload].concat()
 }
 
-fn udp(from: Station6, to: u128, ports: (u16, u16), side: usize, hops: u8, data: &[u8]) -> Vec<u8> {
+pub(super) fn udp(
+    from: Station6,
+    to: u128,
+    ports: (u16, u16),
+    side: usize,
+    hops: u8,
+    data: &[u8],
+) -> Vec<u8> {
     let mut l4 = [ports.0, ports.1, 8 + data.len() as u16, 0].map(u16::to_be_bytes).concat();
     l4.extend(data);
     let sum = checksum::of_segment_v6(from.ip, to, proto::UDP, &l4);
