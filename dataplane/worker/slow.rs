@@ -62,8 +62,13 @@ fn first(
         Admission::New { id, tls_proxy: None } => {
             let dir = fedgate_flow::conn::Dir::Forward;
             let booked = stages::packet(mbuf.data(), parsed);
-            net.flow.account(id, dir, booked, &view.flow, now.tick());
-            net.forward(view, now, ifindex, id, dir, mbuf, parsed);
+            match net.flow.account(id, dir, &booked, &view.flow, now.tick()) {
+                Ok(_) => net.forward(view, now, ifindex, id, dir, mbuf, parsed),
+                Err(reason) => {
+                    net.end(id, now);
+                    net.drop(reason, mbuf);
+                }
+            }
         }
         Admission::New { id, tls_proxy: Some(proxy) } => {
             sessions.open(net, view, now, id, proxy, mbuf, parsed);

@@ -15,7 +15,7 @@ use super::runtime::{IoSlot, View};
 use super::{Path, proxied, slow};
 use dpdk::{Burst, Mbuf};
 use fedgate_flow::conn::{ConnId, Dir, NO_SESSION};
-use fedgate_flow::{Packet, rewrite};
+use fedgate_flow::{Booked, Packet, rewrite};
 use fedgate_tables::drops::DropReason;
 use fedgate_wire::plain::{self, Ours, Packed};
 use fedgate_wire::{Fragment, Kind, MacAddr, ParseError, Parsed, ipv6, parse_into};
@@ -207,22 +207,24 @@ fn established(
     if parsed.ttl <= 1 {
         return slow::ttl_exceeded(net, view, now, ifindex, mbuf, parsed);
     }
-    if net.flow.account(id, dir, packet(mbuf.data(), parsed), &view.flow, now.tick()) {
-        net.end(id, now);
-        return slow::packet(net, sessions, view, now, ifindex, mbuf, parsed);
+    match net.flow.account(id, dir, &packet(mbuf.data(), parsed), &view.flow, now.tick()) {
+        Ok(Booked::Passes) => net.forward(view, now, ifindex, id, dir, mbuf, parsed),
+        Ok(Booked::Afresh) => {
+            net.end(id, now);
+            slow::packet(net, sessions, view, now, ifindex, mbuf, parsed);
+        }
+        Err(reason) => net.drop(reason, mbuf),
     }
-    net.forward(view, now, ifindex, id, dir, mbuf, parsed);
 }
 
-/// What is booked of a packet. Payload is what stands behind the TCP header, for others behind the IP header.
-pub(super) fn packet(frame: &[u8], parsed: &Parsed) -> Packet {
-    let end = usize::from(parsed.l3) + usize::from(parsed.ip_len);
-    let l4 = usize::from(parsed.l4);
-    let header = match parsed.tuple.proto {
-        fedgate_wire::proto::TCP => frame.get(l4 + 12).map_or(0, |b| usize::from(b >> 4) * 4),
-        _ => 0,
-    };
-    Packet { len: parsed.ip_len, tcp_flags: parsed.tcp_flags.0, payload: end > l4 + header }
+/// What is booked of a packet.
+pub(super) fn packet<'a>(frame: &'a [u8], parsed: &Parsed) -> Packet<'a> {
+    let tcp = parsed.tuple.proto == fedgate_wire::proto::TCP;
+    Packet::new(
+        parsed.ip_len,
+        parsed.l4 - parsed.l3,
+        tcp.then(|| frame.get(usize::from(parsed.l4)..)).flatten(),
+    )
 }
 
 /// The drop reason of what the parser refuses.

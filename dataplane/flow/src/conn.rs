@@ -15,7 +15,7 @@
 use crate::index::{Bucket, Full, Index};
 use crate::key::{self, Key, Packed};
 use crate::rewrite::Deltas;
-use crate::tcp::{State, Windows};
+use crate::tcp::{State, Track, Windows};
 use crate::wheel::Wheel;
 use crate::xlate::{NO_XLATE, XlateId};
 use crate::{Rng, Tick};
@@ -142,6 +142,13 @@ impl Hot {
     pub fn is(&self, dir: Dir, key: &Packed) -> bool {
         let (addrs, ports) = (self.addrs[dir as usize], self.ports[dir as usize]);
         (addrs == key.addrs) & (ports == key.ports) & (self.proto == key.proto)
+    }
+
+    /// What TCP's segments move.
+    #[inline(always)]
+    pub fn track<'a>(&'a mut self, warm: &'a mut Warm) -> Track<'a> {
+        let Self { state, history, scale, .. } = self;
+        Track { state, history, scale, windows: &mut warm.windows }
     }
 
     /// Proxy session, or [`NO_SESSION`].

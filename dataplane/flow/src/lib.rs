@@ -26,12 +26,13 @@ pub mod xlate;
 mod tests;
 
 use acl::Acls;
-use conn::{ConnId, Conns, Dir, Hot, NO_SESSION};
+use conn::{ConnId, Conns, Dir, Hot, NO_SESSION, flag};
+use fedgate_tables::drops::DropReason;
 use fedgate_tables::policy::{Ace, Ace6, Acl, Globals, Interface, NatKind, NatRule, ServiceClass};
 use fedgate_wire::proto::ICMPV6;
 use key::{ICMP, TCP};
 use ports::Share;
-use tcp::State;
+use tcp::{Outcome, State};
 use v6::Conns6;
 use xlate::{NO_XLATE, Xlates};
 
@@ -130,15 +131,42 @@ impl Rng {
 }
 
 /// What is booked of a packet.
-#[derive(Clone, Copy, Debug)]
-pub struct Packet {
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Packet<'a> {
     /// IP length, bytes.
     pub len: u16,
-    /// TCP flags; 0 for others.
-    pub tcp_flags: u8,
-    /// It carries data.
-    pub payload: bool,
+    /// The TCP segment; nothing for others.
+    pub segment: tcp::Segment,
+    /// Its option bytes, for SYNs.
+    pub options: &'a [u8],
 }
+
+impl<'a> Packet<'a> {
+    /// Of an IP packet of `len` bytes, `l4` of them headers of IP; `tcp` is what follows those where it is TCP, its first
+    /// fragment at least.
+    pub fn new(len: u16, l4: u16, tcp: Option<&'a [u8]>) -> Self {
+        let mut packet = Self { len, ..Self::default() };
+        if let Some(tcp) = tcp
+            && let Some(header) = tcp.first_chunk()
+        {
+            packet.segment = tcp::Segment::read(header, len.wrapping_sub(l4));
+            packet.options = tcp.get(header.len()..usize::from(header[12] >> 4) * 4).unwrap_or_default();
+        }
+        packet
+    }
+}
+
+/// What becomes of a packet of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Booked {
+    /// It goes on.
+    Passes,
+    /// A SYN asks for the tuple of a connection that is over: the caller ends that and admits the packet as a first one.
+    Afresh,
+}
+
+/// Segments a tick that are passed on for the receiver's challenge ACK: a thousand a second.
+const CHALLENGES: u32 = 1000 / TICKS;
 
 /// See the crate.
 pub struct Flow {
@@ -149,6 +177,8 @@ pub struct Flow {
     /// Dynamic translations.
     pub xlates: Xlates,
     rng: Rng,
+    /// [`CHALLENGES`] used in a tick.
+    challenged: (Tick, u32),
 }
 
 impl Flow {
@@ -160,6 +190,7 @@ impl Flow {
             conns6: Conns6::new(config.max_conns / 4, &mut rng),
             xlates: Xlates::new(config.max_xlates, config.share, rng.next()),
             rng,
+            challenged: (0, 0),
         }
     }
 
@@ -169,27 +200,39 @@ impl Flow {
         self.xlates.reserve(pats.map(|rule| (rule.mapped[0], rule.proto, rule.mapped_port[0])));
     }
 
-    /// Books a packet of a connection: counters, idle time, TCP state. Returns true where a SYN asks for the tuple of a
-    /// connection that is over: the caller ends it and admits the packet as a first one.
-    #[inline]
-    pub fn account(&mut self, id: ConnId, dir: Dir, packet: Packet, policy: &Policy<'_>, now: Tick) -> bool {
-        let Packet { len, tcp_flags, payload } = packet;
-        let hot = self.conns.hot_mut(id);
-        hot.last = now;
-        hot.bytes += u64::from(len);
-        hot.packets = hot.packets.wrapping_add(1);
-        if hot.proto != TCP || hot.session() != NO_SESSION {
-            return false;
+    /// Follows a packet of a connection and books it: TCP state, counters, idle time.
+    ///
+    /// # Errors
+    /// The reason to drop it; nothing is booked then.
+    pub fn account(
+        &mut self,
+        id: ConnId,
+        dir: Dir,
+        packet: &Packet<'_>,
+        policy: &Policy<'_>,
+        now: Tick,
+    ) -> Result<Booked, DropReason> {
+        let Some((hot, warm)) = self.conns.get_mut(id) else { return Ok(Booked::Passes) };
+        if hot.proto == TCP && hot.session() == NO_SESSION && hot.flags & flag::BYPASS == 0 {
+            let forward = dir == Dir::Forward;
+            match tcp::segment(&mut hot.track(warm), &packet.segment, packet.options, forward)? {
+                Outcome::Same => {}
+                Outcome::Moved => self.rearm(id, policy, now),
+                Outcome::Challenge => self.may_challenge(now)?,
+                Outcome::Reopen => return Ok(Booked::Afresh),
+            }
         }
-        let state = tcp::advance(hot.state, &mut hot.history, tcp_flags, dir == Dir::Forward, payload);
-        if state == hot.state {
-            // Only the side that opened it may open it again.
-            let over = matches!(state, State::Closed | State::Reset) && dir == Dir::Forward;
-            return over && tcp_flags & (tcp::SYN | tcp::ACK | tcp::RST) == tcp::SYN;
+        self.book(id, now, packet.len);
+        Ok(Booked::Passes)
+    }
+
+    /// Bounds the rate of [`Outcome::Challenge`].
+    pub(crate) fn may_challenge(&mut self, now: Tick) -> Result<(), DropReason> {
+        if self.challenged.0 != now {
+            self.challenged = (now, 0);
         }
-        hot.state = state;
-        self.rearm(id, policy, now);
-        false
+        self.challenged.1 += 1;
+        if self.challenged.1 <= CHALLENGES { Ok(()) } else { Err(DropReason::TcpRstSynInWin) }
     }
 
     /// Counts a packet and marks the connection as in use. Gives the entry.
@@ -205,18 +248,9 @@ impl Flow {
     /// Follows a TCP segment of an open connection that changes no state. False, with nothing changed, for any other.
     #[inline(always)]
     pub fn track_plain(&mut self, id: ConnId, dir: Dir, frame: &[u8], ip_len: u16) -> bool {
-        let Some((hot, _)) = self.conns.get_mut(id) else { return false };
-        let Some(head) = frame.first_chunk::<{ fedgate_wire::plain::TCP_HEADERS }>() else { return false };
-        let plain = head[47] & !(tcp::PSH | tcp::URG) == tcp::ACK;
-        if !plain || hot.state != State::Established {
-            return false;
-        }
-        let header = 20 + u16::from(head[46] >> 4) * 4;
-        if ip_len > header {
-            hot.history |=
-                if dir == Dir::Forward { tcp::seen::DATA_INITIATOR } else { tcp::seen::DATA_RESPONDER };
-        }
-        true
+        let Some((hot, warm)) = self.conns.get_mut(id) else { return false };
+        let Some(segment) = tcp::Segment::of_plain(frame, ip_len) else { return false };
+        tcp::plain(&mut hot.track(warm), &segment, dir == Dir::Forward)
     }
 
     /// Sets the timer anew after a change of state.

@@ -19,6 +19,8 @@ mod tests;
 pub use options::{BadOptions, MAX_SCALE, SynOptions, options};
 
 use fedgate_tables::drops::DropReason;
+use fedgate_wire::plain::TCP_HEADERS;
+use fedgate_wire::tcp::HEADER_LEN;
 use zerocopy::FromZeros;
 
 /// FIN flag bit.
@@ -79,7 +81,7 @@ pub struct Windows {
     pub end: [u32; 2],
     /// Highest acknowledgement sent. Before there was one: the other side's initial sequence number.
     pub ack: [u32; 2],
-    /// Largest window announced, at least 1, to be shifted by the side's scale.
+    /// Largest window announced, at least 1; to be shifted by the side's scale once both SYNs are acknowledged.
     pub win: [u16; 2],
 }
 const _: () = assert!(size_of::<Windows>() == 20);
@@ -91,7 +93,8 @@ pub struct Track<'a> {
     pub state: &'a mut State,
     /// [`seen`] bits.
     pub history: &'a mut u8,
-    /// Window shifts (RFC 7323), the initiator's in the low four bits. Until both SYNs are known: what the SYN offered, 15 for nothing.
+    /// Window shifts (RFC 7323), the initiator's in the low four bits. Until both
+    /// SYNs are acknowledged: what each offered, 15 for nothing.
     pub scale: &'a mut u8,
     /// Sequence numbers.
     pub windows: &'a mut Windows,
@@ -112,6 +115,28 @@ pub struct Segment {
     pub len: u16,
 }
 
+impl Segment {
+    /// Of a frame that [`fedgate_wire::plain::read`] took for TCP.
+    #[inline(always)]
+    pub fn of_plain(frame: &[u8], ip_len: u16) -> Option<Self> {
+        let tcp = frame.first_chunk::<TCP_HEADERS>()?.last_chunk::<HEADER_LEN>()?;
+        Some(Self::read(tcp, ip_len.wrapping_sub(IP_HEADER)))
+    }
+
+    /// From a TCP header, and the bytes of header and data.
+    #[inline(always)]
+    pub fn read(tcp: &[u8; HEADER_LEN], l4_len: u16) -> Self {
+        let word = |at: usize| u32::from_be_bytes([tcp[at], tcp[at + 1], tcp[at + 2], tcp[at + 3]]);
+        Self {
+            seq: word(4),
+            ack: word(8),
+            window: u16::from_be_bytes([tcp[14], tcp[15]]),
+            flags: tcp[13],
+            len: l4_len.wrapping_sub(u16::from(tcp[12] >> 4) * 4),
+        }
+    }
+}
+
 /// What a segment that passes means to its connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -125,6 +150,9 @@ pub enum Outcome {
     /// The initiator's SYN on a connection that is over: it is to be ended, and the SYN admitted as a first packet.
     Reopen,
 }
+
+/// Bytes of an IPv4 header without options.
+const IP_HEADER: u16 = 20;
 
 /// Smallest window within which old acknowledgements pass, whatever the side announces (netfilter's MAXACKWINDOW, RFC 5961 5).
 const ACK_SLACK: i32 = 65_535;
@@ -219,42 +247,4 @@ fn later(a: u32, b: u32) -> u32 {
 #[inline]
 fn data_bit(from: usize, len: u16) -> u8 {
     u8::from(len != 0) << (2 + from)
-}
-
-/// A segment of the initiator (`forward`) or the responder moves `state`; `history` collects [`seen`] bits.
-pub fn advance(state: State, history: &mut u8, flags: u8, forward: bool, payload: bool) -> State {
-    if payload {
-        *history |= if forward { seen::DATA_INITIATOR } else { seen::DATA_RESPONDER };
-    }
-    if flags & RST != 0 {
-        return State::Reset;
-    }
-    if flags & SYN != 0 {
-        return match (state, forward, flags & ACK != 0) {
-            (State::SynSent, false, true) => {
-                *history |= seen::SYN_ACK;
-                State::SynReceived
-            }
-            // Simultaneous open (RFC 5382 REQ-2a): the other side's bare SYN.
-            (State::SynSent, false, false) => State::SynReceived,
-            (state, _, _) => state,
-        };
-    }
-    let mut state = match state {
-        State::SynReceived if forward && flags & ACK != 0 => State::Established,
-        // Simultaneous open ends with the responder's ACK as well; traffic revives what a RST put to sleep.
-        State::SynReceived if flags & ACK != 0 && *history & seen::SYN_ACK == 0 => State::Established,
-        State::Reset if *history & seen::SYN_ACK != 0 => State::Established,
-        other => other,
-    };
-    if flags & FIN != 0 {
-        *history |= if forward { seen::FIN_INITIATOR } else { seen::FIN_RESPONDER };
-    }
-    let both = seen::FIN_INITIATOR | seen::FIN_RESPONDER;
-    if *history & both == both {
-        state = State::Closed;
-    } else if *history & both != 0 {
-        state = State::HalfClosed;
-    }
-    state
 }

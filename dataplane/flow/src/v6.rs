@@ -11,9 +11,10 @@
 use crate::conn::{ConnId, Dir, InsertError};
 use crate::index::Index;
 use crate::key::{TCP, fold};
-use crate::tcp::{self, State};
+use crate::tcp::{self, Outcome, State, Track, Windows};
 use crate::wheel::Wheel;
-use crate::{Flow, Packet, Policy, Rng, Tick};
+use crate::{Booked, Flow, Packet, Policy, Rng, Tick};
+use fedgate_tables::drops::DropReason;
 use fedgate_wire::Tuple6;
 
 mod admit;
@@ -57,7 +58,11 @@ pub struct Hot6 {
     pub packets: u32, // 76..80
     /// Initiator on the lower security level.
     pub inbound: bool, // 80
-    _spare: [u8; 47], // 81..128
+    /// TCP window scales, four bits a direction.
+    pub scale: u8, // 81
+    _spare: [u8; 2], // 82..84
+    windows: Windows, // 84..104
+    _rest: [u8; 24], // 104..128
 }
 const _: () = assert!(size_of::<Hot6>() == 128 && align_of::<Hot6>() == 64);
 
@@ -210,7 +215,10 @@ impl Conns6 {
             created: now,
             packets: 0,
             inbound: new.inbound,
-            _spare: [0; 47],
+            scale: 0,
+            _spare: [0; 2],
+            windows: Windows::default(),
+            _rest: [0; 24],
         };
         match self.hot.get_mut(n as usize) {
             Some(slot) => {
@@ -270,25 +278,37 @@ impl Conns6 {
 }
 
 impl Flow {
-    /// Books a packet of an IPv6 connection, as [`Flow::account`] does; true has the same meaning.
-    pub fn account6(&mut self, id: ConnId, dir: Dir, packet: Packet, policy: &Policy<'_>, now: Tick) -> bool {
-        let Packet { len, tcp_flags, payload } = packet;
+    /// Follows a packet of an IPv6 connection and books it, as [`Flow::account`] does.
+    ///
+    /// # Errors
+    /// The reason to drop it; nothing is booked then.
+    pub fn account6(
+        &mut self,
+        id: ConnId,
+        dir: Dir,
+        packet: &Packet<'_>,
+        policy: &Policy<'_>,
+        now: Tick,
+    ) -> Result<Booked, DropReason> {
+        let hot = self.conns6.hot_mut(id);
+        if hot.proto == TCP {
+            let Hot6 { state, history, scale, windows, .. } = hot;
+            let mut track = Track { state, history, scale, windows };
+            match tcp::segment(&mut track, &packet.segment, packet.options, dir == Dir::Forward)? {
+                Outcome::Same => {}
+                Outcome::Moved => {
+                    let limit = policy.timeout_of(hot.proto, hot.state);
+                    self.conns6.wheel.set(id.0, now.wrapping_add(limit));
+                }
+                Outcome::Challenge => self.may_challenge(now)?,
+                Outcome::Reopen => return Ok(Booked::Afresh),
+            }
+        }
         let hot = self.conns6.hot_mut(id);
         hot.last = now;
-        hot.bytes += u64::from(len);
+        hot.bytes += u64::from(packet.len);
         hot.packets = hot.packets.wrapping_add(1);
-        if hot.proto != TCP {
-            return false;
-        }
-        let state = tcp::advance(hot.state, &mut hot.history, tcp_flags, dir == Dir::Forward, payload);
-        if state == hot.state {
-            let over = matches!(state, State::Closed | State::Reset) && dir == Dir::Forward;
-            return over && tcp_flags & (tcp::SYN | tcp::ACK | tcp::RST) == tcp::SYN;
-        }
-        hot.state = state;
-        let limit = policy.timeout_of(hot.proto, state);
-        self.conns6.wheel.set(id.0, now.wrapping_add(limit));
-        false
+        Ok(Booked::Passes)
     }
 
     /// Ends an IPv6 connection.

@@ -18,6 +18,7 @@ use crate::worker::reassembly::{Failure, Ipv4Identity, Limits, Reassembly, Span,
 use crate::worker::runtime::View;
 use crate::worker::stages;
 use dpdk::Mbuf;
+use fedgate_flow::Booked;
 use fedgate_flow::conn::{ConnId, Dir, NO_SESSION};
 use fedgate_flow::firewall::Admission;
 use fedgate_flow::rewrite_fragment;
@@ -248,11 +249,14 @@ fn established(
         return answer(net, view, now, ifindex, icmp4::Error::TtlExceeded, DropReason::TtlExceeded, pieces);
     }
     let booked = stages::packet(pieces[0].mbuf.data(), datagram);
-    if net.flow.account(id, dir, booked, &view.flow, now.tick()) {
-        net.end(id, now);
-        return begins(net, sessions, view, now, ifindex, pieces, datagram);
+    match net.flow.account(id, dir, &booked, &view.flow, now.tick()) {
+        Ok(Booked::Passes) => forward(net, view, now, ifindex, (id, dir), pieces),
+        Ok(Booked::Afresh) => {
+            net.end(id, now);
+            begins(net, sessions, view, now, ifindex, pieces, datagram);
+        }
+        Err(reason) => drop_all(net, reason, pieces),
     }
-    forward(net, view, now, ifindex, (id, dir), pieces);
 }
 
 /// Of no connection: what `slow` does with a first packet.
@@ -268,8 +272,13 @@ fn begins(
     match admit(net, view, now, ifindex, &pieces[0].mbuf, &pieces[0].parsed) {
         Admission::New { id, tls_proxy: None } => {
             let booked = stages::packet(pieces[0].mbuf.data(), datagram);
-            net.flow.account(id, Dir::Forward, booked, &view.flow, now.tick());
-            forward(net, view, now, ifindex, (id, Dir::Forward), pieces);
+            match net.flow.account(id, Dir::Forward, &booked, &view.flow, now.tick()) {
+                Ok(_) => forward(net, view, now, ifindex, (id, Dir::Forward), pieces),
+                Err(reason) => {
+                    net.end(id, now);
+                    drop_all(net, reason, pieces);
+                }
+            }
         }
         Admission::New { id, tls_proxy: Some(proxy) } => match join(net, pieces, datagram) {
             Some((mbuf, parsed)) => sessions.open(net, view, now, id, proxy, mbuf, &parsed),

@@ -317,20 +317,23 @@ fn the_second_packet_of_a_new_flow_in_one_burst_passes() {
 #[test]
 fn a_packet_does_not_use_what_an_earlier_one_of_its_burst_ended() {
     let mut rig = Rig::new();
-    rig.exchange(INSIDE, &tcp((WORK, 5000), (WEB.ip, 80), MACS[INSIDE], SYN), &[(OUTSIDE, WEB)]);
-    rig.exchange(OUTSIDE, &tcp((WEB, 80), (OWN[OUTSIDE], 5000), MACS[OUTSIDE], SYN | ACK), &[(INSIDE, WORK)]);
+    let out = |flags, numbers| tcp_at((WORK, 5000), (WEB.ip, 80), MACS[INSIDE], flags, numbers);
+    let back = |flags, numbers| tcp_at((WEB, 80), (OWN[OUTSIDE], 5000), MACS[OUTSIDE], flags, numbers);
+    rig.exchange(INSIDE, &out(SYN, [100, 0]), &[(OUTSIDE, WEB)]);
+    rig.exchange(OUTSIDE, &back(SYN | ACK, [700, 101]), &[(INSIDE, WORK)]);
     rig.collect();
     rig.moved();
-    for flags in [RST, SYN, ACK] {
-        rig.far[INSIDE].inject(&tcp((WORK, 5000), (WEB.ip, 80), MACS[INSIDE], flags));
+    for (flags, numbers) in [(RST, [101, 0]), (SYN, [900, 0]), (ACK, [101, 701])] {
+        rig.far[INSIDE].inject(&out(flags, numbers));
     }
     rig.turn();
     rig.collect();
     let moved = rig.moved();
     assert_eq!((moved.get("conns_built"), moved.get("conns_torn_down")), (Some(&1), Some(&1)), "{moved:?}");
+    assert_eq!(moved.get("tcp-3whs-failed"), Some(&1), "{moved:?}");
     // The far side cannot do the same: its SYN does not end what the inside opened.
-    for flags in [RST, SYN] {
-        rig.send(OUTSIDE, &tcp((WEB, 80), (OWN[OUTSIDE], 5000), MACS[OUTSIDE], flags));
+    for (flags, numbers) in [(RST | ACK, [0, 901]), (SYN, [500, 0])] {
+        rig.send(OUTSIDE, &back(flags, numbers));
     }
     assert_eq!(rig.moved().get("conns_torn_down"), None);
     // Every timer there is fires, and nothing ends twice.

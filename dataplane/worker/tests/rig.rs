@@ -343,12 +343,25 @@ pub fn udp(from: (Station, u16), to: (u32, u16), next_hop: MacAddr, ttl: u8, pay
     ipv4(from.0, to.0, next_hop, proto::UDP, ttl, 0, &l4)
 }
 
-/// A bare TCP segment in a frame.
+/// A bare TCP segment in a frame, of a connection whose handshake began at 0 on both sides.
 pub fn tcp(from: (Station, u16), to: (u32, u16), next_hop: MacAddr, flags: u8) -> Vec<u8> {
+    tcp_at(from, to, next_hop, flags, [u32::from(flags & 2 == 0), 1])
+}
+
+/// [`tcp`] with its sequence and acknowledgement numbers.
+pub fn tcp_at(
+    from: (Station, u16),
+    to: (u32, u16),
+    next_hop: MacAddr,
+    flags: u8,
+    [seq, ack]: [u32; 2],
+) -> Vec<u8> {
     let mut l4 = [
         &from.1.to_be_bytes()[..],
         &to.1.to_be_bytes(),
-        &[0, 0, 0, 9, 0, 0, 0, 9, 0x50, flags, 9, 9, 0, 0, 0, 0],
+        &seq.to_be_bytes(),
+        &ack.to_be_bytes(),
+        &[0x50, flags, 9, 9, 0, 0, 0, 0],
     ]
     .concat();
     let sum = checksum::of_segment(from.0.ip, to.0, proto::TCP, &l4);

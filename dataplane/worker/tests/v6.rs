@@ -120,7 +120,9 @@ pub(super) fn udp(
 
 fn tcp(from: Station6, to: u128, ports: (u16, u16), side: usize, flags: u8) -> Vec<u8> {
     let mut l4 = [ports.0.to_be_bytes(), ports.1.to_be_bytes()].concat();
-    l4.extend([0, 0, 0, 1, 0, 0, 0, 1, 5 << 4, flags, 0xff, 0xff, 0, 0, 0, 0]);
+    // As after handshakes that begin at 0.
+    let seq = u8::from(flags & SYN == 0);
+    l4.extend([0, 0, 0, seq, 0, 0, 0, 1, 5 << 4, flags, 0xff, 0xff, 0, 0, 0, 0]);
     let sum = checksum::of_segment_v6(from.ip, to, proto::TCP, &l4);
     l4[16..18].copy_from_slice(&sum.to_be_bytes());
     frame(from, to, MACS[side], proto::TCP, 64, &l4)

@@ -12,10 +12,10 @@ use crate::worker::neigh::NextHop;
 use crate::worker::net::{LogKind, Net};
 use crate::worker::runtime::View;
 use dpdk::Mbuf;
-use fedgate_flow::Packet;
 use fedgate_flow::conn::{ConnId, Dir};
 use fedgate_flow::firewall::Hits;
 use fedgate_flow::v6::{Admission6, First6, NO_HOP};
+use fedgate_flow::{Booked, Packet};
 use fedgate_tables::counters::Stat;
 use fedgate_tables::drops::DropReason;
 use fedgate_tables::link::Event;
@@ -47,8 +47,13 @@ pub(super) fn first(net: &mut Net, view: &View<'_>, now: Now, ifindex: u8, mbuf:
         Admission6::New(id) => {
             net.counters.add(Stat::ConnsBuilt, 1);
             let booked = booked(mbuf.data(), parsed);
-            net.flow.account6(id, Dir::Forward, booked, &view.flow, now.tick());
-            pass(net, view, now, ifindex, mbuf, parsed, id, Dir::Forward);
+            match net.flow.account6(id, Dir::Forward, &booked, &view.flow, now.tick()) {
+                Ok(_) => pass(net, view, now, ifindex, mbuf, parsed, id, Dir::Forward),
+                Err(reason) => {
+                    net.end6(id);
+                    net.drop(reason, mbuf);
+                }
+            }
         }
         Admission6::Refused(reason) => {
             if reason == DropReason::ConnTableFull {
@@ -111,22 +116,24 @@ pub(super) fn established(
         net.answer_with_error6(view, now, ifindex, icmp6::Error::HopLimitExceeded, &mbuf, parsed);
         return net.drop(DropReason::TtlExceeded, mbuf);
     }
-    if net.flow.account6(id, dir, booked(mbuf.data(), parsed), &view.flow, now.tick()) {
-        net.end6(id);
-        return first(net, view, now, ifindex, mbuf, parsed);
+    match net.flow.account6(id, dir, &booked(mbuf.data(), parsed), &view.flow, now.tick()) {
+        Ok(Booked::Passes) => pass(net, view, now, ifindex, mbuf, parsed, id, dir),
+        Ok(Booked::Afresh) => {
+            net.end6(id);
+            first(net, view, now, ifindex, mbuf, parsed);
+        }
+        Err(reason) => net.drop(reason, mbuf),
     }
-    pass(net, view, now, ifindex, mbuf, parsed, id, dir);
 }
 
 /// What is booked of a packet.
-fn booked(frame: &[u8], parsed: &Parsed6) -> Packet {
-    let end = usize::from(parsed.l3) + usize::from(parsed.ip_len);
-    let l4 = usize::from(parsed.l4);
-    let header = match parsed.tuple.proto {
-        proto::TCP => frame.get(l4 + 12).map_or(0, |b| usize::from(b >> 4) * 4),
-        _ => 0,
-    };
-    Packet { len: parsed.ip_len, tcp_flags: parsed.tcp_flags.0, payload: end > l4 + header }
+fn booked<'a>(frame: &'a [u8], parsed: &Parsed6) -> Packet<'a> {
+    let tcp = parsed.tuple.proto == proto::TCP;
+    Packet::new(
+        parsed.ip_len,
+        parsed.l4 - parsed.l3,
+        tcp.then(|| frame.get(usize::from(parsed.l4)..)).flatten(),
+    )
 }
 
 /// Sends a packet of a connection on, if the next link takes it.

@@ -30,7 +30,7 @@ pub(super) fn segment(track: &mut Track<'_>, s: &Segment, syn_options: &[u8], fo
     let from = usize::from(!forward);
     let verdict = match (before, *track.history & seen::BOTH_SYNS != 0) {
         (State::Closed | State::Reset, _) if forward && s.flags & (SYN | ACK) == SYN => Ok(Outcome::Reopen),
-        (_, true) => synchronized(track, s, from),
+        (_, true) => synchronized(track, s, &offered, from),
         (_, false) if forward => initiator(track, s, &offered),
         (_, false) => responder(track, s, &offered),
     };
@@ -81,12 +81,7 @@ fn responder(track: &mut Track<'_>, s: &Segment, offered: &SynOptions) -> Verdic
         }
         RST => Err(DropReason::TcpRstfinOoo),
         SYN if exact || !acks => {
-            let theirs = Some(*track.scale).filter(|&shift| shift != NO_SCALE);
-            let (first, second) = theirs.zip(offered.scale).unwrap_or((0, 0));
-            *track.scale = first | second << 4;
-            // Windows in SYNs are not shifted, later ones are.
-            track.windows.win[0] = track.windows.win[0].div_ceil(1 << first);
-            answer(track, s);
+            answer(track, s, offered);
             *track.history |= seen::BOTH_SYNS;
             *track.state = State::SynReceived;
             Ok(Outcome::Same)
@@ -101,11 +96,12 @@ fn responder(track: &mut Track<'_>, s: &Segment, offered: &SynOptions) -> Verdic
 }
 
 /// Takes over the responder's SYN, with or without ACK.
-fn answer(track: &mut Track<'_>, s: &Segment) {
+fn answer(track: &mut Track<'_>, s: &Segment, offered: &SynOptions) {
     let w = &mut *track.windows;
     w.end[1] = end_of(s);
     w.ack[0] = s.seq;
-    w.win[1] = s.window.max(1).div_ceil(1 << (*track.scale >> 4));
+    w.win[1] = s.window.max(1);
+    *track.scale = *track.scale & 15 | offered.scale.unwrap_or(NO_SCALE) << 4;
     if s.flags & ACK != 0 {
         w.ack[1] = s.ack;
         *track.history |= seen::SYN_ACK;
@@ -113,12 +109,23 @@ fn answer(track: &mut Track<'_>, s: &Segment) {
     *track.history = *track.history & !seen::FIN_RESPONDER | data_bit(1, s.len);
 }
 
+/// Both SYNs are acknowledged: the shifts that both offered come into force. Windows in SYNs were not shifted, later ones are.
+fn settle(track: &mut Track<'_>) {
+    let offers = [*track.scale & 15, *track.scale >> 4];
+    let [first, second] = if offers.contains(&NO_SCALE) { [0, 0] } else { offers };
+    *track.scale = first | second << 4;
+    for (win, shift) in track.windows.win.iter_mut().zip([first, second]) {
+        *win = win.div_ceil(1 << shift);
+    }
+}
+
 /// Both sides' windows are known.
-fn synchronized(track: &mut Track<'_>, s: &Segment, from: usize) -> Verdict {
+fn synchronized(track: &mut Track<'_>, s: &Segment, offered: &SynOptions, from: usize) -> Verdict {
     let to = from ^ 1;
     let acked_syn = [seen::ACK_INITIATOR, seen::SYN_ACK];
     let end = end_of(s);
-    let fit = Fit::new(track.windows, *track.scale, from, end, s.ack);
+    let scale = if is_open(*track.history) { *track.scale } else { 0 };
+    let fit = Fit::new(track.windows, scale, from, end, s.ack);
     let in_window = fit.room | fit.fresh >= 0;
     let acks_fit = fit.sent | fit.recent >= 0;
 
@@ -128,10 +135,15 @@ fn synchronized(track: &mut Track<'_>, s: &Segment, from: usize) -> Verdict {
             return Ok(if repeats { Outcome::Same } else { Outcome::Challenge });
         }
         if !(repeats && acks_fit) {
-            // A responder that keeps no state (RFC 4987 3.6) may begin at another number each time it is asked.
+            // A responder that keeps no state (RFC 4987 3.6) may begin at another number each time it is asked; and a bare SYN before
+            // this one may have been anybody's.
             let unheard = *track.history & seen::ACK_INITIATOR == 0;
-            if from == 1 && unheard && s.ack == track.windows.ack[1] && *track.history & seen::SYN_ACK != 0 {
-                answer(track, s);
+            let exact = match *track.history & seen::SYN_ACK {
+                0 => acknowledges_syn(track.windows, 1, s.ack),
+                _ => s.ack == track.windows.ack[1],
+            };
+            if from == 1 && unheard && exact {
+                answer(track, s, offered);
                 return Ok(Outcome::Same);
             }
             return Ok(Outcome::Challenge);
@@ -165,7 +177,11 @@ fn synchronized(track: &mut Track<'_>, s: &Segment, from: usize) -> Verdict {
         *track.history &= !fin;
     }
 
+    let was_open = is_open(*track.history);
     *track.history |= acked_syn[from] | data_bit(from, s.len);
+    if !was_open && is_open(*track.history) {
+        settle(track);
+    }
     // A SYN's window is not shifted and was taken over when its side began.
     let window = if s.flags & SYN != 0 { 0 } else { s.window };
     track.windows.book(from, end, &Segment { window, ..*s });
@@ -178,13 +194,17 @@ fn synchronized(track: &mut Track<'_>, s: &Segment, from: usize) -> Verdict {
 
 /// The state of a connection with both SYNs seen.
 fn stands(history: u8, w: &Windows) -> State {
-    let has = |bits| history & bits == bits;
-    match [seen::FIN_INITIATOR, seen::FIN_RESPONDER].map(has) {
-        _ if !has(seen::SYN_ACK | seen::ACK_INITIATOR) => State::SynReceived,
+    match [seen::FIN_INITIATOR, seen::FIN_RESPONDER].map(|fin| history & fin != 0) {
+        _ if !is_open(history) => State::SynReceived,
         [true, true] if w.ack[1] == w.end[0] && w.ack[0] == w.end[1] => State::Closed,
         [false, false] => State::Established,
         _ => State::HalfClosed,
     }
+}
+
+/// Both SYNs were acknowledged.
+fn is_open(history: u8) -> bool {
+    history & (seen::SYN_ACK | seen::ACK_INITIATOR) == seen::SYN_ACK | seen::ACK_INITIATOR
 }
 
 /// Whether `ack` acknowledges the other side's SYN, and nothing that it did not send, while `side` has acknowledged nothing.

@@ -7,8 +7,8 @@ use crate::conn::Dir;
 use crate::firewall::{Admission, First};
 use crate::key::{ICMP, Key, TCP, UDP};
 use crate::ports::Share;
-use crate::tcp::{ACK, FIN, RST, SYN, State};
-use crate::{Flow, FlowConfig, Packet, Policy, TICKS};
+use crate::tcp::{ACK, FIN, RST, SYN, Segment, State};
+use crate::{Booked, Flow, FlowConfig, Packet, Policy, TICKS};
 use fedgate_tables::drops::DropReason;
 use fedgate_tables::policy::*;
 
@@ -340,25 +340,43 @@ fn tcp_states_and_timeouts() {
         classes: &[],
         globals: &globals,
     };
-    let mut step = |dir, flags, payload, state, seconds| {
-        let again =
-            lab.flow.account(id, dir, Packet { len: 40, tcp_flags: flags, payload }, &policy, lab.now);
+    // What either side sends next.
+    let mut next = [u32::MAX - 1, 77];
+    let mut step = |dir: Dir, flags, len: u16, state, seconds| {
+        let (from, to) = (dir as usize, dir.flip() as usize);
+        let segment = Segment { seq: next[from], ack: next[to], window: 1000, flags, len };
+        let packet = Packet { len: 40 + len, segment, options: &[] };
+        let booked = lab.flow.account(id, dir, &packet, &policy, lab.now);
         let hot = lab.flow.conns.hot(id);
-        assert_eq!((hot.state, policy.timeout(hot)), (state, seconds * TICKS), "flags {flags:#x}");
-        again
+        assert_eq!((hot.state, policy.timeout(hot)), (state, seconds * TICKS), "{segment:?}");
+        if booked == Ok(Booked::Passes) {
+            next[from] = next[from].wrapping_add(u32::from(len) + u32::from(flags & (SYN | FIN) != 0));
+        }
+        booked
     };
-    step(Dir::Forward, SYN, false, State::SynSent, 30);
-    step(Dir::Reverse, SYN | ACK, false, State::SynReceived, 30);
-    step(Dir::Forward, ACK, false, State::Established, 3600);
-    step(Dir::Reverse, ACK, true, State::Established, 3600);
-    step(Dir::Reverse, RST, false, State::Reset, 30);
-    step(Dir::Forward, ACK, true, State::Established, 3600);
-    step(Dir::Forward, FIN | ACK, false, State::HalfClosed, 600);
-    step(Dir::Reverse, ACK, true, State::HalfClosed, 600);
-    assert!(!step(Dir::Reverse, FIN | ACK, false, State::Closed, 15));
-    assert!(!step(Dir::Forward, ACK, false, State::Closed, 15));
-    assert!(step(Dir::Forward, SYN, false, State::Closed, 15), "a SYN asks for the tuple again");
-    assert_eq!(lab.flow.conns.hot(id).bytes, 11 * 40);
+    let steps = [
+        (Dir::Forward, SYN, 0, State::SynSent, 30),
+        (Dir::Reverse, SYN | ACK, 0, State::SynReceived, 30),
+        (Dir::Forward, ACK, 0, State::Established, 3600),
+        (Dir::Reverse, ACK, 500, State::Established, 3600),
+        (Dir::Reverse, RST, 0, State::Reset, 30),
+        (Dir::Forward, ACK, 500, State::Established, 3600),
+        (Dir::Forward, FIN | ACK, 0, State::HalfClosed, 600),
+        (Dir::Reverse, ACK, 500, State::HalfClosed, 600),
+        (Dir::Reverse, FIN | ACK, 0, State::HalfClosed, 600),
+        (Dir::Forward, ACK, 0, State::Closed, 15),
+    ];
+    for (dir, flags, len, state, seconds) in steps {
+        assert_eq!(step(dir, flags, len, state, seconds), Ok(Booked::Passes));
+    }
+    assert_eq!(step(Dir::Forward, ACK, 1001, State::Closed, 15), Err(DropReason::TcpSeqPastWin));
+    assert_eq!(step(Dir::Forward, ACK, 1, State::Closed, 15), Err(DropReason::TcpDataPastFin));
+    assert_eq!(
+        step(Dir::Forward, SYN, 0, State::Closed, 15),
+        Ok(Booked::Afresh),
+        "a SYN asks for the tuple again"
+    );
+    assert_eq!(lab.flow.conns.hot(id).bytes, 10 * 40 + 1500);
 }
 
 /// One inside socket keeps one outside port towards everybody, and its xlate goes with its last connection.

@@ -2,9 +2,8 @@
 //! The table against a plain map; admission and the life of a connection by scenario.
 use super::*;
 use crate::acl::{Acls, Lists};
-use crate::tcp::{ACK, FIN, RST, SYN};
+use crate::tcp::{ACK, FIN, RST, SYN, Segment};
 use crate::{FlowConfig, TICKS};
-use fedgate_tables::drops::DropReason;
 use fedgate_tables::policy::*;
 use fedgate_wire::proto::{ICMPV6, TCP, UDP};
 use proptest::prelude::*;
@@ -141,9 +140,16 @@ impl Lab {
         }
     }
 
-    fn account(&mut self, id: ConnId, dir: Dir, tcp_flags: u8, payload: bool) -> bool {
-        let packet = Packet { len: 60, tcp_flags, payload };
-        self.flow.account6(id, dir, packet, &self.rules.policy(), self.now)
+    fn account(
+        &mut self,
+        id: ConnId,
+        dir: Dir,
+        flags: u8,
+        [seq, ack]: [u32; 2],
+    ) -> Result<Booked, DropReason> {
+        let segment = Segment { seq, ack, window: 1000, flags, len: 0 };
+        let packet = Packet { len: 60, segment, options: &[] };
+        self.flow.account6(id, dir, &packet, &self.rules.policy(), self.now)
     }
 
     fn wait(&mut self, seconds: u32) -> u32 {
@@ -248,27 +254,33 @@ fn a_full_table_refuses_and_keeps() {
 #[test]
 fn a_tcp_connection_lives_by_its_state() {
     let mut lab = Lab::new();
+    let passes = Ok(Booked::Passes);
     let id = lab.admitted(out(TCP, SYN));
-    lab.account(id, Dir::Forward, SYN, false);
+    assert_eq!(lab.account(id, Dir::Forward, SYN, [10, 0]), passes);
     assert_eq!(lab.wait(29), 0);
     assert_eq!(lab.wait(2), 1, "embryonic after 30 s");
 
     let id = lab.admitted(out(TCP, SYN));
-    for (dir, flags) in [(Dir::Forward, SYN), (Dir::Reverse, SYN | ACK), (Dir::Forward, ACK)] {
-        assert!(!lab.account(id, dir, flags, false));
+    for (dir, flags, numbers) in
+        [(Dir::Forward, SYN, [10, 0]), (Dir::Reverse, SYN | ACK, [90, 11]), (Dir::Forward, ACK, [11, 91])]
+    {
+        assert_eq!(lab.account(id, dir, flags, numbers), passes);
     }
     assert_eq!(lab.flow.conns6.hot(id).state, State::Established);
     assert_eq!(lab.wait(3000), 0);
-    lab.account(id, Dir::Reverse, ACK, true);
+    assert_eq!(lab.account(id, Dir::Reverse, ACK, [91, 11]), passes);
+    assert_eq!(lab.account(id, Dir::Reverse, RST, [9_000, 0]), Err(DropReason::TcpRstfinOoo));
     assert_eq!(lab.wait(3599), 0, "a packet puts the end off");
-    lab.account(id, Dir::Forward, FIN | ACK, false);
-    lab.account(id, Dir::Reverse, FIN | ACK, false);
+    assert_eq!(lab.account(id, Dir::Forward, FIN | ACK, [11, 91]), passes);
+    assert_eq!(lab.account(id, Dir::Reverse, FIN | ACK, [91, 12]), passes);
+    assert_eq!(lab.account(id, Dir::Forward, ACK, [12, 92]), passes);
     assert_eq!(lab.flow.conns6.hot(id).state, State::Closed);
-    assert!(lab.account(id, Dir::Forward, SYN, false), "its tuple may begin anew");
+    assert_eq!(lab.account(id, Dir::Forward, SYN, [5, 0]), Ok(Booked::Afresh), "its tuple may begin anew");
     assert_eq!(lab.wait(16), 1);
 
     let id = lab.admitted(out(TCP, SYN));
-    lab.account(id, Dir::Reverse, RST | ACK, false);
+    assert_eq!(lab.account(id, Dir::Forward, SYN, [10, 0]), passes);
+    assert_eq!(lab.account(id, Dir::Reverse, RST | ACK, [0, 11]), passes);
     assert_eq!(lab.flow.conns6.hot(id).state, State::Reset);
     assert_eq!(lab.wait(31), 1);
 }

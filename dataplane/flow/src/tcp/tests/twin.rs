@@ -16,8 +16,9 @@ struct Past {
     from: usize,
     end: i64,
     ack: Option<i64>,
-    /// Bytes offered, shift applied.
-    window: i64,
+    window: u16,
+    /// Before both SYNs were acknowledged: the window counts as a SYN's.
+    early: bool,
     fin: bool,
 }
 
@@ -42,9 +43,13 @@ struct Syn {
 }
 
 impl Twin {
+    fn is_open(&self) -> bool {
+        self.acked_syn == [true; 2]
+    }
+
     fn shift(&self, side: usize) -> u8 {
         match self.syn.map(|s| s.and_then(|s| s.shift)) {
-            [Some(a), Some(b)] => [a, b][side],
+            [Some(a), Some(b)] if self.is_open() => [a, b][side],
             _ => 0,
         }
     }
@@ -62,8 +67,11 @@ impl Twin {
 
     fn window(&self, side: usize) -> i64 {
         let unit = 1i64 << self.shift(side);
-        let syn = self.syn[side].map(|s| (i64::from(s.window.max(1)) + unit - 1) / unit * unit);
-        self.past.iter().filter(|p| p.from == side).map(|p| p.window).chain(syn).max().unwrap_or(1)
+        let unshifted = |window: u16| (i64::from(window) + unit - 1) / unit * unit;
+        let syn = self.syn[side].map(|s| unshifted(s.window.max(1)));
+        let past = self.past.iter().filter(|p| p.from == side);
+        let windows = past.map(|p| if p.early { unshifted(p.window) } else { i64::from(p.window) * unit });
+        windows.chain(syn).max().unwrap_or(1)
     }
 
     /// The side's FIN that nothing followed.
@@ -78,7 +86,7 @@ impl Twin {
             State::Reset
         } else if self.syn[1].is_none() {
             State::SynSent
-        } else if self.acked_syn != [true; 2] {
+        } else if !self.is_open() {
             State::SynReceived
         } else if fins == [true; 2] && self.acked(0) == self.end(1) && self.acked(1) == self.end(0) {
             State::Closed
@@ -95,7 +103,7 @@ impl Twin {
             return Ok(Outcome::Reopen);
         }
         let verdict = match (self.syn[1].is_some(), forward) {
-            (true, _) => self.open(s, usize::from(!forward)),
+            (true, _) => self.open(s, shift, usize::from(!forward)),
             (false, true) => self.initiator(s, shift),
             (false, false) => self.responder(s, shift),
         };
@@ -169,11 +177,18 @@ impl Twin {
         self.syn[1] = Some(Syn { isn, end: isn + 1 + i64::from(s.len), window: s.window, shift });
         if let Some(ack) = ack {
             self.acked_syn[1] = true;
-            self.past.push(Past { from: 1, end: isn + 1, ack: Some(ack), window: 0, fin: false });
+            self.past.push(Past {
+                from: 1,
+                end: isn + 1,
+                ack: Some(ack),
+                window: 0,
+                early: true,
+                fin: false,
+            });
         }
     }
 
-    fn open(&mut self, s: &Segment, from: usize) -> Verdict {
+    fn open(&mut self, s: &Segment, shift: Option<u8>, from: usize) -> Verdict {
         let to = from ^ 1;
         let seq = near(self.end(from), s.seq);
         let controls = i64::from(s.flags & SYN != 0) + i64::from(s.flags & FIN != 0);
@@ -187,8 +202,12 @@ impl Twin {
             return Ok(if repeats { Outcome::Same } else { Outcome::Challenge });
         }
         if s.flags & SYN != 0 && !(repeats && acks_fit) {
-            if from == 1 && self.acked_syn == [false, true] && ack == self.acked(1) {
-                let shift = self.syn[1].and_then(|y| y.shift);
+            let exact = if self.acked_syn[1] {
+                ack == self.acked(1)
+            } else {
+                ack > self.acked(1) && ack <= self.end(0)
+            };
+            if from == 1 && !self.acked_syn[0] && exact {
                 self.answer(s, shift, Some(ack));
                 return Ok(Outcome::Same);
             }
@@ -222,9 +241,9 @@ impl Twin {
         }
         self.acked_syn[from] = true;
         self.reset = false;
-        let window = if s.flags & SYN != 0 { 0 } else { i64::from(s.window) << self.shift(from) };
-        let fin = s.flags & FIN != 0;
-        self.past.push(Past { from, end, ack: Some(ack), window, fin });
+        let window = if s.flags & SYN != 0 { 0 } else { s.window };
+        let (fin, early) = (s.flags & FIN != 0, !self.is_open());
+        self.past.push(Past { from, end, ack: Some(ack), window, early, fin });
         Ok(Outcome::Same)
     }
 }
@@ -306,14 +325,11 @@ fn agree(entry: &mut Entry, twin: &mut Twin, s: &Segment, shift: Option<u8>, for
         assert_eq!(*entry, was, "a dropped segment leaves no trace");
     }
     if entry.history & seen::BOTH_SYNS != 0 {
+        let scale = if twin.is_open() { entry.scale } else { 0 };
         for side in [0, 1] {
             assert_eq!(entry.windows.end[side], twin.end(side) as u32, "end of {side}, {s:?} on {was:?}");
             assert_eq!(entry.windows.ack[side], twin.acked(side) as u32, "ack of {side}, {s:?} on {was:?}");
-            assert_eq!(
-                i64::from(entry.windows.window(entry.scale, side)),
-                twin.window(side),
-                "window of {side}"
-            );
+            assert_eq!(i64::from(entry.windows.window(scale, side)), twin.window(side), "window of {side}");
         }
     }
 }
