@@ -109,6 +109,13 @@ fn answer(track: &mut Track<'_>, s: &Segment, offered: &SynOptions) {
     *track.history = *track.history & !seen::FIN_RESPONDER | data_bit(1, s.len);
 }
 
+/// A SYN sent again may offer another window. It is not shifted.
+fn book_syn_window(track: &mut Track<'_>, s: &Segment, from: usize) {
+    let shift = if is_open(*track.history) { *track.scale >> (4 * from) & 15 } else { 0 };
+    let win = &mut track.windows.win[from];
+    *win = (*win).max(s.window.div_ceil(1 << shift));
+}
+
 /// Both SYNs are acknowledged: the shifts that both offered come into force. Windows in SYNs were not shifted, later ones are.
 fn settle(track: &mut Track<'_>) {
     let offers = [*track.scale & 15, *track.scale >> 4];
@@ -132,7 +139,11 @@ fn synchronized(track: &mut Track<'_>, s: &Segment, offered: &SynOptions, from: 
     if s.flags & SYN != 0 {
         let repeats = in_window && !is_later(end, track.windows.end[from]);
         if s.flags & ACK == 0 {
-            return Ok(if repeats { Outcome::Same } else { Outcome::Challenge });
+            if !repeats {
+                return Ok(Outcome::Challenge);
+            }
+            book_syn_window(track, s, from);
+            return Ok(Outcome::Same);
         }
         if !(repeats && acks_fit) {
             // A responder that keeps no state (RFC 4987 3.6) may begin at another number each time it is asked; and a bare SYN before
@@ -182,9 +193,12 @@ fn synchronized(track: &mut Track<'_>, s: &Segment, offered: &SynOptions, from: 
     if !was_open && is_open(*track.history) {
         settle(track);
     }
-    // A SYN's window is not shifted and was taken over when its side began.
-    let window = if s.flags & SYN != 0 { 0 } else { s.window };
-    track.windows.book(from, end, &Segment { window, ..*s });
+    if s.flags & SYN != 0 {
+        book_syn_window(track, s, from);
+        track.windows.book(from, end, &Segment { window: 0, ..*s });
+    } else {
+        track.windows.book(from, end, s);
+    }
     if s.flags & FIN != 0 && end == track.windows.end[from] {
         *track.history |= fin;
     }

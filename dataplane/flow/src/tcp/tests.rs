@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Segments against a slow twin.
+//! Segments against a slow twin, honest endpoints on a bad network, forgeries, and the RFCs' cases by name.
 
+mod cases;
+mod endpoints;
 mod twin;
 
 use super::{Outcome, Segment, State, Track, Windows, segment};

@@ -199,7 +199,11 @@ impl Twin {
         let repeats = in_window && end <= self.end(from);
 
         if s.flags & (SYN | ACK) == SYN {
-            return Ok(if repeats { Outcome::Same } else { Outcome::Challenge });
+            if !repeats {
+                return Ok(Outcome::Challenge);
+            }
+            self.past.push(Past { from, end, ack: None, window: s.window, early: true, fin: false });
+            return Ok(Outcome::Same);
         }
         if s.flags & SYN != 0 && !(repeats && acks_fit) {
             let exact = if self.acked_syn[1] {
@@ -241,8 +245,10 @@ impl Twin {
         }
         self.acked_syn[from] = true;
         self.reset = false;
-        let window = if s.flags & SYN != 0 { 0 } else { s.window };
-        let (fin, early) = (s.flags & FIN != 0, !self.is_open());
+        let fin = s.flags & FIN != 0;
+        // What completes the handshake is shifted already; a SYN never is.
+        let early = !self.is_open() || s.flags & SYN != 0;
+        let window = s.window;
         self.past.push(Past { from, end, ack: Some(ack), window, early, fin });
         Ok(Outcome::Same)
     }
