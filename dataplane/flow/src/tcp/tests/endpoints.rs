@@ -191,9 +191,9 @@ fn talk(mut ends: [Endpoint; 2], seed: u64, attack: bool) {
                 launch(&mut flying, now, true, side == 0, s, &mut rng);
             }
         }
-        let (arrived, rest) = flying.into_iter().partition(|f| f.0 <= now);
+        let (arrived, rest): (Vec<_>, Vec<_>) = flying.into_iter().partition(|f| f.0 <= now);
         flying = rest;
-        for (_, at_firewall, forward, s) in Vec::<Flying>::from(arrived) {
+        for (_, at_firewall, forward, s) in arrived {
             let from = usize::from(!forward);
             if !at_firewall {
                 let shift = (s.flags & SYN != 0).then_some(offers[from]);
@@ -214,7 +214,7 @@ fn talk(mut ends: [Endpoint; 2], seed: u64, attack: bool) {
                     assert!(left >= 0 && was.state != State::SynSent, "{reason:?} for {s:?} on {was:?}");
                 }
             }
-            if attack && entry != Entry::default() && rng.next() % 4 == 0 {
+            if attack && entry != Entry::default() && rng.next().is_multiple_of(4) {
                 forge(&mut entry, &mut rng);
             }
         }
