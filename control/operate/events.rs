@@ -150,6 +150,21 @@ fn write(event: Event, names: &impl Names) {
             dst = end6(dst, dport),
             "denied by access-list"
         ),
+        // 305014, 305015.
+        Event::PortBlock { given, proto, real_if, real, mapped_if, mapped, first, last, share } => {
+            tracing::info!(
+                protocol = crate::config::ports::proto_text(proto),
+                real_interface = names.interface(real_if),
+                real = %std::net::Ipv4Addr::from(real),
+                mapped_interface = names.interface(mapped_if),
+                mapped = %std::net::Ipv4Addr::from(mapped),
+                first,
+                last,
+                share,
+                "port block {}",
+                if given { "allocated" } else { "released" },
+            )
+        }
         Event::Limit { what, limit } => tracing::warn!(what = escaped(&what), limit, "limit reached"),
         Event::Port { ifindex, text } => {
             tracing::info!(interface = names.interface(ifindex), "{}", escaped(&text));

@@ -378,9 +378,12 @@ fn xlates(dump: &Dump, net: &Net, view: &View<'_>, now: Now) -> (Rows, Option<u3
         mapped: x.mapped,
         mapped_port: x.mapped_port,
         flags: if x.proto == TCP || x.proto == UDP { "ri".into() } else { "i".into() },
-        idle_secs: if x.conns > 0 { 0 } else { now.tick().wrapping_sub(x.idle_since) / TICKS },
-        timeout_secs: view.flow.globals.timeout_pat_xlate,
-        conns: x.conns,
+        idle_secs: x.idle_since().map_or(0, |since| now.tick().wrapping_sub(since) / TICKS),
+        timeout_secs: match x.is_one_to_one() {
+            true => view.flow.globals.timeout_xlate,
+            false => view.flow.globals.timeout_pat_xlate,
+        },
+        conns: x.conns(),
     });
     (Rows::Xlates(rows.collect()), next)
 }

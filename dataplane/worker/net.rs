@@ -45,6 +45,8 @@ pub enum LogKind {
     Proxy,
     /// Neighbours.
     Link,
+    /// Port blocks.
+    Nat,
 }
 
 /// How a worker sends by a port.
@@ -88,7 +90,7 @@ pub struct Net {
     pub(super) fragments: Fragments,
     actions: Vec<Action<Mbuf>>,
     events: EventSink,
-    log: [TokenBucket; 3],
+    log: [TokenBucket; 4],
     /// The last image's addresses and ports.
     announced: Vec<(u8, u32)>,
     slots: Vec<Option<IoSlot>>,
@@ -424,7 +426,31 @@ impl Net {
         if xlates > 0 {
             self.counters.add(Stat::XlatesTornDown, xlates.into());
         }
+        self.tell_blocks(now);
         conns as usize
+    }
+
+    /// Tells control of port blocks given and taken back.
+    pub fn tell_blocks(&mut self, now: Now) {
+        while let Some(note) = self.flow.xlates.block_note() {
+            if self.may_log(now, LogKind::Nat) {
+                self.event(Event::PortBlock {
+                    given: note.given,
+                    proto: note.proto,
+                    real_if: note.real_if,
+                    real: note.real,
+                    mapped_if: note.mapped_if,
+                    mapped: note.mapped,
+                    first: note.ports[0],
+                    last: note.ports[1],
+                    share: note.share,
+                });
+            }
+        }
+        let lost = self.flow.xlates.take_lost_notes();
+        if lost > 0 {
+            self.counters.add(Stat::EventsLost, lost);
+        }
     }
 
     /// Ends one connection.
@@ -438,7 +464,7 @@ impl Net {
     #[cold]
     pub fn adopt(&mut self, view: &View<'_>) -> Vec<ConnId> {
         self.adjacencies.clear();
-        self.flow.reserve_static_ports(view.flow.nat);
+        self.flow.adopt(view.flow.nat);
         self.neigh.set_timeout(u64::from(view.flow.globals.timeout_arp) * 1000);
         let new = &view.image.ours;
         self.to_announce = new.iter().filter(|o| self.announced.binary_search(o).is_err()).copied().collect();

@@ -7,10 +7,11 @@
 
 use fedgate_flow::Policy;
 use fedgate_flow::acl::{Acls, Lists};
+use fedgate_flow::nat::Nat;
 use fedgate_flow::shard::Dealt;
 use fedgate_proxy::{OwnDomains, ProxyTls, Timeouts};
 use fedgate_tables::domains::DomainReader;
-use fedgate_tables::policy::{IF_NO_PROXY_ARP, IF_SHUTDOWN, Interface, NONE, NatKind, NatRule};
+use fedgate_tables::policy::{IF_NO_PROXY_ARP, IF_SHUTDOWN, Interface, NONE};
 use fedgate_tables::policy_view::{Checked, PolicyView};
 use fedgate_wire::MacAddr;
 use std::sync::Arc;
@@ -40,6 +41,8 @@ pub struct Runtime {
     pub federation: Federation,
     /// Our own domains.
     pub locals: OwnDomains,
+    /// The NAT rules.
+    pub nat: Nat,
     /// What we answer ARP for, (interface, address), sorted; at most [`ANNOUNCED`].
     pub ours: Vec<(u8, u32)>,
 }
@@ -50,7 +53,9 @@ pub const ANNOUNCED: usize = 1024;
 impl Runtime {
     /// An image without the domain table's entries, of a fresh policy and its compiled ACLs. The caller fills ports and TLS.
     pub fn new(policy: Arc<Checked>, acls: Arc<Acls>, domains: Option<Arc<DomainReader>>) -> Self {
-        let (locals, ours) = (OwnDomains::of(&policy.view()), addresses(&policy.view()));
+        let view = policy.view();
+        let nat = Nat::new(view.nat(), view.pools());
+        let (locals, ours) = (OwnDomains::of(&view), addresses(&view, &nat));
         Self {
             policy,
             acls,
@@ -60,6 +65,7 @@ impl Runtime {
             tls: Vec::new(),
             federation: Federation(domains),
             locals,
+            nat,
             ours,
         }
     }
@@ -71,7 +77,7 @@ impl Runtime {
         View {
             flow: Policy {
                 interfaces: policy.interfaces(),
-                nat: policy.nat(),
+                nat: &self.nat,
                 acls: policy.acls(),
                 aces: policy.aces(),
                 aces6: policy.aces6(),
@@ -131,9 +137,7 @@ impl<'a> View<'a> {
         let Some(interface) = self.interface(ifindex) else { return false };
         let on_link = addr & interface.mask == interface.addr & interface.mask;
         addr == interface.addr
-            || (on_link
-                && interface.flags & IF_NO_PROXY_ARP == 0
-                && fedgate_flow::nat::is_mapped_address(self.flow.nat, addr, ifindex))
+            || (on_link && interface.flags & IF_NO_PROXY_ARP == 0 && self.flow.nat.answers_for(addr, ifindex))
     }
 
     /// Time limits of proxy sessions.
@@ -153,7 +157,7 @@ pub fn compile(policy: &PolicyView<'_>, before: &Acls, in_force: &[bool]) -> Acl
 }
 
 /// Interface addresses, and those of NAT rules that are on the link.
-fn addresses(policy: &PolicyView<'_>) -> Vec<(u8, u32)> {
+fn addresses(policy: &PolicyView<'_>, nat: &Nat) -> Vec<(u8, u32)> {
     let mut ours = Vec::new();
     for (ifindex, interface) in (0u8..).zip(policy.interfaces()) {
         if interface.addr == 0 || interface.flags & IF_SHUTDOWN != 0 {
@@ -163,30 +167,15 @@ fn addresses(policy: &PolicyView<'_>) -> Vec<(u8, u32)> {
         if interface.flags & IF_NO_PROXY_ARP != 0 {
             continue;
         }
-        let here = |rule: &&NatRule| rule.mapped_if == NONE || rule.mapped_if == u32::from(ifindex);
-        for addr in policy.nat().iter().filter(here).flat_map(mapped_addresses) {
-            if (addr ^ interface.addr) & interface.mask == 0 {
-                ours.push((ifindex, addr));
-            }
-            if ours.len() >= ANNOUNCED {
-                break;
-            }
+        let net = interface.addr & interface.mask;
+        for (_, [first, last]) in nat.announced().filter(|(on, _)| *on == NONE || *on == u32::from(ifindex)) {
+            let on_link = first.max(net)..=last.min(net | !interface.mask);
+            let room = ANNOUNCED.saturating_sub(ours.len());
+            ours.extend(on_link.take(room).map(|addr| (ifindex, addr)));
         }
     }
     ours.sort_unstable();
     ours.dedup();
     ours.truncate(ANNOUNCED);
     ours
-}
-
-/// The addresses that a rule shows.
-fn mapped_addresses(rule: &NatRule) -> impl Iterator<Item = u32> + use<> {
-    let [first, last] = rule.mapped;
-    let hosts = match NatKind::from_u8(rule.kind) {
-        Some(NatKind::Static | NatKind::StaticPat | NatKind::DynamicPat) => {
-            (last - first).saturating_add(1).min(ANNOUNCED as u32)
-        }
-        Some(NatKind::Identity | NatKind::Dynamic) | None => 0,
-    };
-    (0..hosts).map(move |n| first.wrapping_add(n))
 }

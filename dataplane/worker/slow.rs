@@ -127,7 +127,13 @@ fn refused(
     reason: DropReason,
     hits: &Hits,
 ) {
-    if matches!(reason, DropReason::ConnTableFull | DropReason::PatPoolExhausted | DropReason::ConnLimit) {
+    if matches!(
+        reason,
+        DropReason::ConnTableFull
+            | DropReason::PatPoolExhausted
+            | DropReason::PatHostLimit
+            | DropReason::ConnLimit
+    ) {
         net.counters.add(Stat::ConnsRefused, 1);
         if net.may_log(now, LogKind::Firewall) {
             net.event(Event::Limit { what: reason.text().to_owned(), limit: 0 });

@@ -2,19 +2,22 @@
 //! Admission: what happens to the first packet of a connection.
 //!
 //! The ASA's order (8.3 and later): un-NAT the destination, route it, ACL of the ingress interface on real addresses, global
-//! ACL, security levels where neither stands, ACL of the egress interface, NAT of the source, the check that replies
-//! will find their way back through the same rules, the service classes (inspect sip + tls-proxy), and the entry. Every refusal is a
+//! ACL, security levels where neither stands, ACL of the egress interface, the check that replies will find their way back through
+//! the same rules, NAT of the source, the service classes (inspect sip + tls-proxy), and the entry. Every refusal is a
 //! named drop. Later packets never come here. Worker cores, slow path.
+//!
+//! Hairpin (RFC 4787 REQ-9): a packet to an address that NAT shows on *another* interface is treated as if it had gone out there
+//! and come back, its source translated as on that way; only under `same-security-traffic permit intra-interface`.
 
 use crate::acl;
 use crate::conn::{ConnId, InsertError, NO_CLASS, NewConn};
 use crate::key::{ICMP, Key, TCP, UDP};
-use crate::nat::{self, Source};
+use crate::nat::{Source, Twice};
 use crate::tcp::{self, State};
-use crate::xlate::{Made, NO_XLATE, XlateError, XlateId};
+use crate::xlate::{Made, NO_XLATE, Want, XlateError, XlateId};
 use crate::{Flow, Policy, Tick};
 use fedgate_tables::drops::DropReason;
-use fedgate_tables::policy::{Interface, NONE};
+use fedgate_tables::policy::{Interface, NAT_EXTENDED, NONE, SAME_SECURITY_INTRA};
 use fedgate_wire::icmp4::Class;
 
 /// A packet that belongs to no connection.
@@ -32,6 +35,24 @@ pub struct First {
     pub icmp_code: u8,
     /// Hops left.
     pub ttl: u8,
+}
+
+/// The way of packets, as far as admission asks.
+pub trait Paths {
+    /// The interface that leads to an address.
+    fn egress(&self, addr: u32) -> Option<u8>;
+
+    /// Whether replies that arrive as `reply` would best be ours: of several ports that a new translation could have, one is taken of
+    /// which this is true, where it is soon found. Cheap: asked up to 16 times.
+    fn prefers(&self, _reply: &Key) -> bool {
+        true
+    }
+}
+
+impl<F: Fn(u32) -> Option<u8>> Paths for F {
+    fn egress(&self, addr: u32) -> Option<u8> {
+        self(addr)
+    }
 }
 
 /// What became of it.
@@ -67,16 +88,16 @@ pub struct Hits {
 type Step<T> = Result<T, DropReason>;
 
 impl Flow {
-    /// Decides on `first` and, where it may pass, makes the connection. `egress` gives the interface that leads to an address.
+    /// Decides on `first` and, where it may pass, makes the connection.
     pub fn admit(
         &mut self,
         first: &First,
         policy: &Policy<'_>,
-        egress: impl Fn(u32) -> Option<u8>,
+        paths: impl Paths,
         now: Tick,
     ) -> (Admission, Hits) {
         let mut hits = Hits::default();
-        let admission = match self.try_admit(first, policy, egress, now, &mut hits) {
+        let admission = match self.try_admit(first, policy, &paths, now, &mut hits) {
             Ok(admission) => admission,
             Err(reason) => Admission::Refused(reason),
         };
@@ -87,7 +108,7 @@ impl Flow {
         &mut self,
         first: &First,
         policy: &Policy<'_>,
-        egress: impl Fn(u32) -> Option<u8>,
+        paths: &impl Paths,
         now: Tick,
         hits: &mut Hits,
     ) -> Step<Admission> {
@@ -95,54 +116,43 @@ impl Flow {
         let in_if = first.in_if;
         may_begin(first)?;
 
-        // The destination as it really is.
-        let mut real = key;
-        let mut out_if = None;
-        let mut way_in = None;
-        if let Some(un) = nat::untranslate(policy.nat, &key, in_if) {
-            (real.dst, real.dport, out_if) = (un.addr, un.port, un.real_if);
-            hits.untranslate = Some(policy.nat[un.rule].counter);
-        } else if key.proto != ICMP
-            && let Some(id) = self.xlates.by_mapped(key.proto, key.dst, key.dport)
-            && let Some(x) = self.xlates.get(id).filter(|x| x.mapped_if == in_if)
-        {
-            (real.dst, real.dport, out_if) = (x.real, x.real_port, Some(x.real_if));
-            way_in = Some(id);
-        } else if policy.interfaces.iter().any(|i| i.addr == key.dst) {
-            return Ok(Admission::Local);
-        } else if nat::is_mapped_address(policy.nat, key.dst, in_if) {
-            return Err(DropReason::NoXlateToPat);
+        let target = self.target(&key, in_if, policy, paths);
+        if target.rule.is_none() && target.xlate == NO_XLATE {
+            if policy.interfaces.iter().any(|i| i.addr == key.dst) {
+                return Ok(Admission::Local);
+            }
+            if policy.nat.is_mapped_address(key.dst, in_if) {
+                return Err(DropReason::NoXlateToPat);
+            }
         }
+        hits.untranslate = target.rule.map(|rule| policy.nat.rules()[rule].counter);
         // Before any state is made: a traceroute leaves none.
         if first.ttl <= 1 {
             return Err(DropReason::TtlExceeded);
         }
-        let out_if = out_if.or_else(|| egress(real.dst)).ok_or(DropReason::NoRoute)?;
+        let real = target.key;
+        let out_if = target.out_if.or_else(|| paths.egress(real.dst)).ok_or(DropReason::NoRoute)?;
         let from = interface(policy, in_if)?;
         let to = interface(policy, out_if)?;
 
         permit(policy, &real, first, (in_if, from), (out_if, to), hits)?;
-        replies_return(policy, &key, &real, in_if, out_if, way_in.is_some())?;
+        // Where the source is shown: where it leaves, or where it would have left.
+        let shown_if = target.hairpin.unwrap_or(out_if);
+        replies_return(policy, &key, &target, target.hairpin.unwrap_or(in_if), out_if)?;
 
-        // The source as it will be shown.
-        let mut shown = real;
-        let mut xlate = NO_XLATE;
-        let mut made = Made::Before;
-        match nat::source(policy.nat, &real, in_if, out_if) {
-            Source::Unchanged(rule) => hits.translate = rule.map(|r| policy.nat[r].counter),
-            Source::Fixed { addr, port, rule } => {
-                (shown.src, shown.sport) = (addr, port);
-                hits.translate = Some(policy.nat[rule].counter);
-            }
-            Source::Dynamic { addr, rule } => {
-                (xlate, made) = self.xlate_for(&real, in_if, addr, out_if, now)?;
-                let x = self.xlates.get(xlate).ok_or(DropReason::NatXlateFailed)?;
-                (shown.src, shown.sport) = (x.mapped, x.mapped_port);
-                hits.translate = Some(policy.nat[rule].counter);
-            }
-        }
-
-        let held = if xlate == NO_XLATE { way_in.unwrap_or(NO_XLATE) } else { xlate };
+        let (shown, xlate, made) = self.show(&target, policy, (in_if, shown_if), paths, now, hits)?;
+        let held = match (target.xlate, xlate) {
+            (NO_XLATE, xlate) | (xlate, NO_XLATE) => xlate,
+            (one, other) => match self.xlates.couple(one, other) {
+                Some(couple) => couple,
+                None => {
+                    if made == Made::Now {
+                        self.xlates.abandon(other);
+                    }
+                    return Err(DropReason::NatXlateFailed);
+                }
+            },
+        };
         let new = NewConn {
             forward: key,
             reverse: shown.mirror(),
@@ -152,7 +162,13 @@ impl Flow {
             xlate: held,
             class: NO_CLASS,
         };
+        if held != NO_XLATE {
+            self.xlates.hold(held);
+        }
         let id = self.conns.insert(new, now).map_err(|e| {
+            if held != NO_XLATE {
+                self.xlates.drop_hold(held, now);
+            }
             if made == Made::Now {
                 self.xlates.abandon(xlate);
             }
@@ -161,27 +177,125 @@ impl Flow {
                 InsertError::Clash => DropReason::NatXlateFailed,
             }
         })?;
-        if held != NO_XLATE {
-            self.xlates.hold(held);
-        }
         let limit = policy.timeout(self.conns.hot(id));
         self.conns.wheel.set(id.0, now.wrapping_add(limit));
         Ok(Admission::New { id, tls_proxy: service(policy, &real) })
     }
 
-    fn xlate_for(
-        &mut self,
-        real: &Key,
-        in_if: u8,
-        mapped: u32,
-        out_if: u8,
-        now: Tick,
-    ) -> Step<(XlateId, Made)> {
-        self.xlates.obtain(real, in_if, mapped, out_if, now, &mut self.rng).map_err(|e| match e {
-            XlateError::PortsExhausted => DropReason::PatPoolExhausted,
-            XlateError::TableFull => DropReason::NatXlateFailed,
-        })
+    /// The destination as it really is: by a static rule, by an xlate, or as it was called.
+    fn target(&self, key: &Key, in_if: u8, policy: &Policy<'_>, paths: &impl Paths) -> Target {
+        let none =
+            Target { key: *key, out_if: None, rule: None, twice: Twice::No, xlate: NO_XLATE, hairpin: None };
+        let to_rule = |ifindex| {
+            policy.nat.untranslate(key, ifindex).map(|un| Target {
+                key: Key { dst: un.addr, dport: un.port, ..*key },
+                out_if: un.out_if,
+                rule: Some(un.rule),
+                twice: un.twice,
+                ..none
+            })
+        };
+        if let Some(target) = to_rule(in_if) {
+            return target;
+        }
+        if !policy.nat.is_shown(key.dst) {
+            return none;
+        }
+        let may_turn = policy.globals.flags & SAME_SECURITY_INTRA != 0;
+        let id = self.xlates.by_mapped(key.proto, key.dst, key.dport);
+        if let Some(id) = id
+            && let Some(x) = self.xlates.get(id)
+            // Nobody knows whose identifier an outsider's query means.
+            && (key.proto != ICMP || x.is_one_to_one())
+            && (x.mapped_if == in_if || may_turn)
+        {
+            let dport = if x.is_one_to_one() { key.dport } else { x.real_port };
+            let hairpin = (x.mapped_if != in_if).then_some(x.mapped_if);
+            let key = Key { dst: x.real, dport, ..*key };
+            return Target { key, out_if: Some(x.real_if), xlate: id, hairpin, ..none };
+        }
+        if may_turn
+            && let Some(beyond) = paths.egress(key.dst).filter(|beyond| *beyond != in_if)
+            && let Some(target) = to_rule(beyond).filter(|target| target.twice == Twice::No)
+        {
+            return Target { hairpin: Some(beyond), ..target };
+        }
+        none
     }
+
+    /// The source as it will be shown: the key that leaves, and its xlate.
+    fn show(
+        &mut self,
+        target: &Target,
+        policy: &Policy<'_>,
+        (real_if, mapped_if): (u8, u8),
+        paths: &impl Paths,
+        now: Tick,
+        hits: &mut Hits,
+    ) -> Step<(Key, XlateId, Made)> {
+        let real = &target.key;
+        let source = match (target.twice, target.rule) {
+            (Twice::Shown(src, sport), _) => {
+                return Ok((Key { src, sport, ..*real }, NO_XLATE, Made::Before));
+            }
+            (Twice::SameRule, Some(rule)) => {
+                policy.nat.source_by(rule, real).unwrap_or(Source::Unchanged(Some(rule)))
+            }
+            (Twice::SameRule | Twice::No, _) => policy.nat.source(real, real_if, mapped_if),
+        };
+        let rule = match source {
+            Source::Unchanged(rule) => rule,
+            Source::Fixed { rule, .. } | Source::Dynamic { rule } => Some(rule),
+        };
+        hits.translate = rule.map(|rule| policy.nat.rules()[rule].counter);
+        let unchanged = (*real, NO_XLATE, Made::Before);
+        match source {
+            Source::Unchanged(_) => Ok(unchanged),
+            Source::Fixed { addr, port, .. } => {
+                Ok((Key { src: addr, sport: port, ..*real }, NO_XLATE, Made::Before))
+            }
+            Source::Dynamic { rule } => {
+                let want = Want {
+                    key: real,
+                    real_if,
+                    mapped_if,
+                    rule,
+                    pool: policy.nat.pool(rule),
+                    block_size: policy.globals.block_size,
+                    blocks_per_host: policy.globals.blocks_per_host,
+                };
+                if want.pool.flags & NAT_EXTENDED != 0 && !want.pool.one_to_one {
+                    let shown = self.extended(&want, paths).ok_or(DropReason::PatPoolExhausted)?;
+                    return Ok((shown, NO_XLATE, Made::Before));
+                }
+                let prefer = |dst, dport| paths.prefers(&Key { dst, dport, ..real.mirror() });
+                let obtained = self.xlates.obtain(&want, now, &mut self.rng, prefer);
+                let (id, made) = obtained.map_err(|e| match e {
+                    XlateError::PortsExhausted => DropReason::PatPoolExhausted,
+                    XlateError::HostLimit => DropReason::PatHostLimit,
+                    XlateError::TableFull => DropReason::NatXlateFailed,
+                })?;
+                let x = self.xlates.get(id).ok_or(DropReason::NatXlateFailed)?;
+                let sport = if x.is_one_to_one() { real.sport } else { x.mapped_port };
+                Ok((Key { src: x.mapped, sport, ..*real }, id, made))
+            }
+        }
+    }
+}
+
+/// Where a packet really goes.
+struct Target {
+    /// With the real destination.
+    key: Key,
+    /// The interface it stands behind, where NAT says so.
+    out_if: Option<u8>,
+    /// The static rule that said so.
+    rule: Option<usize>,
+    twice: Twice,
+    /// The xlate that said so, or [`NO_XLATE`].
+    xlate: XlateId,
+    /// The interface that it would have come back by.
+    hairpin: Option<u8>,
 }
 
 /// Only a bare SYN, an ICMP query or a UDP datagram begins a connection.
@@ -236,20 +350,17 @@ fn permit(
     }
 }
 
-/// The replies' source, translated by the same rules, must be what the initiator called (`nat-rpf-failed`).
-fn replies_return(
-    policy: &Policy<'_>,
-    called: &Key,
-    real: &Key,
-    in_if: u8,
-    out_if: u8,
-    by_xlate: bool,
-) -> Step<()> {
-    let back = real.mirror();
-    let agrees = match nat::source(policy.nat, &back, out_if, in_if) {
+/// The replies' source, translated by the same rules on their way to `shown_if`, must be what the initiator called
+/// (`nat-rpf-failed`).
+fn replies_return(policy: &Policy<'_>, called: &Key, target: &Target, shown_if: u8, out_if: u8) -> Step<()> {
+    if target.twice != Twice::No {
+        return Ok(()); // one rule, and it holds both ways
+    }
+    let real = &target.key;
+    let agrees = match policy.nat.source(&real.mirror(), out_if, shown_if) {
         Source::Unchanged(_) => (called.dst, called.dport) == (real.dst, real.dport),
         Source::Fixed { addr, port, .. } => (called.dst, called.dport) == (addr, port),
-        Source::Dynamic { .. } => by_xlate,
+        Source::Dynamic { .. } => target.xlate != NO_XLATE,
     };
     if agrees { Ok(()) } else { Err(DropReason::NatRpfFailed) }
 }

@@ -9,10 +9,12 @@
 
 pub mod acl;
 pub mod conn;
+mod extended;
 pub mod firewall;
 pub mod index;
 pub mod key;
 pub mod nat;
+pub mod paired;
 pub mod ports;
 pub mod rewrite;
 pub mod rewrite_fragment;
@@ -28,9 +30,10 @@ mod tests;
 use acl::Acls;
 use conn::{ConnId, Conns, Dir, Hot, NO_SESSION, flag};
 use fedgate_tables::drops::DropReason;
-use fedgate_tables::policy::{Ace, Ace6, Acl, Globals, Interface, NatKind, NatRule, ServiceClass};
+use fedgate_tables::policy::{Ace, Ace6, Acl, Globals, Interface, ServiceClass};
 use fedgate_wire::proto::ICMPV6;
 use key::{ICMP, TCP};
+use nat::Nat;
 use ports::Share;
 use tcp::{Outcome, State};
 use v6::Conns6;
@@ -54,8 +57,8 @@ const NEVER: Tick = u32::MAX / 4;
 pub struct Policy<'a> {
     /// Interfaces, by index.
     pub interfaces: &'a [Interface],
-    /// NAT rules in order.
-    pub nat: &'a [NatRule],
+    /// NAT rules.
+    pub nat: &'a Nat,
     /// ACLs.
     pub acls: &'a [Acl],
     /// All IPv4 ACEs.
@@ -106,6 +109,8 @@ pub struct FlowConfig {
     pub share: Share,
     /// Seeds hashes and port choice; from the system's entropy.
     pub seed: u64,
+    /// This worker's ports of mapped addresses.
+    pub share: Share,
 }
 
 /// xorshift64*: for port choice and hash seeds, from a seed that the system's entropy gave.
@@ -194,10 +199,9 @@ impl Flow {
         }
     }
 
-    /// Sets aside the ports of static PAT rules. Called when a policy comes into use.
-    pub fn reserve_static_ports(&mut self, nat: &[NatRule]) {
-        let pats = nat.iter().filter(|r| NatKind::from_u8(r.kind) == Some(NatKind::StaticPat));
-        self.xlates.reserve(pats.map(|rule| (rule.mapped[0], rule.proto, rule.mapped_port[0])));
+    /// A policy comes into use: static ports are set aside, pools begin anew.
+    pub fn adopt(&mut self, nat: &Nat) {
+        self.xlates.adopt(nat);
     }
 
     /// Follows a packet of a connection and books it: TCP state, counters, idle time.
@@ -295,7 +299,9 @@ impl Flow {
                 self.conns.wheel.set(n, deadline);
             }
         }
-        let pat = policy.globals.timeout_pat_xlate.saturating_mul(TICKS);
-        (ended, self.xlates.expire(now, pat, budget))
+        let globals = policy.globals;
+        let timeouts = [globals.timeout_pat_xlate, globals.timeout_xlate];
+        let timeouts = timeouts.map(|seconds| seconds.saturating_mul(TICKS).min(NEVER));
+        (ended, self.xlates.expire(now, timeouts, budget))
     }
 }

@@ -3,5 +3,7 @@
 mod acl;
 mod admission;
 mod packets;
+mod ports;
 mod shard;
 mod structures;
+mod xlates;

@@ -1,25 +1,42 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Dynamic translations (xlates): the memory behind dynamic PAT.
+//! Dynamic translations (xlates): the memory behind dynamic PAT and dynamic NAT.
 //!
 //! One xlate = one (protocol, real address, real port) on its way to one mapped interface, shown as one (mapped
-//! address, port) whatever the destination: endpoint-independent mapping (RFC 4787 REQ-1, RFC 5382 REQ-1). Found from either
-//! side by an [`Index`]; counted by the connections that use it; kept `timeout pat-xlate` after the last one ends, so
-//! that the mapping a peer was told of does not vanish at once. Static rules need no xlate: they are arithmetic.
-//! Worker cores; each worker owns its own.
+//! address, port) whatever the destination: endpoint-independent mapping (RFC 4787 REQ-1, RFC 5382 REQ-1). For dynamic NAT it is one real
+//! address, all protocols and ports: protocol and ports are 0. Found from either side by an [`Index`]; counted by the connections
+//! that use it; kept `timeout pat-xlate` (or `timeout xlate`) after the last one ends, so that the mapping a peer was told of does
+//! not vanish at once. Static rules need no xlate: they are arithmetic; `extended` PAT neither: its mapping is the connection.
+//!
+//! 28 bytes an xlate and two index slots of 8. Free and idle ones are lists through the slots: an idle one stands in order of when it
+//! became so, so that the first that is not due ends the look. Which address and port a new one gets is `pick`'s. Worker cores; each
+//! worker owns its own.
+
+mod pick;
 
 use crate::index::{Full, Index};
 use crate::key::{Key, fold};
-use crate::ports::{Ports, Share};
+use crate::nat::{Nat, Pool};
+use crate::paired::Hosts;
+use crate::ports::{Band, Share};
 use crate::{Rng, Tick};
-use std::collections::{HashMap, VecDeque};
+use pick::Picker;
+pub use pick::{BlockNote, PoolUse};
 
 /// Number of an xlate in its table.
 pub type XlateId = u32;
 /// "No xlate".
 pub const NO_XLATE: XlateId = u32::MAX;
 
-/// One dynamic translation.
+const BUSY: u8 = 1;
+const IDLE: u8 = 2;
+/// Not an xlate: the two that one connection holds.
+const COUPLE: u8 = 3;
+/// Added to the state: counted with its host.
+const PAIRED: u8 = 4;
+
+/// One dynamic translation. 28 bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
 pub struct Xlate {
     /// Real address.
     pub real: u32,
@@ -29,19 +46,59 @@ pub struct Xlate {
     pub real_port: u16,
     /// Mapped port or ICMP identifier.
     pub mapped_port: u16,
-    /// IP protocol.
+    /// IP protocol; 0 where the whole address is translated.
     pub proto: u8,
     /// Interface of the real address.
     pub real_if: u8,
     /// Interface of the mapped address.
     pub mapped_if: u8,
-    live: bool,
-    /// A note about it stands in the idle queue: never more than one, so that the queue is bounded by the table.
-    queued: bool,
+    /// 0: free; [`BUSY`], [`IDLE`] or [`COUPLE`]; and [`PAIRED`].
+    flags: u8,
+    /// Busy: connections. Idle: since when. Couple: the first xlate. Free: the next free one.
+    first: u32,
+    /// Idle: the next one. Couple: the second xlate.
+    second: u32,
+    /// Idle: the one before.
+    third: u32,
+}
+const _: () = assert!(size_of::<Xlate>() == 28);
+
+impl Xlate {
     /// Connections that use it.
-    pub conns: u32,
-    /// When the last of them ended, or it was made.
-    pub idle_since: Tick,
+    pub fn conns(&self) -> u32 {
+        if self.state() == BUSY { self.first } else { 0 }
+    }
+
+    /// When the last of them ended, or it was made; `None` while it is in use.
+    pub fn idle_since(&self) -> Option<Tick> {
+        (self.state() == IDLE).then_some(self.first)
+    }
+
+    /// An address for an address, not a port for a port.
+    pub fn is_one_to_one(&self) -> bool {
+        self.proto == 0
+    }
+
+    fn state(&self) -> u8 {
+        self.flags & 3
+    }
+
+    fn set_state(&mut self, state: u8) {
+        self.flags = self.flags & PAIRED | state;
+    }
+
+    fn is_live(&self) -> bool {
+        matches!(self.state(), BUSY | IDLE)
+    }
+
+    fn is_paired(&self) -> bool {
+        self.flags & PAIRED != 0
+    }
+
+    /// Which of [`Xlates::idle`] it stands in.
+    fn list(&self) -> usize {
+        usize::from(self.is_one_to_one())
+    }
 }
 
 /// Whether an xlate was there already.
@@ -56,38 +113,68 @@ pub enum Made {
 /// Why no xlate could be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum XlateError {
-    /// Every port of the band is taken on the mapped address.
+    /// Every port of the band is taken on every address of the pool, or every address is.
     PortsExhausted,
+    /// The host has all the port blocks that one may have, and all their ports are taken.
+    HostLimit,
     /// As many xlates as the table holds.
     TableFull,
+}
+
+/// What an xlate is asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Want<'a> {
+    /// With the real source.
+    pub key: &'a Key,
+    /// Interface of the real address.
+    pub real_if: u8,
+    /// Interface that it is to be shown on.
+    pub mapped_if: u8,
+    /// Index of the rule.
+    pub rule: usize,
+    /// Its addresses.
+    pub pool: Pool<'a>,
+    /// Ports of a block.
+    pub block_size: u32,
+    /// Blocks that a host may have of a protocol on an address.
+    pub blocks_per_host: u32,
+}
+
+/// First and last of a list through the slots.
+#[derive(Clone, Copy)]
+struct List {
+    head: XlateId,
+    tail: XlateId,
 }
 
 /// All dynamic translations of one worker.
 pub struct Xlates {
     slots: Vec<Xlate>,
-    free: Vec<XlateId>,
+    max: usize,
+    free: XlateId,
     by_real: Index,
     by_mapped: Index,
-    share: Share,
-    ports: HashMap<(u32, u8), Ports>,
-    /// Idle since when each was noted; see [`Xlates::expire`].
-    idle: VecDeque<(XlateId, Tick)>,
+    /// Of PAT, and of NAT one to one: each in order of when it became idle.
+    idle: [List; 2],
+    one_to_one: u32,
+    picker: Picker,
     seed: u64,
     most: u32,
 }
 
 impl Xlates {
-    /// Room for `max` xlates.
+    /// Room for `max` xlates, of this worker's share of ports.
     pub fn new(max: u32, share: Share, seed: u64) -> Self {
         Self {
             // Reserved, not touched: memory follows use, and growing never copies on the packet path.
             slots: Vec::with_capacity(max as usize),
-            free: (0..max).rev().collect(),
+            max: max as usize,
+            free: NO_XLATE,
             by_real: Index::new(max as usize),
             by_mapped: Index::new(max as usize),
-            share,
-            ports: HashMap::new(),
-            idle: VecDeque::new(),
+            idle: [List { head: NO_XLATE, tail: NO_XLATE }; 2],
+            one_to_one: 0,
+            picker: Picker::new(share, Hosts::new(max as usize / 4 + 1, seed.rotate_left(13))),
             seed,
             most: 0,
         }
@@ -100,118 +187,158 @@ impl Xlates {
 
     /// The xlate with this number.
     pub fn get(&self, id: XlateId) -> Option<&Xlate> {
-        self.slots.get(id as usize).filter(|x| x.live)
+        self.slots.get(id as usize).filter(|x| x.is_live())
     }
 
-    /// Sets aside the ports that static PAT has, (mapped address, protocol, port), instead of those of the last policy.
-    pub fn reserve(&mut self, static_ports: impl Iterator<Item = (u32, u8, u16)>) {
-        self.ports.values_mut().for_each(Ports::clear_reserved);
-        for (mapped, proto, port) in static_ports {
-            self.ports.entry((mapped, proto)).or_insert_with(|| Ports::new(self.share)).reserve(port);
-        }
+    /// A policy comes into use: its static ports are set aside instead of those of the last one, its pools begin anew.
+    pub fn adopt(&mut self, nat: &Nat) {
+        self.picker.adopt(nat);
     }
 
-    /// The xlate that carries what arrives for (`mapped`, `port`).
+    /// Whether `extended` PAT may use `port` of `mapped`: no static rule and no xlate has it.
+    pub fn is_free(&mut self, proto: u8, mapped: u32, port: u16) -> bool {
+        self.picker.ports(mapped, proto).is_free(port)
+    }
+
+    /// A port of a band that is this worker's, free or not.
+    pub fn some_port(&mut self, mapped: u32, proto: u8, band: Band, random: u64) -> Option<u16> {
+        self.picker.ports(mapped, proto).any_of(band, random)
+    }
+
+    /// What was done with port blocks since the last call, oldest first; `None` when all is told.
+    pub fn block_note(&mut self) -> Option<BlockNote> {
+        self.picker.notes.pop_front()
+    }
+
+    /// Notes that found no room.
+    pub fn take_lost_notes(&mut self) -> u64 {
+        std::mem::take(&mut self.picker.lost_notes)
+    }
+
+    /// How the addresses of pools are used, `max` from number `from` on, and where to go on.
+    pub fn pools(&self, from: u32, max: usize) -> (Vec<PoolUse>, Option<u32>) {
+        self.picker.page(from, max)
+    }
+
+    /// The xlate that carries what arrives for (`mapped`, `port`): its port's, else its address's.
     pub fn by_mapped(&self, proto: u8, mapped: u32, port: u16) -> Option<XlateId> {
-        self.by_mapped.find(self.hash(proto, mapped, port, 1), |id| {
+        self.find_mapped(proto, mapped, port).or_else(|| {
+            let any = self.one_to_one > 0;
+            any.then(|| self.find_mapped(0, mapped, 0)).flatten()
+        })
+    }
+
+    fn find_mapped(&self, proto: u8, mapped: u32, port: u16) -> Option<XlateId> {
+        self.by_mapped.find(hash(self.seed, proto, mapped, port, 1), |id| {
             let x = &self.slots[id as usize];
             x.mapped == mapped && x.mapped_port == port && x.proto == proto
         })
     }
 
-    /// The xlate of (`real`, `port`) towards `mapped`.
-    pub fn by_real(&self, proto: u8, real: u32, port: u16, mapped: u32) -> Option<XlateId> {
-        self.by_real.find(self.hash(proto, real, port, 0), |id| {
+    fn find_real(&self, want: &Want<'_>, proto: u8, port: u16) -> Option<XlateId> {
+        self.by_real.find(hash(self.seed, proto, want.key.src, port, 0), |id| {
             let x = &self.slots[id as usize];
-            x.real == real && x.real_port == port && x.proto == proto && x.mapped == mapped
+            x.real == want.key.src
+                && x.real_port == port
+                && x.proto == proto
+                && x.mapped_if == want.mapped_if
+                && want.pool.has(x.mapped)
         })
     }
 
-    /// The xlate for a packet of `key` from `real_if` out of `mapped_if` as `mapped`: the one it has, or a new one.
+    /// The xlate that `want` asks for: the one that its host or socket has, or a new one. Among free ports one is taken that
+    /// `prefer` (mapped address, port) likes, where it is soon found.
     pub fn obtain(
         &mut self,
-        key: &Key,
-        real_if: u8,
-        mapped: u32,
-        mapped_if: u8,
+        want: &Want<'_>,
         now: Tick,
         rng: &mut Rng,
+        prefer: impl Fn(u32, u16) -> bool,
     ) -> Result<(XlateId, Made), XlateError> {
-        if let Some(id) = self.by_real(key.proto, key.src, key.sport, mapped) {
+        let one_to_one = want.pool.one_to_one;
+        if one_to_one && let Some(id) = self.find_real(want, 0, 0) {
             return Ok((id, Made::Before));
         }
-        let id = self.free.pop().ok_or(XlateError::TableFull)?;
-        let ports = self.ports.entry((mapped, key.proto)).or_insert_with(|| Ports::new(self.share));
-        let Some(mapped_port) = ports.pick(key.sport, rng.next()) else {
-            self.free.push(id);
-            return Err(XlateError::PortsExhausted);
-        };
-        let xlate = Xlate {
-            real: key.src,
-            mapped,
-            real_port: key.sport,
-            mapped_port,
-            proto: key.proto,
-            real_if,
-            mapped_if,
-            live: true,
-            queued: false,
-            conns: 0,
-            idle_since: now,
-        };
-        if self.slots.len() <= id as usize {
-            self.slots.resize(id as usize + 1, Xlate::default());
+        // The last resort of a pool of addresses is the interface's, by port.
+        let by_port = !one_to_one || want.pool.own.is_some();
+        if by_port && let Some(id) = self.find_real(want, want.key.proto, want.key.sport) {
+            return Ok((id, Made::Before));
         }
-        let queued = self.slots[id as usize].queued; // clear_idle() leaves the note of the slot's former life
-        self.slots[id as usize] = Xlate { queued, ..xlate };
-        if self.link(id).is_err() {
-            self.slots[id as usize].live = false;
-            self.ports
-                .entry((mapped, key.proto))
-                .or_insert_with(|| Ports::new(self.share))
-                .release(mapped_port);
-            self.free.push(id);
+        if self.by_real.len() >= self.max {
             return Err(XlateError::TableFull);
         }
-        self.note_idle(id);
+        let picked = self.picker.pick(want, rng, prefer)?;
+        let id = self.allocate().ok_or(XlateError::TableFull);
+        let id = id.inspect_err(|_| self.picker.release(&picked, want.real_if, want.mapped_if))?;
+        self.slots[id as usize] = Xlate {
+            real: want.key.src,
+            mapped: picked.mapped,
+            real_port: if picked.proto == 0 { 0 } else { want.key.sport },
+            mapped_port: picked.port,
+            proto: picked.proto,
+            real_if: want.real_if,
+            mapped_if: want.mapped_if,
+            flags: BUSY | if picked.paired { PAIRED } else { 0 },
+            ..Xlate::default()
+        };
+        if self.link(id).is_err() {
+            self.picker.release(&picked, want.real_if, want.mapped_if);
+            self.give_back(id);
+            return Err(XlateError::TableFull);
+        }
+        self.one_to_one += u32::from(picked.proto == 0);
+        self.put_idle(id, now);
         self.most = self.most.max(self.by_real.len() as u32);
         Ok((id, Made::Now))
     }
 
     /// A connection begins to use `id`.
     pub fn hold(&mut self, id: XlateId) {
-        self.slots[id as usize].conns += 1;
+        let x = &self.slots[id as usize];
+        if x.state() == COUPLE {
+            return [x.first, x.second].into_iter().for_each(|id| self.hold(id));
+        }
+        if self.slots[id as usize].state() == IDLE {
+            self.take_idle(id);
+            let x = &mut self.slots[id as usize];
+            x.set_state(BUSY);
+            x.first = 0;
+        }
+        self.slots[id as usize].first += 1;
+    }
+
+    /// A connection that goes in by one xlate and out by another (hairpin: RFC 4787 REQ-9) holds both: gives one number for the
+    /// two, to be held at once. `None`: the table is full.
+    pub fn couple(&mut self, one: XlateId, other: XlateId) -> Option<XlateId> {
+        let id = self.allocate()?;
+        self.slots[id as usize] = Xlate { flags: COUPLE, first: one, second: other, ..Xlate::default() };
+        Some(id)
     }
 
     /// A connection no longer uses `id`.
     pub fn drop_hold(&mut self, id: XlateId, now: Tick) {
         let x = &mut self.slots[id as usize];
-        x.conns -= 1;
-        if x.conns == 0 {
-            x.idle_since = now;
-            self.note_idle(id);
+        if x.state() == COUPLE {
+            let both = [x.first, x.second];
+            self.give_back(id);
+            both.into_iter().for_each(|id| self.drop_hold(id, now));
+            return;
+        }
+        x.first -= 1;
+        if x.first == 0 {
+            self.put_idle(id, now);
         }
     }
 
-    /// Ends xlates idle for `timeout` ticks (0: never); looks at no more than `budget` candidates. Returns how many ended.
-    ///
-    /// Each xlate has one note in the queue, with the time it was idle since. One that was busy in between goes to the back with
-    /// its new time: it ends at most one timeout late, and holds nobody up.
-    pub fn expire(&mut self, now: Tick, timeout: Tick, budget: usize) -> u32 {
+    /// Ends xlates idle for so many ticks (PAT, one to one; 0: never), at most `budget`. Returns how many ended.
+    pub fn expire(&mut self, now: Tick, timeouts: [Tick; 2], budget: usize) -> u32 {
         let mut ended = 0;
-        for _ in 0..budget {
-            let Some(&(id, noted)) = self.idle.front() else { break };
-            if timeout == 0 || now.wrapping_sub(noted) < timeout {
-                break;
-            }
-            self.idle.pop_front();
-            let x = &mut self.slots[id as usize];
-            if !x.live || x.conns > 0 {
-                x.queued = false;
-            } else if now.wrapping_sub(x.idle_since) < timeout {
-                self.idle.push_back((id, x.idle_since));
-            } else {
-                x.queued = false;
+        for (list, timeout) in timeouts.into_iter().enumerate().filter(|(_, timeout)| *timeout > 0) {
+            while (ended as usize) < budget {
+                let id = self.idle[list].head;
+                if id == NO_XLATE || now.wrapping_sub(self.slots[id as usize].first) < timeout {
+                    break;
+                }
                 self.end(id);
                 ended += 1;
             }
@@ -219,24 +346,16 @@ impl Xlates {
         ended
     }
 
-    fn note_idle(&mut self, id: XlateId) {
-        let x = &mut self.slots[id as usize];
-        if !x.queued {
-            x.queued = true;
-            self.idle.push_back((id, x.idle_since));
-        }
-    }
-
     /// Ends an xlate that was made for a connection which then could not be.
     pub fn abandon(&mut self, id: XlateId) {
-        if self.get(id).is_some_and(|x| x.conns == 0) {
+        if self.get(id).is_some_and(|x| x.state() == IDLE) {
             self.end(id);
         }
     }
 
     /// Interfaces have new indices; an xlate whose interface is gone matches nothing any more and ends when idle.
     pub fn renumber(&mut self, new_index: impl Fn(u8) -> Option<u8>) {
-        for x in self.slots.iter_mut().filter(|x| x.live) {
+        for x in self.slots.iter_mut().filter(|x| x.is_live()) {
             x.real_if = new_index(x.real_if).unwrap_or(u8::MAX);
             x.mapped_if = new_index(x.mapped_if).unwrap_or(u8::MAX);
         }
@@ -248,8 +367,7 @@ impl Xlates {
         let mut ended = 0;
         let end = self.slots.len().min((from as usize).saturating_add(scan));
         for id in from..end as u32 {
-            let x = self.slots[id as usize];
-            if x.live && x.conns == 0 {
+            if self.slots[id as usize].state() == IDLE {
                 self.end(id);
                 ended += 1;
             }
@@ -270,34 +388,74 @@ impl Xlates {
         (rows, (end < self.slots.len()).then_some(end as u32))
     }
 
+    /// Ends an idle xlate.
     fn end(&mut self, id: XlateId) {
+        self.take_idle(id);
         let x = self.slots[id as usize];
-        self.by_real.remove(self.hash(x.proto, x.real, x.real_port, 0), id);
-        self.by_mapped.remove(self.hash(x.proto, x.mapped, x.mapped_port, 1), id);
-        if let Some(ports) = self.ports.get_mut(&(x.mapped, x.proto)) {
-            ports.release(x.mapped_port);
+        self.by_real.remove(hash(self.seed, x.proto, x.real, x.real_port, 0), id);
+        self.by_mapped.remove(hash(self.seed, x.proto, x.mapped, x.mapped_port, 1), id);
+        self.one_to_one -= u32::from(x.is_one_to_one());
+        self.picker.release_xlate(&x);
+        self.give_back(id);
+    }
+
+    /// A slot: one given back, else the next never used.
+    fn allocate(&mut self) -> Option<XlateId> {
+        let id = self.free;
+        if id != NO_XLATE {
+            self.free = self.slots[id as usize].first;
+            return Some(id);
         }
-        self.slots[id as usize].live = false;
-        self.free.push(id);
+        (self.slots.len() < self.max).then(|| {
+            self.slots.push(Xlate::default());
+            self.slots.len() as XlateId - 1
+        })
+    }
+
+    fn give_back(&mut self, id: XlateId) {
+        self.slots[id as usize] = Xlate { first: self.free, ..Xlate::default() };
+        self.free = id;
+    }
+
+    fn put_idle(&mut self, id: XlateId, now: Tick) {
+        let list = self.slots[id as usize].list();
+        let tail = std::mem::replace(&mut self.idle[list].tail, id);
+        match self.slots.get_mut(tail as usize) {
+            Some(before) => before.second = id,
+            None => self.idle[list].head = id,
+        }
+        let x = &mut self.slots[id as usize];
+        x.set_state(IDLE);
+        (x.first, x.second, x.third) = (now, NO_XLATE, tail);
+    }
+
+    fn take_idle(&mut self, id: XlateId) {
+        let Xlate { second: next, third: before, .. } = self.slots[id as usize];
+        let list = &mut self.idle[self.slots[id as usize].list()];
+        match self.slots.get_mut(before as usize) {
+            Some(x) => x.second = next,
+            None => list.head = next,
+        }
+        match self.slots.get_mut(next as usize) {
+            Some(x) => x.third = before,
+            None => list.tail = before,
+        }
     }
 
     fn link(&mut self, id: XlateId) -> Result<(), Full> {
         let (slots, seed) = (&self.slots, self.seed);
-        let x = slots[id as usize];
         let real = |v: u32| {
-            hash(seed, slots[v as usize].proto, slots[v as usize].real, slots[v as usize].real_port, 0)
+            let x = &slots[v as usize];
+            hash(seed, x.proto, x.real, x.real_port, 0)
         };
         let mapped = |v: u32| {
-            hash(seed, slots[v as usize].proto, slots[v as usize].mapped, slots[v as usize].mapped_port, 1)
+            let x = &slots[v as usize];
+            hash(seed, x.proto, x.mapped, x.mapped_port, 1)
         };
-        self.by_real.insert(hash(seed, x.proto, x.real, x.real_port, 0), id, real)?;
-        self.by_mapped.insert(hash(seed, x.proto, x.mapped, x.mapped_port, 1), id, mapped).inspect_err(|_| {
-            self.by_real.remove(hash(seed, x.proto, x.real, x.real_port, 0), id);
+        self.by_real.insert(real(id), id, real)?;
+        self.by_mapped.insert(mapped(id), id, mapped).inspect_err(|_| {
+            self.by_real.remove(real(id), id);
         })
-    }
-
-    fn hash(&self, proto: u8, addr: u32, port: u16, side: u8) -> u64 {
-        hash(self.seed, proto, addr, port, side)
     }
 }
 

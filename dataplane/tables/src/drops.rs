@@ -80,4 +80,5 @@ drop_reasons! {
     NoUdpChecksum "udp-no-cksum" "UDP over IPv6 without a checksum";
     InvalidNd "invalid-nd" "Malformed or foreign neighbour discovery";
     DispatchQueueLimit "dispatch-queue-limit" "Dispatch queue tail drops";
+    PatHostLimit "pat-host-limit" "Host has all the port blocks it may have";
 }

@@ -119,9 +119,10 @@ fn compiled_acls_decide_as_the_walk_does() {
     let mut compiled = Acls::default();
     for _ in 0..50 {
         compiled = compiled.updated(&Lists { acls: &named, aces: &aces, aces6: &aces6, in_force: &RANGES });
+        let nat = crate::nat::Nat::default();
         let policy = Policy {
             interfaces: &[],
-            nat: &[],
+            nat: &nat,
             acls: &acls,
             aces: &aces,
             aces6: &aces6,

@@ -6,6 +6,7 @@ use crate::acl::{Acls, Lists};
 use crate::conn::Dir;
 use crate::firewall::{Admission, First};
 use crate::key::{ICMP, Key, TCP, UDP};
+use crate::nat::Nat;
 use crate::ports::Share;
 use crate::tcp::{ACK, FIN, RST, SYN, Segment, State};
 use crate::{Booked, Flow, FlowConfig, Packet, Policy, TICKS};
@@ -113,9 +114,10 @@ impl Lab {
         tcp_flags: u8,
     ) -> (Admission, crate::firewall::Hits) {
         let compiled = self.compiled();
+        let nat = Nat::new(&self.nat, &[]);
         let policy = Policy {
             interfaces: &self.interfaces,
-            nat: &self.nat,
+            nat: &nat,
             acls: &self.acls,
             aces: &self.aces,
             aces6: &[],
@@ -123,7 +125,7 @@ impl Lab {
             classes: &self.classes,
             globals: &self.globals,
         };
-        self.flow.reserve_static_ports(&self.nat);
+        self.flow.adopt(&nat);
         let key = Key { src: src.0, dst: dst.0, sport: src.1, dport: dst.1, proto };
         let icmp_type = if proto == ICMP { 8 } else { 0 };
         let egress = |a: u32| Some(if a >> 24 == 10 { INSIDE } else { OUTSIDE });
@@ -223,7 +225,7 @@ fn reservations_follow_the_policy() {
     lab.nat.insert(0, pat);
     let Admission::New { id, .. } = held else { unreachable!() };
     lab.flow.end(id, lab.now);
-    lab.flow.xlates.expire(lab.now + 31 * TICKS, 30 * TICKS, 10);
+    lab.flow.xlates.expire(lab.now + 31 * TICKS, [30 * TICKS; 2], 10);
     let (other, _) = lab.send(INSIDE, TCP, (CUP, 5061), (EDGE, 80), SYN);
     assert_ne!(lab.leaves(other, Dir::Forward).sport, 5061, "static PAT has it now");
     lab.nat.remove(0);
@@ -298,7 +300,7 @@ fn a_full_table_refuses_and_recovers() {
     let idle = lab.now + 121 * TICKS;
     let (interfaces, nat, acls, aces, classes, globals) = (
         lab.interfaces.clone(),
-        lab.nat.clone(),
+        Nat::new(&lab.nat, &[]),
         lab.acls.clone(),
         lab.aces.clone(),
         lab.classes.clone(),
@@ -329,7 +331,7 @@ fn tcp_states_and_timeouts() {
     let (got, _) = lab.send(INSIDE, TCP, (WORK, 5000), (EDGE, 80), SYN);
     let Admission::New { id, .. } = got else { panic!("{got:?}") };
     let globals = lab.globals;
-    let (interfaces, nat) = (lab.interfaces.clone(), lab.nat.clone());
+    let (interfaces, nat) = (lab.interfaces.clone(), Nat::new(&lab.nat, &[]));
     let policy = Policy {
         interfaces: &interfaces,
         nat: &nat,
@@ -392,9 +394,8 @@ fn mapping_is_shared_by_connections_of_one_socket() {
         lab.flow.end(id, lab.now);
     }
     assert_eq!(lab.flow.conns.in_use().0, 0);
-    lab.flow.xlates.expire(lab.now + 31 * TICKS, 30 * TICKS, 10);
+    lab.flow.xlates.expire(lab.now + 31 * TICKS, [30 * TICKS; 2], 10);
     assert_eq!(lab.flow.xlates.in_use().0, 0);
-    assert!(lab.nat.len() == 3);
 }
 
 /// A full table must not cost the PAT pool a port for each refused flow.

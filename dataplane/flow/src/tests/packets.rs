@@ -64,7 +64,7 @@ fn error(router: u32, about: &[u8], quote_l4: usize, ttl: u8) -> Vec<u8> {
 }
 
 fn flow_with(forward: Key, reverse: Key) -> (Flow, crate::conn::ConnId) {
-    let mut flow = Flow::new(FlowConfig { max_conns: 4, max_xlates: 4, share: Share::WHOLE, seed: 8 });
+    let mut flow = Flow::new(FlowConfig { max_conns: 4, max_xlates: 4, seed: 8, share: Share::WHOLE });
     flow.conns = Conns::new(4, &mut Rng::new(1));
     let new = NewConn {
         forward,

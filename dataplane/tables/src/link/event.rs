@@ -87,6 +87,28 @@ pub enum Event {
         /// Interface it came in by.
         ifindex: u8,
     },
+    /// A block of ports of a pool address was given to a host, or taken back: what a log of translations needs where hosts have
+    /// ports by blocks (RFC 6888 REQ-12, RFC 7422).
+    PortBlock {
+        /// Given, else taken back.
+        given: bool,
+        /// IP protocol.
+        proto: u8,
+        /// Interface of the host.
+        real_if: u8,
+        /// The host.
+        real: u32,
+        /// Interface of the pool.
+        mapped_if: u8,
+        /// Its address.
+        mapped: u32,
+        /// First port.
+        first: u16,
+        /// Last port.
+        last: u16,
+        /// Workers that share the address: of each so many times 64 ports, the block has 64.
+        share: u16,
+    },
     /// A bound was reached.
     Limit {
         /// Of what.
@@ -125,7 +147,7 @@ impl Event {
                 clip_names(identity);
             }
             Self::SessionClosed { reason, .. } => clip(reason),
-            Self::AclDenied { .. } => {}
+            Self::AclDenied { .. } | Self::PortBlock { .. } => {}
             Self::Limit { what, .. } => clip(what),
             Self::Port { text, .. } => clip(text),
             Self::Log { level, text } => [level, text].into_iter().for_each(clip),
