@@ -109,8 +109,6 @@ pub struct FlowConfig {
     pub share: Share,
     /// Seeds hashes and port choice; from the system's entropy.
     pub seed: u64,
-    /// This worker's ports of mapped addresses.
-    pub share: Share,
 }
 
 /// xorshift64*: for port choice and hash seeds, from a seed that the system's entropy gave.

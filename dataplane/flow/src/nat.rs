@@ -154,6 +154,15 @@ impl Nat {
         self.shown_at(addr, in_if, 0)
     }
 
+    /// True where `addr` is of a pool of which each host has an address of its own.
+    pub fn is_one_to_one(&self, addr: u32, in_if: u8) -> bool {
+        self.shown.at(addr).iter().any(|&i| {
+            let rule = &self.rules[i as usize];
+            let pool = self.pool(i as usize);
+            pool.one_to_one && on(rule.mapped_if, in_if) && pool.in_ranges(addr)
+        })
+    }
+
     /// True where the appliance answers ARP for `addr` on `in_if` because a rule shows it there.
     pub fn answers_for(&self, addr: u32, in_if: u8) -> bool {
         self.shown_at(addr, in_if, NAT_NO_PROXY_ARP)

@@ -4,6 +4,7 @@
 //! Owners, and why both directions agree:
 //! - from a host that dynamic NAT or PAT translates: by the host's address, so that all mappings of a host are made in one worker;
 //! - towards an address of dynamic PAT: by the port ([`Share::owner`]); a worker only gives out ports that are its own;
+//!   of dynamic NAT: by the address's low half in the same way;
 //! - any other: by the symmetric hash of the tuple with real addresses, which either direction knows without state.
 //!
 //! The NIC spreads by the same Toeplitz hash. A port behind which there are hosts that dynamic NAT translates is keyed by source address
@@ -16,7 +17,7 @@
 
 use crate::Policy;
 use crate::key::{Key, TCP, UDP};
-use crate::nat::{self, Source};
+use crate::nat::{Source, Twice};
 use crate::ports::Share;
 use fedgate_tables::policy::{NAT_INACTIVE, NONE, NatKind, NatRule};
 use fedgate_wire::Tuple6;
@@ -217,16 +218,24 @@ pub fn owner(
 ) -> Option<u8> {
     let mut real = *key;
     let mut out_if = None;
-    if let Some(un) = nat::untranslate(policy.nat, key, in_if) {
-        (real.dst, real.dport, out_if) = (un.addr, un.port, un.real_if);
-    } else if nat::is_mapped_address(policy.nat, key.dst, in_if) {
-        // A port of dynamic PAT, or nobody's.
-        return Some(Share::owner(key.dport, of.into()) as u8);
+    let mut twice = None;
+    if let Some(un) = policy.nat.untranslate(key, in_if) {
+        (real.dst, real.dport, out_if) = (un.addr, un.port, un.out_if);
+        twice = (un.twice == Twice::SameRule).then_some(un.rule);
+    } else if policy.nat.is_mapped_address(key.dst, in_if) {
+        // Of dynamic NAT or PAT, or nobody's.
+        let by_address = policy.nat.is_one_to_one(key.dst, in_if);
+        let shared = if by_address { key.dst as u16 } else { key.dport };
+        return Some(Share::owner(shared, of.into()) as u8);
     } else if policy.interfaces.iter().any(|i| i.addr == key.dst) {
         return None;
     }
     let out_if = out_if.or_else(|| egress(real.dst))?;
-    Some(match nat::source(policy.nat, &real, in_if, out_if) {
+    let source = match twice {
+        Some(rule) => policy.nat.source_by(rule, &real)?,
+        None => policy.nat.source(&real, in_if, out_if),
+    };
+    Some(match source {
         Source::Dynamic { .. } => of_host(real.src, of),
         Source::Unchanged(_) | Source::Fixed { .. } => of_tuple(&real, of),
     })

@@ -2,7 +2,13 @@
 //! The table against a plain map; admission and the life of a connection by scenario.
 use super::*;
 use crate::acl::{Acls, Lists};
+<<<<<<< HEAD
 use crate::tcp::{ACK, FIN, RST, SYN, Segment};
+=======
+use crate::nat::Nat;
+use crate::ports::Share;
+use crate::tcp::{ACK, FIN, RST, SYN};
+>>>>>>> d98dbca (flow: IPv6 tests by the new NAT policy)
 use crate::{FlowConfig, TICKS};
 use fedgate_tables::policy::*;
 use fedgate_wire::proto::{ICMPV6, TCP, UDP};
@@ -65,12 +71,13 @@ struct Rules {
     aces: Vec<Ace6>,
     compiled: Acls,
     globals: Globals,
+    nat: Nat,
 }
 
 impl Rules {
     fn policy(&self) -> Policy<'_> {
-        let Self { interfaces, acls, aces, compiled, globals } = self;
-        Policy { interfaces, nat: &[], acls, aces: &[], aces6: aces, compiled, classes: &[], globals }
+        let Self { interfaces, acls, aces, compiled, globals, nat } = self;
+        Policy { interfaces, nat, acls, aces: &[], aces6: aces, compiled, classes: &[], globals }
     }
 }
 
@@ -90,14 +97,10 @@ impl Lab {
             aces: Vec::new(),
             compiled: Acls::default(),
             globals: Globals::default(),
+            nat: Nat::default(),
         };
         Self {
-            flow: Flow::new(FlowConfig {
-                max_conns: 32,
-                max_xlates: 8,
-                share: crate::ports::Share::WHOLE,
-                seed: 11,
-            }),
+            flow: Flow::new(FlowConfig { max_conns: 32, max_xlates: 8, seed: 11, share: Share::WHOLE }),
             rules,
             now: 1000,
         }
