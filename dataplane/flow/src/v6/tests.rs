@@ -2,13 +2,9 @@
 //! The table against a plain map; admission and the life of a connection by scenario.
 use super::*;
 use crate::acl::{Acls, Lists};
-<<<<<<< HEAD
-use crate::tcp::{ACK, FIN, RST, SYN, Segment};
-=======
 use crate::nat::Nat;
 use crate::ports::Share;
-use crate::tcp::{ACK, FIN, RST, SYN};
->>>>>>> d98dbca (flow: IPv6 tests by the new NAT policy)
+use crate::tcp::{ACK, FIN, RST, SYN, Segment};
 use crate::{FlowConfig, TICKS};
 use fedgate_tables::policy::*;
 use fedgate_wire::proto::{ICMPV6, TCP, UDP};
