@@ -7,11 +7,13 @@
 //! makes sense is for [`super::check`]. The same code loads a file and applies a command typed at the CLI, so that the two
 //! cannot differ.
 
+mod objects;
+
 use std::sync::Arc;
 
 use super::check::{About, Fault};
 use super::domains;
-use super::model::{AclLine, DomainRule, Interface, ManualNat, Model, PolicyClass, TlsProxy};
+use super::model::{DomainRule, Interface, ManualNat, Model, PolicyClass, TlsProxy};
 use super::raw::{Command, Face, Statement, Timer, TrustFile};
 use super::types::{Seconds, TrustFiles};
 
@@ -27,6 +29,10 @@ pub enum Scope {
     ObjectNetwork(String),
     /// An `object service`.
     ObjectService(String),
+    /// An object-group.
+    Group(String),
+    /// A time-range.
+    TimeRange(String),
     /// A trustpoint.
     Trustpoint(String),
     /// A TLS proxy.
@@ -73,11 +79,20 @@ impl Editor {
             | Command::Mtu(..)
             | Command::NoProxyArp(_) => self.interface(command, negated),
             Command::ObjectNetwork(_)
-            | Command::ObjectNet(_)
+            | Command::ObjectAddr(_)
             | Command::ObjectNat(_)
             | Command::ObjectService(_)
             | Command::Service(_) => self.object(command, negated),
-            Command::AccessList(name, line) => self.access_list(name, line, negated),
+            Command::Group(..) | Command::Member(_) => self.object_group(command, negated),
+            Command::Description(_) => match self.scope {
+                Scope::Group(_) => self.object_group(command, negated),
+                _ => self.object(command, negated),
+            },
+            Command::TimeRange(_) | Command::Absolute(..) | Command::Periodic(_) => {
+                self.time_range(command, negated)
+            }
+            Command::Timezone(zone) => single(&mut self.model.timezone, zone, negated, About::Other),
+            Command::AccessList(edit) => self.access_list(edit, negated),
             Command::AccessGroup(acl, place) => {
                 let about = About::AccessGroup(place.clone());
                 let groups = &mut self.model.access_groups;
@@ -196,54 +211,6 @@ impl Editor {
         }
     }
 
-    fn object(&mut self, command: Command, negated: bool) -> Done {
-        match (command, &self.scope) {
-            (Command::ObjectNetwork(name), _) => {
-                Self::node(&mut self.model.networks, &name, negated)?;
-                self.scope = if negated { Scope::Top } else { Scope::ObjectNetwork(name.clone()) };
-                Ok(About::Network(name))
-            }
-            (Command::ObjectService(name), _) => {
-                Self::node(&mut self.model.services, &name, negated)?;
-                self.scope = if negated { Scope::Top } else { Scope::ObjectService(name.clone()) };
-                Ok(About::Service(name))
-            }
-            (Command::ObjectNet(net), Scope::ObjectNetwork(name)) => {
-                let object = self.model.networks.entry(name.clone()).or_default();
-                single(&mut object.net, net, negated, About::Network(name.clone()))
-            }
-            (Command::ObjectNat(nat), Scope::ObjectNetwork(name)) => {
-                let object = self.model.networks.entry(name.clone()).or_default();
-                if !negated && object.nat.as_ref().is_some_and(|old| *old != nat) {
-                    return Err(Fault::error("the object has a `nat` line already")
-                        .help("one object holds one rule: make another object for the same address"));
-                }
-                single(&mut object.nat, nat, negated, About::ObjectNat(name.clone()))
-            }
-            (Command::Service(service), Scope::ObjectService(name)) => {
-                let object = self.model.services.entry(name.clone()).or_default();
-                single(object, service, negated, About::Service(name.clone()))
-            }
-            _ => Err(misplaced()),
-        }
-    }
-
-    fn access_list(&mut self, name: String, line: AclLine, negated: bool) -> Done {
-        if negated {
-            let lines = self.model.acls.get_mut(&name).ok_or_else(missing)?;
-            let at = lines.iter().position(|l| *l == line).ok_or_else(missing)?;
-            lines.remove(at);
-            if lines.is_empty() {
-                self.model.acls.remove(&name);
-            }
-            return Ok(About::Acl(name));
-        }
-        let lines = self.model.acls.entry(name.clone()).or_default();
-        lines.push(line);
-        let number = lines.len();
-        Ok(About::AclLine(name, number))
-    }
-
     fn manual_nat(&mut self, rule: ManualNat, after_auto: bool, negated: bool) -> Done {
         let model = &mut self.model;
         let (list, section) =
@@ -336,7 +303,7 @@ impl Editor {
             }
             (Command::MatchAccessList(acl), Scope::ClassMap(name)) => {
                 // The ASA refuses the forward reference, in these words; people search for them.
-                if !negated && !self.model.acls.contains_key(&acl) {
+                if !negated && !self.model.acls.contains_key(acl.as_str()) {
                     return Err(Fault::error(format!(
                         "ERROR: Specified ACL ({acl}) either does not exist or its type is not supported by the match command."
                     ))

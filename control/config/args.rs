@@ -5,14 +5,28 @@
 //! where a word is missing), naming what was expected there.
 
 use std::fmt::Display;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::Path;
 
+use super::addr::Net6;
 use super::diag::Problem;
+use super::model::{GroupKind, Model};
 use super::source::{Line, Span, Token};
 use super::types::Net;
 
 /// Longest name of an object, access-list, interface and so on, bytes (the ASA's limit for an ACL is 241).
 pub const MAX_NAME: usize = 64;
+
+/// What a line's words may depend on beside themselves.
+#[derive(Clone, Copy)]
+pub struct Env<'m> {
+    /// The folder that relative paths start from.
+    pub base: &'m Path,
+    /// What stands before the line: of which kind a group is, say.
+    pub model: &'m Model,
+    /// Of which kind the object-group is that the line stands under.
+    pub group: Option<GroupKind>,
+}
 
 /// A place in the words of a line.
 #[derive(Clone, Debug)]
@@ -118,7 +132,45 @@ impl<'l, 'a> Args<'l, 'a> {
         let token = self.take(what)?;
         token.text.parse().map_err(|_| {
             let problem = self.wrong(format!("`{}` is not an IPv4 address", token.text));
-            if token.text.contains(':') { problem.help("IPv6 is not supported yet") } else { problem }
+            if token.text.contains(':') { problem.help("an IPv4 address is wanted here") } else { problem }
+        })
+    }
+
+    /// An address of either family.
+    pub fn ip(&mut self, what: &str) -> Result<IpAddr, Problem> {
+        if self.peek().is_some_and(|word| word.contains(':')) {
+            return self.address6(what).map(IpAddr::V6);
+        }
+        self.address(what).map(IpAddr::V4)
+    }
+
+    /// An IPv6 address.
+    pub fn address6(&mut self, what: &str) -> Result<Ipv6Addr, Problem> {
+        let token = self.take(what)?;
+        token.text.parse().map_err(|_| self.wrong(format!("`{}` is not an IPv6 address", token.text)))
+    }
+
+    /// `ADDRESS/LENGTH`: an IPv6 address and the size of its network.
+    pub fn prefix6(&mut self) -> Result<(Ipv6Addr, u8), Problem> {
+        self.parsed("an IPv6 prefix", |word| {
+            let shape = "expected ADDRESS/LENGTH";
+            let (addr, len) = word.split_once('/').ok_or(shape)?;
+            let addr = addr.parse::<Ipv6Addr>().map_err(|_| shape)?;
+            let digits = (1..=3).contains(&len.len()) && len.bytes().all(|b| b.is_ascii_digit());
+            let len = len.parse::<u8>().ok().filter(|n| digits && *n <= 128);
+            Ok::<_, &str>((addr, len.ok_or("the length is 0 to 128")?))
+        })
+    }
+
+    /// An IPv6 network, `P/LEN` without host bits.
+    pub fn network6(&mut self) -> Result<Net6, Problem> {
+        let (addr, len) = self.prefix6()?;
+        Net6::new(addr, len).ok_or_else(|| {
+            let problem = self.wrong(format!("`{addr}/{len}` has host bits set"));
+            match Net6::holding(addr, len) {
+                Some(net) => problem.help(format!("write `{net}`, or `host {addr}`")),
+                None => problem,
+            }
         })
     }
 

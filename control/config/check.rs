@@ -13,12 +13,16 @@ use fedgate_tables::policy::{MAX_INTERFACES, NatKind};
 
 use super::diag::Severity;
 use super::domains::{covering, refused};
-use super::model::{AceAddr, AceProto, AclLine, DomainKey, Model, Place, Route, TlsProxy};
+use super::model::{DomainKey, Member, Model, Name, Place, Route, TlsProxy};
 use super::resolve::{self, Rule};
-use super::types::{Device, PortOp};
+use super::types::Device;
 
-/// Most ACEs, `neq` counted twice: the number of hit counters (contracts: counters).
+mod acl;
+
+/// Most ACEs of all access-lists, after expansion: the number of hit counters (contracts: counters).
 pub const MAX_ACES: usize = 262_144;
+/// Most entries of the segment that they may come to: `neq` and address ranges take several each.
+pub const MAX_ENTRIES: u64 = 524_288;
 /// Most NAT rules.
 pub const MAX_NAT: usize = 4096;
 
@@ -31,9 +35,12 @@ pub enum About {
     Network(String),
     ObjectNat(String),
     Service(String),
-    Acl(String),
+    Group(String),
+    Member(String, Member),
+    TimeRange(String),
+    Acl(Name),
     /// Name and line, from 1.
-    AclLine(String, usize),
+    AclLine(Name, usize),
     AccessGroup(Place),
     /// Section and place in it, from 0.
     ManualNat(u8, usize),
@@ -102,7 +109,9 @@ pub fn check(model: &Model) -> Found {
     let mut found = Found::new();
     interfaces(model, &mut found);
     routes(model, &mut found);
-    acls(model, &mut found);
+    acl::groups(model, &mut found);
+    acl::time_ranges(model, &mut found);
+    acl::lists(model, &mut found);
     access_groups(model, &mut found);
     nat(model, &mut found);
     proxies(model, &mut found);
@@ -175,47 +184,9 @@ fn gateway_fault(route: &Route, own: Ipv4Addr, net: super::types::Net) -> Option
     })
 }
 
-fn acls(model: &Model, found: &mut Found) {
-    let mut total = 0usize;
-    for (name, lines) in &model.acls {
-        for (at, line) in lines.iter().enumerate() {
-            let AclLine::Ace(ace) = line else { continue };
-            let split = |op: PortOp| op.ranges().len();
-            total += split(ace.sport) * split(ace.dport);
-            for addr in [&ace.src, &ace.dst] {
-                let AceAddr::Object(object) = addr else { continue };
-                if let Err(fault) = resolve::network(model, object) {
-                    found.push((About::AclLine(name.clone(), at + 1), fault));
-                }
-            }
-            if let AceProto::Object(object) = &ace.proto {
-                let fault = match model.services.get(object) {
-                    None => Fault::error(format!("there is no `object service {object}`")),
-                    Some(None) => Fault::error(format!("object {object} has no `service` line")),
-                    Some(Some(_)) => continue,
-                };
-                found.push((About::AclLine(name.clone(), at + 1), fault.word(object)));
-            }
-        }
-        let used = model.access_groups.values().any(|acl| acl == name)
-            || model.class_maps.values().flatten().any(|acl| acl == name);
-        if !used {
-            let what = format!("access-list {name} is defined but not applied");
-            let help = format!("put it to work: `access-group {name} in interface NAMEIF`");
-            found.push((About::AclLine(name.clone(), 1), Fault::warning(what).help(help)));
-        }
-    }
-    if total > MAX_ACES {
-        found.push((
-            About::Other,
-            Fault::error(format!("{total} access-list elements; at most {MAX_ACES} fit")),
-        ));
-    }
-}
-
 fn access_groups(model: &Model, found: &mut Found) {
     for (place, acl) in &model.access_groups {
-        if !model.acls.contains_key(acl) {
+        if !model.acls.contains_key(acl.as_str()) {
             let fault = Fault::error(format!("ERROR: access-list <{acl}> does not exist")).word(acl);
             found.push((About::AccessGroup(place.clone()), fault));
         }
@@ -327,7 +298,7 @@ fn proxies(model: &Model, found: &mut Found) {
 
 fn inspection(model: &Model, found: &mut Found) {
     for (name, acl) in &model.class_maps {
-        if let Some(acl) = acl.as_ref().filter(|acl| !model.acls.contains_key(*acl)) {
+        if let Some(acl) = acl.as_ref().filter(|acl| !model.acls.contains_key(acl.as_str())) {
             let what = format!("access-list {acl} is needed by class-map {name}");
             found.push((About::ClassMap(name.clone()), Fault::error(what).word(acl)));
         }

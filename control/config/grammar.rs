@@ -5,17 +5,15 @@
 //! A line is looked up in the current sub-mode first, then in the modes around it, as on the ASA: leading blanks are not
 //! needed for that. Within a mode the longest run of leading words wins (`policy-map type inspect sip` before `policy-map`).
 
-use std::path::Path;
-
-use super::args::Args;
+use super::args::{Args, Env};
 use super::diag::Problem;
-use super::parse::{acl, crypto, inspect, interface, nat, object, system};
+use super::parse::{acl, crypto, group, inspect, interface, nat, object, system, time};
 use super::raw::{Command, Mode, Statement};
 use super::source::{Line, Span};
 use super::suggest::nearest;
 
 /// Parses the words after a command's own.
-pub type Parse = fn(&mut Args<'_, '_>, &Path) -> Result<Command, Problem>;
+pub type Parse = fn(&mut Args<'_, '_>, &Env<'_>) -> Result<Command, Problem>;
 
 /// One command.
 pub struct Spec {
@@ -66,14 +64,37 @@ pub const SPECS: &[Spec] = &[
     leaf(Mode::Global, "mtu", "mtu NAMEIF BYTES", "IP bytes a frame may carry", interface::mtu),
     leaf(Mode::Global, "sysopt noproxyarp", "sysopt noproxyarp NAMEIF", "no ARP answers for mapped addresses", interface::noproxyarp),
     leaf(Mode::Global, "same-security-traffic permit", "same-security-traffic permit {inter-interface | intra-interface}", "traffic between equal security levels", interface::same_security),
-    node(Mode::ObjectNetwork, "object network", "object network NAME", "an address with a name", object::network),
-    leaf(Mode::ObjectNetwork, "host", "host ADDRESS", "one address", object::host),
-    leaf(Mode::ObjectNetwork, "subnet", "subnet ADDRESS MASK", "a network", object::subnet),
-    leaf(Mode::ObjectNetwork, "range", "range FIRST LAST", "refused for now: use subnets", object::range),
+    node(Mode::ObjectNetwork, "object network", "object network NAME", "addresses with a name", object::network),
+    leaf(Mode::ObjectNetwork, "host", "host ADDRESS", "one address, IPv4 or IPv6", object::host),
+    leaf(Mode::ObjectNetwork, "subnet", "subnet {ADDRESS MASK | PREFIX/LENGTH}", "a network, IPv4 or IPv6", object::subnet),
+    leaf(Mode::ObjectNetwork, "range", "range FIRST LAST", "the addresses from FIRST to LAST", object::range),
+    leaf(Mode::ObjectNetwork, "fqdn", "fqdn NAME", "refused: name the addresses", object::fqdn),
+    leaf(Mode::ObjectNetwork, "description", "description TEXT", "a note", object::description),
     leaf(Mode::ObjectNetwork, "nat", "nat (REAL,MAPPED) {static {ADDRESS|OBJECT|interface} [service {tcp|udp} REALPORT MAPPEDPORT] | dynamic {ADDRESS|OBJECT|interface}}", "translates the object", nat::object),
     node(Mode::ObjectService, "object service", "object service NAME", "a protocol and ports with a name", object::service),
-    leaf(Mode::ObjectService, "service", "service {tcp|udp} [source OP PORT] [destination OP PORT]", "what it is; OP is eq, neq, gt, lt or range", object::service_is),
-    leaf(Mode::Global, "access-list", "access-list NAME {extended {permit|deny} PROTOCOL SOURCE [OP PORT] DESTINATION [OP PORT | ICMPTYPE] [log] [inactive] | remark TEXT}", "a line of an access-list", acl::access_list),
+    leaf(Mode::ObjectService, "service", "service {{tcp|udp} [source OP PORT] [destination OP PORT] | {icmp|icmp6} [TYPE [CODE]] | PROTOCOL}", "what it is; OP is eq, neq, gt, lt or range", object::service_is),
+    node(Mode::GroupNetwork, "object-group network", "object-group network NAME", "a group of addresses", group::network),
+    leaf(Mode::GroupNetwork, "network-object", "network-object {host ADDRESS | ADDRESS MASK | PREFIX/LENGTH | object NAME}", "addresses of the group", group::network_object),
+    leaf(Mode::GroupNetwork, "group-object", "group-object NAME", "all of another group of the same kind", group::group_object),
+    leaf(Mode::GroupNetwork, "description", "description TEXT", "a note", object::description),
+    node(Mode::GroupService, "object-group service", "object-group service NAME [tcp|udp|tcp-udp]", "a group of services; with a protocol, of its ports", group::service),
+    leaf(Mode::GroupService, "service-object", "service-object {{tcp|udp|tcp-udp} [source OP PORT] [destination OP PORT] | {icmp|icmp6} [TYPE [CODE]] | PROTOCOL | object NAME}", "a service of a group without a protocol", group::service_object),
+    leaf(Mode::GroupService, "port-object", "port-object {eq PORT | range FIRST LAST}", "ports of a group with a protocol", group::port_object),
+    leaf(Mode::GroupService, "group-object", "group-object NAME", "all of another group of the same kind", group::group_object),
+    leaf(Mode::GroupService, "description", "description TEXT", "a note", object::description),
+    node(Mode::GroupProtocol, "object-group protocol", "object-group protocol NAME", "a group of protocols", group::protocol),
+    leaf(Mode::GroupProtocol, "protocol-object", "protocol-object PROTOCOL", "a protocol of the group", group::protocol_object),
+    leaf(Mode::GroupProtocol, "group-object", "group-object NAME", "all of another group of the same kind", group::group_object),
+    leaf(Mode::GroupProtocol, "description", "description TEXT", "a note", object::description),
+    node(Mode::GroupIcmp, "object-group icmp-type", "object-group icmp-type NAME", "a group of ICMP types", group::icmp_type),
+    leaf(Mode::GroupIcmp, "icmp-object", "icmp-object TYPE", "a type of the group", group::icmp_object),
+    leaf(Mode::GroupIcmp, "group-object", "group-object NAME", "all of another group of the same kind", group::group_object),
+    leaf(Mode::GroupIcmp, "description", "description TEXT", "a note", object::description),
+    node(Mode::TimeRange, "time-range", "time-range NAME", "a time that access-list lines hold in", time::time_range),
+    leaf(Mode::TimeRange, "absolute", "absolute [start HH:MM DAY MONTH YEAR] [end HH:MM DAY MONTH YEAR]", "not before, not after; the minute of the end is still in it", time::absolute),
+    leaf(Mode::TimeRange, "periodic", "periodic {DAY ... | daily | weekdays | weekend} HH:MM to [DAY] HH:MM", "only then, every week; the last minute is still in it", time::periodic),
+    leaf(Mode::Global, "clock timezone", "clock timezone NAME HOURS [MINUTES]", "local time less UTC: time-ranges are in local time", time::timezone),
+    leaf(Mode::Global, "access-list", "access-list NAME [line N] {extended {permit|deny} {PROTOCOL | object SERVICE | object-group GROUP} SOURCE [OP PORT | object-group PORTS] DESTINATION [OP PORT | object-group PORTS | ICMPTYPE [CODE] | object-group TYPES] [log [[LEVEL] [interval SECONDS] | disable | default]] [time-range NAME] [inactive] | remark TEXT}", "a line of an access-list; SOURCE and DESTINATION are any, any4, any6, host ADDRESS, ADDRESS MASK, PREFIX/LENGTH, interface NAMEIF, object NAME or object-group NAME", acl::access_list),
     leaf(Mode::Global, "access-group", "access-group NAME {{in|out} interface NAMEIF | global}", "puts an access-list to work", acl::access_group),
     leaf(Mode::Global, "nat", "nat (REAL,MAPPED) [after-auto] source {static|dynamic} REALOBJECT {MAPPEDOBJECT|interface} [destination static OBJECT OBJECT] [service REALSVC MAPPEDSVC]", "manual NAT; also nat (REAL) ID ADDRESS MASK of 8.2", nat::manual),
     leaf(Mode::Global, "static", "static (REAL,MAPPED) [{tcp|udp}] {MAPPED|interface} [PORT] REAL [PORT] netmask MASK", "static NAT of 8.2", nat::legacy_static),
@@ -110,15 +131,15 @@ pub struct Failure {
     pub enters: Option<Mode>,
 }
 
-/// Parses one line, understood in `mode`; `base` is the folder that relative paths start from.
-pub fn parse(line: &Line<'_>, mode: Mode, base: &Path) -> Result<(Statement, &'static Spec), Failure> {
+/// Parses one line, understood in `mode`.
+pub fn parse(line: &Line<'_>, mode: Mode, env: &Env<'_>) -> Result<(Statement, &'static Spec), Failure> {
     let negated = line.tokens[0].text == "no";
     let at = usize::from(negated);
     let Some(spec) = find(line, at, mode) else {
         return Err(Failure { problem: unknown(line, at, mode), enters: None });
     };
     let mut args = Args::new(line, at + spec.words.split(' ').count());
-    let parsed = (spec.parse)(&mut args, base).and_then(|command| args.end().map(|()| command));
+    let parsed = (spec.parse)(&mut args, env).and_then(|command| args.end().map(|()| command));
     match parsed {
         Ok(command) => Ok((Statement { line: line.number, negated, command }, spec)),
         Err(mut problem) => {
@@ -140,9 +161,12 @@ fn find(line: &Line<'_>, at: usize, mode: Mode) -> Option<&'static Spec> {
     };
     // Manual NAT right after an object, without a line between that leaves the object's mode.
     let manual = mode == Mode::ObjectNetwork && nat::is_manual(&mut Args::new(line, at));
-    chain(mode)
-        .filter(|m| !(manual && *m == Mode::ObjectNetwork))
-        .find_map(|m| SPECS.iter().filter(|s| s.mode == m).filter(matches).max_by_key(|s| s.words.len()))
+    // A first byte that differs decides most of the table: a file may have a million lines.
+    let initial = line.tokens.get(at).and_then(|t| t.text.as_bytes().first());
+    chain(mode).filter(|m| !(manual && *m == Mode::ObjectNetwork)).find_map(|m| {
+        let here = |s: &&Spec| s.mode == m && s.words.as_bytes().first() == initial;
+        SPECS.iter().filter(here).filter(matches).max_by_key(|s| s.words.len())
+    })
 }
 
 /// Says what is wrong with a line that begins no command, and what may have been meant.

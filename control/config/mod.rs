@@ -13,11 +13,13 @@
 //! line from the CLI to a configuration in the same way. Both are pure but for the trustpoints' PEM files,
 //! of which [`edit`] reads only those of trustpoints it touches.
 
+pub mod addr;
 pub mod apply;
 pub mod args;
 pub mod check;
 pub mod diag;
 pub mod domains;
+pub mod expand;
 pub mod file;
 pub mod grammar;
 pub mod model;
@@ -39,10 +41,11 @@ use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use apply::Editor;
+use args::Env;
 use check::{About, Fault};
 use diag::{Problem, Report, Severity};
 use model::Model;
-use raw::{Mode, Statement};
+use raw::{Command, Mode, Statement};
 use source::{Line, MAX_TEXT, Span};
 use trust::Material;
 
@@ -104,18 +107,26 @@ pub struct Place {
     pub context: Vec<String>,
 }
 
-/// Parses one line as if `context` (mode lines, outermost first) stood before it, without applying anything. Gives the
-/// place that the next line would be understood in.
-pub fn parse_line(context: &[String], line: &str, base: &Path) -> Result<(Statement, Place), Report> {
+/// Parses one line as if `context` (mode lines, outermost first) stood before it and `model` before those, without applying anything.
+/// Gives the place that the next line would be understood in.
+pub fn parse_line(
+    model: &Model,
+    context: &[String],
+    line: &str,
+    base: &Path,
+) -> Result<(Statement, Place), Report> {
     let mut report = Report::new("command line");
     let mut stack: Vec<(Mode, &str)> = Vec::new();
-    let mut last = None;
+    let mut last: Option<Statement> = None;
+    let mut group = None;
     for (number, text) in context.iter().map(String::as_str).chain([line]).enumerate() {
         let number = number as u32 + 1;
         let mode = stack.last().map_or(Mode::Global, |(mode, _)| *mode);
         let parsed = Line::lex(number, text).and_then(|line| match line {
             None => Err(Problem::error(Span { line: number, ..Span::default() }, "no command in the line")),
-            Some(line) => grammar::parse(&line, mode, base).map_err(|failure| failure.problem),
+            Some(line) => {
+                grammar::parse(&line, mode, &Env { base, model, group }).map_err(|failure| failure.problem)
+            }
         });
         match parsed {
             Ok((statement, spec)) => {
@@ -124,6 +135,9 @@ pub fn parse_line(context: &[String], line: &str, base: &Path) -> Result<(Statem
                 }
                 if let Some(enters) = spec.enters.filter(|_| !statement.negated) {
                     stack.push((enters, text));
+                }
+                if let Command::Group(_, kind) = statement.command {
+                    group = Some(kind);
                 }
                 last = Some(statement);
             }
@@ -200,7 +214,8 @@ impl<'t> Reader<'t> {
                 Some(Some(shadow)) => Some(shadow),
                 None => None,
             };
-            match grammar::parse(&line, shadow.unwrap_or(mode), base) {
+            let env = Env { base, model: &self.editor.model, group: self.editor.group() };
+            match grammar::parse(&line, shadow.unwrap_or(mode), &env) {
                 Err(failure) => {
                     self.report.push(failure.problem, text);
                     if !line.indented || failure.enters.is_some() {

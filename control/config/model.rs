@@ -12,7 +12,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
-use super::types::{Device, IfPair, Mac, Net, PortOp, Seconds, Service, TrustFiles};
+use super::addr::ObjectAddr;
+use super::types::{Device, IfPair, Mac, Net, Seconds, Service, TrustFiles};
+
+mod acl;
+
+pub use acl::*;
 
 /// A whole configuration.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -28,11 +33,17 @@ pub struct Model {
     /// `same-security-traffic permit intra-interface`.
     pub same_security_intra: bool,
     /// `object network`.
-    pub networks: BTreeMap<String, NetworkObject>,
+    pub networks: Arc<BTreeMap<String, NetworkObject>>,
     /// `object service`; `None` until its `service` line.
-    pub services: BTreeMap<String, Option<Service>>,
-    /// `access-list`: its lines in order.
-    pub acls: BTreeMap<String, Vec<AclLine>>,
+    pub services: Arc<BTreeMap<String, Option<Service>>>,
+    /// `object-group`.
+    pub groups: Arc<BTreeMap<String, Group>>,
+    /// `time-range`.
+    pub time_ranges: BTreeMap<String, TimeRange>,
+    /// `clock timezone`.
+    pub timezone: Option<Timezone>,
+    /// `access-list`: its lines in order, at least one.
+    pub acls: BTreeMap<Name, Arc<AclLines>>,
     /// `access-group`: which ACL stands where.
     pub access_groups: BTreeMap<Place, String>,
     /// `nat ... source` and `static`: section 1, in order.
@@ -156,8 +167,10 @@ impl Interface {
 /// `object network`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NetworkObject {
-    /// `host` or `subnet`.
-    pub net: Option<Net>,
+    /// `host`, `subnet` or `range`.
+    pub addr: Option<ObjectAddr>,
+    /// `description`.
+    pub description: Option<String>,
     /// Its `nat` line.
     pub nat: Option<ObjectNat>,
 }
@@ -247,58 +260,6 @@ pub struct LegacyNat {
     pub id: u32,
     /// The real network.
     pub real: Net,
-}
-
-/// One line of an access-list.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum AclLine {
-    /// `remark TEXT`: counts as a line.
-    Remark(String),
-    /// `extended ...`.
-    Ace(Ace),
-}
-
-/// An access-list element, as written.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Ace {
-    /// `permit`, else `deny`.
-    pub permit: bool,
-    /// Protocol, or a service object with ports.
-    pub proto: AceProto,
-    /// Source.
-    pub src: AceAddr,
-    /// Its ports.
-    pub sport: PortOp,
-    /// Destination.
-    pub dst: AceAddr,
-    /// Its ports.
-    pub dport: PortOp,
-    /// For ICMP: only this type.
-    pub icmp_type: Option<u8>,
-    /// `log`.
-    pub log: bool,
-    /// `inactive`: skipped.
-    pub inactive: bool,
-}
-
-/// The protocol of an ACE.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum AceProto {
-    /// `ip`: every protocol.
-    Ip,
-    /// One protocol.
-    Number(u8),
-    /// `object S`: protocol and ports of a service object.
-    Object(String),
-}
-
-/// The source or destination of an ACE.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum AceAddr {
-    /// A network; [`Net::ANY`] is `any`.
-    Net(Net),
-    /// `object N`.
-    Object(String),
 }
 
 /// Where an ACL stands.
@@ -393,16 +354,6 @@ impl Model {
     /// The interface called `name`.
     pub fn interface(&self, name: &str) -> Option<&Interface> {
         self.interfaces.iter().find(|i| i.nameif.as_deref() == Some(name))
-    }
-
-    /// The network of an object, once it has one.
-    pub fn network(&self, object: &str) -> Option<Net> {
-        self.networks.get(object).and_then(|o| o.net)
-    }
-
-    /// The service of an object, once it has one.
-    pub fn service(&self, object: &str) -> Option<Service> {
-        self.services.get(object).copied().flatten()
     }
 
     /// The NAT rules of sections 1 and 3, in order.

@@ -12,12 +12,14 @@ pub const TCP: u8 = 6;
 pub const UDP: u8 = 17;
 /// IP protocol number of ICMPv6.
 pub const ICMP6: u8 = 58;
+/// IP protocol number of SCTP.
+pub const SCTP: u8 = 132;
 
 /// Names of IP protocols.
 #[rustfmt::skip]
 const PROTOCOLS: &[(&str, u8)] = &[
     ("ah", 51), ("eigrp", 88), ("esp", 50), ("gre", 47), ("icmp", ICMP), ("icmp6", ICMP6), ("igmp", 2), ("igrp", 9),
-    ("ipinip", 4), ("nos", 94), ("ospf", 89), ("pcp", 108), ("pim", 103), ("sctp", 132), ("snp", 109),
+    ("ipinip", 4), ("nos", 94), ("ospf", 89), ("pcp", 108), ("pim", 103), ("sctp", SCTP), ("snp", 109),
     ("tcp", TCP), ("udp", UDP),
 ];
 
@@ -59,6 +61,30 @@ const ICMP_TYPES: &[(&str, u8)] = &[
     ("conversion-error", 31), ("mobile-redirect", 32),
 ];
 
+/// ICMPv6 types.
+#[rustfmt::skip]
+const ICMP6_TYPES: &[(&str, u8)] = &[
+    ("unreachable", 1), ("packet-too-big", 2), ("time-exceeded", 3), ("parameter-problem", 4), ("echo", 128),
+    ("echo-reply", 129), ("membership-query", 130), ("membership-report", 131), ("membership-reduction", 132),
+    ("router-solicitation", 133), ("router-advertisement", 134), ("neighbor-solicitation", 135),
+    ("neighbor-advertisement", 136), ("neighbor-redirect", 137), ("router-renumbering", 138),
+];
+
+/// ICMP codes: protocol, type, name, code. The ASA prints them as numbers.
+#[rustfmt::skip]
+const ICMP_CODES: &[(u8, u8, &str, u8)] = &[
+    (ICMP, 3, "net-unreachable", 0), (ICMP, 3, "host-unreachable", 1), (ICMP, 3, "protocol-unreachable", 2),
+    (ICMP, 3, "port-unreachable", 3), (ICMP, 3, "packet-too-big", 4), (ICMP, 3, "source-route-failed", 5),
+    (ICMP, 3, "network-unknown", 6), (ICMP, 3, "host-unknown", 7), (ICMP, 3, "host-isolated", 8),
+    (ICMP, 3, "dod-net-prohibited", 9), (ICMP, 3, "dod-host-prohibited", 10), (ICMP, 3, "net-tos-unreachable", 11),
+    (ICMP, 3, "host-tos-unreachable", 12), (ICMP, 3, "administratively-prohibited", 13),
+    (ICMP, 5, "net-redirect", 0), (ICMP, 5, "host-redirect", 1), (ICMP, 5, "net-tos-redirect", 2),
+    (ICMP, 5, "host-tos-redirect", 3), (ICMP, 11, "ttl-exceeded", 0), (ICMP, 11, "reassembly-timeout", 1),
+    (ICMP6, 1, "no-route", 0), (ICMP6, 1, "no-admin", 1), (ICMP6, 1, "beyond-scope", 2),
+    (ICMP6, 1, "destination-unreachable", 3), (ICMP6, 1, "port-unreachable", 4), (ICMP6, 3, "hop-limit", 0),
+    (ICMP6, 3, "reassembly-timeout", 1),
+];
+
 /// Number of a protocol by name or number.
 pub fn proto(word: &str) -> Option<u8> {
     named(PROTOCOLS, word).or_else(|| digits(word).and_then(|n| u8::try_from(n).ok()))
@@ -69,38 +95,56 @@ pub fn proto_text(proto: u8) -> String {
     name_of(PROTOCOLS, proto).map_or_else(|| proto.to_string(), str::to_owned)
 }
 
-/// Number of a port of `proto` by name or number.
+/// Names of ports that `proto` has to itself; none for 0, which stands for TCP and UDP together.
+fn own_ports(proto: u8) -> &'static [(&'static str, u16)] {
+    match proto {
+        TCP => TCP_PORTS,
+        UDP => UDP_PORTS,
+        _ => &[],
+    }
+}
+
+/// Number of a port of `proto` by name or number; of TCP and UDP together where `proto` is 0.
 pub fn port(proto: u8, word: &str) -> Option<u16> {
-    let own = if proto == TCP { TCP_PORTS } else { UDP_PORTS };
-    named(own, word)
+    named(own_ports(proto), word)
         .or_else(|| named(BOTH_PORTS, word))
         .or_else(|| digits(word).and_then(|n| u16::try_from(n).ok()))
 }
 
 /// Its name where `proto` has one, else its number.
 pub fn port_text(proto: u8, port: u16) -> String {
-    let own = match proto {
-        TCP => TCP_PORTS,
-        UDP => UDP_PORTS,
-        _ => return port.to_string(),
-    };
-    name_of(own, port).or_else(|| name_of(BOTH_PORTS, port)).map_or_else(|| port.to_string(), str::to_owned)
+    if !matches!(proto, TCP | UDP | 0) {
+        return port.to_string();
+    }
+    name_of(own_ports(proto), port)
+        .or_else(|| name_of(BOTH_PORTS, port))
+        .map_or_else(|| port.to_string(), str::to_owned)
 }
 
 /// Every name a port of `proto` may have, for suggestions.
 pub fn port_names(proto: u8) -> impl Iterator<Item = &'static str> {
-    let own = if proto == TCP { TCP_PORTS } else { UDP_PORTS };
-    own.iter().chain(BOTH_PORTS).map(|(name, _)| *name)
+    own_ports(proto).iter().chain(BOTH_PORTS).map(|(name, _)| *name)
 }
 
-/// Number of an ICMP type by name or number.
-pub fn icmp_type(word: &str) -> Option<u8> {
-    named(ICMP_TYPES, word).or_else(|| digits(word).and_then(|n| u8::try_from(n).ok()))
+fn icmp_types(proto: u8) -> &'static [(&'static str, u8)] {
+    if proto == ICMP6 { ICMP6_TYPES } else { ICMP_TYPES }
 }
 
-/// Its name where it has one, else its number.
-pub fn icmp_type_text(number: u8) -> String {
-    name_of(ICMP_TYPES, number).map_or_else(|| number.to_string(), str::to_owned)
+/// Number of a type of ICMP, or of ICMPv6 where `proto` says so, by name or number.
+pub fn icmp_type(proto: u8, word: &str) -> Option<u8> {
+    named(icmp_types(proto), word).or_else(|| digits(word).and_then(|n| u8::try_from(n).ok()))
+}
+
+/// Number of a code of an ICMP type, by name or number.
+pub fn icmp_code(proto: u8, number: u8, word: &str) -> Option<u8> {
+    let known = ICMP_CODES.iter().find(|(p, n, name, _)| (*p, *n, *name) == (proto, number, word));
+    known.map(|known| known.3).or_else(|| digits(word).and_then(|n| u8::try_from(n).ok()))
+}
+
+/// `unreachable 4`: the type by its name where it has one, the code by number.
+pub fn icmp_text(proto: u8, number: u8, code: Option<u8>) -> String {
+    let name = name_of(icmp_types(proto), number).map_or_else(|| number.to_string(), str::to_owned);
+    code.map_or(name.clone(), |code| format!("{name} {code}"))
 }
 
 fn named<N: Copy>(table: &[(&str, N)], word: &str) -> Option<N> {

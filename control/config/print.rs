@@ -8,12 +8,15 @@ use std::fmt::{self, Display, Write};
 use std::path::Path;
 
 use super::model::{
-    Ace, AceAddr, AceProto, AclLine, DomainKey, DomainRule, Interface, LegacyGlobal, LegacyNat, LegacyStatic,
-    ManualNat, Mapped, Model, ObjectNat, Permit, Place, Route, Timeouts, TwiceNat,
+    DomainKey, DomainRule, Interface, LegacyGlobal, LegacyNat, LegacyStatic, ManualNat, Mapped, Model,
+    ObjectNat, Permit, Place, Route, Timeouts, TwiceNat,
 };
 use super::ports;
 use super::source::quoted;
-use super::types::Net;
+
+mod acl;
+
+pub use acl::{group_text, time_range_text};
 
 /// Writes all of `model`.
 pub fn print(model: &Model, out: &mut impl Write) -> fmt::Result {
@@ -21,7 +24,7 @@ pub fn print(model: &Model, out: &mut impl Write) -> fmt::Result {
     system(model, out)?;
     objects(model, out)?;
     for (name, lines) in &model.acls {
-        for line in lines {
+        for line in &**lines {
             writeln!(out, "access-list {name} {line}")?;
         }
     }
@@ -69,6 +72,7 @@ pub fn domain_line(key: &DomainKey, rule: &DomainRule) -> String {
 fn system(model: &Model, out: &mut impl Write) -> fmt::Result {
     line(out, "hostname", &model.hostname)?;
     line(out, "domain-name", &model.domain_name)?;
+    line(out, "clock timezone", &model.timezone)?;
     for interface in &model.interfaces {
         print_interface(interface, out)?;
     }
@@ -104,26 +108,26 @@ fn print_interface(interface: &Interface, out: &mut impl Write) -> fmt::Result {
 }
 
 fn objects(model: &Model, out: &mut impl Write) -> fmt::Result {
-    for (name, object) in &model.networks {
+    for (name, object) in &*model.networks {
         writeln!(out, "object network {name}")?;
-        match object.net {
-            Some(net) if net.is_host() => writeln!(out, " host {}", net.addr())?,
-            Some(net) => writeln!(out, " subnet {net}")?,
-            None => {}
+        if let Some(addr) = &object.addr {
+            writeln!(out, " {addr}")?;
         }
+        line(out, " description", &object.description)?;
     }
-    for (name, service) in &model.services {
+    for (name, service) in &*model.services {
         writeln!(out, "object service {name}")?;
         line(out, " service", service)?;
     }
-    Ok(())
+    acl::groups(model, out)?;
+    acl::time_ranges(model, out)
 }
 
 fn nat(model: &Model, out: &mut impl Write) -> fmt::Result {
     for rule in &model.manual_nat {
         writeln!(out, "{rule}")?;
     }
-    for (name, object) in &model.networks {
+    for (name, object) in &*model.networks {
         if let Some(nat) = &object.nat {
             writeln!(out, "object network {name}\n {nat}")?;
         }
@@ -200,16 +204,6 @@ fn line(out: &mut impl Write, words: &str, value: &Option<impl Display>) -> fmt:
 /// Paths come from text, so that they are UTF-8 is known.
 fn path_word(path: &Path) -> String {
     quoted(&path.to_string_lossy())
-}
-
-fn net_words(net: Net) -> String {
-    if net == Net::ANY {
-        "any".to_owned()
-    } else if net.is_host() {
-        format!("host {}", net.addr())
-    } else {
-        net.to_string()
-    }
 }
 
 fn object_or_any(name: &Option<String>) -> &str {
@@ -291,50 +285,6 @@ impl Display for LegacyGlobal {
 impl Display for LegacyNat {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "nat ({}) {} {}", self.interface, self.id, self.real)
-    }
-}
-
-impl Display for AclLine {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Remark(text) => write!(f, "remark {text}"),
-            Self::Ace(ace) => ace.fmt(f),
-        }
-    }
-}
-
-impl Display for AceAddr {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Net(net) => f.write_str(&net_words(*net)),
-            Self::Object(name) => write!(f, "object {name}"),
-        }
-    }
-}
-
-impl Display for Ace {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "extended {} ", if self.permit { "permit" } else { "deny" })?;
-        let proto = match &self.proto {
-            AceProto::Ip => {
-                f.write_str("ip")?;
-                0
-            }
-            AceProto::Number(number) => {
-                f.write_str(&ports::proto_text(*number))?;
-                *number
-            }
-            AceProto::Object(name) => {
-                write!(f, "object {name}")?;
-                0
-            }
-        };
-        write!(f, " {}{} {}{}", self.src, self.sport.text(proto), self.dst, self.dport.text(proto))?;
-        if let Some(number) = self.icmp_type {
-            write!(f, " {}", ports::icmp_type_text(number))?;
-        }
-        f.write_str(if self.log { " log" } else { "" })?;
-        f.write_str(if self.inactive { " inactive" } else { "" })
     }
 }
 

@@ -5,11 +5,12 @@
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
+use super::addr::ObjectAddr;
 use super::model::{
-    AclLine, DomainKey, DomainRule, InspectSip, LegacyGlobal, LegacyNat, LegacyStatic, ObjectNat, Place,
-    Route, TwiceNat,
+    AclLine, DomainKey, DomainRule, GroupKind, InspectSip, LegacyGlobal, LegacyNat, LegacyStatic, Member,
+    Minute, Name, ObjectNat, Periodic, Place, Route, Timezone, TwiceNat,
 };
-use super::types::{Device, Mac, Net, Seconds, Service};
+use super::types::{Device, Mac, Seconds, Service};
 
 /// One line.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +34,16 @@ pub enum Mode {
     ObjectNetwork,
     /// After `object service`.
     ObjectService,
+    /// After `object-group network`.
+    GroupNetwork,
+    /// After `object-group service`, with or without a protocol.
+    GroupService,
+    /// After `object-group protocol`.
+    GroupProtocol,
+    /// After `object-group icmp-type`.
+    GroupIcmp,
+    /// After `time-range`.
+    TimeRange,
     /// After `crypto ca trustpoint`.
     Trustpoint,
     /// After `tls-proxy`.
@@ -59,6 +70,11 @@ impl Mode {
             Self::Interface
             | Self::ObjectNetwork
             | Self::ObjectService
+            | Self::GroupNetwork
+            | Self::GroupService
+            | Self::GroupProtocol
+            | Self::GroupIcmp
+            | Self::TimeRange
             | Self::Trustpoint
             | Self::TlsProxy
             | Self::ClassMap
@@ -74,6 +90,11 @@ impl Mode {
             Self::Interface => "config-if",
             Self::ObjectNetwork => "config-network-object",
             Self::ObjectService => "config-service-object",
+            Self::GroupNetwork => "config-network-object-group",
+            Self::GroupService => "config-service-object-group",
+            Self::GroupProtocol => "config-protocol-object-group",
+            Self::GroupIcmp => "config-icmp-object-group",
+            Self::TimeRange => "config-time-range",
             Self::Trustpoint => "config-ca-trustpoint",
             Self::TlsProxy => "config-tlsp",
             Self::ClassMap => "config-cmap",
@@ -82,6 +103,17 @@ impl Mode {
             Self::PolicyClass => "config-pmap-c",
         }
     }
+}
+
+/// `access-list NAME [line N] ...`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AclEdit {
+    /// Its name.
+    pub name: Name,
+    /// `line N`: put in before what is line N so far.
+    pub at: Option<u32>,
+    /// The rest.
+    pub line: AclLine,
 }
 
 /// A file of a trustpoint.
@@ -141,11 +173,18 @@ pub enum Command {
     Mtu(String, u16),
     NoProxyArp(String),
     ObjectNetwork(String),
-    ObjectNet(Net),
+    ObjectAddr(ObjectAddr),
+    Description(String),
     ObjectNat(ObjectNat),
     ObjectService(String),
     Service(Service),
-    AccessList(String, AclLine),
+    Group(String, GroupKind),
+    Member(Member),
+    TimeRange(String),
+    Absolute(Option<Minute>, Option<Minute>),
+    Periodic(Periodic),
+    Timezone(Timezone),
+    AccessList(AclEdit),
     AccessGroup(String, Place),
     TwiceNat(TwiceNat),
     LegacyStatic(LegacyStatic),

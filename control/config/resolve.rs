@@ -10,10 +10,11 @@ use std::net::Ipv4Addr;
 
 use fedgate_tables::policy::NatKind;
 
+use super::addr::ObjectAddr;
 use super::check::{About, Fault};
 use super::model::{LegacyGlobal, LegacyNat, LegacyStatic, ManualNat, Mapped, Model, ObjectNat, TwiceNat};
 use super::ports;
-use super::types::{IfPair, Net, PortOp};
+use super::types::{IfPair, Net, PortOp, Protos};
 
 /// A translation with everything looked up.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,22 +89,24 @@ fn object_rules(model: &Model) -> Vec<(About, Result<Rule, Fault>)> {
     let mut rules: Vec<_> = model
         .networks
         .iter()
-        .filter_map(|(name, object)| object.nat.as_ref().map(|nat| (name, nat, object.net)))
+        .filter_map(|(name, object)| object.nat.as_ref().map(|nat| (name, nat, object.addr)))
         .collect();
-    rules.sort_by_key(|(name, nat, net)| {
-        let (addresses, start) = net.map_or((0, None), |n| (1u64 << (32 - n.prefix_len()), Some(n.addr())));
+    rules.sort_by_key(|(name, nat, addr)| {
+        let range = addr.and_then(ObjectAddr::v4);
+        let (addresses, start) = range.map_or((0, 0), |[first, last]| (u64::from(last - first) + 1, first));
         (nat.dynamic, addresses, start, *name)
     });
     rules
         .into_iter()
-        .map(|(name, nat, net)| (About::ObjectNat(name.clone()), object(model, name, nat, net)))
+        .map(|(name, nat, addr)| (About::ObjectNat(name.clone()), object(model, name, nat, addr)))
         .collect()
 }
 
-fn object(model: &Model, name: &str, nat: &ObjectNat, net: Option<Net>) -> Result<Rule, Fault> {
-    let real = net.ok_or_else(|| {
+fn object(model: &Model, name: &str, nat: &ObjectNat, addr: Option<ObjectAddr>) -> Result<Rule, Fault> {
+    addr.ok_or_else(|| {
         Fault::error(format!("object {name} has a `nat` line but no address")).help("add `host` or `subnet`")
     })?;
+    let real = network(model, name)?;
     let text = |mapped: &str| {
         let kind = if nat.dynamic { "dynamic" } else { "static" };
         let service = nat.service.map_or(String::new(), |(proto, real, mapped)| {
@@ -289,11 +292,18 @@ fn mapped_net(model: &Model, base: &Rule, mapped: &Mapped) -> Result<Net, Fault>
 pub fn network(model: &Model, name: &str) -> Result<Net, Fault> {
     match model.networks.get(name) {
         None => Err(Fault::error(format!("there is no `object network {name}`")).word(name)),
-        Some(object) => object.net.ok_or_else(|| {
-            Fault::error(format!("object {name} has no address"))
+        Some(object) => match object.addr {
+            Some(ObjectAddr::Net(net)) => Ok(net),
+            None => Err(Fault::error(format!("object {name} has no address"))
                 .word(name)
-                .help("give it a `host` or a `subnet`")
-        }),
+                .help("give it a `host` or a `subnet`")),
+            Some(ObjectAddr::Range(..)) => {
+                Err(Fault::error(format!("object {name} is a range, which NAT does not take yet")).word(name))
+            }
+            Some(ObjectAddr::Net6(_) | ObjectAddr::Range6(..)) => {
+                Err(Fault::error(format!("object {name} is of IPv6, which is not translated")).word(name))
+            }
+        },
     }
 }
 
@@ -303,8 +313,8 @@ fn service_pair(model: &Model, real: &str, mapped: &str) -> Result<(u8, u16, u16
             return Err(Fault::error(format!("there is no `object service {name}`")).word(name));
         };
         match object {
-            Some(s) if s.destination == PortOp::Any => match s.source {
-                PortOp::Eq(port) => Ok((s.proto, port)),
+            Some(s) if s.destination == PortOp::Any => match (s.source, s.proto) {
+                (PortOp::Eq(port), Protos::One(proto)) => Ok((proto, port)),
                 _ => Err(Fault::error(format!("object {name} must be one source port here")).word(name)),
             },
             _ => Err(Fault::error(format!("object {name} must be one source port here"))

@@ -120,24 +120,85 @@ impl PortOp {
     }
 }
 
-/// `service {tcp|udp} [source OP] [destination OP]`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The protocols that something is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Protos {
+    /// `ip`: every one.
+    Any,
+    /// One.
+    One(u8),
+    /// `tcp-udp`: both.
+    TcpUdp,
+}
+
+impl Protos {
+    /// The protocol whose names its ports have; 0 for those that TCP and UDP share.
+    pub fn names(self) -> u8 {
+        match self {
+            Self::One(number) => number,
+            Self::Any | Self::TcpUdp => 0,
+        }
+    }
+
+    /// Each of them by itself; `None` stands for every protocol.
+    pub fn each(self) -> &'static [Option<u8>] {
+        static NUMBERS: [Option<u8>; 256] = {
+            let mut numbers = [None; 256];
+            let mut at = 0;
+            while at < 256 {
+                numbers[at] = Some(at as u8);
+                at += 1;
+            }
+            numbers
+        };
+        match self {
+            Self::Any => &[None],
+            Self::One(number) => std::slice::from_ref(&NUMBERS[number as usize]),
+            Self::TcpUdp => &[Some(ports::TCP), Some(ports::UDP)],
+        }
+    }
+}
+
+impl fmt::Display for Protos {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Any => f.write_str("ip"),
+            Self::One(number) => f.write_str(&ports::proto_text(*number)),
+            Self::TcpUdp => f.write_str("tcp-udp"),
+        }
+    }
+}
+
+/// `service {tcp|udp|tcp-udp|icmp|icmp6|ip|NUMBER} ...`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Service {
-    /// [`ports::TCP`] or [`ports::UDP`].
-    pub proto: u8,
-    /// Source ports.
+    /// Protocols.
+    pub proto: Protos,
+    /// Source ports, with TCP and UDP.
     pub source: PortOp,
-    /// Destination ports.
+    /// Destination ports, with TCP and UDP.
     pub destination: PortOp,
+    /// With ICMP: one type, and perhaps one code of it.
+    pub icmp: Option<(u8, Option<u8>)>,
+}
+
+impl Service {
+    /// All of `proto`.
+    pub fn of(proto: Protos) -> Self {
+        Self { proto, source: PortOp::Any, destination: PortOp::Any, icmp: None }
+    }
 }
 
 impl fmt::Display for Service {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", ports::proto_text(self.proto))?;
+        write!(f, "{}", self.proto)?;
         for (word, op) in [("source", self.source), ("destination", self.destination)] {
             if op != PortOp::Any {
-                write!(f, " {word}{}", op.text(self.proto))?;
+                write!(f, " {word}{}", op.text(self.proto.names()))?;
             }
+        }
+        if let Some((number, code)) = self.icmp {
+            write!(f, " {}", ports::icmp_text(self.proto.names(), number, code))?;
         }
         Ok(())
     }

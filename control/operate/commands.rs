@@ -14,6 +14,8 @@ pub enum Run {
     ShowXlate,
     ShowNat,
     ShowAccessList,
+    ShowObjectGroup,
+    ShowTimeRange,
     ShowDrops,
     ShowDomains,
     ShowProxy,
@@ -42,6 +44,8 @@ impl Run {
         match self {
             Self::ShowNat
             | Self::ShowAccessList
+            | Self::ShowObjectGroup
+            | Self::ShowTimeRange
             | Self::ShowDomains
             | Self::ShowInterface
             | Self::ShowFragment
@@ -91,6 +95,8 @@ pub const SPECS: &[Spec] = &[
     spec("show xlate", "show xlate [address A] [port P] [protocol {tcp|udp|icmp|icmp6}] [count]", "translations", Run::ShowXlate),
     spec("show nat", "show nat", "NAT rules in the order of evaluation, with hits", Run::ShowNat),
     spec("show access-list", "show access-list [NAME]", "access-lists with hits", Run::ShowAccessList),
+    spec("show object-group", "show object-group [NAME]", "object-groups with their members", Run::ShowObjectGroup),
+    spec("show time-range", "show time-range [NAME]", "time-ranges, and whether they hold now", Run::ShowTimeRange),
     spec("show drops", "show drops", "why frames were dropped", Run::ShowDrops),
     spec("show asp drop", "show asp drop", "the same as show drops", Run::ShowDrops),
     spec("show domains", "show domains", "domain lists with what was let in and denied", Run::ShowDomains),

@@ -412,7 +412,7 @@ impl Names for Daemon {
             .acls
             .keys()
             .nth(index as usize)
-            .cloned()
+            .map(|name| name.to_string())
             .unwrap_or_else(|| format!("access-list {index}"))
     }
 }

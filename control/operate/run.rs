@@ -16,6 +16,7 @@ use super::session::Gone;
 use super::show::{self, Selection};
 use crate::config::args::Args;
 use crate::config::diag::{Problem, Report};
+use crate::config::model::Model;
 use crate::config::raw::{Command, Mode};
 use crate::config::source::Line;
 use crate::config::suggest::nearest;
@@ -46,7 +47,7 @@ impl From<Gone> for Stop {
 
 /// Answers one request of the user that the kernel says is `uid`.
 pub async fn run(daemon: &Rc<Daemon>, request: &Request, uid: u32, out: &mut Out) -> io::Result<()> {
-    let mut place = place_of(&request.context);
+    let mut place = place_of(&daemon.config().model, &request.context);
     let done = match dispatch(daemon, request, uid, &mut place, out).await {
         Ok(()) => OK,
         Err(Stop::Io(why)) => return Err(why),
@@ -67,8 +68,9 @@ pub async fn run(daemon: &Rc<Daemon>, request: &Request, uid: u32, out: &mut Out
 }
 
 /// Where context lines lead; the top where they lead nowhere any more.
-fn place_of(context: &[String]) -> Place {
-    let led = context.split_last().and_then(|(last, before)| parse_line(before, last, Path::new("/")).ok());
+fn place_of(model: &Model, context: &[String]) -> Place {
+    let led =
+        context.split_last().and_then(|(last, before)| parse_line(model, before, last, Path::new("/")).ok());
     led.map_or(Place { mode: Mode::Global, context: Vec::new() }, |(_, place)| place)
 }
 
@@ -112,9 +114,11 @@ async fn dispatch(
         None => Selection::default(),
     };
     let name = match spec.run {
-        Run::ShowAccessList | Run::ShowInterface | Run::ShowFragment => {
-            args.peek().map(|_| args.name("a name")).transpose()
-        }
+        Run::ShowAccessList
+        | Run::ShowObjectGroup
+        | Run::ShowTimeRange
+        | Run::ShowInterface
+        | Run::ShowFragment => args.peek().map(|_| args.name("a name")).transpose(),
         Run::ConfigureReplace => args.take("a file").map(|token| Some(token.text.to_owned())),
         _ => Ok(None),
     };
@@ -130,7 +134,9 @@ async fn dispatch(
         Run::ShowConn => show::conn::conn(daemon, selection, out).await,
         Run::ShowXlate => show::conn::xlate(daemon, selection, out).await,
         Run::ShowNat => show::rules::nat(daemon, out).await,
-        Run::ShowAccessList => show::rules::access_list(daemon, name.as_deref(), out).await,
+        Run::ShowAccessList => show::acl::access_list(daemon, name.as_deref(), out).await,
+        Run::ShowObjectGroup => show::acl::object_group(daemon, name.as_deref(), out).await,
+        Run::ShowTimeRange => show::acl::time_range(daemon, name.as_deref(), out).await,
         Run::ShowDrops => show::counts::drops(daemon, out).await,
         Run::ShowDomains => show::domains::domains(daemon, out).await,
         Run::ShowProxy => show::proxy::proxy(daemon, out).await,
@@ -189,12 +195,13 @@ async fn configure(
     let base = daemon.paths.startup.parent().unwrap_or(Path::new("/"));
     let base = std::path::absolute(base)?;
     let text = line.text.trim();
-    let (statement, next) = parse_line(&place.context, text, &base).map_err(|report| {
-        let first = line.tokens[0].text;
-        let near = nearest(first, commands::first_words());
-        let more = near.map(|near| format!("did you mean `{near}`?\n")).unwrap_or_default();
-        Stop::Usage(format!("{}{more}", report.render(false)))
-    })?;
+    let (statement, next) =
+        parse_line(&daemon.config().model, &place.context, text, &base).map_err(|report| {
+            let first = line.tokens[0].text;
+            let near = nearest(first, commands::first_words());
+            let more = near.map(|near| format!("did you mean `{near}`?\n")).unwrap_or_default();
+            Stop::Usage(format!("{}{more}", report.render(false)))
+        })?;
     info!(uid, user = escaped(&request.user), command = escaped(text), "configuration");
     if let Command::Domain(key, rule) = statement.command {
         let warning = daemon.edit_domain(&key, rule, statement.negated).await.map_err(refused)?;

@@ -6,26 +6,28 @@
 //! tell by comparing that the dataplane already runs what it would send. Which counter slot an ACE or NAT rule has is [`slots`]'
 //! matter: unchanged lines keep theirs across commits and across restarts of control.
 
+pub mod acl;
 pub mod slots;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use fedgate_tables::policy::{
-    ACE_ANY_PROTO, ACE_INACTIVE, ACE_LOG, ACE_PERMIT, ANY_PORT, Ace, Globals, IF_MAC_SET, IF_NO_PROXY_ARP,
-    IF_SHUTDOWN, Interface, NONE, NatKind, NatRule, Route, SAME_SECURITY_INTER, SAME_SECURITY_INTRA,
-    ServiceClass, TlsProxy, Trustpoint, net_range, one_addr, one_port,
+    ANY_PORT, Globals, IF_MAC_SET, IF_NO_PROXY_ARP, IF_SHUTDOWN, Interface, NONE, NatKind, NatRule, Period,
+    Route, SAME_SECURITY_INTER, SAME_SECURITY_INTRA, ServiceClass, TimeRange, TlsProxy, Trustpoint,
+    net_range, one_addr, one_port,
 };
 use fedgate_tables::policy_build::{BuildError, PolicyBuilder};
 
 use crate::config::Config;
 use crate::config::check::Fault;
-use crate::config::model::{self, AceAddr, AceProto, AclLine, Model, Place};
-use crate::config::ports::ICMP;
+use crate::config::model::{self, Minute, Model, Name, Place};
 use crate::config::resolve::{self, Rule};
-use crate::config::types::{Net, PortOp, Service, fnv1a};
-use slots::{Counts, NoSlot, Slots};
+use crate::config::types::Net;
+use acl::{Block, World};
+use slots::{Counts, Free, NatSlots, NoSlot, Slots};
 
 /// Why a configuration that passed its checks did not become a segment.
 #[derive(Debug, thiserror::Error)]
@@ -67,19 +69,22 @@ pub fn compile(
         model,
         builder: PolicyBuilder::new(),
         interfaces: index(interfaces(model).filter_map(|i| i.nameif.as_deref())),
-        acls: index(model.acls.keys().map(String::as_str)),
+        acls: index(model.acls.keys().map(|name| &**name)),
     };
-    let mut assign = before.successor(counts);
+    let mut free = before.free(counts);
     compiler.interfaces();
     compiler.routes();
-    for (name, lines) in &model.acls {
-        let aces = compiler.aces(name, lines, &mut assign)?;
+    compiler.time_ranges();
+    let world = World::of(model);
+    let blocks = blocks(model, &world, before, &mut free)?;
+    for (name, block) in &blocks {
         let name = compiler.builder.blob(name.as_bytes());
-        compiler.builder.acl(name, &aces, &[]);
+        compiler.builder.acl(name, &block.aces, &block.aces6);
     }
+    let mut nat = NatSlots::default();
     for (_, rule) in resolve::rules(model) {
         let rule = rule.map_err(CompileError::Nat)?;
-        let counter = assign.nat(&rule.text)?;
+        let counter = nat.next(&rule.text, before, &mut free)?;
         compiler.nat(&rule, counter);
     }
     compiler.inspection(config);
@@ -87,7 +92,31 @@ pub fn compile(
         compiler.builder.local_domain(name);
     }
     compiler.globals();
-    Ok(Compiled { segment: compiler.builder.finish(generation)?, slots: assign.finish() })
+    Ok(Compiled { segment: compiler.builder.finish(generation)?, slots: nat.finish(blocks, world) })
+}
+
+/// Every access-list compiled; those that nothing has changed for are what they were.
+fn blocks(
+    model: &Model,
+    world: &World,
+    before: &Slots,
+    free: &mut Free<'_, impl Counts>,
+) -> Result<BTreeMap<Name, Arc<Block>>, NoSlot> {
+    let kept = before.world.as_ref() == Some(world);
+    let time_ranges = model.time_ranges.keys().map(String::as_str).zip(0..).collect();
+    let mut blocks = BTreeMap::new();
+    for (name, lines) in &model.acls {
+        let old = before.blocks.get(name);
+        let block = match old.filter(|old| kept && old.is_of(lines)) {
+            Some(old) => old.clone(),
+            None => {
+                let old = old.cloned().unwrap_or_default();
+                Arc::new(old.successor(lines, kept, model, &time_ranges, free)?)
+            }
+        };
+        blocks.insert(name.clone(), block);
+    }
+    Ok(blocks)
 }
 
 fn index<'m>(names: impl Iterator<Item = &'m str>) -> HashMap<&'m str, u32> {
@@ -147,67 +176,20 @@ impl Compiler<'_> {
         }
     }
 
-    /// The ACEs of one list; one written with `neq` becomes two that share its counter.
-    fn aces(
-        &self,
-        acl: &str,
-        lines: &[AclLine],
-        assign: &mut slots::Assign<'_, impl Counts>,
-    ) -> Result<Vec<Ace>, NoSlot> {
-        let mut aces = Vec::with_capacity(lines.len());
-        for (at, line) in lines.iter().enumerate() {
-            let AclLine::Ace(ace) = line else { continue };
-            let id = ace_id(ace);
-            let (counter, counter_base) = assign.ace(acl, id)?;
-            let (any, proto, sport, dport) = self.protocol(ace);
-            let (src, dst) = (self.network(&ace.src), self.network(&ace.dst));
-            let flag = |set: bool, flag: u8| if set { flag } else { 0 };
-            let base = Ace {
-                src: src.addr().into(),
-                src_mask: src.mask().into(),
-                dst: dst.addr().into(),
-                dst_mask: dst.mask().into(),
-                proto,
-                flags: flag(ace.permit, ACE_PERMIT)
-                    | flag(ace.log, ACE_LOG)
-                    | flag(ace.inactive, ACE_INACTIVE)
-                    | flag(any, ACE_ANY_PROTO),
-                line: (at + 1) as u32,
-                id,
-                counter,
-                counter_base,
-                ..Ace::default()
+    fn time_ranges(&mut self) {
+        let offset = self.model.timezone.as_ref().map_or(0, |zone| i64::from(zone.offset) * 60);
+        for (name, range) in &self.model.time_ranges {
+            let unix = |minute: Minute| minute.0 * 60 - offset;
+            let element = TimeRange {
+                name: self.builder.blob(name.as_bytes()),
+                start: range.start.map_or(i64::MIN, unix),
+                // The minute of the end is in it.
+                end: range.end.map_or(i64::MAX, |end| unix(Minute(end.0 + 1))),
+                ..TimeRange::default()
             };
-            for sport in sport.ranges() {
-                aces.extend(dport.iter().map(|&dport| Ace { sport, dport, ..base }));
-            }
-        }
-        Ok(aces)
-    }
-
-    /// Whether any protocol, else which; source ports, destination ports (for ICMP: types).
-    fn protocol(&self, ace: &model::Ace) -> (bool, u8, PortOp, Vec<[u16; 2]>) {
-        match &ace.proto {
-            AceProto::Ip => (true, 0, PortOp::Any, PortOp::Any.ranges()),
-            AceProto::Number(ICMP) => {
-                let types = ace.icmp_type.map_or([0, u16::MAX], |t| [t.into(), t.into()]);
-                (false, ICMP, PortOp::Any, vec![types])
-            }
-            AceProto::Number(number) => (false, *number, ace.sport, ace.dport.ranges()),
-            AceProto::Object(name) => match self.model.service(name) {
-                Some(Service { proto, source, destination }) => (false, proto, source, destination.ranges()),
-                // Checked to be there; a rule that matches nothing is the safe reading of one that is not.
-                None => (false, 0, PortOp::Any, Vec::new()),
-            },
-        }
-    }
-
-    fn network(&self, addr: &AceAddr) -> Net {
-        match addr {
-            AceAddr::Net(net) => *net,
-            AceAddr::Object(name) => {
-                self.model.network(name).unwrap_or(Net::host(std::net::Ipv4Addr::UNSPECIFIED))
-            }
+            let spans = range.periods.iter().flat_map(|period| period.spans());
+            let periods: Vec<Period> = spans.map(|(from, to)| Period { from, to }).collect();
+            self.builder.time_range(element, &periods);
         }
     }
 
@@ -299,13 +281,9 @@ impl Compiler<'_> {
             max_proxy_sessions: self.model.max_proxy_sessions.unwrap_or(0),
             flags: flag(self.model.same_security_inter, SAME_SECURITY_INTER)
                 | flag(self.model.same_security_intra, SAME_SECURITY_INTRA),
+            utc_offset: self.model.timezone.as_ref().map_or(0, |zone| i32::from(zone.offset) * 60),
             acl_global: acl_global.and_then(|name| self.acls.get(name.as_str())).copied().unwrap_or(NONE),
             ..Globals::default()
         });
     }
-}
-
-/// The hash of an ACE's canonical text: what survives a reload, and what `show access-list` prints.
-pub fn ace_id(ace: &model::Ace) -> u32 {
-    fnv1a(ace.to_string().as_bytes())
 }

@@ -1,22 +1,24 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Which counter each ACE and NAT rule has.
 //!
-//! Counters live in the dataplane and only grow, so a line keeps its count for as long as it keeps its slot: an ACE is known by its
-//! list, the hash of its text, and its place among those with the same hash; a NAT rule by its text. A commit makes the
-//! [`successor`](Slots::successor) of the slots before it; a restarted control reads them out of the policy in force
-//! ([`Slots::recover`]), so it needs no file of its own.
+//! Counters live in the dataplane and only grow, so a line keeps its count for as long as it keeps its slot: how an ACE is known
+//! again is [`super::acl`]'s matter; a NAT rule is by its text. A commit starts from the slots before it; a restarted control
+//! reads them out of the policy in force ([`Slots::recover`]), so it needs no file of its own.
 //!
 //! A new line takes a slot that nothing used in the policy before (workers may still count there until they have the new one), first one
 //! that still stands at zero; else what it stands at becomes the ACE's base, and hits are slot minus base. NAT rules carry no
 //! base in the segment: theirs is kept here, and lost with control, which shows only after all slots were once used.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use fedgate_tables::counters::{Counter, CountersReader, NatCounter};
 use fedgate_tables::policy_view::PolicyView;
 use fedgate_tables::words::Words;
 
+use super::acl::{Block, World};
 use crate::config::check::{MAX_ACES, MAX_NAT};
+use crate::config::model::Name;
 
 /// Where the counters stand.
 pub trait Counts {
@@ -55,15 +57,16 @@ impl Counts for Zero {
 #[error("no {0} counter is free; take lines out in a commit of its own first")]
 pub struct NoSlot(&'static str);
 
-/// List, hash of the text, place among those with the same hash.
-type AceKey = (String, u32, u32);
 /// Text, place among those with the same text.
 type NatKey = (String, u32);
 
-/// The slots of one policy.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// What is kept of one policy for the next: its access-lists as compiled, and the slots of its NAT rules.
+#[derive(Clone, Debug, Default)]
 pub struct Slots {
-    aces: HashMap<AceKey, (u32, u64)>,
+    /// Access-lists by name.
+    pub blocks: BTreeMap<Name, Arc<Block>>,
+    /// What their lines may name; `None` where they were recovered.
+    pub world: Option<World>,
     nat: HashMap<NatKey, (u32, (u64, u64))>,
 }
 
@@ -72,17 +75,7 @@ impl Slots {
     pub fn recover(view: &PolicyView<'_>) -> Self {
         let mut slots = Self::default();
         for acl in view.acls() {
-            let name = view.str(acl.name);
-            let mut seen: HashMap<u32, u32> = HashMap::new();
-            let mut last = None;
-            for ace in view.aces_of(acl) {
-                // The halves of a `neq` stand side by side on one counter.
-                if last.replace(ace.counter) == Some(ace.counter) {
-                    continue;
-                }
-                let place = next(&mut seen, ace.id);
-                slots.aces.insert((name.to_owned(), ace.id, place), (ace.counter, ace.counter_base));
-            }
+            slots.blocks.insert(view.str(acl.name).into(), Arc::new(Block::recover(view, acl)));
         }
         let mut seen: HashMap<&str, u32> = HashMap::new();
         for rule in view.nat() {
@@ -93,73 +86,68 @@ impl Slots {
         slots
     }
 
-    /// Slot and base of an ACE: the `place`th, from 0, with hash `id` in `acl`.
-    pub fn ace(&self, acl: &str, id: u32, place: u32) -> Option<(u32, u64)> {
-        self.aces.get(&(acl.to_owned(), id, place)).copied()
-    }
-
     /// Slot and bases of a NAT rule: the `place`th, from 0, with this text.
     pub fn nat(&self, text: &str, place: u32) -> Option<(u32, (u64, u64))> {
         self.nat.get(&(text.to_owned(), place)).copied()
     }
 
-    /// Begins the slots of the policy after this one.
-    pub fn successor<'a, C: Counts>(&'a self, counts: &'a C) -> Assign<'a, C> {
-        Assign {
-            before: self,
+    /// The slots that the policy after this one may give to what is new in it.
+    pub fn free<'a, C: Counts>(&'a self, counts: &'a C) -> Free<'a, C> {
+        Free {
             counts,
-            after: Self::default(),
-            ace_places: HashMap::new(),
-            nat_places: HashMap::new(),
-            free_aces: Free::new("ACE", MAX_ACES, self.aces.values().map(|(slot, _)| *slot)),
-            free_nat: Free::new("NAT", MAX_NAT, self.nat.values().map(|(slot, _)| *slot)),
+            aces: Pool::new("ACE", MAX_ACES, self.blocks.values().flat_map(|block| block.slots())),
+            nat: Pool::new("NAT", MAX_NAT, self.nat.values().map(|(slot, _)| *slot)),
         }
     }
 }
 
-/// Gives slots to the lines of a new policy, in its order.
-pub struct Assign<'a, C> {
-    before: &'a Slots,
+/// Slots that nothing of the policy before uses.
+pub struct Free<'a, C> {
     counts: &'a C,
-    after: Slots,
-    ace_places: HashMap<(String, u32), u32>,
-    nat_places: HashMap<String, u32>,
-    free_aces: Free,
-    free_nat: Free,
+    aces: Pool,
+    nat: Pool,
 }
 
-impl<C: Counts> Assign<'_, C> {
-    /// Slot and base of the next ACE of `acl`, whose text has hash `id`.
-    pub fn ace(&mut self, acl: &str, id: u32) -> Result<(u32, u64), NoSlot> {
-        let place = next(&mut self.ace_places, (acl.to_owned(), id));
-        let slot = match self.before.ace(acl, id, place) {
-            Some(slot) => slot,
-            None => {
-                let slot = self.free_aces.take(|slot| self.counts.ace(slot) == 0)?;
-                (slot, self.counts.ace(slot))
-            }
-        };
-        self.after.aces.insert((acl.to_owned(), id, place), slot);
-        Ok(slot)
+impl<C: Counts> Free<'_, C> {
+    /// Slot and base for an element.
+    pub fn take_ace(&mut self) -> Result<(u32, u64), NoSlot> {
+        let slot = self.aces.take(|slot| self.counts.ace(slot) == 0)?;
+        Ok((slot, self.counts.ace(slot)))
     }
 
-    /// Slot of the next NAT rule.
-    pub fn nat(&mut self, text: &str) -> Result<u32, NoSlot> {
-        let place = next(&mut self.nat_places, text.to_owned());
-        let slot = match self.before.nat(text, place) {
+    fn take_nat(&mut self) -> Result<(u32, (u64, u64)), NoSlot> {
+        let slot = self.nat.take(|slot| self.counts.nat(slot) == (0, 0))?;
+        Ok((slot, self.counts.nat(slot)))
+    }
+}
+
+/// Gives slots to the NAT rules of a new policy, in its order.
+#[derive(Default)]
+pub struct NatSlots {
+    places: HashMap<String, u32>,
+    given: HashMap<NatKey, (u32, (u64, u64))>,
+}
+
+impl NatSlots {
+    /// Slot of the next rule.
+    pub fn next<C: Counts>(
+        &mut self,
+        text: &str,
+        before: &Slots,
+        free: &mut Free<'_, C>,
+    ) -> Result<u32, NoSlot> {
+        let place = next(&mut self.places, text.to_owned());
+        let slot = match before.nat(text, place) {
             Some(slot) => slot,
-            None => {
-                let slot = self.free_nat.take(|slot| self.counts.nat(slot) == (0, 0))?;
-                (slot, self.counts.nat(slot))
-            }
+            None => free.take_nat()?,
         };
-        self.after.nat.insert((text.to_owned(), place), slot);
+        self.given.insert((text.to_owned(), place), slot);
         Ok(slot.0)
     }
 
-    /// What was given.
-    pub fn finish(self) -> Slots {
-        self.after
+    /// What the next policy will want to know.
+    pub fn finish(self, blocks: BTreeMap<Name, Arc<Block>>, world: World) -> Slots {
+        Slots { blocks, world: Some(world), nat: self.given }
     }
 }
 
@@ -172,14 +160,14 @@ fn next<K: std::hash::Hash + Eq>(seen: &mut HashMap<K, u32>, key: K) -> u32 {
 }
 
 /// Slots that may be given, those at zero first. Both cursors only move on, so a whole policy costs two walks.
-struct Free {
+struct Pool {
     kind: &'static str,
     used: Vec<bool>,
     zeros: usize,
     rest: usize,
 }
 
-impl Free {
+impl Pool {
     fn new(kind: &'static str, slots: usize, taken: impl Iterator<Item = u32>) -> Self {
         let mut used = vec![false; slots];
         for slot in taken {

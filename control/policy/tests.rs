@@ -4,7 +4,7 @@
 use super::slots::{Counts, Slots, Zero};
 use super::*;
 use crate::config::load;
-use fedgate_tables::policy::NatKind;
+use fedgate_tables::policy::{ACE_ANY_PROTO, ACE_INACTIVE, ACE_LOG, ACE_PERMIT, Ace, NONE16, NatKind};
 use fedgate_tables::policy_view::{Checked, PolicyView};
 use std::net::Ipv4Addr;
 use std::path::Path;
@@ -136,7 +136,9 @@ fn unchanged_lines_keep_their_counters() {
     let (second, after) = compiled(&[BASE, C, A, A].concat(), &slots, &Hits(9));
     assert_eq!(slots_of(&second.view()), [(5, 0), (0, 0), (2, 0)]);
     // A new control that reads the policy in force knows the same.
-    assert_eq!(Slots::recover(&second.view()), after);
+    let known =
+        |slots: &Slots| slots.blocks.iter().map(|(n, b)| (n.clone(), b.aces.clone())).collect::<Vec<_>>();
+    assert_eq!(known(&Slots::recover(&second.view())), known(&after));
     let (third, _) = compiled(&[BASE, B, A, A, C].concat(), &Slots::recover(&second.view()), &Hits(9));
     assert_eq!(slots_of(&third.view()), [(6, 0), (0, 0), (2, 0), (5, 0)]);
 }
@@ -161,7 +163,9 @@ fn neq_is_one_line_for_the_counters() {
     let neq = "access-list a extended permit tcp any neq 7 any neq 9\n";
     let (first, slots) = compiled(&[BASE, neq, A].concat(), &Slots::default(), &Zero);
     assert_eq!(slots_of(&first.view()), [(0, 0), (0, 0), (0, 0), (0, 0), (1, 0)]);
-    assert_eq!(Slots::recover(&first.view()), slots);
+    let (again, _) = compiled(&[BASE, A, neq].concat(), &Slots::recover(&first.view()), &Zero);
+    assert_eq!(slots_of(&again.view()), [(1, 0), (0, 0), (0, 0), (0, 0), (0, 0)]);
+    drop(slots);
 }
 
 #[test]
@@ -171,4 +175,99 @@ fn the_same_configuration_makes_the_same_bytes() {
     let recovered = Slots::recover(&Checked::copy_of(&once.segment).unwrap().view());
     let again = compile(&config, 7, &recovered, &Hits(3)).unwrap();
     assert_eq!(once.segment, again.segment);
+}
+
+/// Two groups of two make four counters; a range makes one of several entries; `any` one of both families.
+#[test]
+fn lines_expand() {
+    let text = "object-group network g\n network-object host 10.0.0.1\n network-object host 10.0.0.2\n\
+        object network r\n range 10.0.1.1 10.0.1.3\n\
+        time-range t\n absolute start 00:00 01 January 2026 end 23:59 01 January 2026\n periodic daily 22:00 to 5:59\n\
+        clock timezone CET 1\n\
+        access-list a extended permit tcp object-group g object-group g eq 5\n\
+        access-list a extended deny udp object r any\n\
+        access-list a extended permit ip any any time-range t\n\
+        access-list a extended permit icmp any any unreachable 4\n\
+        access-list a extended permit tcp any6 host 2001:db8::1 eq 7\n";
+    let (checked, slots) = compiled(&[BASE, text].concat(), &Slots::default(), &Zero);
+    let view = checked.view();
+    let acl = &view.acls()[0];
+    let aces: Vec<_> = view.aces_of(acl).iter().map(|a| (a.line, a.counter, a.src, a.dst)).collect();
+    let [one, two] = [ip("10.0.0.1"), ip("10.0.0.2")];
+    assert_eq!(aces[..4], [(1, 0, one, one), (1, 1, one, two), (1, 2, two, one), (1, 3, two, two)]);
+    assert_eq!(aces[4..6], [(2, 4, ip("10.0.1.1"), 0), (2, 4, ip("10.0.1.2"), 0)]);
+    assert_eq!(aces[6..], [(3, 5, 0, 0), (4, 6, 0, 0)]);
+    let [any, six] = view.aces6() else { panic!() };
+    assert_eq!((any.line, any.counter, any.time_range, any.flags), (3, 5, 0, ACE_PERMIT | ACE_ANY_PROTO));
+    assert_eq!(
+        (six.line, six.counter, six.dst_prefix, six.dport, six.time_range),
+        (5, 7, 128, [7, 7], NONE16)
+    );
+    let icmp = view.aces_of(acl)[7];
+    assert_eq!((icmp.proto, icmp.dport, icmp.sport), (1, [3, 3], [4, 4]));
+    let [range] = view.time_ranges() else { panic!() };
+    // 2026-01-01 00:00 CET to the end of its day.
+    assert_eq!((range.start, range.end, range.count), (1_767_222_000, 1_767_222_000 + 86_400, 7));
+    assert_eq!(view.periods()[0], Period { from: 22 * 60, to: 24 * 60 + 360 });
+    assert_eq!(view.periods()[6], Period { from: 6 * 1440 + 22 * 60, to: 360 });
+    assert_eq!(view.globals().utc_offset, 3600);
+    // Every element is found again by a control that knows only the policy.
+    let (again, _) = compiled(&[BASE, text].concat(), &Slots::recover(&view), &Hits(4));
+    assert_eq!(again.view().aces_of(&again.view().acls()[0]), view.aces_of(acl));
+    assert_eq!(slots.blocks["a"].slots().collect::<std::collections::HashSet<_>>().len(), 8);
+}
+
+/// What a line is now, for the property below.
+fn lines_of(picks: &[u8]) -> String {
+    let line = |n: &u8| match n % 5 {
+        0 => "access-list a remark r\n".to_owned(),
+        1 => "access-list a extended permit tcp object-group g any neq 80\n".to_owned(),
+        _ => format!("access-list a extended permit tcp any host 10.0.0.{n} eq {n}\n"),
+    };
+    picks.iter().map(line).collect()
+}
+
+proptest::proptest! {
+    /// However one list becomes the next, its entries are those of a list made at once, and no two elements share a counter.
+    #[test]
+    fn a_successor_is_what_a_fresh_one_is(
+        before in proptest::collection::vec(1u8..20, 1..12),
+        after in proptest::collection::vec(1u8..20, 1..12),
+        group in 1u8..4,
+    ) {
+        let head = |members: u8| {
+            let members: String = (1..=members).map(|n| format!(" network-object host 10.9.0.{n}\n")).collect();
+            format!("{BASE}object-group network g\n{members}")
+        };
+        let (before, after) = (lines_of(&before), lines_of(&after));
+        let (_, slots) = compiled(&(head(2) + &before), &Slots::default(), &Zero);
+        // The same objects in the second step, or others: the group with two members makes the world the same.
+        let made = compile(&config(&(head(group) + &after)), 7, &slots, &Hits(3)).unwrap();
+        let (fresh, _) = compiled(&(head(group) + &after), &Slots::default(), &Zero);
+        let bare = |aces: &[Ace]| aces.iter().map(|a| Ace { counter: 0, counter_base: 0, ..*a }).collect::<Vec<_>>();
+        let checked = Checked::copy_of(&made.segment).unwrap();
+        proptest::prop_assert_eq!(bare(checked.view().aces()), bare(fresh.view().aces()));
+        let counters = |aces: &[Ace]| {
+            let mut seen: Vec<(u32, u32, u32, u32)> = aces.iter().map(|a| (a.line, a.src, a.id, a.counter)).collect();
+            seen.dedup();
+            seen.iter().map(|s| s.3).collect::<Vec<_>>()
+        };
+        let all = counters(checked.view().aces());
+        let unique: std::collections::HashSet<_> = all.iter().collect();
+        proptest::prop_assert_eq!(unique.len(), all.len());
+    }
+}
+
+/// One line more, in the middle: the others keep their counters, whatever else they had.
+#[test]
+fn a_line_in_between_moves_no_counter() {
+    let before = config(&[BASE, A, B, C].concat());
+    let first = compile(&before, 7, &Slots::default(), &Zero).unwrap();
+    let line = "access-list a line 2 extended deny ip any any";
+    let after = crate::config::edit(&before, line, Path::new("/")).ok().unwrap().config;
+    let second = compile(&after, 8, &first.slots, &Hits(9)).unwrap();
+    let checked = Checked::copy_of(&second.segment).unwrap();
+    assert_eq!(slots_of(&checked.view()), [(0, 0), (5, 0), (1, 0), (2, 0)]);
+    let lines: Vec<u32> = checked.view().aces().iter().map(|a| a.line).collect();
+    assert_eq!(lines, [1, 2, 3, 4]);
 }

@@ -2,9 +2,8 @@
 //! `interface` and what stands under it, `mtu`, `sysopt noproxyarp`, `same-security-traffic`.
 
 use std::net::Ipv4Addr;
-use std::path::Path;
 
-use crate::config::args::Args;
+use crate::config::args::{Args, Env};
 use crate::config::diag::Problem;
 use crate::config::raw::Command;
 use crate::config::types::{Device, Mac, Net};
@@ -14,7 +13,7 @@ type Parsed = Result<Command, Problem>;
 const KINDS: [&str; 8] = ["tap", "memif", "pci", "af_packet", "af_xdp", "pcap", "ring", "null"];
 
 /// `interface KIND ...`
-pub fn interface(args: &mut Args<'_, '_>, _: &Path) -> Parsed {
+pub fn interface(args: &mut Args<'_, '_>, _: &Env<'_>) -> Parsed {
     let device = match KINDS[args.one_of(&KINDS)?] {
         "tap" => Device::Tap(kernel_name(args)?),
         "memif" => memif(args)?,
@@ -81,7 +80,7 @@ fn pci(word: &str) -> Result<String, &'static str> {
 }
 
 /// `nameif NAME`
-pub fn nameif(args: &mut Args<'_, '_>, _: &Path) -> Parsed {
+pub fn nameif(args: &mut Args<'_, '_>, _: &Env<'_>) -> Parsed {
     let name = args.name("a name")?;
     if name == "any" || name == "interface" {
         return Err(
@@ -92,12 +91,12 @@ pub fn nameif(args: &mut Args<'_, '_>, _: &Path) -> Parsed {
 }
 
 /// `security-level N`
-pub fn security_level(args: &mut Args<'_, '_>, _: &Path) -> Parsed {
+pub fn security_level(args: &mut Args<'_, '_>, _: &Env<'_>) -> Parsed {
     Ok(Command::SecurityLevel(args.number("a security level", 0, 100)? as u8))
 }
 
 /// `ip address A M`
-pub fn ip_address(args: &mut Args<'_, '_>, _: &Path) -> Parsed {
+pub fn ip_address(args: &mut Args<'_, '_>, _: &Env<'_>) -> Parsed {
     let address = args.address("an address")?;
     if address.is_unspecified() || address.is_multicast() || address.is_loopback() || address.is_broadcast() {
         return Err(args.wrong(format!("`{address}` cannot be an interface's address")));
@@ -116,7 +115,7 @@ pub fn ip_address(args: &mut Args<'_, '_>, _: &Path) -> Parsed {
 }
 
 /// `mac-address HHHH.HHHH.HHHH`
-pub fn mac_address(args: &mut Args<'_, '_>, _: &Path) -> Parsed {
+pub fn mac_address(args: &mut Args<'_, '_>, _: &Env<'_>) -> Parsed {
     args.parsed("a MAC address", mac).map(Command::MacAddress)
 }
 
@@ -143,22 +142,22 @@ fn mac(word: &str) -> Result<Mac, &'static str> {
 }
 
 /// `shutdown`
-pub fn shutdown(_: &mut Args<'_, '_>, _: &Path) -> Parsed {
+pub fn shutdown(_: &mut Args<'_, '_>, _: &Env<'_>) -> Parsed {
     Ok(Command::Shutdown)
 }
 
 /// `mtu NAMEIF N`; 68 is the least IPv4 allows (RFC 791), 9198 the most an ASA does.
-pub fn mtu(args: &mut Args<'_, '_>, _: &Path) -> Parsed {
+pub fn mtu(args: &mut Args<'_, '_>, _: &Env<'_>) -> Parsed {
     let name = args.name("an interface")?;
     Ok(Command::Mtu(name, args.number("an MTU", 68, 9198)? as u16))
 }
 
 /// `sysopt noproxyarp NAMEIF`
-pub fn noproxyarp(args: &mut Args<'_, '_>, _: &Path) -> Parsed {
+pub fn noproxyarp(args: &mut Args<'_, '_>, _: &Env<'_>) -> Parsed {
     Ok(Command::NoProxyArp(args.name("an interface")?))
 }
 
 /// `same-security-traffic permit ...`
-pub fn same_security(args: &mut Args<'_, '_>, _: &Path) -> Parsed {
+pub fn same_security(args: &mut Args<'_, '_>, _: &Env<'_>) -> Parsed {
     Ok(Command::SameSecurity { inter: args.one_of(&["inter-interface", "intra-interface"])? == 0 })
 }

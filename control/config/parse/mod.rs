@@ -4,8 +4,10 @@
 
 pub mod acl;
 pub mod crypto;
+pub mod group;
 pub mod inspect;
 pub mod interface;
 pub mod nat;
 pub mod object;
 pub mod system;
+pub mod time;

@@ -1,10 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Every form of NAT: in an object, manual (twice) NAT, and `static`, `global` and `nat` of 8.2.
 
-use std::path::Path;
-
 use super::object::{port, tcp_or_udp};
-use crate::config::args::Args;
+use crate::config::args::{Args, Env};
 use crate::config::diag::Problem;
 use crate::config::model::{LegacyGlobal, LegacyNat, LegacyStatic, Mapped, ObjectNat, TwiceNat};
 use crate::config::raw::Command;
@@ -21,7 +19,7 @@ pub fn is_manual(args: &mut Args<'_, '_>) -> bool {
 }
 
 /// `nat (real,mapped) {static M [service ...] | dynamic M}` in an object.
-pub fn object(args: &mut Args<'_, '_>, _: &Path) -> Parsed {
+pub fn object(args: &mut Args<'_, '_>, _: &Env<'_>) -> Parsed {
     let pair = pair(args)?;
     let dynamic = args.one_of(&["static", "dynamic"])? == 1;
     let mapped = mapped(args)?;
@@ -36,7 +34,7 @@ pub fn object(args: &mut Args<'_, '_>, _: &Path) -> Parsed {
 }
 
 /// `nat (real,mapped) [after-auto] source ...`, or `nat (real) ID A M` of 8.2.
-pub fn manual(args: &mut Args<'_, '_>, _: &Path) -> Parsed {
+pub fn manual(args: &mut Args<'_, '_>, _: &Env<'_>) -> Parsed {
     if args.peek().is_some_and(|word| !word.contains(',')) {
         return legacy_nat(args);
     }
@@ -76,7 +74,7 @@ fn destination(args: &mut Args<'_, '_>) -> Result<String, Problem> {
 }
 
 /// `static (real,mapped) {tcp|udp} M P R P netmask N` or `static (real,mapped) M R netmask N`
-pub fn legacy_static(args: &mut Args<'_, '_>, _: &Path) -> Parsed {
+pub fn legacy_static(args: &mut Args<'_, '_>, _: &Env<'_>) -> Parsed {
     let pair = pair(args)?;
     let proto = match args.peek() {
         Some("tcp" | "udp") => Some(tcp_or_udp(args)?),
@@ -94,7 +92,7 @@ pub fn legacy_static(args: &mut Args<'_, '_>, _: &Path) -> Parsed {
 }
 
 /// `global (mapped) ID {A | interface}`
-pub fn legacy_global(args: &mut Args<'_, '_>, _: &Path) -> Parsed {
+pub fn legacy_global(args: &mut Args<'_, '_>, _: &Env<'_>) -> Parsed {
     let interface = single(args)?;
     let id = args.number("a NAT id", 1, i32::MAX as u32)?;
     let mapped = address_or_interface(args)?;

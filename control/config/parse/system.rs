@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What is of the box as a whole: names, routes, timers, and the domain lists.
 
-use std::path::Path;
-
-use crate::config::args::Args;
+use crate::config::args::{Args, Env};
 use crate::config::diag::Problem;
 use crate::config::domains;
 use crate::config::model::{DomainKey, DomainRule, Permit, Route};
@@ -13,7 +11,7 @@ use crate::config::types::Seconds;
 type Parsed = Result<Command, Problem>;
 
 /// `hostname NAME`: 1 to 63 letters, digits and hyphens (RFC 952, as the ASA has it).
-pub fn hostname(args: &mut Args<'_, '_>, _: &Path) -> Parsed {
+pub fn hostname(args: &mut Args<'_, '_>, _: &Env<'_>) -> Parsed {
     args.parsed("a hostname", |word| {
         let good = |b: u8| b.is_ascii_alphanumeric() || b == b'-';
         let edge = word.starts_with('-') || word.ends_with('-');
@@ -27,12 +25,12 @@ pub fn hostname(args: &mut Args<'_, '_>, _: &Path) -> Parsed {
 }
 
 /// `domain-name NAME`
-pub fn domain_name(args: &mut Args<'_, '_>, _: &Path) -> Parsed {
+pub fn domain_name(args: &mut Args<'_, '_>, _: &Env<'_>) -> Parsed {
     args.parsed("a domain name", domains::canonical).map(Command::DomainName)
 }
 
 /// `route IF D M G [metric]`
-pub fn route(args: &mut Args<'_, '_>, _: &Path) -> Parsed {
+pub fn route(args: &mut Args<'_, '_>, _: &Env<'_>) -> Parsed {
     let interface = args.name("an interface")?;
     let net = args.network()?;
     let gateway = args.address("a gateway")?;
@@ -55,7 +53,7 @@ const TIMERS: [(&str, Timer, u32, u32); 7] = [
 ];
 
 /// `timeout NAME H:MM:SS ...`
-pub fn timeout(args: &mut Args<'_, '_>, _: &Path) -> Parsed {
+pub fn timeout(args: &mut Args<'_, '_>, _: &Env<'_>) -> Parsed {
     let names = TIMERS.map(|t| t.0);
     let mut set = Vec::new();
     while set.is_empty() || args.peek().is_some() {
@@ -91,13 +89,13 @@ fn duration(word: &str) -> Result<Seconds, &'static str> {
 }
 
 /// `arp timeout SECONDS`
-pub fn arp_timeout(args: &mut Args<'_, '_>, _: &Path) -> Parsed {
+pub fn arp_timeout(args: &mut Args<'_, '_>, _: &Env<'_>) -> Parsed {
     let seconds = args.number("a number of seconds", 60, 4_294_967)?;
     Ok(Command::Timeout(vec![(Timer::Arp, Seconds(seconds))]))
 }
 
 /// `local domain D`
-pub fn local_domain(args: &mut Args<'_, '_>, _: &Path) -> Parsed {
+pub fn local_domain(args: &mut Args<'_, '_>, _: &Env<'_>) -> Parsed {
     let token = args.take("a domain")?;
     if token.text.starts_with("*.") {
         return Err(args
@@ -113,7 +111,7 @@ pub fn local_domain(args: &mut Args<'_, '_>, _: &Path) -> Parsed {
 }
 
 /// `permit domain {D | *.D} [peer FQDN]`
-pub fn permit_domain(args: &mut Args<'_, '_>, _: &Path) -> Parsed {
+pub fn permit_domain(args: &mut Args<'_, '_>, _: &Env<'_>) -> Parsed {
     let key = key(args)?;
     let peer = if args.accept("peer") {
         let name = args.parsed("a host name", domains::canonical)?;
@@ -128,7 +126,7 @@ pub fn permit_domain(args: &mut Args<'_, '_>, _: &Path) -> Parsed {
 }
 
 /// `block domain {D | *.D}`
-pub fn block_domain(args: &mut Args<'_, '_>, _: &Path) -> Parsed {
+pub fn block_domain(args: &mut Args<'_, '_>, _: &Env<'_>) -> Parsed {
     Ok(Command::Domain(key(args)?, DomainRule::Block))
 }
 

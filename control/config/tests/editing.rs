@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Single commands on a configuration, as the CLI sends them.
 
+use super::super::model::Model;
 use super::super::print::to_text;
 use super::super::raw::Mode;
 use super::super::{Config, edit, parse_line};
@@ -79,7 +80,7 @@ fn lines_are_understood_in_their_mode() {
     let base = Path::new("/");
     let context = |lines: &[&str]| lines.iter().map(|l| (*l).to_owned()).collect::<Vec<_>>();
     let mode = |lines: &[&str], line: &str| {
-        parse_line(&context(lines), line, base).ok().map(|(_, place)| place.mode)
+        parse_line(&Model::default(), &context(lines), line, base).ok().map(|(_, place)| place.mode)
     };
     assert_eq!(mode(&[], "policy-map p"), Some(Mode::PolicyMap));
     assert_eq!(mode(&["policy-map p"], "class c"), Some(Mode::PolicyClass));
@@ -89,6 +90,52 @@ fn lines_are_understood_in_their_mode() {
     assert_eq!(mode(&["policy-map p"], "inspect sip tls-proxy x"), None);
     assert_eq!(mode(&["interface tap a"], "no shutdown"), Some(Mode::Interface));
     assert_eq!(mode(&["object network a"], "no object network a"), Some(Mode::Global));
-    let (_, place) = parse_line(&context(&["policy-map p", "class c"]), "class d", base).ok().unwrap();
+    let (_, place) =
+        parse_line(&Model::default(), &context(&["policy-map p", "class c"]), "class d", base).ok().unwrap();
     assert_eq!(place.context, ["policy-map p", "class d"]);
+}
+
+#[test]
+fn lines_go_in_at_their_number() {
+    let before = start(&format!("{TWO}{LIST}"));
+    let after = done(&before, "access-list a line 2 remark between");
+    let after = done(&after, "access-list a line 1 extended deny ip host 10.10.0.7 any");
+    let after = done(&after, "access-list a line 99 remark last");
+    let lines: Vec<String> = after.model.acls["a"].iter().map(ToString::to_string).collect();
+    assert_eq!(
+        lines,
+        [
+            "extended deny ip host 10.10.0.7 any",
+            "extended permit ip any any",
+            "remark between",
+            "extended permit tcp any any eq sip",
+            "remark last",
+        ]
+    );
+    assert!(refused(&after, "no access-list a line 2 remark between").contains("no such line"));
+    let after = done(&after, "no access-list a line 3 remark between");
+    assert_eq!(after.model.acls["a"].len(), 4);
+}
+
+#[test]
+fn groups_grow_and_are_kept_while_used() {
+    let config = start(TWO);
+    let config = done(&config, "object-group network g\n network-object host 10.10.0.7");
+    let line = "access-list x extended permit tcp object-group g any eq 5061";
+    let config = done(&config, line);
+    assert_eq!(refused(&config, "no object-group network g"), "there is no `object-group` g");
+    assert_eq!(
+        refused(&config, "object-group network g\n no network-object host 10.10.0.7"),
+        "object-group g is empty"
+    );
+    let what = "there is an object-group g of another kind";
+    assert_eq!(refused(&config, "object-group service g tcp"), what);
+    let config = done(
+        &config,
+        "object-group network g\n group-object h\nobject-group network h\n network-object host 10.10.0.8",
+    );
+    assert_eq!(
+        refused(&config, "object-group network h\n group-object g"),
+        "object-group g would hold itself"
+    );
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What the commands mean, and the order in which NAT is evaluated.
 
-use super::super::model::{AceAddr, AclLine, DomainKey};
+use super::super::model::{AceAddr, AceLog, AcePorts, AclLine, DomainKey, Minute};
 use super::super::types::{Mac, Net, PortOp, Seconds};
 use super::super::{print, resolve};
 use super::{TWO, found, model, try_load};
@@ -46,15 +46,16 @@ fn access_lists() {
         lines,
         [
             "remark two  blanks",
-            "extended permit tcp any range 1024 65535 object edge eq sip log",
+            "extended permit tcp any4 range 1024 65535 object edge eq sip log",
             "extended permit object sips 10.0.0.0 255.0.0.0 host 1.2.3.4",
             "extended permit icmp any any echo-reply inactive",
             "extended deny ip any any log inactive",
         ]
     );
-    let AclLine::Ace(ace) = &m.acls["a"][1] else { panic!() };
-    assert_eq!((ace.sport, ace.dport), (PortOp::Range(1024, 65535), PortOp::Eq(5060)));
-    assert_eq!((&ace.src, ace.permit, ace.log), (&AceAddr::Net(Net::ANY), true, true));
+    let AclLine::Ace(ace) = &*m.acls["a"][1] else { panic!() };
+    let op = |op| AcePorts::Op(op);
+    assert_eq!((&ace.sport, &ace.dport), (&op(PortOp::Range(1024, 65535)), &op(PortOp::Eq(5060))));
+    assert_eq!((&ace.src, ace.permit, ace.log), (&AceAddr::Any4, true, Some(AceLog::PLAIN)));
 }
 
 #[test]
@@ -209,4 +210,79 @@ fn the_labs_configuration_loads() {
     assert_eq!(loaded.config.model.service_policy.as_deref(), Some("global_policy"));
     assert!(loaded.config.material["public"].chain.starts_with(b"-----BEGIN CERTIFICATE"));
     assert!(loaded.config.material["partners"].key.is_empty());
+}
+
+/// Every form of the language comes back as it is printed.
+#[test]
+fn lists_of_every_form() {
+    let text = "\
+object network r
+ range 10.0.0.1 10.0.0.9
+ description from one to nine
+object network six
+ subnet 2001:db8::/32
+object service pings
+ service icmp echo 0
+object-group network inner
+ network-object host 10.0.0.7
+ network-object 2001:db8::/64
+object-group network nets
+ description all of them
+ network-object 192.0.2.0 255.255.255.0
+ network-object object r
+ group-object inner
+object-group service svc
+ service-object tcp-udp destination eq domain
+ service-object tcp source gt 1023 destination eq https
+ service-object icmp echo
+ service-object gre
+ service-object 48
+ service-object object pings
+object-group service web tcp
+ port-object eq www
+ port-object range 8000 8010
+object-group protocol tcpudp
+ protocol-object tcp
+ protocol-object udp
+object-group icmp-type pings
+ icmp-object echo
+ icmp-object echo-reply
+time-range office
+ absolute start 00:00 01 January 2026 end 23:59 31 December 2030
+ periodic weekdays 8:00 to 17:59
+ periodic Saturday Sunday 10:00 to 12:00
+ periodic Friday 22:00 to Monday 6:00
+access-list a extended permit object-group svc any object-group nets
+access-list a extended permit tcp object-group nets object-group web any4
+access-list a extended permit tcp object-group nets any4 object-group web
+access-list a extended permit object-group tcpudp any any eq domain
+access-list a extended permit icmp any any object-group pings
+access-list a extended permit icmp any any unreachable 4 log warnings interval 60
+access-list a extended permit icmp6 any6 host 2001:db8::1 packet-too-big
+access-list a extended permit ip object six any6 log disable
+access-list a extended permit udp any interface outside gt 1023 log default time-range office inactive
+access-list a extended deny ip any any log notifications
+";
+    let text = text.replace("periodic Saturday Sunday", "periodic weekend");
+    let model = model(&format!("{TWO}{text}clock timezone CET 1\naccess-group a global\n"));
+    let printed = print::to_text(&model);
+    for line in text.lines() {
+        assert!(printed.lines().any(|l| l == line), "{line}\n{printed}");
+    }
+    assert!(printed.contains("clock timezone CET 1\n"));
+    let office = &model.time_ranges["office"];
+    // 2026-01-05 was a Monday.
+    let monday = 20_458 * 24 * 60;
+    let holds = [
+        (0, 0, true),
+        (0, 7 * 60, false),
+        (0, 17 * 60 + 59, true),
+        (0, 18 * 60, false),
+        (5, 13 * 60, true),
+        (4, 23 * 60, true),
+    ];
+    for (day, minute, expected) in holds {
+        assert_eq!(office.holds(Minute(monday + day * 24 * 60 + minute)), expected, "{day} {minute}");
+    }
+    assert!(!office.holds(Minute(monday - 7 * 24 * 60 + 9 * 60)));
 }

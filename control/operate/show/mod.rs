@@ -3,6 +3,7 @@
 //!
 //! Rows that live in the dataplane come in pieces and are written as they come; what is counted is read from shared memory.
 
+pub mod acl;
 pub mod conn;
 pub mod counts;
 pub mod domains;

@@ -1,19 +1,15 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! `show nat` and `show access-list`: the configuration's lines with the hits that the dataplane counted. Without a dataplane the
-//! lines are shown and hits are zero.
+//! `show nat`: the rules with the hits that the dataplane counted. Without a dataplane they are shown and hits are zero.
 
 use std::collections::HashMap;
 
 use serde_json::json;
 
-use crate::config::model::AclLine;
 use crate::config::ports;
 use crate::config::resolve::{self, Rule};
-use crate::config::types::fnv1a;
 use crate::operate::daemon::Daemon;
 use crate::operate::run::Stop;
 use crate::operate::server::Out;
-use crate::policy::ace_id;
 use crate::policy::slots::Counts;
 
 /// `show nat`
@@ -70,50 +66,4 @@ fn detail(rule: &Rule) -> String {
         ));
     }
     text
-}
-
-/// `show access-list [NAME]`
-pub async fn access_list(daemon: &Daemon, name: Option<&str>, out: &mut Out) -> Result<(), Stop> {
-    let config = daemon.config();
-    let attached = daemon.attached();
-    if let Some(name) = name.filter(|name| !config.model.acls.contains_key(*name)) {
-        return Err(Stop::Failed(format!("ERROR: access-list <{name}> does not exist")));
-    }
-    out.note(
-        "access-list cached ACL log flows: total 0, denied 0 (deny-flow-max 4096)\n            alert-interval 300\n",
-    )
-    .await?;
-    for (acl, lines) in config.model.acls.iter().filter(|(acl, _)| name.is_none_or(|name| name == *acl)) {
-        let elements = lines.iter().filter(|line| matches!(line, AclLine::Ace(_))).count();
-        let hash = fnv1a(acl.as_bytes());
-        out.note(&format!("access-list {acl}; {elements} elements; name hash: {hash:#x}\n")).await?;
-        let mut places: HashMap<u32, u32> = HashMap::new();
-        for (at, line) in lines.iter().enumerate() {
-            let number = at + 1;
-            let AclLine::Ace(ace) = line else {
-                out.note(&format!("access-list {acl} line {number} {line}\n")).await?;
-                continue;
-            };
-            let id = ace_id(ace);
-            let place = places.entry(id).or_insert(0);
-            let slot = daemon.with_slots(|slots| slots.ace(acl, id, *place));
-            *place += 1;
-            let hits = attached
-                .as_ref()
-                .zip(slot)
-                .map_or(0, |(attached, (slot, base))| attached.counters.ace(slot).saturating_sub(base));
-            out.row(
-                || {
-                    // As the ASA prints `log` alone.
-                    let text = ace.to_string();
-                    let text = if ace.log { text.replacen(" log", " log informational interval 300", 1) } else { text };
-                    let off = if ace.inactive { " (inactive)" } else { "" };
-                    format!("access-list {acl} line {number} {text} (hitcnt={hits}){off} {id:#010x}")
-                },
-                || json!({ "access_list": acl, "line": number, "rule": ace.to_string(), "hits": hits, "hash": id }),
-            )
-            .await?;
-        }
-    }
-    Ok(())
 }
