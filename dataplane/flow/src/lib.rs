@@ -44,8 +44,6 @@ pub type Tick = u32;
 /// Ticks a second.
 pub const TICKS: u32 = 10;
 
-/// Both FINs seen: how long stragglers still match (the ASA's conn-holddown).
-const CLOSED_TICKS: Tick = 15 * TICKS;
 /// A RST seen: how long traffic may revive it.
 const RESET_TICKS: Tick = 30 * TICKS;
 
@@ -86,7 +84,8 @@ impl Policy<'_> {
             (TCP, State::SynSent | State::SynReceived) => g.timeout_embryonic,
             (TCP, State::Established) => g.timeout_conn,
             (TCP, State::HalfClosed) => g.timeout_half_closed,
-            (TCP, State::Closed) => return CLOSED_TICKS,
+            // `timeout conn-holddown`: how long stragglers still match. 0 is at once.
+            (TCP, State::Closed) => return g.timeout_conn_holddown.saturating_mul(TICKS).clamp(1, NEVER),
             (TCP, State::Reset) => return RESET_TICKS,
             (ICMP | ICMPV6, _) => g.timeout_icmp,
             _ => g.timeout_udp,

@@ -81,7 +81,7 @@ pub struct Windows {
     pub end: [u32; 2],
     /// Highest acknowledgement sent. Before there was one: the other side's initial sequence number.
     pub ack: [u32; 2],
-    /// Largest window announced, at least 1; to be shifted by the side's scale once both SYNs are acknowledged.
+    /// Largest window announced, at least 1; to be shifted by the side's scale where both SYNs offered one.
     pub win: [u16; 2],
 }
 const _: () = assert!(size_of::<Windows>() == 20);

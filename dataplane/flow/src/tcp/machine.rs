@@ -61,11 +61,11 @@ fn initiator(track: &mut Track<'_>, s: &Segment, offered: &SynOptions) -> Verdic
     let again = w.win[0] != 0 && w.ack[1] == s.seq;
     if !again {
         *w = Windows { end: [s.seq, 0], ack: [s.seq.wrapping_add(1), s.seq], win: [0; 2] };
-        *track.scale = NO_SCALE;
+        *track.scale = NO_SCALE << 4 | NO_SCALE;
     }
     w.end[0] = later(w.end[0], end_of(s));
     w.win[0] = w.win[0].max(s.window).max(1);
-    *track.scale = offered.scale.unwrap_or(*track.scale);
+    *track.scale = NO_SCALE << 4 | offered.scale.unwrap_or(*track.scale & 15);
     *track.history |= data_bit(0, s.len);
     Ok(Outcome::Same)
 }
@@ -95,13 +95,17 @@ fn responder(track: &mut Track<'_>, s: &Segment, offered: &SynOptions) -> Verdic
     }
 }
 
-/// Takes over the responder's SYN, with or without ACK.
+/// Takes over the responder's SYN, with or without ACK. Windows in SYNs are not shifted, later ones are.
 fn answer(track: &mut Track<'_>, s: &Segment, offered: &SynOptions) {
     let w = &mut *track.windows;
+    let before = shifts(*track.scale) & 15;
+    *track.scale = *track.scale & 15 | offered.scale.unwrap_or(NO_SCALE) << 4;
+    let now = shifts(*track.scale);
+    let bytes = u32::from(w.win[0]) << before;
+    w.win[0] = bytes.div_ceil(1 << (now & 15)).min(u32::from(u16::MAX)) as u16;
+    w.win[1] = s.window.max(1).div_ceil(1 << (now >> 4));
     w.end[1] = end_of(s);
     w.ack[0] = s.seq;
-    w.win[1] = s.window.max(1);
-    *track.scale = *track.scale & 15 | offered.scale.unwrap_or(NO_SCALE) << 4;
     if s.flags & ACK != 0 {
         w.ack[1] = s.ack;
         *track.history |= seen::SYN_ACK;
@@ -109,21 +113,16 @@ fn answer(track: &mut Track<'_>, s: &Segment, offered: &SynOptions) {
     *track.history = *track.history & !seen::FIN_RESPONDER | data_bit(1, s.len);
 }
 
-/// A SYN sent again may offer another window. It is not shifted.
-fn book_syn_window(track: &mut Track<'_>, s: &Segment, from: usize) {
-    let shift = if is_open(*track.history) { *track.scale >> (4 * from) & 15 } else { 0 };
-    let win = &mut track.windows.win[from];
-    *win = (*win).max(s.window.div_ceil(1 << shift));
+/// The shifts in force: none, unless both sides offered one.
+fn shifts(scale: u8) -> u8 {
+    if scale & 15 == NO_SCALE || scale >> 4 == NO_SCALE { 0 } else { scale }
 }
 
-/// Both SYNs are acknowledged: the shifts that both offered come into force. Windows in SYNs were not shifted, later ones are.
-fn settle(track: &mut Track<'_>) {
-    let offers = [*track.scale & 15, *track.scale >> 4];
-    let [first, second] = if offers.contains(&NO_SCALE) { [0, 0] } else { offers };
-    *track.scale = first | second << 4;
-    for (win, shift) in track.windows.win.iter_mut().zip([first, second]) {
-        *win = win.div_ceil(1 << shift);
-    }
+/// A SYN sent again may offer another window. It is not shifted.
+fn book_syn_window(track: &mut Track<'_>, s: &Segment, from: usize) {
+    let shift = shifts(*track.scale) >> (4 * from) & 15;
+    let win = &mut track.windows.win[from];
+    *win = (*win).max(s.window.div_ceil(1 << shift));
 }
 
 /// Both sides' windows are known.
@@ -131,8 +130,7 @@ fn synchronized(track: &mut Track<'_>, s: &Segment, offered: &SynOptions, from: 
     let to = from ^ 1;
     let acked_syn = [seen::ACK_INITIATOR, seen::SYN_ACK];
     let end = end_of(s);
-    let scale = if is_open(*track.history) { *track.scale } else { 0 };
-    let fit = Fit::new(track.windows, scale, from, end, s.ack);
+    let fit = Fit::new(track.windows, shifts(*track.scale), from, end, s.ack);
     let in_window = fit.room | fit.fresh >= 0;
     let acks_fit = fit.sent | fit.recent >= 0;
 
@@ -188,10 +186,9 @@ fn synchronized(track: &mut Track<'_>, s: &Segment, offered: &SynOptions, from: 
         *track.history &= !fin;
     }
 
-    let was_open = is_open(*track.history);
     *track.history |= acked_syn[from] | data_bit(from, s.len);
-    if !was_open && is_open(*track.history) {
-        settle(track);
+    if is_open(*track.history) {
+        *track.scale = shifts(*track.scale);
     }
     if s.flags & SYN != 0 {
         book_syn_window(track, s, from);

@@ -227,7 +227,7 @@ fn talk(mut ends: [Endpoint; 2], seed: u64, attack: bool) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(100))]
+    #![proptest_config(ProptestConfig::with_cases(300))]
     #[test]
     fn what_honest_endpoints_send_passes(
         isns: [u32; 2],
