@@ -2,7 +2,7 @@
 //! The packet path's bench: `scripts/bench packets` runs it and docs/performance.md explains what it prints.
 //!
 //! Four harnesses, each a subcommand and a process. `in-process` gives the worker's own burst function prepared frames, with no
-//! driver in front, and counts cycles by rdtsc ([`cycles`], [`conns`], [`denied`]). `end-to-end` runs the real dataplane process
+//! driver in front, and counts cycles by rdtsc ([`cycles`], [`conns`], [`denied`], [`scale`]). `end-to-end` runs the real dataplane process
 //! between two memif ports of `dpdk-testpmd` ([`ends`]), `latency` between two of its own ([`latency`]). `kernel` counts what
 //! the same flows cost Linux ([`kernel`]). Every figure stands beside a peer's, measured in the same run, and is
 //! put as a row into the JSON file that `--out` names ([`rows`]).
@@ -17,6 +17,7 @@ mod kernel;
 mod latency;
 mod rig;
 mod rows;
+mod scale;
 mod talk;
 mod testpmd;
 
@@ -98,31 +99,33 @@ fn main() -> ExitCode {
     }
 }
 
-/// All on one worker lcore, which has its own mbuf cache as the real worker has.
+/// All on one worker lcore, which has its own mbuf cache as the real worker has; [`scale`] on two.
 fn in_process(options: &Options) -> Result<Vec<rows::Row>, Failure> {
     let eal = Eal::init(&EalOptions {
         program: "fedgate-bench".into(),
         main_cpu: options.other_cpu,
-        worker_cpus: vec![options.cpu],
+        worker_cpus: vec![options.cpu, options.other_cpu],
         huge: Huge::Auto,
         memory_mib: 64,
         prefix: "fedgate-bench".into(),
         ..EalOptions::default()
     })?;
-    let options = options.clone();
+    let ours = options.clone();
     let work = move || -> Result<Vec<rows::Row>, Failure> {
-        let stock = rig::Stock::new(eal)?;
+        let stock = rig::Stock::new(eal, "bench")?;
         // Memory first, while the process has freed nothing that could be used again unseen.
-        let mut rows = conns::bytes(&stock, &options)?;
-        rows.extend(cycles::run(&stock, &options)?);
-        if options.wants("new_conns") {
+        let mut rows = conns::bytes(&stock, &ours)?;
+        rows.extend(cycles::run(&stock, &ours)?);
+        if ours.wants("new_conns") {
             rows.push(conns::rate(&stock)?);
         }
-        if options.wants("denied") {
+        if ours.wants("denied") {
             rows.push(denied::run(&stock)?);
         }
         Ok(rows)
     };
     let worker = eal.launch(0, work)?;
-    worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    let mut rows = worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+    rows.extend(scale::run(eal, options)?);
+    Ok(rows)
 }

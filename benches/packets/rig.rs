@@ -68,9 +68,9 @@ pub struct Stock {
 }
 
 impl Stock {
-    /// The pool.
-    pub fn new(eal: &'static Eal) -> Result<Self, Failure> {
-        Ok(Self { eal, pool: Mempool::new(eal, "bench", 4095, DATA_ROOM, 256)? })
+    /// With a pool of this name.
+    pub fn new(eal: &'static Eal, pool: &str) -> Result<Self, Failure> {
+        Ok(Self { eal, pool: Mempool::new(eal, pool, 4095, DATA_ROOM, 256)? })
     }
 }
 
