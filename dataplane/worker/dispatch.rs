@@ -8,9 +8,12 @@
 use super::mates::Errand;
 use super::net::{Net, Origin};
 use super::runtime::{IoSlot, View};
+use fedgate_flow::firewall::Paths;
 use fedgate_flow::key::Key;
-use fedgate_flow::{rewrite, shard};
+use fedgate_flow::rewrite;
+use fedgate_flow::shard::{self, Dealt};
 use fedgate_wire::{Fragment, Kind, Parsed, Tuple6};
+use std::cell::OnceCell;
 
 /// Where a frame is to go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +61,38 @@ pub(super) fn whole(net: &Net, view: &View<'_>, ifindex: u8, key: &Key) -> Optio
 #[cold]
 pub(super) fn whole6(net: &Net, view: &View<'_>, ifindex: u8, key: &Tuple6) -> Option<Elsewhere> {
     unless_here(net, view, ifindex, shard::of_tuple6(key, net.workers()), Errand::Own)
+}
+
+/// The ways of a packet that may begin a connection, and which mapped ports would bring its replies here.
+pub(super) struct Ways<'a, 'v> {
+    view: &'a View<'v>,
+    me: u8,
+    workers: u8,
+    /// How replies come to the workers: looked up once an admission, in which they all come by one interface.
+    dealt: OnceCell<Option<Dealt>>,
+}
+
+impl<'a, 'v> Ways<'a, 'v> {
+    pub(super) fn new(net: &Net, view: &'a View<'v>) -> Self {
+        Self { view, me: net.worker(), workers: net.workers(), dealt: OnceCell::new() }
+    }
+}
+
+impl Paths for Ways<'_, '_> {
+    fn egress(&self, addr: u32) -> Option<u8> {
+        self.view.routes().lookup(addr).map(|way| way.ifindex as u8)
+    }
+
+    fn prefers(&self, reply: &Key) -> bool {
+        if self.workers == 1 {
+            return true;
+        }
+        let dealt = self.dealt.get_or_init(|| {
+            let ifindex = self.egress(reply.src)?;
+            self.view.image.dealt.get(usize::from(ifindex)).copied().flatten()
+        });
+        dealt.is_none_or(|dealt| dealt.worker(reply) == self.me)
+    }
 }
 
 fn unless_here(net: &Net, view: &View<'_>, ifindex: u8, worker: u8, errand: Errand) -> Option<Elsewhere> {

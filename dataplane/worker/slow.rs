@@ -97,9 +97,9 @@ fn admit(net: &mut Net, view: &View<'_>, now: Now, ifindex: u8, mbuf: &Mbuf, par
     if spoofed(view, ifindex, parsed.tuple.src) {
         return Admission::Refused(DropReason::RpfViolated);
     }
-    let egress = |addr| view.routes().lookup(addr).map(|way| way.ifindex as u8);
+    let ways = dispatch::Ways::new(net, view);
     let xlates = net.flow.xlates.in_use().0;
-    let (admission, hits) = net.flow.admit(&packet, &view.flow, egress, now.tick());
+    let (admission, hits) = net.flow.admit(&packet, &view.flow, ways, now.tick());
     net.counters.add(Stat::XlatesBuilt, u64::from(net.flow.xlates.in_use().0 - xlates));
     book(net, &hits);
     match admission {

@@ -158,6 +158,27 @@ fn every_frame_comes_out_once() {
     }
 }
 
+/// Where NICs hash on both sides nothing of dynamic PAT is handed over: hosts come by their owner's queue, and a port is chosen
+/// by which the answers do.
+#[test]
+fn pat_needs_no_handing_over_where_nics_hash() {
+    for workers in [2, 3, 4] {
+        let mut crew = Crew::new(workers, NICS, policy());
+        let mut rng = Rng::new(21);
+        let mut owners = BTreeSet::new();
+        for _ in 0..200 {
+            let flow = Flow::random(&mut rng, 2..63);
+            owners.insert(shard::of_host(flow.host, workers));
+            for _ in 0..2 {
+                let shown = flow.ask(&mut crew);
+                flow.answer(&mut crew, shown);
+            }
+        }
+        assert_eq!((crew.stat(Stat::HandedOver), crew.all_drops()), (0, 0), "{workers} workers");
+        assert_eq!(owners.len(), usize::from(workers), "all have had their part");
+    }
+}
+
 /// One host and port is shown as one port to all destinations, whichever workers' queues the answers come by.
 #[test]
 fn a_mapping_is_the_same_for_all_destinations() {
