@@ -142,10 +142,11 @@ fn refused(
     if let Some(ace) = hits.denied_by.and_then(|a| view.flow.aces.get(a as usize)) {
         log_denial(net, view, now, ifindex, parsed, ace, hits.denied_by.unwrap_or_default());
     }
-    // RFC 1812 5.2.7.1, 5.3.1.
+    // RFC 1812 5.2.7.1, 5.3.1; RFC 6888 REQ-11.
     let owed = match reason {
         DropReason::NoRoute => Some(icmp4::Error::NetUnreachable),
         DropReason::TtlExceeded => Some(icmp4::Error::TtlExceeded),
+        DropReason::PatPoolExhausted | DropReason::PatHostLimit => Some(icmp4::Error::HostUnreachable),
         _ => None,
     };
     if let Some(error) = owed {

@@ -192,9 +192,7 @@ impl Nat {
 
     /// True where some rule needs to know which pool address a host has.
     pub fn pairs(&self) -> bool {
-        (0..self.rules.len()).any(|i| {
-            NatKind::from_u8(self.rules[i].kind) == Some(NatKind::DynamicPat) && self.pool(i).pairs()
-        })
+        (0..self.rules.len()).any(|i| self.pool(i).pairs())
     }
 
     fn shown_at(&self, addr: u32, in_if: u8, without: u32) -> bool {
@@ -284,7 +282,8 @@ impl Pool<'_> {
 
     /// True where a host's address has to be remembered.
     pub fn pairs(&self) -> bool {
-        self.flags & NAT_EXTENDED == 0
+        !self.one_to_one
+            && self.flags & NAT_EXTENDED == 0
             && (self.flags & NAT_BLOCKS != 0 || self.size() + u64::from(self.own.is_some()) > 1)
     }
 }

@@ -5,7 +5,7 @@
 //! One [`Host`] = (real address, mapped address, protocol), counted by its xlates and gone with the last. All of a real address are
 //! found under one hash, so that "has it an address of this pool" is one look-up whatever the rules are by now; they are few:
 //! one a protocol and pool address used. Only rules with more than one address or with blocks make entries.
-//! Worker cores, once a translation of such a rule. Limits: a quarter of the xlates' number; beyond it no host is paired.
+//! Worker cores, once a translation of such a rule. There are never more than xlates, so the table has room for as many.
 
 use crate::index::Index;
 use crate::key::fold;

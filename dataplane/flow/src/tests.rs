@@ -2,6 +2,8 @@
 //! Tests of the crate: each clever structure against a slow, obvious twin, and admission by scenario.
 mod acl;
 mod admission;
+mod conformance;
+mod nat;
 mod packets;
 mod ports;
 mod shard;

@@ -174,7 +174,7 @@ impl Xlates {
             by_mapped: Index::new(max as usize),
             idle: [List { head: NO_XLATE, tail: NO_XLATE }; 2],
             one_to_one: 0,
-            picker: Picker::new(share, Hosts::new(max as usize / 4 + 1, seed.rotate_left(13))),
+            picker: Picker::new(share, Hosts::new(max as usize, seed.rotate_left(13))),
             seed,
             most: 0,
         }

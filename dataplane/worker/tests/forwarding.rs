@@ -165,9 +165,9 @@ fn no_route_is_said() {
     rig.expect(&[("inside rx", 1), ("inside tx", 1), ("icmp_errors_sent", 1), ("no-route", 1)]);
 }
 
-/// Too large for the egress: with DF an error that names the MTU, without it pieces that add up (RFC 1191, RFC 791).
+/// MUST, RFC 4787 REQ-13: too large for the egress: with DF an error that names the MTU, without it pieces that add up (RFC 1191, RFC 791).
 #[test]
-fn mtu_is_kept_to() {
+fn rfc4787_req13_mtu_is_kept_to() {
     let mut rig = Rig::with(bare(600));
     rig.collect();
     let payload: Vec<u8> = (0..1200u32).map(|i| i as u8).collect();

@@ -12,7 +12,7 @@ use fedgate_wire::{checksum, parse};
 use proptest::prelude::*;
 
 /// An IPv4 datagram in an Ethernet frame, right in every checksum.
-fn frame(key: &Key, ttl: u8, payload: &[u8]) -> Vec<u8> {
+pub fn frame(key: &Key, ttl: u8, payload: &[u8]) -> Vec<u8> {
     let mut l4 = match key.proto {
         TCP => [&[0u8; 12][..], &[0x50, 0x10, 1, 1, 0, 0, 0, 0]].concat(),
         UDP => [&[0u8; 4][..], &((8 + payload.len()) as u16).to_be_bytes(), &[0, 0]].concat(),
@@ -53,7 +53,7 @@ fn datagram(src: u32, dst: u32, proto: u8, ttl: u8, payload: &[u8]) -> Vec<u8> {
 }
 
 /// A quote of 28 bytes and more of a frame's datagram in an error from `router` to the quoted source.
-fn error(router: u32, about: &[u8], quote_l4: usize, ttl: u8) -> Vec<u8> {
+pub fn error(router: u32, about: &[u8], quote_l4: usize, ttl: u8) -> Vec<u8> {
     let ip = &about[14..];
     let quote = &ip[..ip.len().min(20 + quote_l4)];
     let mut icmp = [&[3u8, 4, 0, 0, 0, 0, 5, 0][..], quote].concat();
