@@ -105,11 +105,15 @@ impl Editor {
                 }
                 Ok(about)
             }
-            Command::TwiceNat(nat) => {
+            Command::TwiceNat(at, nat) => {
                 let after_auto = nat.after_auto;
-                self.manual_nat(ManualNat::Twice(nat), after_auto, negated)
+                self.manual_nat(at, ManualNat::Twice(nat), after_auto, negated)
             }
-            Command::LegacyStatic(nat) => self.manual_nat(ManualNat::Static(nat), false, negated),
+            Command::BlockSize(ports) => single(&mut self.model.block_size, ports, negated, About::Other),
+            Command::BlocksPerHost(blocks) => {
+                single(&mut self.model.blocks_per_host, blocks, negated, About::Other)
+            }
+            Command::LegacyStatic(nat) => self.manual_nat(None, ManualNat::Static(nat), false, negated),
             Command::LegacyGlobal(line) => {
                 let about = About::LegacyGlobal(line.interface.clone(), line.id);
                 listed(&mut self.model.legacy_globals, line, negated, about)
@@ -211,13 +215,18 @@ impl Editor {
         }
     }
 
-    fn manual_nat(&mut self, rule: ManualNat, after_auto: bool, negated: bool) -> Done {
+    /// A rule goes behind the others of its section, or in at the place `at`, from 1.
+    fn manual_nat(&mut self, at: Option<u32>, rule: ManualNat, after_auto: bool, negated: bool) -> Done {
         let model = &mut self.model;
         let (list, section) =
             if after_auto { (&mut model.after_auto_nat, 3) } else { (&mut model.manual_nat, 1) };
-        // Its place is its identity for the check's messages: the same line twice is legal, if useless.
-        let about = About::ManualNat(section, list.len());
-        listed(list, rule, negated, about)
+        let place = at.map_or(list.len(), |at| (at as usize - 1).min(list.len()));
+        // Its place is its identity for the check's messages.
+        listed(list, rule, negated, About::ManualNat(section, place))?;
+        if !negated && place + 1 < list.len() {
+            list[place..].rotate_right(1);
+        }
+        Ok(About::ManualNat(section, place))
     }
 
     fn timeout(&mut self, set: &[(Timer, Seconds)], negated: bool) -> Done {

@@ -9,7 +9,7 @@
 use std::collections::HashSet;
 use std::net::Ipv4Addr;
 
-use fedgate_tables::policy::{MAX_INTERFACES, NatKind};
+use fedgate_tables::policy::{ANY_PORT, MAX_INTERFACES, NatKind};
 
 use super::diag::Severity;
 use super::domains::{covering, refused};
@@ -201,8 +201,9 @@ fn access_groups(model: &Model, found: &mut Found) {
 
 fn nat(model: &Model, found: &mut Found) {
     let rules = resolve::rules(model);
-    if rules.len() > MAX_NAT {
-        let what = format!("{} NAT rules; at most {MAX_NAT} fit", rules.len());
+    let total: usize = rules.iter().map(|(_, rule)| rule.as_ref().map_or(1, |rule| rule.reals.len())).sum();
+    if total > MAX_NAT {
+        let what = format!("{total} NAT rules, one for each range of real addresses; at most {MAX_NAT} fit");
         found.push((About::Other, Fault::error(what)));
     }
     // Two static rules that claim one mapped address and port: the second can never be reached from outside. Each is compared with
@@ -217,8 +218,10 @@ fn nat(model: &Model, found: &mut Found) {
                     continue;
                 }
                 if let Some(first) = statics.iter().find(|first| first.hides(&rule)) {
-                    let port = rule.service.map_or(String::new(), |(_, _, port)| format!(" port {port}"));
-                    let what = format!("{}{port} is mapped already, by: {}", rule.mapped, first.text);
+                    let port = rule.port.1;
+                    let port = if port == ANY_PORT { String::new() } else { format!(" port {}", port[0]) };
+                    let mapped = Ipv4Addr::from(rule.mapped[0]);
+                    let what = format!("{mapped}{port} is mapped already, by: {}", first.text);
                     found.push((about, Fault::error(what)));
                 }
                 statics.push(rule);
@@ -239,7 +242,7 @@ fn nat(model: &Model, found: &mut Found) {
         let about = About::LegacyNat(nat.interface.clone(), nat.id);
         if model.interface(&nat.interface).is_none() {
             found.push((about, Fault::error(format!("there is no interface `{}`", nat.interface))));
-        } else if !model.legacy_globals.iter().any(|g| g.id == nat.id) {
+        } else if nat.id != 0 && !model.legacy_globals.iter().any(|g| g.id == nat.id) {
             let what = format!("no `global` line has number {}", nat.id);
             found.push((about, Fault::warning(what).word(&nat.id.to_string())));
         }

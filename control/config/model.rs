@@ -13,11 +13,13 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use super::addr::ObjectAddr;
-use super::types::{Device, IfPair, Mac, Net, Seconds, Service, TrustFiles};
+use super::types::{Device, Mac, Net, Seconds, Service, TrustFiles};
 
 mod acl;
+mod nat;
 
 pub use acl::*;
+pub use nat::*;
 
 /// A whole configuration.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -52,8 +54,12 @@ pub struct Model {
     pub after_auto_nat: Vec<ManualNat>,
     /// `global (I) N A`, the 8.2 form.
     pub legacy_globals: Vec<LegacyGlobal>,
-    /// `nat (I) N A M`, the 8.2 form.
+    /// `nat (I) N ...`, the 8.2 form.
     pub legacy_nats: Vec<LegacyNat>,
+    /// `xlate block-allocation size`.
+    pub block_size: Option<u32>,
+    /// `xlate block-allocation maximum-per-host`.
+    pub blocks_per_host: Option<u32>,
     /// `route`.
     pub routes: Vec<Route>,
     /// `timeout` and `arp timeout`.
@@ -173,93 +179,6 @@ pub struct NetworkObject {
     pub description: Option<String>,
     /// Its `nat` line.
     pub nat: Option<ObjectNat>,
-}
-
-/// `nat (real,mapped) {static|dynamic} ...` within an object.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ObjectNat {
-    /// The interfaces.
-    pub pair: IfPair,
-    /// `dynamic`, else `static`.
-    pub dynamic: bool,
-    /// To what.
-    pub mapped: Mapped,
-    /// `service {tcp|udp} REAL MAPPED`, static only: protocol, real and mapped port.
-    pub service: Option<(u8, u16, u16)>,
-}
-
-/// The mapped side of a translation.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Mapped {
-    /// An address in the line itself (object and 8.2 forms).
-    Address(Ipv4Addr),
-    /// An `object network`.
-    Object(String),
-    /// The address of the mapped interface.
-    Interface,
-}
-
-/// A rule of section 1 or 3.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ManualNat {
-    /// `nat (r,m) source ...`.
-    Twice(TwiceNat),
-    /// `static (r,m) ...`, the 8.2 form.
-    Static(LegacyStatic),
-}
-
-/// `nat (r,m) [after-auto] source {static|dynamic} R M [destination static D D] [service RS MS]`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TwiceNat {
-    /// The interfaces.
-    pub pair: IfPair,
-    /// `after-auto`: section 3.
-    pub after_auto: bool,
-    /// `dynamic`, else `static`.
-    pub dynamic: bool,
-    /// Real object; `None` for `any`.
-    pub real: Option<String>,
-    /// Mapped object or `interface`; `None` for `any` (with a real `any`: identity).
-    pub mapped: Option<Mapped>,
-    /// `destination static D D`: only towards this object.
-    pub destination: Option<String>,
-    /// `service REAL MAPPED`: service objects.
-    pub service: Option<(String, String)>,
-}
-
-/// `static (r,m) {tcp|udp} M P R P netmask N` or `static (r,m) M R netmask N`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LegacyStatic {
-    /// The interfaces.
-    pub pair: IfPair,
-    /// The mapped address, or the mapped interface's.
-    pub mapped: Mapped,
-    /// The real network: the address and `netmask`.
-    pub real: Net,
-    /// Protocol, real and mapped port.
-    pub service: Option<(u8, u16, u16)>,
-}
-
-/// `global (I) N {A | interface}`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LegacyGlobal {
-    /// The mapped interface.
-    pub interface: String,
-    /// Joins it to the `nat` lines of the same number.
-    pub id: u32,
-    /// An address or the interface's own.
-    pub mapped: Mapped,
-}
-
-/// `nat (I) N A M`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LegacyNat {
-    /// The real interface.
-    pub interface: String,
-    /// Joins it to the `global` lines of the same number.
-    pub id: u32,
-    /// The real network.
-    pub real: Net,
 }
 
 /// Where an ACL stands.

@@ -7,16 +7,14 @@
 use std::fmt::{self, Display, Write};
 use std::path::Path;
 
-use super::model::{
-    DomainKey, DomainRule, Interface, LegacyGlobal, LegacyNat, LegacyStatic, ManualNat, Mapped, Model,
-    ObjectNat, Permit, Place, Route, Timeouts, TwiceNat,
-};
-use super::ports;
+use super::model::{DomainKey, DomainRule, Interface, Model, Permit, Place, Route, Timeouts};
 use super::source::quoted;
 
 mod acl;
+mod nat;
 
 pub use acl::{group_text, time_range_text};
+pub use nat::target;
 
 /// Writes all of `model`.
 pub fn print(model: &Model, out: &mut impl Write) -> fmt::Result {
@@ -28,7 +26,7 @@ pub fn print(model: &Model, out: &mut impl Write) -> fmt::Result {
             writeln!(out, "access-list {name} {line}")?;
         }
     }
-    nat(model, out)?;
+    nat::nat(model, out)?;
     for (place, acl) in &model.access_groups {
         writeln!(out, "access-group {acl} {place}")?;
     }
@@ -123,27 +121,6 @@ fn objects(model: &Model, out: &mut impl Write) -> fmt::Result {
     acl::time_ranges(model, out)
 }
 
-fn nat(model: &Model, out: &mut impl Write) -> fmt::Result {
-    for rule in &model.manual_nat {
-        writeln!(out, "{rule}")?;
-    }
-    for (name, object) in &*model.networks {
-        if let Some(nat) = &object.nat {
-            writeln!(out, "object network {name}\n {nat}")?;
-        }
-    }
-    for rule in &model.after_auto_nat {
-        writeln!(out, "{rule}")?;
-    }
-    for global in &model.legacy_globals {
-        writeln!(out, "{global}")?;
-    }
-    for nat in &model.legacy_nats {
-        writeln!(out, "{nat}")?;
-    }
-    Ok(())
-}
-
 fn timeouts(t: &Timeouts, out: &mut impl Write) -> fmt::Result {
     writeln!(out, "arp timeout {}", t.arp.0)?;
     writeln!(out, "timeout pat-xlate {}", t.pat_xlate)?;
@@ -204,88 +181,6 @@ fn line(out: &mut impl Write, words: &str, value: &Option<impl Display>) -> fmt:
 /// Paths come from text, so that they are UTF-8 is known.
 fn path_word(path: &Path) -> String {
     quoted(&path.to_string_lossy())
-}
-
-fn object_or_any(name: &Option<String>) -> &str {
-    name.as_deref().unwrap_or("any")
-}
-
-impl Display for Mapped {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Address(address) => write!(f, "{address}"),
-            Self::Object(name) => f.write_str(name),
-            Self::Interface => f.write_str("interface"),
-        }
-    }
-}
-
-impl Display for ObjectNat {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kind = if self.dynamic { "dynamic" } else { "static" };
-        write!(f, "nat {} {kind} {}", self.pair, self.mapped)?;
-        if let Some((proto, real, mapped)) = self.service {
-            let port = |p| ports::port_text(proto, p);
-            write!(f, " service {} {} {}", ports::proto_text(proto), port(real), port(mapped))?;
-        }
-        Ok(())
-    }
-}
-
-impl Display for ManualNat {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Twice(nat) => nat.fmt(f),
-            Self::Static(nat) => nat.fmt(f),
-        }
-    }
-}
-
-impl Display for TwiceNat {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let after = if self.after_auto { " after-auto" } else { "" };
-        let kind = if self.dynamic { "dynamic" } else { "static" };
-        write!(f, "nat {}{after} source {kind} {}", self.pair, object_or_any(&self.real))?;
-        match &self.mapped {
-            Some(mapped) => write!(f, " {mapped}")?,
-            None => write!(f, " any")?,
-        }
-        if let Some(name) = &self.destination {
-            write!(f, " destination static {name} {name}")?;
-        }
-        match &self.service {
-            Some((real, mapped)) => write!(f, " service {real} {mapped}"),
-            None => Ok(()),
-        }
-    }
-}
-
-impl Display for LegacyStatic {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (real, mask) = (self.real.addr(), self.real.mask());
-        match self.service {
-            Some((proto, real_port, mapped_port)) => {
-                let port = |p| ports::port_text(proto, p);
-                let (real_port, mapped_port) = (port(real_port), port(mapped_port));
-                let proto = ports::proto_text(proto);
-                let (pair, mapped) = (&self.pair, &self.mapped);
-                write!(f, "static {pair} {proto} {mapped} {mapped_port} {real} {real_port} netmask {mask}")
-            }
-            None => write!(f, "static {} {} {real} netmask {mask}", self.pair, self.mapped),
-        }
-    }
-}
-
-impl Display for LegacyGlobal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "global ({}) {} {}", self.interface, self.id, self.mapped)
-    }
-}
-
-impl Display for LegacyNat {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "nat ({}) {} {}", self.interface, self.id, self.real)
-    }
 }
 
 impl Display for Place {

@@ -15,9 +15,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use fedgate_tables::policy::{
-    ANY_PORT, Globals, IF_MAC_SET, IF_NO_PROXY_ARP, IF_SHUTDOWN, Interface, NONE, NatKind, NatRule, Period,
+    AddrRange, Globals, IF_MAC_SET, IF_NO_PROXY_ARP, IF_SHUTDOWN, Interface, NONE, NatKind, NatRule, Period,
     Route, SAME_SECURITY_INTER, SAME_SECURITY_INTRA, ServiceClass, TimeRange, TlsProxy, Trustpoint,
-    net_range, one_addr, one_port,
 };
 use fedgate_tables::policy_build::{BuildError, PolicyBuilder};
 
@@ -25,7 +24,6 @@ use crate::config::Config;
 use crate::config::check::Fault;
 use crate::config::model::{self, Minute, Model, Name, Place};
 use crate::config::resolve::{self, Rule};
-use crate::config::types::Net;
 use acl::{Block, World};
 use slots::{Counts, Free, NatSlots, NoSlot, Slots};
 
@@ -198,34 +196,34 @@ impl Compiler<'_> {
             Some(name) => self.interfaces.get(name.as_str()).copied().unwrap_or(NONE),
             None => NONE,
         };
-        let (proto, real_port, mapped_port) = match rule.service {
-            Some((proto, real, mapped)) => (proto, one_port(real), one_port(mapped)),
-            None => (0, ANY_PORT, ANY_PORT),
-        };
-        let range = |net: Net| net_range(net.addr().into(), net.mask().into());
-        let (real, dest) = (range(rule.real), range(rule.dest));
-        let first = u32::from(rule.mapped);
-        let mapped = match rule.kind {
-            NatKind::DynamicPat | NatKind::StaticPat => one_addr(first),
-            NatKind::Static | NatKind::Identity | NatKind::Dynamic => [first, first + (real[1] - real[0])],
-        };
-        let element = NatRule {
-            real_if: interface(&rule.real_if),
-            mapped_if: interface(&rule.mapped_if),
-            real,
-            mapped,
-            dest_mapped: dest,
-            dest_real: dest,
-            real_port,
-            mapped_port,
-            kind: rule.kind as u8,
-            proto,
-            section: rule.section,
-            counter,
-            text: self.builder.blob(rule.text.as_bytes()),
-            ..NatRule::default()
-        };
-        self.builder.nat(element);
+        let (real_if, mapped_if) = (interface(&rule.real_if), interface(&rule.mapped_if));
+        let pool: Vec<AddrRange> = rule.pool.iter().map(|&[first, last]| AddrRange { first, last }).collect();
+        let (pool, pool_count) = if pool.is_empty() { (0, 0) } else { self.builder.pool(&pool) };
+        let text = self.builder.blob(rule.text.as_bytes());
+        for &real in &rule.reals {
+            let mapped = if rule.kind == NatKind::Identity { real } else { rule.mapped };
+            self.builder.nat(NatRule {
+                real_if,
+                mapped_if,
+                real,
+                mapped,
+                dest_mapped: rule.dest.0,
+                dest_real: rule.dest.1,
+                real_port: rule.port.0,
+                mapped_port: rule.port.1,
+                dest_mapped_port: rule.dest_port.0,
+                dest_real_port: rule.dest_port.1,
+                pool,
+                pool_count,
+                flags: rule.flags,
+                kind: rule.kind as u8,
+                proto: rule.proto,
+                section: rule.section,
+                counter,
+                text,
+                ..NatRule::default()
+            });
+        }
     }
 
     /// Trustpoints, the proxies that have both faces, and the classes of the service policy.
@@ -281,6 +279,8 @@ impl Compiler<'_> {
             max_proxy_sessions: self.model.max_proxy_sessions.unwrap_or(0),
             flags: flag(self.model.same_security_inter, SAME_SECURITY_INTER)
                 | flag(self.model.same_security_intra, SAME_SECURITY_INTRA),
+            block_size: self.model.block_size.unwrap_or(Globals::default().block_size),
+            blocks_per_host: self.model.blocks_per_host.unwrap_or(Globals::default().blocks_per_host),
             utc_offset: self.model.timezone.as_ref().map_or(0, |zone| i32::from(zone.offset) * 60),
             acl_global: acl_global.and_then(|name| self.acls.get(name.as_str())).copied().unwrap_or(NONE),
             ..Globals::default()

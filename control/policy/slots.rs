@@ -78,7 +78,12 @@ impl Slots {
             slots.blocks.insert(view.str(acl.name).into(), Arc::new(Block::recover(view, acl)));
         }
         let mut seen: HashMap<&str, u32> = HashMap::new();
+        let mut last = None;
         for rule in view.nat() {
+            // The rules of one line stand side by side on one counter.
+            if last.replace(rule.counter) == Some(rule.counter) {
+                continue;
+            }
             let text = view.str(rule.text);
             let place = next(&mut seen, text);
             slots.nat.insert((text.to_owned(), place), (rule.counter, (0, 0)));

@@ -114,9 +114,10 @@ fn nat_order_of_evaluation() {
             (DynamicPat, 3),
         ]
     );
-    assert_eq!(rules[0].service, Some((6, 5062, 5061)));
-    assert_eq!(rules[1].dest, Net::host(Ipv4Addr::new(203, 0, 113, 3)));
-    assert_eq!(rules[6].mapped, Ipv4Addr::new(203, 0, 113, 2));
+    let pub_addr = u32::from(Ipv4Addr::new(203, 0, 113, 3));
+    assert_eq!((rules[0].proto, rules[0].port), (6, ([5062; 2], [5061; 2])));
+    assert_eq!(rules[1].dest, ([pub_addr; 2], [pub_addr; 2]));
+    assert_eq!(rules[6].mapped, [u32::from(Ipv4Addr::new(203, 0, 113, 2)); 2]);
 }
 
 #[test]
@@ -128,8 +129,10 @@ fn nat_of_8_2() {
          static (inside,outside) 203.0.113.4 10.10.0.12 netmask 255.255.255.255\n"
     ));
     let rules: Vec<_> = resolve::rules(&m).into_iter().map(|(_, rule)| rule.expect("resolves")).collect();
-    let seen: Vec<_> =
-        rules.iter().map(|r| (r.kind, r.real.addr().to_string(), r.mapped.to_string())).collect();
+    let seen: Vec<_> = rules
+        .iter()
+        .map(|r| (r.kind, Ipv4Addr::from(r.reals[0][0]).to_string(), Ipv4Addr::from(r.mapped[0]).to_string()))
+        .collect();
     let is = |kind, real: &str, mapped: &str| (kind, real.to_owned(), mapped.to_owned());
     assert_eq!(
         seen,
@@ -140,7 +143,7 @@ fn nat_of_8_2() {
             is(NatKind::DynamicPat, "0.0.0.0", "203.0.113.2"),
         ]
     );
-    assert_eq!(rules[0].service, Some((6, 5062, 5061)));
+    assert_eq!((rules[0].proto, rules[0].port), (6, ([5062; 2], [5061; 2])));
 }
 
 #[test]
@@ -285,4 +288,79 @@ access-list a extended deny ip any any log notifications
         assert_eq!(office.holds(Minute(monday + day * 24 * 60 + minute)), expected, "{day} {minute}");
     }
     assert!(!office.holds(Minute(monday - 7 * 24 * 60 + 9 * 60)));
+}
+
+/// Pools, twice NAT with the destination translated, groups: what the rules say.
+#[test]
+fn nat_of_every_form() {
+    let text = "\
+object network pool
+ range 203.0.113.3 203.0.113.4
+object network five
+ host 203.0.113.5
+object network lan
+ subnet 10.10.0.0 255.255.255.0
+object network far
+ host 198.51.100.1
+object network near
+ host 10.10.9.1
+object service to80
+ service tcp destination eq www
+object service to8080
+ service tcp destination eq 8080
+object-group network hosts
+ network-object host 203.0.113.3
+ network-object host 203.0.113.4
+object-group network two
+ network-object 10.1.0.0 255.255.0.0
+ network-object 10.3.0.0 255.255.0.0
+xlate block-allocation size 256
+xlate block-allocation maximum-per-host 2
+nat (inside,outside) source static lan lan destination static near far service to80 to8080 unidirectional no-proxy-arp route-lookup description to the far one
+nat (inside,outside) source dynamic two pat-pool hosts round-robin flat include-reserve block-allocation interface inactive
+nat (inside,outside) source dynamic lan pool interface
+";
+    let model = model(&format!("{TWO}{text}"));
+    let printed = print::to_text(&model);
+    for line in text.lines() {
+        assert!(printed.lines().any(|l| l == line), "{line}\n{printed}");
+    }
+    let rules: Vec<_> = resolve::rules(&model).into_iter().map(|(_, rule)| rule.expect("resolves")).collect();
+    let addr = |text: &str| u32::from(text.parse::<Ipv4Addr>().unwrap());
+    let [twice, pat, nat] = &rules[..] else { panic!() };
+    assert_eq!(
+        (twice.kind, twice.dest),
+        (NatKind::Identity, ([addr("10.10.9.1"); 2], [addr("198.51.100.1"); 2]))
+    );
+    assert_eq!((twice.proto, twice.dest_port), (6, ([80; 2], [8080; 2])));
+    let own = [addr("203.0.113.2"); 2];
+    assert_eq!((pat.kind, pat.mapped, pat.reals.len(), pat.pool.len()), (NatKind::DynamicPat, own, 2, 2));
+    assert_eq!(
+        (nat.kind, nat.mapped, nat.pool[0]),
+        (NatKind::Dynamic, own, [addr("203.0.113.3"), addr("203.0.113.4")])
+    );
+    use fedgate_tables::policy as p;
+    assert_eq!(twice.flags, p::NAT_UNIDIRECTIONAL | p::NAT_NO_PROXY_ARP | p::NAT_ROUTE_LOOKUP);
+    let pool = p::NAT_ROUND_ROBIN
+        | p::NAT_FLAT
+        | p::NAT_INCLUDE_RESERVE
+        | p::NAT_BLOCKS
+        | p::NAT_INTERFACE
+        | p::NAT_INACTIVE;
+    assert_eq!((pat.flags, nat.flags), (pool, p::NAT_INTERFACE));
+}
+
+#[test]
+fn exemption_and_ranges_of_8_2() {
+    let model = model(&format!(
+        "{TWO}access-list vpn extended permit ip 10.10.0.0 255.255.255.0 192.0.2.0 255.255.255.0\n\
+         access-group vpn global\n\
+         nat (inside) 0 access-list vpn\nnat (inside) 1 0 0\n\
+         global (outside) 1 203.0.113.3-203.0.113.5 netmask 255.255.255.248\nglobal (outside) 1 interface\n\
+         static (inside,outside) 203.0.113.6 10.10.0.12 netmask 255.255.255.255\n"
+    ));
+    let rules: Vec<_> = resolve::rules(&model).into_iter().map(|(_, rule)| rule.expect("resolves")).collect();
+    let kinds: Vec<_> = rules.iter().map(|r| (r.kind, r.section, r.pool.len())).collect();
+    assert_eq!(kinds, [(NatKind::Identity, 1, 0), (NatKind::Static, 1, 0), (NatKind::Dynamic, 3, 1)]);
+    assert_eq!(resolve::range_text(rules[0].dest.1), "192.0.2.0 255.255.255.0");
 }

@@ -165,13 +165,45 @@ fn mapped() -> impl Strategy<Value = Mapped> {
     ]
 }
 
+fn pool() -> impl Strategy<Value = Pool> {
+    any::<(bool, bool, bool, bool, bool, bool, bool)>().prop_map(
+        |(pat, robin, flat, reserve, extended, blocks, interface)| Pool {
+            pat,
+            round_robin: pat && robin,
+            extended: pat && extended,
+            flat: pat && flat,
+            include_reserve: pat && flat && reserve,
+            blocks: pat && blocks && !extended,
+            interface,
+        },
+    )
+}
+
+fn options(manual: bool) -> impl Strategy<Value = NatOptions> {
+    (any::<(bool, bool, bool, bool)>(), option::weighted(0.2, "[a-z]{1,5}( [a-z]{1,5})?")).prop_map(
+        move |((unidirectional, no_proxy_arp, route_lookup, inactive), description)| NatOptions {
+            unidirectional: unidirectional && manual,
+            no_proxy_arp,
+            route_lookup,
+            inactive: inactive && manual,
+            description: description.filter(|_| manual),
+        },
+    )
+}
+
 fn object_nat() -> impl Strategy<Value = ObjectNat> {
-    (pair(), any::<bool>(), mapped(), option::of((tcp_udp(), any::<u16>(), any::<u16>()))).prop_map(
-        |(pair, dynamic, mapped, service)| ObjectNat {
-            pair,
-            dynamic,
-            mapped,
-            service: service.filter(|_| !dynamic),
+    let service = option::of((tcp_udp(), any::<u16>(), any::<u16>()));
+    (pair(), any::<bool>(), mapped(), pool(), service, options(false)).prop_map(
+        |(pair, dynamic, mapped, pool, service, options)| {
+            let pooled = dynamic && mapped != Mapped::Interface;
+            ObjectNat {
+                pair,
+                dynamic,
+                mapped,
+                pool: if pooled { pool } else { Pool::default() },
+                service: service.filter(|_| !dynamic),
+                options: if dynamic { NatOptions::default() } else { options },
+            }
         },
     )
 }
@@ -179,16 +211,35 @@ fn object_nat() -> impl Strategy<Value = ObjectNat> {
 fn manual_nat(after_auto: bool) -> impl Strategy<Value = ManualNat> {
     let real = prop_oneof![Just(None), Just(Some("host-a".to_owned())), Just(Some("host-b".to_owned()))];
     let services = option::of(Just(("svc-a".to_owned(), "svc-b".to_owned())));
-    let destination = option::of(Just("host-b".to_owned()));
+    let destination = option::of(prop_oneof![Just(Mapped::Interface), Just(Mapped::Object("host-a".into()))]);
     let mapped = prop_oneof![
         Just(None),
         Just(Some(Mapped::Interface)),
         Just(Some(Mapped::Object("host-a".into()))),
         Just(Some(Mapped::Object("host-b".into())))
     ];
-    (pair(), any::<bool>(), real, mapped, destination, services).prop_map(
-        move |(pair, dynamic, real, mapped, destination, service)| {
-            ManualNat::Twice(TwiceNat { pair, after_auto, dynamic, real, mapped, destination, service })
+    let rest = (destination, services, pool(), options(true));
+    (pair(), any::<bool>(), real, mapped, rest).prop_map(
+        move |(pair, dynamic, real, mapped, (destination, service, pool, mut options))| {
+            let pooled = dynamic && matches!(mapped, Some(Mapped::Object(_)));
+            if dynamic {
+                options = NatOptions {
+                    inactive: options.inactive,
+                    description: options.description,
+                    ..NatOptions::default()
+                };
+            }
+            ManualNat::Twice(TwiceNat {
+                pair,
+                after_auto,
+                dynamic,
+                real,
+                mapped,
+                pool: if pooled { pool } else { Pool::default() },
+                destination: destination.map(|mapped| (mapped, "host-b".to_owned())),
+                service,
+                options,
+            })
         },
     )
 }

@@ -126,14 +126,25 @@ fn single_lines() {
             "access-list a standard permit any",
             &["1:15: standard access-lists are for routing protocols, of which there are none here"],
         ),
-        ("nat (inside) 0 access-list x", &["1:14: `nat (..) 0` (exemption) is not supported"]),
         (
-            "nat (inside,outside) source static a b destination static c d",
-            &["1:61: translating the destination is not supported yet"],
+            "nat (inside,outside) source static a b dns",
+            &["1:40: `dns` is not supported: answers of the DNS are not rewritten"],
+        ),
+        ("nat (inside,outside) source dynamic a b round-robin", &["1:41: `round-robin` belongs to a pool"]),
+        (
+            "nat (inside,outside) source dynamic a b unidirectional",
+            &["1:41: this option belongs to a static line of that form"],
         ),
         (
-            "nat (inside,outside) source static a b no-proxy-arp",
-            &["1:40: `no-proxy-arp` is not supported yet in a nat line"],
+            "nat (inside,outside) source dynamic a pat-pool b extended block-allocation",
+            &["1:59: `extended` and `block-allocation` cannot stand together"],
+        ),
+        ("xlate block-allocation size 31", &["1:29: `31` is not a number of ports"]),
+        (
+            "global (outside) 1 203.0.113.5-203.0.113.3",
+            &[
+                "1:20: `203.0.113.5-203.0.113.3` is not an address, a range or `interface`: the range ends before it begins",
+            ],
         ),
         ("timeout conn 1:60:00", &["1:14: `1:60:00` is not a duration: expected H:MM:SS"]),
         ("timeout conn 0:04:59", &["1:14: `timeout conn` cannot be 0:04:59"]),
@@ -212,9 +223,7 @@ fn whole_model() {
         ),
         (
             "object network a\n subnet 10.10.0.0 255.255.255.0\nobject network b\n host 203.0.113.3\nnat (inside,outside) source static a b",
-            &[
-                "11:1: static NAT of 10.10.0.0 255.255.255.0 to 203.0.113.3 255.255.255.255: the two are not of one size",
-            ],
+            &["11:1: static NAT of 10.10.0.0 255.255.255.0 to 203.0.113.3: the two are not of one size"],
         ),
         (
             "object network a\n host 10.10.0.9\n nat (inside,outside) static 203.0.113.4 service tcp 1 2\nobject network b\n host 10.10.0.8\n nat (inside,outside) static 203.0.113.4 service tcp 3 2",

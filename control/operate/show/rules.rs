@@ -2,11 +2,14 @@
 //! `show nat`: the rules with the hits that the dataplane counted. Without a dataplane they are shown and hits are zero.
 
 use std::collections::HashMap;
+use std::net::Ipv4Addr;
 
+use fedgate_tables::policy::{ANY_ADDR, ANY_PORT, NAT_INTERFACE};
 use serde_json::json;
 
 use crate::config::ports;
-use crate::config::resolve::{self, Rule};
+use crate::config::resolve::{self, Range, Rule};
+use crate::config::types::PortOp;
 use crate::operate::daemon::Daemon;
 use crate::operate::run::Stop;
 use crate::operate::server::Out;
@@ -54,16 +57,41 @@ pub async fn nat(daemon: &Daemon, out: &mut Out) -> Result<(), Stop> {
 }
 
 fn detail(rule: &Rule) -> String {
-    let (real, mapped) = (rule.real, rule.mapped);
-    let bits = if rule.kind == fedgate_tables::policy::NatKind::Static { real.prefix_len() } else { 32 };
-    let mut text =
-        format!("    Source - Origin: {}/{}, Translated: {mapped}/{bits}", real.addr(), real.prefix_len());
-    if let Some((proto, real, mapped)) = rule.service {
-        let port = |p| ports::port_text(proto, p);
-        let (proto, real, mapped) = (ports::proto_text(proto), port(real), port(mapped));
-        text.push_str(&format!(
-            "\n    Service - Origin: {proto} source eq {real} , Translated: {proto} source eq {mapped} "
-        ));
+    let list = |ranges: &[Range]| ranges.iter().map(|range| cidr(*range)).collect::<Vec<_>>().join(", ");
+    let mapped = if rule.pool.is_empty() { vec![rule.mapped] } else { rule.pool.clone() };
+    let mut text = format!("    Source - Origin: {}, Translated: {}", list(&rule.reals), list(&mapped));
+    if rule.flags & NAT_INTERFACE != 0 {
+        text.push_str(&format!(", {}", cidr(rule.mapped)));
+    }
+    if rule.dest != (ANY_ADDR, ANY_ADDR) {
+        let (from, to) = (cidr(rule.dest.0), cidr(rule.dest.1));
+        text.push_str(&format!("\n    Destination - Origin: {from}, Translated: {to}"));
+    }
+    if rule.proto != 0 {
+        let side = |source: [u16; 2], destination: [u16; 2]| {
+            let words = |word: &str, range: [u16; 2]| {
+                let op = if range[0] == range[1] {
+                    PortOp::Eq(range[0])
+                } else {
+                    PortOp::Range(range[0], range[1])
+                };
+                if range == ANY_PORT { String::new() } else { format!(" {word}{}", op.text(rule.proto)) }
+            };
+            let proto = ports::proto_text(rule.proto);
+            format!("{proto}{}{}", words("source", source), words("destination", destination))
+        };
+        let (from, to) = (side(rule.port.0, rule.dest_port.0), side(rule.port.1, rule.dest_port.1));
+        text.push_str(&format!("\n    Service - Origin: {from} , Translated: {to} "));
     }
     text
+}
+
+/// `10.0.0.0/24`, or `10.0.0.1-10.0.0.9`.
+fn cidr([first, last]: Range) -> String {
+    let host = first ^ last;
+    if host & host.wrapping_add(1) == 0 && first & host == 0 {
+        format!("{}/{}", Ipv4Addr::from(first), host.leading_zeros())
+    } else {
+        format!("{}-{}", Ipv4Addr::from(first), Ipv4Addr::from(last))
+    }
 }
