@@ -93,11 +93,11 @@ async fn run(cli: Cli) -> Result<(), String> {
         let daemon = Daemon::start(paths).await.map_err(|report| report.render(false))?;
         let mut terminate = signal(SignalKind::terminate()).map_err(|why| why.to_string())?;
         tokio::select! {
-            () = server::serve(daemon, listener) => {}
+            () = server::serve(daemon.clone(), listener) => {}
             _ = terminate.recv() => {}
             _ = tokio::signal::ctrl_c() => {}
         }
-        Ok(())
+        daemon.flush().await
     };
     let ended = ended.await;
     // A socket that is left behind is replaced by the next control all the same.

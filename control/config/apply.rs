@@ -7,14 +7,15 @@
 //! makes sense is for [`super::check`]. The same code loads a file and applies a command typed at the CLI, so that the two
 //! cannot differ.
 
+mod inspect;
 mod objects;
 
 use std::sync::Arc;
 
 use super::check::{About, Fault};
 use super::domains;
-use super::model::{DomainRule, Interface, ManualNat, Model, PolicyClass, TlsProxy};
-use super::raw::{Command, Face, Statement, Timer, TrustFile};
+use super::model::{DomainRule, Interface, ManualNat, Model, TlsProxy};
+use super::raw::{Command, Face, FragmentBound, Statement, Timer, TrustFile};
 use super::types::{Seconds, TrustFiles};
 
 /// Where sub-commands go: what the last mode line named.
@@ -76,7 +77,10 @@ impl Editor {
             | Command::IpAddress(..)
             | Command::MacAddress(_)
             | Command::Shutdown
+            | Command::Ipv6Address(..)
+            | Command::Ipv6Enable
             | Command::Mtu(..)
+            | Command::ReversePath(_)
             | Command::NoProxyArp(_) => self.interface(command, negated),
             Command::ObjectNetwork(_)
             | Command::ObjectAddr(_)
@@ -86,6 +90,7 @@ impl Editor {
             Command::Group(..) | Command::Member(_) => self.object_group(command, negated),
             Command::Description(_) => match self.scope {
                 Scope::Group(_) => self.object_group(command, negated),
+                Scope::Interface(_) => self.interface(command, negated),
                 _ => self.object(command, negated),
             },
             Command::TimeRange(_) | Command::Absolute(..) | Command::Periodic(_) => {
@@ -126,6 +131,30 @@ impl Editor {
                 let about = About::Route(route.clone());
                 listed(&mut self.model.routes, route, negated, about)
             }
+            Command::Route6(route) => {
+                let about = About::Route6(route.clone());
+                listed(&mut self.model.routes6, route, negated, about)
+            }
+            Command::Names => flag(&mut self.model.names, negated),
+            Command::Name(address, name) => {
+                let table = &mut self.model.name_table;
+                if !negated {
+                    table.insert(name, address);
+                } else if table.get(&name) != Some(&address) {
+                    return Err(missing());
+                } else {
+                    table.remove(&name);
+                }
+                Ok(About::Other)
+            }
+            Command::Fragment(bound, value) => {
+                let slot = match bound {
+                    FragmentBound::Size => &mut self.model.fragment_size,
+                    FragmentBound::Chain => &mut self.model.fragment_chain,
+                    FragmentBound::Timeout => &mut self.model.fragment_timeout,
+                };
+                single(slot, value, negated, About::Other)
+            }
             Command::Timeout(set) => self.timeout(&set, negated),
             Command::Trustpoint(_)
             | Command::TrustFile(..)
@@ -133,7 +162,10 @@ impl Editor {
             | Command::MaxProxySessions(_)
             | Command::TrustPoint(..) => self.crypto(command, negated),
             Command::ClassMap(_)
-            | Command::MatchAccessList(_)
+            | Command::Match(_)
+            | Command::Limits(_)
+            | Command::ConnTimeouts(_)
+            | Command::StateBypass
             | Command::InspectMap(_)
             | Command::InspectParameters
             | Command::PolicyMap(_)
@@ -192,6 +224,11 @@ impl Editor {
                 interface.mtu = if negated { 1500 } else { mtu };
                 return Ok(About::Interface(interface.device.clone()));
             }
+            Command::ReversePath(name) => {
+                let interface = by_name(interfaces, &name)?;
+                flag(&mut interface.verify_reverse_path, negated)?;
+                return Ok(About::Interface(interface.device.clone()));
+            }
             Command::NoProxyArp(name) => {
                 let interface = by_name(interfaces, &name)?;
                 flag(&mut interface.no_proxy_arp, negated)?;
@@ -206,6 +243,14 @@ impl Editor {
             Command::Nameif(name) => single(&mut interface.nameif, name, negated, about),
             Command::SecurityLevel(level) => single(&mut interface.security_level, level, negated, about),
             Command::IpAddress(addr, mask) => single(&mut interface.address, (addr, mask), negated, about),
+            Command::Ipv6Address(addr, prefix) => {
+                single(&mut interface.address6, (addr, prefix), negated, about)
+            }
+            Command::Ipv6Enable => {
+                flag(&mut interface.ipv6, negated)?;
+                Ok(about)
+            }
+            Command::Description(text) => single(&mut interface.description, text, negated, about),
             Command::MacAddress(mac) => single(&mut interface.mac, mac, negated, about),
             Command::Shutdown => {
                 interface.shutdown = !negated;
@@ -241,7 +286,19 @@ impl Editor {
                 Timer::Icmp => (&mut timeouts.icmp, defaults.icmp),
                 Timer::Sip => (&mut timeouts.sip, defaults.sip),
                 Timer::PatXlate => (&mut timeouts.pat_xlate, defaults.pat_xlate),
+                Timer::Xlate => (&mut timeouts.xlate, defaults.xlate),
+                Timer::ConnHolddown => (&mut timeouts.conn_holddown, defaults.conn_holddown),
                 Timer::Arp => (&mut timeouts.arp, defaults.arp),
+                Timer::Unused(name) => {
+                    if !negated {
+                        timeouts.unused.insert(name, *value);
+                    } else if timeouts.unused.get(name) != Some(value) {
+                        return Err(missing());
+                    } else {
+                        timeouts.unused.remove(name);
+                    }
+                    continue;
+                }
             };
             if negated && *slot != *value {
                 return Err(missing());
@@ -282,76 +339,6 @@ impl Editor {
                     Face::Client => (&mut proxy.client, About::ClientFace(name.clone())),
                 };
                 single(slot, trustpoint, negated, about)
-            }
-            _ => Err(misplaced()),
-        }
-    }
-
-    fn inspect(&mut self, command: Command, negated: bool) -> Done {
-        match (command, &self.scope) {
-            (Command::ClassMap(name), _) => {
-                Self::node(&mut self.model.class_maps, &name, negated)?;
-                self.scope = if negated { Scope::Top } else { Scope::ClassMap(name.clone()) };
-                Ok(About::ClassMap(name))
-            }
-            (Command::InspectMap(name), _) => {
-                self.scope = if negated { Scope::Top } else { Scope::InspectMap(name.clone()) };
-                if negated || !self.model.inspect_maps.contains(&name) {
-                    let about = About::InspectMap(name.clone());
-                    return member(&mut self.model.inspect_maps, name, negated, about);
-                }
-                Ok(About::InspectMap(name))
-            }
-            (Command::PolicyMap(name), _) => {
-                Self::node(&mut self.model.policy_maps, &name, negated)?;
-                self.scope = if negated { Scope::Top } else { Scope::PolicyMap(name.clone()) };
-                Ok(About::PolicyMap(name))
-            }
-            (Command::ServicePolicy(name), _) => {
-                single(&mut self.model.service_policy, name, negated, About::ServicePolicy)
-            }
-            (Command::MatchAccessList(acl), Scope::ClassMap(name)) => {
-                // The ASA refuses the forward reference, in these words; people search for them.
-                if !negated && !self.model.acls.contains_key(acl.as_str()) {
-                    return Err(Fault::error(format!(
-                        "ERROR: Specified ACL ({acl}) either does not exist or its type is not supported by the match command."
-                    ))
-                    .word(&acl)
-                    .help("the access-list must stand before the class-map"));
-                }
-                let class = self.model.class_maps.entry(name.clone()).or_default();
-                single(class, acl, negated, About::ClassMap(name.clone()))
-            }
-            (Command::InspectParameters, Scope::InspectMap(name)) => {
-                if negated {
-                    Err(missing())
-                } else {
-                    Ok(About::InspectMap(name.clone()))
-                }
-            }
-            (Command::PolicyClass(class), Scope::PolicyMap(policy) | Scope::PolicyClass(policy, _)) => {
-                let policy = policy.clone();
-                let classes = self.model.policy_maps.entry(policy.clone()).or_default();
-                let at = classes.iter().position(|c| c.class == class);
-                self.scope = if negated {
-                    classes.remove(at.ok_or_else(missing)?);
-                    Scope::PolicyMap(policy.clone())
-                } else {
-                    if at.is_none() {
-                        classes.push(PolicyClass { class: class.clone(), inspect: None });
-                    }
-                    Scope::PolicyClass(policy.clone(), class.clone())
-                };
-                Ok(About::PolicyClass(policy, class))
-            }
-            (Command::InspectSip(inspect), Scope::PolicyClass(policy, class)) => {
-                let classes = self.model.policy_maps.get_mut(policy).ok_or_else(misplaced)?;
-                let entry = classes.iter_mut().find(|c| c.class == *class).ok_or_else(misplaced)?;
-                if !negated && entry.inspect.as_ref().is_some_and(|old| *old != inspect) {
-                    return Err(Fault::error("the class inspects SIP already")
-                        .help("take the old line out first with `no inspect sip ...`"));
-                }
-                single(&mut entry.inspect, inspect, negated, About::Inspect(policy.clone(), class.clone()))
             }
             _ => Err(misplaced()),
         }

@@ -4,6 +4,7 @@
 //! Each `take` either gives a checked value or a [`Problem`] at the very word that is wrong (or at the end of the line
 //! where a word is missing), naming what was expected there.
 
+use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
@@ -33,12 +34,19 @@ pub struct Env<'m> {
 pub struct Args<'l, 'a> {
     line: &'l Line<'a>,
     at: usize,
+    names: Option<&'l BTreeMap<String, Ipv4Addr>>,
 }
 
 impl<'l, 'a> Args<'l, 'a> {
     /// The words of `line` from number `at` on.
     pub fn new(line: &'l Line<'a>, at: usize) -> Self {
-        Self { line, at }
+        Self { line, at, names: None }
+    }
+
+    /// The same where names may stand for addresses.
+    pub fn within(line: &'l Line<'a>, at: usize, env: &Env<'l>) -> Self {
+        let names = env.model.names.then_some(&env.model.name_table);
+        Self { line, at, names }
     }
 
     /// The next word, if any, without taking it.
@@ -130,6 +138,9 @@ impl<'l, 'a> Args<'l, 'a> {
     /// A dotted address.
     pub fn address(&mut self, what: &str) -> Result<Ipv4Addr, Problem> {
         let token = self.take(what)?;
+        if let Some(address) = self.names.and_then(|names| names.get(token.text)) {
+            return Ok(*address);
+        }
         token.text.parse().map_err(|_| {
             let problem = self.wrong(format!("`{}` is not an IPv4 address", token.text));
             if token.text.contains(':') { problem.help("an IPv4 address is wanted here") } else { problem }

@@ -9,11 +9,13 @@
 use std::collections::HashSet;
 use std::net::Ipv4Addr;
 
-use fedgate_tables::policy::{ANY_PORT, MAX_INTERFACES, NatKind};
+use fedgate_tables::policy::{ANY_PORT, MAX_CLASS_SLOTS, MAX_INTERFACES, NatKind};
 
 use super::diag::Severity;
 use super::domains::{covering, refused};
-use super::model::{DomainKey, Member, Model, Name, Place, Route, TlsProxy};
+use super::model::{
+    CLASS_DEFAULT, ClassMatch, Connections, DomainKey, Member, Model, Name, Place, Route, Route6, TlsProxy,
+};
 use super::resolve::{self, Rule};
 use super::types::Device;
 
@@ -47,6 +49,7 @@ pub enum About {
     LegacyGlobal(String, u32),
     LegacyNat(String, u32),
     Route(Route),
+    Route6(Route6),
     Trustpoint(String),
     Certificate(String),
     Key(String),
@@ -59,6 +62,7 @@ pub enum About {
     PolicyMap(String),
     PolicyClass(String, String),
     Inspect(String, String),
+    Connections(String, String),
     ServicePolicy,
     LocalDomain(String),
 }
@@ -109,6 +113,8 @@ pub fn check(model: &Model) -> Found {
     let mut found = Found::new();
     interfaces(model, &mut found);
     routes(model, &mut found);
+    routes6(model, &mut found);
+    timers(model, &mut found);
     acl::groups(model, &mut found);
     acl::time_ranges(model, &mut found);
     acl::lists(model, &mut found);
@@ -123,11 +129,19 @@ pub fn check(model: &Model) -> Found {
 fn interfaces(model: &Model, found: &mut Found) {
     let mut names = HashSet::new();
     let mut earlier: Vec<(&str, super::types::Net)> = Vec::new();
+    let mut earlier6: Vec<(&str, super::addr::Net6)> = Vec::new();
     for interface in &model.interfaces {
         let about = || About::Interface(interface.device.clone());
         let name = interface.nameif.as_deref();
         if let Some(name) = name.filter(|name| !names.insert(*name)) {
             found.push((about(), Fault::error(format!("a second interface is called `{name}`"))));
+        }
+        if let (Some(name), Some(net)) = (name, interface.network6()) {
+            if let Some((other, _)) = earlier6.iter().find(|(_, n)| n.overlaps(net)) {
+                let what = format!("the IPv6 networks of {other} and {name} overlap");
+                found.push((about(), Fault::error(what)));
+            }
+            earlier6.push((name, net));
         }
         match (name, interface.network()) {
             (Some(name), Some(net)) => {
@@ -169,6 +183,39 @@ fn routes(model: &Model, found: &mut Found) {
                 found.push((about, Fault::error(what).word(&route.interface)));
             }
         }
+    }
+}
+
+fn routes6(model: &Model, found: &mut Found) {
+    for route in &model.routes6 {
+        let about = || About::Route6(route.clone());
+        let link_local = route.gateway.segments()[0] & 0xffc0 == 0xfe80;
+        let what = match model.interface(&route.interface) {
+            None => format!("there is no interface `{}`", route.interface),
+            Some(i) if i.address6.is_none() && !i.ipv6 => {
+                format!("interface {} does not speak IPv6: give it `ipv6 enable`", route.interface)
+            }
+            Some(i) if i.address6.is_some_and(|(own, _)| own == route.gateway) => {
+                format!("{} is the appliance's own address, not a next hop", route.gateway)
+            }
+            Some(i) if !link_local && !i.network6().is_some_and(|net| net.contains(route.gateway)) => {
+                format!("next hop {} is not in the network of {}", route.gateway, route.interface)
+            }
+            Some(_) => continue,
+        };
+        found.push((about(), Fault::error(what)));
+    }
+}
+
+/// Timers that are there for the sake of configurations that have them.
+fn timers(model: &Model, found: &mut Found) {
+    let names: Vec<&str> = model.timeouts.unused.keys().copied().collect();
+    if !names.is_empty() {
+        let what = format!(
+            "`timeout` of {} has no effect: fedgate does nothing that they would time",
+            names.join(", ")
+        );
+        found.push((About::Other, Fault::warning(what)));
     }
 }
 
@@ -300,22 +347,30 @@ fn proxies(model: &Model, found: &mut Found) {
 }
 
 fn inspection(model: &Model, found: &mut Found) {
-    for (name, acl) in &model.class_maps {
-        if let Some(acl) = acl.as_ref().filter(|acl| !model.acls.contains_key(acl.as_str())) {
+    for (name, matches) in &model.class_maps {
+        let Some(ClassMatch::Acl(acl)) = matches else { continue };
+        if !model.acls.contains_key(acl.as_str()) {
             let what = format!("access-list {acl} is needed by class-map {name}");
             found.push((About::ClassMap(name.clone()), Fault::error(what).word(acl)));
         }
     }
     for (policy, classes) in &model.policy_maps {
+        if classes.len() > MAX_CLASS_SLOTS as usize {
+            let what =
+                format!("policy-map {policy} has {} classes; at most {MAX_CLASS_SLOTS} fit", classes.len());
+            found.push((About::PolicyMap(policy.clone()), Fault::error(what)));
+        }
         for class in classes {
             let about = About::PolicyClass(policy.clone(), class.class.clone());
+            let acts = class.inspect.is_some() || class.connections != Connections::default();
             match model.class_maps.get(&class.class) {
+                None if class.class == CLASS_DEFAULT => {}
                 None => {
                     let what = format!("there is no `class-map {}`", class.class);
                     found.push((about, Fault::error(what).word(&class.class)));
                 }
-                Some(None) if class.inspect.is_some() => {
-                    let what = format!("class-map {} has no `match access-list`", class.class);
+                Some(None) if acts => {
+                    let what = format!("class-map {} has no `match` line", class.class);
                     found.push((about, Fault::error(what).word(&class.class)));
                 }
                 Some(_) => {}

@@ -292,10 +292,15 @@ fn sides(model: &Model, addr: &AceAddr) -> Result<Vec<Side>, Fault> {
         AceAddr::Group(name) => networks(model, name)?.into_iter().map(side).collect(),
         AceAddr::Interface(name) => match model.interface(name) {
             None => return Err(Fault::error(format!("there is no interface `{name}`")).word(name)),
-            Some(interface) => match interface.address {
-                Some((addr, _)) => vec![side4(Net::host(addr))],
-                None => return Err(Fault::error(format!("interface {name} has no address")).word(name)),
-            },
+            Some(interface) => {
+                let own = interface.address.map(|(addr, _)| side4(Net::host(addr)));
+                let own6 = interface.address6.map(|(addr, _)| side6(Net6::host(addr)));
+                let sides: Vec<Side> = own.into_iter().chain(own6).collect();
+                if sides.is_empty() {
+                    return Err(Fault::error(format!("interface {name} has no address")).word(name));
+                }
+                sides
+            }
         },
     })
 }

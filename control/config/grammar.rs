@@ -59,9 +59,14 @@ pub const SPECS: &[Spec] = &[
     leaf(Mode::Interface, "nameif", "nameif NAME", "name used by every other command", interface::nameif),
     leaf(Mode::Interface, "security-level", "security-level LEVEL", "0 to 100; inside has 100, others 0", interface::security_level),
     leaf(Mode::Interface, "ip address", "ip address ADDRESS MASK", "own address", interface::ip_address),
+    leaf(Mode::Interface, "ipv6 address", "ipv6 address ADDRESS/LENGTH", "own IPv6 address", interface::ipv6_address),
+    leaf(Mode::Interface, "ipv6 enable", "ipv6 enable", "IPv6 with a link-local address alone", interface::ipv6_enable),
+    leaf(Mode::Interface, "description", "description TEXT", "a note", object::description),
     leaf(Mode::Interface, "mac-address", "mac-address HHHH.HHHH.HHHH", "own MAC instead of the device's", interface::mac_address),
     leaf(Mode::Interface, "shutdown", "shutdown", "closes the interface; no shutdown opens it", interface::shutdown),
     leaf(Mode::Global, "mtu", "mtu NAMEIF BYTES", "IP bytes a frame may carry", interface::mtu),
+    leaf(Mode::Global, "ip verify reverse-path interface", "ip verify reverse-path interface NAMEIF", "drops what comes from where no route leads back", interface::reverse_path),
+    leaf(Mode::Global, "fragment", "fragment {size DATAGRAMS | chain FRAGMENTS | timeout SECONDS}", "bounds of putting fragments together, of every interface", interface::fragment),
     leaf(Mode::Global, "sysopt noproxyarp", "sysopt noproxyarp NAMEIF", "no ARP answers for mapped addresses", interface::noproxyarp),
     leaf(Mode::Global, "same-security-traffic permit", "same-security-traffic permit {inter-interface | intra-interface}", "traffic between equal security levels", interface::same_security),
     node(Mode::ObjectNetwork, "object network", "object network NAME", "addresses with a name", object::network),
@@ -101,7 +106,10 @@ pub const SPECS: &[Spec] = &[
     leaf(Mode::Global, "global", "global (MAPPED) ID {ADDRESS | FIRST-LAST | interface} [netmask MASK]", "addresses of dynamic NAT of 8.2", nat::legacy_global),
     leaf(Mode::Global, "xlate block-allocation", "xlate block-allocation {size PORTS | maximum-per-host BLOCKS}", "ports of a block, and blocks of a host, with block-allocation", nat::block_allocation),
     leaf(Mode::Global, "route", "route NAMEIF ADDRESS MASK GATEWAY [METRIC]", "a static route", system::route),
-    leaf(Mode::Global, "timeout", "timeout {conn|half-closed|embryonic|udp|icmp|sip|pat-xlate} H:MM:SS ...", "idle timers", system::timeout),
+    leaf(Mode::Global, "ipv6 route", "ipv6 route NAMEIF PREFIX/LENGTH GATEWAY [METRIC]", "a static IPv6 route", system::route6),
+    leaf(Mode::Global, "names", "names", "names of `name` lines may stand for addresses", system::names),
+    leaf(Mode::Global, "name", "name ADDRESS NAME", "a name that may be written for an address", system::name),
+    leaf(Mode::Global, "timeout", "timeout {conn|half-closed|embryonic|udp|icmp|sip|pat-xlate|xlate|conn-holddown} H:MM:SS ...", "idle timers; those of what fedgate does not do are taken, with a warning", system::timeout),
     leaf(Mode::Global, "arp timeout", "arp timeout SECONDS", "age at which an ARP entry is asked again", system::arp_timeout),
     node(Mode::Trustpoint, "crypto ca trustpoint", "crypto ca trustpoint NAME", "an identity, or CAs, or both", crypto::trustpoint),
     leaf(Mode::Trustpoint, "certificate file", "certificate file PATH", "own certificate, then intermediates (PEM)", crypto::certificate),
@@ -113,11 +121,16 @@ pub const SPECS: &[Spec] = &[
     leaf(Mode::TlsProxy, "client trust-point", "client trust-point TRUSTPOINT", "shown to the TCP server", crypto::client_trust_point),
     node(Mode::ClassMap, "class-map", "class-map NAME", "names a kind of traffic", inspect::class_map),
     leaf(Mode::ClassMap, "match access-list", "match access-list NAME", "what the access-list permits", inspect::match_access_list),
+    leaf(Mode::ClassMap, "match any", "match any", "everything", inspect::match_any),
+    leaf(Mode::ClassMap, "match port", "match port {tcp|udp} {eq PORT | range FIRST LAST}", "connections to these ports", inspect::match_port),
     node(Mode::InspectMap, "policy-map type inspect sip", "policy-map type inspect sip NAME", "how SIP is inspected", inspect::inspect_map),
     Spec { mode: Mode::InspectMap, words: "parameters", usage: "parameters", help: "settings of the map (none yet)", enters: Some(Mode::InspectParameters), parse: inspect::parameters },
     node(Mode::PolicyMap, "policy-map", "policy-map NAME", "what to do with classes of traffic", inspect::policy_map),
-    Spec { mode: Mode::PolicyMap, words: "class", usage: "class NAME", help: "the class-map it is about", enters: Some(Mode::PolicyClass), parse: inspect::class },
+    Spec { mode: Mode::PolicyMap, words: "class", usage: "class {NAME | class-default}", help: "the class-map it is about; class-default is everything", enters: Some(Mode::PolicyClass), parse: inspect::class },
     leaf(Mode::PolicyClass, "inspect sip", "inspect sip [MAP] tls-proxy NAME", "to the TLS proxy, SIP inspected", inspect::inspect_sip),
+    leaf(Mode::PolicyClass, "set connection timeout", "set connection timeout {idle|half-closed|embryonic} H:MM:SS ...", "timers of the class's connections", inspect::conn_timeouts),
+    leaf(Mode::PolicyClass, "set connection advanced-options", "set connection advanced-options tcp-state-bypass", "TCP without state and windows", inspect::advanced_options),
+    leaf(Mode::PolicyClass, "set connection", "set connection {conn-max|embryonic-conn-max|per-client-max|per-client-embryonic-max} N ...", "bounds of the class's connections; 0 for none", inspect::limits),
     leaf(Mode::Global, "service-policy", "service-policy NAME global", "puts a policy-map to work", inspect::service_policy),
     leaf(Mode::Global, "local domain", "local domain NAME", "a SIP domain of our own", system::local_domain),
     leaf(Mode::Global, "permit domain", "permit domain {NAME | *.NAME} [peer FQDN]", "a foreign domain that may federate", system::permit_domain),
@@ -139,7 +152,7 @@ pub fn parse(line: &Line<'_>, mode: Mode, env: &Env<'_>) -> Result<(Statement, &
     let Some(spec) = find(line, at, mode) else {
         return Err(Failure { problem: unknown(line, at, mode), enters: None });
     };
-    let mut args = Args::new(line, at + spec.words.split(' ').count());
+    let mut args = Args::within(line, at + spec.words.split(' ').count(), env);
     let parsed = (spec.parse)(&mut args, env).and_then(|command| args.end().map(|()| command));
     match parsed {
         Ok(command) => Ok((Statement { line: line.number, negated, command }, spec)),

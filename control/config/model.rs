@@ -9,11 +9,11 @@
 //! as nothing uses them: that is how they come to be, one command at a time.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
-use super::addr::ObjectAddr;
-use super::types::{Device, Mac, Net, Seconds, Service, TrustFiles};
+use super::addr::{Net6, ObjectAddr};
+use super::types::{Device, Mac, Net, PortOp, Seconds, Service, TrustFiles};
 
 mod acl;
 mod nat;
@@ -62,6 +62,18 @@ pub struct Model {
     pub blocks_per_host: Option<u32>,
     /// `route`.
     pub routes: Vec<Route>,
+    /// `ipv6 route`.
+    pub routes6: Vec<Route6>,
+    /// `names`.
+    pub names: bool,
+    /// `name A N`: what may be written for an address.
+    pub name_table: BTreeMap<String, Ipv4Addr>,
+    /// `fragment size`.
+    pub fragment_size: Option<u32>,
+    /// `fragment chain`.
+    pub fragment_chain: Option<u32>,
+    /// `fragment timeout`.
+    pub fragment_timeout: Option<u32>,
     /// `timeout` and `arp timeout`.
     pub timeouts: Timeouts,
     /// `crypto ca trustpoint`.
@@ -70,8 +82,8 @@ pub struct Model {
     pub max_proxy_sessions: Option<u32>,
     /// `tls-proxy`.
     pub tls_proxies: BTreeMap<String, TlsProxy>,
-    /// `class-map`: the access-list it matches, once said.
-    pub class_maps: BTreeMap<String, Option<String>>,
+    /// `class-map`: what it matches, once said.
+    pub class_maps: BTreeMap<String, Option<ClassMatch>>,
     /// `policy-map type inspect sip`.
     pub inspect_maps: BTreeSet<String>,
     /// `policy-map`: its classes in order.
@@ -141,6 +153,14 @@ pub struct Interface {
     pub shutdown: bool,
     /// `sysopt noproxyarp NAMEIF`.
     pub no_proxy_arp: bool,
+    /// `ip verify reverse-path interface NAMEIF`.
+    pub verify_reverse_path: bool,
+    /// `ipv6 address A/N`.
+    pub address6: Option<(Ipv6Addr, u8)>,
+    /// `ipv6 enable`.
+    pub ipv6: bool,
+    /// `description`.
+    pub description: Option<String>,
 }
 
 impl Interface {
@@ -155,6 +175,10 @@ impl Interface {
             mtu: 1500,
             shutdown: false,
             no_proxy_arp: false,
+            verify_reverse_path: false,
+            address6: None,
+            ipv6: false,
+            description: None,
         }
     }
 
@@ -167,6 +191,11 @@ impl Interface {
     /// Its connected network.
     pub fn network(&self) -> Option<Net> {
         self.address.map(|(addr, mask)| Net::holding(addr, mask))
+    }
+
+    /// Its connected IPv6 network.
+    pub fn network6(&self) -> Option<Net6> {
+        self.address6.and_then(|(addr, prefix)| Net6::holding(addr, prefix))
     }
 }
 
@@ -205,6 +234,19 @@ pub struct Route {
     pub metric: u8,
 }
 
+/// `ipv6 route IF P/LEN G [metric]`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Route6 {
+    /// Egress interface.
+    pub interface: String,
+    /// Destination.
+    pub net: Net6,
+    /// Next hop; a link-local one is of the interface.
+    pub gateway: Ipv6Addr,
+    /// 1 to 254.
+    pub metric: u8,
+}
+
 /// `timeout` and `arp timeout`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Timeouts {
@@ -222,8 +264,14 @@ pub struct Timeouts {
     pub sip: Seconds,
     /// A PAT xlate after its last connection.
     pub pat_xlate: Seconds,
+    /// A dynamic (not PAT) xlate after its last connection.
+    pub xlate: Seconds,
+    /// A closed connection.
+    pub conn_holddown: Seconds,
     /// `arp timeout`.
     pub arp: Seconds,
+    /// Timers of what fedgate does not do: kept, without effect.
+    pub unused: BTreeMap<&'static str, Seconds>,
 }
 
 impl Default for Timeouts {
@@ -237,7 +285,10 @@ impl Default for Timeouts {
             icmp: Seconds(2),
             sip: Seconds(1800),
             pat_xlate: Seconds(30),
+            xlate: Seconds(10800),
+            conn_holddown: Seconds(15),
             arp: Seconds(14400),
+            unused: BTreeMap::new(),
         }
     }
 }
@@ -258,6 +309,43 @@ pub struct PolicyClass {
     pub class: String,
     /// `inspect sip [MAP] tls-proxy P`, once said.
     pub inspect: Option<InspectSip>,
+    /// `set connection`.
+    pub connections: Connections,
+}
+
+/// The class that is there without a class-map, and matches everything.
+pub const CLASS_DEFAULT: &str = "class-default";
+
+/// What a class-map matches.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ClassMatch {
+    /// `match access-list A`: what it permits.
+    Acl(String),
+    /// `match any`.
+    Any,
+    /// `match port {tcp|udp} {eq P | range A B}`: destination ports.
+    Port(u8, PortOp),
+}
+
+/// `set connection` of a class; `None` where not said.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Connections {
+    /// `conn-max`; 0 for no limit, as in the other three.
+    pub conn_max: Option<u32>,
+    /// `embryonic-conn-max`.
+    pub embryonic_max: Option<u32>,
+    /// `per-client-max`.
+    pub per_client_max: Option<u32>,
+    /// `per-client-embryonic-max`.
+    pub per_client_embryonic_max: Option<u32>,
+    /// `timeout idle`.
+    pub idle: Option<Seconds>,
+    /// `timeout half-closed`.
+    pub half_closed: Option<Seconds>,
+    /// `timeout embryonic`.
+    pub embryonic: Option<Seconds>,
+    /// `advanced-options tcp-state-bypass`.
+    pub bypass: bool,
 }
 
 /// `inspect sip [MAP] tls-proxy P`.

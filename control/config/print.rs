@@ -7,7 +7,10 @@
 use std::fmt::{self, Display, Write};
 use std::path::Path;
 
-use super::model::{DomainKey, DomainRule, Interface, Model, Permit, Place, Route, Timeouts};
+use super::model::{
+    ClassMatch, Connections, DomainKey, DomainRule, Interface, Model, Permit, Place, Route, Route6, Timeouts,
+};
+use super::ports;
 use super::source::quoted;
 
 mod acl;
@@ -33,6 +36,12 @@ pub fn print(model: &Model, out: &mut impl Write) -> fmt::Result {
     for route in &model.routes {
         writeln!(out, "{route}")?;
     }
+    for route in &model.routes6 {
+        writeln!(out, "{route}")?;
+    }
+    line(out, "fragment size", &model.fragment_size)?;
+    line(out, "fragment chain", &model.fragment_chain)?;
+    line(out, "fragment timeout", &model.fragment_timeout)?;
     timeouts(&model.timeouts, out)?;
     crypto(model, out)?;
     inspection(model, out)?;
@@ -71,6 +80,12 @@ fn system(model: &Model, out: &mut impl Write) -> fmt::Result {
     line(out, "hostname", &model.hostname)?;
     line(out, "domain-name", &model.domain_name)?;
     line(out, "clock timezone", &model.timezone)?;
+    if model.names {
+        writeln!(out, "names")?;
+    }
+    for (name, address) in &model.name_table {
+        writeln!(out, "name {address} {name}")?;
+    }
     for interface in &model.interfaces {
         print_interface(interface, out)?;
     }
@@ -84,6 +99,9 @@ fn system(model: &Model, out: &mut impl Write) -> fmt::Result {
         if interface.mtu != 1500 {
             writeln!(out, "mtu {name} {}", interface.mtu)?;
         }
+        if interface.verify_reverse_path {
+            writeln!(out, "ip verify reverse-path interface {name}")?;
+        }
         if interface.no_proxy_arp {
             writeln!(out, "sysopt noproxyarp {name}")?;
         }
@@ -93,10 +111,17 @@ fn system(model: &Model, out: &mut impl Write) -> fmt::Result {
 
 fn print_interface(interface: &Interface, out: &mut impl Write) -> fmt::Result {
     writeln!(out, "interface {}", interface.device)?;
+    line(out, " description", &interface.description)?;
     line(out, " nameif", &interface.nameif)?;
     line(out, " security-level", &interface.security_level)?;
     if let Some((addr, mask)) = interface.address {
         writeln!(out, " ip address {addr} {mask}")?;
+    }
+    if let Some((addr, prefix)) = interface.address6 {
+        writeln!(out, " ipv6 address {addr}/{prefix}")?;
+    }
+    if interface.ipv6 {
+        writeln!(out, " ipv6 enable")?;
     }
     line(out, " mac-address", &interface.mac)?;
     if interface.shutdown {
@@ -123,10 +148,16 @@ fn objects(model: &Model, out: &mut impl Write) -> fmt::Result {
 
 fn timeouts(t: &Timeouts, out: &mut impl Write) -> fmt::Result {
     writeln!(out, "arp timeout {}", t.arp.0)?;
+    writeln!(out, "timeout xlate {}", t.xlate)?;
     writeln!(out, "timeout pat-xlate {}", t.pat_xlate)?;
     writeln!(out, "timeout conn {} half-closed {} udp {} icmp {}", t.conn, t.half_closed, t.udp, t.icmp)?;
     writeln!(out, "timeout embryonic {}", t.embryonic)?;
-    writeln!(out, "timeout sip {}", t.sip)
+    writeln!(out, "timeout sip {}", t.sip)?;
+    for (name, value) in &t.unused {
+        let absolute = if *name == "uauth" { " absolute" } else { "" };
+        writeln!(out, "timeout {name} {value}{absolute}")?;
+    }
+    writeln!(out, "timeout conn-holddown {}", t.conn_holddown)
 }
 
 fn crypto(model: &Model, out: &mut impl Write) -> fmt::Result {
@@ -148,9 +179,9 @@ fn crypto(model: &Model, out: &mut impl Write) -> fmt::Result {
 }
 
 fn inspection(model: &Model, out: &mut impl Write) -> fmt::Result {
-    for (name, acl) in &model.class_maps {
+    for (name, matches) in &model.class_maps {
         writeln!(out, "class-map {name}")?;
-        line(out, " match access-list", acl)?;
+        line(out, " match", matches)?;
     }
     for name in &model.inspect_maps {
         writeln!(out, "policy-map type inspect sip {name}\n parameters")?;
@@ -163,6 +194,7 @@ fn inspection(model: &Model, out: &mut impl Write) -> fmt::Result {
                 let map = inspect.map.as_ref().map_or(String::new(), |map| format!(" {map}"));
                 writeln!(out, "  inspect sip{map} tls-proxy {}", inspect.tls_proxy)?;
             }
+            connections(&class.connections, out)?;
         }
     }
     match &model.service_policy {
@@ -190,6 +222,51 @@ impl Display for Place {
             Self::Out(name) => write!(f, "out interface {name}"),
             Self::Global => f.write_str("global"),
         }
+    }
+}
+
+/// `set connection` lines, each with what it says.
+fn connections(c: &Connections, out: &mut impl Write) -> fmt::Result {
+    let limits = [
+        ("conn-max", c.conn_max),
+        ("embryonic-conn-max", c.embryonic_max),
+        ("per-client-max", c.per_client_max),
+        ("per-client-embryonic-max", c.per_client_embryonic_max),
+    ];
+    let timers = [("embryonic", c.embryonic), ("half-closed", c.half_closed), ("idle", c.idle)];
+    if limits.iter().any(|(_, value)| value.is_some()) {
+        out.write_str("  set connection")?;
+        for (word, value) in limits {
+            value.map_or(Ok(()), |value| write!(out, " {word} {value}"))?;
+        }
+        writeln!(out)?;
+    }
+    if timers.iter().any(|(_, value)| value.is_some()) {
+        out.write_str("  set connection timeout")?;
+        for (word, value) in timers {
+            value.map_or(Ok(()), |value| write!(out, " {word} {value}"))?;
+        }
+        writeln!(out)?;
+    }
+    if c.bypass {
+        writeln!(out, "  set connection advanced-options tcp-state-bypass")?;
+    }
+    Ok(())
+}
+
+impl Display for ClassMatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Acl(name) => write!(f, "access-list {name}"),
+            Self::Any => f.write_str("any"),
+            Self::Port(proto, op) => write!(f, "port {}{}", ports::proto_text(*proto), op.text(*proto)),
+        }
+    }
+}
+
+impl Display for Route6 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ipv6 route {} {} {} {}", self.interface, self.net, self.gateway, self.metric)
     }
 }
 

@@ -2,13 +2,13 @@
 //! The configuration as it is written: one [`Statement`] a line, its words checked by themselves but not yet against
 //! anything else. The first of the configuration's three forms; [`super::apply`] makes the model of it.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 
 use super::addr::ObjectAddr;
 use super::model::{
-    AclLine, DomainKey, DomainRule, GroupKind, InspectSip, LegacyGlobal, LegacyNat, LegacyStatic, Member,
-    Minute, Name, ObjectNat, Periodic, Place, Route, Timezone, TwiceNat,
+    AclLine, ClassMatch, DomainKey, DomainRule, GroupKind, InspectSip, LegacyGlobal, LegacyNat, LegacyStatic,
+    Member, Minute, Name, ObjectNat, Periodic, Place, Route, Route6, Timezone, TwiceNat,
 };
 use super::types::{Device, Mac, Seconds, Service};
 
@@ -153,8 +153,38 @@ pub enum Timer {
     Sip,
     /// `pat-xlate`.
     PatXlate,
+    /// `xlate`.
+    Xlate,
+    /// `conn-holddown`.
+    ConnHolddown,
+    /// One without effect.
+    Unused(&'static str),
     /// `arp timeout`.
     Arp,
+}
+
+/// Which bound a `set connection` word sets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Limit {
+    /// `conn-max`.
+    Conn,
+    /// `embryonic-conn-max`.
+    Embryonic,
+    /// `per-client-max`.
+    Client,
+    /// `per-client-embryonic-max`.
+    ClientEmbryonic,
+}
+
+/// Which bound a `fragment` line sets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FragmentBound {
+    /// `size`.
+    Size,
+    /// `chain`.
+    Chain,
+    /// `timeout`.
+    Timeout,
 }
 
 /// A command with its arguments.
@@ -193,6 +223,13 @@ pub enum Command {
     LegacyGlobal(LegacyGlobal),
     LegacyNat(LegacyNat),
     Route(Route),
+    Route6(Route6),
+    Names,
+    Name(Ipv4Addr, String),
+    Fragment(FragmentBound, u32),
+    ReversePath(String),
+    Ipv6Address(Ipv6Addr, u8),
+    Ipv6Enable,
     Timeout(Vec<(Timer, Seconds)>),
     Trustpoint(String),
     TrustFile(TrustFile, PathBuf),
@@ -200,7 +237,10 @@ pub enum Command {
     MaxProxySessions(u32),
     TrustPoint(Face, String),
     ClassMap(String),
-    MatchAccessList(String),
+    Match(ClassMatch),
+    Limits(Vec<(Limit, u32)>),
+    ConnTimeouts(Vec<(Timer, Seconds)>),
+    StateBypass,
     InspectMap(String),
     InspectParameters,
     PolicyMap(String),

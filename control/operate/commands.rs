@@ -182,7 +182,7 @@ mod tests {
         let show = help(&["show", "ro"], Mode::Global);
         assert_eq!(show, "  show route\n      routes\n");
         assert!(help(&["ip"], Mode::Interface).contains("ip address ADDRESS MASK"));
-        assert!(help(&["ip"], Mode::Global).contains("no command"));
+        assert!(help(&["ip", "ad"], Mode::Global).contains("no command"));
     }
 
     /// docs/config.md cannot lag behind the grammar.

@@ -5,11 +5,12 @@
 //! the dataplane in between. `show` commands need no lock: they read a snapshot (`Rc<Config>`) and shared memory.
 //!
 //! A commit is whole or nothing. The order is: compile, push, wait until every worker uses it, bring the domain table in line, write the
-//! running-config, and only then call it the configuration. Whatever fails on the way is undone by enforcing the
+//! running-config ([`keep`]; a large one is only marked to be written), and only then call it the configuration. Whatever fails on the way is undone by enforcing the
 //! old one again under a newer generation. Without a dataplane a commit is checked and kept, and enforced on attaching, unless
 //! a running-config of a control before waits to be taken over: then only a whole configuration may come before it.
 
 mod attach;
+mod keep;
 
 use std::cell::{Cell, RefCell};
 use std::path::{Path, PathBuf};
@@ -31,6 +32,8 @@ use crate::config::model::{DomainKey, DomainRule};
 use crate::config::{Config, Loaded, load_file, print};
 use crate::policy::slots::{Slots, Zero};
 use crate::policy::{Compiled, compile, interfaces};
+use keep::Keeping;
+
 pub use attach::{Attached, Standing};
 
 /// Where things are.
@@ -75,7 +78,7 @@ pub enum Refusal {
 pub struct Daemon {
     /// Where things are.
     pub paths: Paths,
-    config: RefCell<Rc<Config>>,
+    config: RefCell<Arc<Config>>,
     slots: RefCell<Slots>,
     table: RefCell<Option<Table>>,
     attached: RefCell<Option<Rc<Attached>>>,
@@ -88,6 +91,7 @@ pub struct Daemon {
     /// Why a dataplane that is there could not be attached to at the last try.
     failing: RefCell<Option<String>>,
     change: Mutex<()>,
+    keeping: Keeping,
     log: EventLog,
 }
 
@@ -113,7 +117,7 @@ impl Daemon {
         let (blank, settled) = (config.is_none(), !left || (kept && config.is_some()));
         let daemon = Rc::new(Self {
             paths,
-            config: RefCell::new(Rc::new(config.unwrap_or_default())),
+            config: RefCell::new(Arc::new(config.unwrap_or_default())),
             slots: RefCell::default(),
             table: RefCell::default(),
             attached: RefCell::default(),
@@ -122,8 +126,10 @@ impl Daemon {
             blank: Cell::new(blank),
             failing: RefCell::default(),
             change: Mutex::new(()),
+            keeping: Keeping::default(),
             log: EventLog::default(),
         });
+        tokio::task::spawn_local(daemon.clone().write_behind());
         let link = match first {
             Ok((session, fds)) => Some(daemon.connected(session, fds).await),
             Err(why) => {
@@ -136,7 +142,7 @@ impl Daemon {
     }
 
     /// The configuration in force, or to be in force.
-    pub fn config(&self) -> Rc<Config> {
+    pub fn config(&self) -> Arc<Config> {
         self.config.borrow().clone()
     }
 
@@ -237,14 +243,14 @@ impl Daemon {
         self.change_to(self.config(), loaded).await
     }
 
-    async fn change_to(&self, old: Rc<Config>, loaded: Loaded) -> Result<Report, Refusal> {
+    async fn change_to(&self, old: Arc<Config>, loaded: Loaded) -> Result<Report, Refusal> {
         let Loaded { config: new, report } = loaded;
         let attached = self.attached();
         let standing = attached.as_ref().map_or(Standing::InForce, |attached| attached.standing());
         if new == *old && standing == Standing::InForce && self.settled.get() {
             return Ok(report);
         }
-        let new = Rc::new(new);
+        let new = Arc::new(new);
         match (attached, standing) {
             (Some(attached), Standing::InForce | Standing::Refused(_)) => {
                 self.enforce(&attached, &old, &new).await.map_err(Refusal::Failed)?;
@@ -257,7 +263,7 @@ impl Daemon {
             (None, _) => {
                 let compiled = compile(&new, self.generation.get() + 1, &Slots::default(), &Zero);
                 compiled.map_err(|why| Refusal::Failed(why.to_string()))?;
-                self.keep(&new).map_err(Refusal::Failed)?;
+                self.keep(&new).await.map_err(Refusal::Failed)?;
                 // What a table holds that the next dataplane will be given must be right by then.
                 self.table.replace(None);
             }
@@ -268,7 +274,7 @@ impl Daemon {
     }
 
     /// Puts `new` in the place of a configuration that could not be read, so that there is none to go back to.
-    async fn enforce_anew(&self, attached: &Attached, new: &Rc<Config>) -> Result<(), String> {
+    async fn enforce_anew(&self, attached: &Attached, new: &Arc<Config>) -> Result<(), String> {
         let compiled = self.push_policy(attached, new).await.map_err(|why| {
             if why == PushError::Silent {
                 attached.session.end();
@@ -278,14 +284,14 @@ impl Daemon {
         self.slots.replace(compiled.slots);
         let mut done = self.attach_table(attached, &new.model.domains).await;
         if done.is_ok() {
-            done = self.keep(new);
+            done = self.keep(new).await;
         }
         done.inspect_err(|_| attached.session.end())
             .map_err(|why| format!("{why}; the dataplane may already run by it: repeat the command"))
     }
 
     /// Puts `new` in the place of `old`, or leaves everything as it was.
-    async fn enforce(&self, attached: &Attached, old: &Rc<Config>, new: &Rc<Config>) -> Result<(), String> {
+    async fn enforce(&self, attached: &Attached, old: &Arc<Config>, new: &Arc<Config>) -> Result<(), String> {
         let compiled = match self.push_policy(attached, new).await {
             Ok(compiled) => compiled,
             Err(why @ PushError::Refused(_)) => return Err(why.to_string()),
@@ -298,7 +304,7 @@ impl Daemon {
         let before = self.slots.replace(compiled.slots);
         let mut done = self.sync_table(attached, old, new).await;
         if done.is_ok() {
-            done = self.keep(new);
+            done = self.keep(new).await;
         }
         let Err(why) = done else { return Ok(()) };
         self.slots.replace(before);
@@ -340,12 +346,12 @@ impl Daemon {
         let before = self.config().model.domains.get(key).cloned().unwrap_or_default();
         let changed = {
             let mut config = self.config.borrow_mut();
-            let model = &mut Rc::make_mut(&mut config).model;
+            let model = &mut Arc::make_mut(&mut config).model;
             apply_domain(model, key, rule, negated).map_err(|fault| Refusal::Failed(fault.message))?
         };
         if changed && let Err(why) = self.enforce_domain(key).await {
             let mut config = self.config.borrow_mut();
-            let domains = Arc::make_mut(&mut Rc::make_mut(&mut config).model.domains);
+            let domains = Arc::make_mut(&mut Arc::make_mut(&mut config).model.domains);
             if before == Default::default() {
                 domains.remove(key);
             } else {
@@ -376,22 +382,14 @@ impl Daemon {
             return Err(why.to_string());
         }
         let config = self.config();
-        self.keep(&config)
-    }
-
-    /// Writes the running-config.
-    fn keep(&self, config: &Config) -> Result<(), String> {
-        let path = self.paths.running();
-        files::replace(&path, &print::to_text(&config.model))
-            .map_err(|why| format!("cannot write {}: {why}", path.display()))?;
-        self.settled.set(true);
-        Ok(())
+        self.keep(&config).await
     }
 
     /// `write memory`: the startup-config becomes the running one.
     pub async fn write_memory(&self) -> Result<(), String> {
         let _change = self.change.lock().await;
         self.readable()?;
+        self.flush().await?;
         let path = &self.paths.startup;
         files::replace(path, &print::to_text(&self.config().model))
             .map_err(|why| format!("cannot write {}: {why}", path.display()))

@@ -11,6 +11,7 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::fmt::{self, Write};
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use fedgate_tables::policy::{
@@ -41,13 +42,15 @@ pub struct World {
     services: Arc<std::collections::BTreeMap<String, Option<Service>>>,
     groups: Arc<std::collections::BTreeMap<String, Group>>,
     time_ranges: std::collections::BTreeMap<String, TimeRange>,
-    interfaces: Vec<(Option<String>, Option<std::net::Ipv4Addr>)>,
+    interfaces: Vec<(Option<String>, Option<Ipv4Addr>, Option<Ipv6Addr>)>,
 }
 
 impl World {
     /// That of `model`.
     pub fn of(model: &Model) -> Self {
-        let interface = |i: &model::Interface| (i.nameif.clone(), i.address.map(|(addr, _)| addr));
+        let interface = |i: &model::Interface| {
+            (i.nameif.clone(), i.address.map(|(addr, _)| addr), i.address6.map(|(addr, _)| addr))
+        };
         Self {
             networks: model.networks.clone(),
             services: model.services.clone(),

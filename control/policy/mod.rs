@@ -7,6 +7,8 @@
 //! matter: unchanged lines keep theirs across commits and across restarts of control.
 
 pub mod acl;
+#[cfg(test)]
+mod scale;
 pub mod slots;
 #[cfg(test)]
 mod tests;
@@ -15,15 +17,20 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use fedgate_tables::policy::{
-    AddrRange, Globals, IF_MAC_SET, IF_NO_PROXY_ARP, IF_SHUTDOWN, Interface, NONE, NatKind, NatRule, Period,
-    Route, SAME_SECURITY_INTER, SAME_SECURITY_INTRA, ServiceClass, TimeRange, TlsProxy, Trustpoint,
+    AddrRange, CLASS_LIMITS, CLASS_STATE_BYPASS, Globals, IF_IPV6, IF_MAC_SET, IF_NO_PROXY_ARP, IF_SHUTDOWN,
+    IF_VERIFY_REVERSE_PATH, Interface, NONE, NatKind, NatRule, Period, Route, Route6, SAME_SECURITY_INTER,
+    SAME_SECURITY_INTRA, ServiceClass, TimeRange, TlsProxy, Trustpoint,
 };
 use fedgate_tables::policy_build::{BuildError, PolicyBuilder};
 
 use crate::config::Config;
 use crate::config::check::Fault;
-use crate::config::model::{self, Minute, Model, Name, Place};
+use crate::config::model::{
+    self, AceAddr, AceIcmp, AcePorts, AceProto, AclLine, AclLines, CLASS_DEFAULT, ClassMatch, Connections,
+    Minute, Model, Name, Place, PolicyClass,
+};
 use crate::config::resolve::{self, Rule};
+use crate::config::types::{PortOp, Seconds};
 use acl::{Block, World};
 use slots::{Counts, Free, NatSlots, NoSlot, Slots};
 
@@ -67,35 +74,71 @@ pub fn compile(
         model,
         builder: PolicyBuilder::new(),
         interfaces: index(interfaces(model).filter_map(|i| i.nameif.as_deref())),
-        acls: index(model.acls.keys().map(|name| &**name)),
+        acls: HashMap::new(),
     };
     let mut free = before.free(counts);
-    compiler.interfaces();
-    compiler.routes();
     compiler.time_ranges();
     let world = World::of(model);
-    let blocks = blocks(model, &world, before, &mut free)?;
-    for (name, block) in &blocks {
-        let name = compiler.builder.blob(name.as_bytes());
-        compiler.builder.acl(name, &block.aces, &block.aces6);
+    // Those of the configuration first: an event names a list by its place among them.
+    let of_classes = class_lists(model);
+    let lists: Vec<(&Name, &Arc<AclLines>)> = model.acls.iter().chain(&of_classes).collect();
+    let blocks = blocks(model, &lists, &world, before, &mut free)?;
+    for (name, _) in lists {
+        let Some(block) = blocks.get(name) else { continue };
+        let blob = compiler.builder.blob(name.as_bytes());
+        let index = compiler.builder.acl(blob, &block.aces, &block.aces6);
+        compiler.acls.insert(name.clone(), index);
     }
+    compiler.interfaces();
+    compiler.routes();
+    compiler.routes6();
     let mut nat = NatSlots::default();
     for (_, rule) in resolve::rules(model) {
         let rule = rule.map_err(CompileError::Nat)?;
         let counter = nat.next(&rule.text, before, &mut free)?;
         compiler.nat(&rule, counter);
     }
-    compiler.inspection(config);
+    let classes = before.of_classes(compiler.classes().map(|class| class.class.as_str()))?;
+    compiler.inspection(config, &classes);
     for name in &model.local_domains {
         compiler.builder.local_domain(name);
     }
     compiler.globals();
-    Ok(Compiled { segment: compiler.builder.finish(generation)?, slots: nat.finish(blocks, world) })
+    Ok(Compiled { segment: compiler.builder.finish(generation)?, slots: nat.finish(blocks, world, classes) })
+}
+
+/// An access-list for each class-map that matches ports, under a name that no other list can have.
+fn class_lists(model: &Model) -> BTreeMap<Name, Arc<AclLines>> {
+    let list = |(name, matches): (&String, &Option<ClassMatch>)| match matches {
+        Some(ClassMatch::Port(proto, op)) => {
+            let any = || AcePorts::Op(PortOp::Any);
+            let ace = model::Ace {
+                permit: true,
+                proto: AceProto::Number(*proto),
+                src: AceAddr::Any,
+                sport: any(),
+                dst: AceAddr::Any,
+                dport: AcePorts::Op(*op),
+                icmp: AceIcmp::Any,
+                log: None,
+                time_range: None,
+                inactive: false,
+            };
+            Some((class_list(name), Arc::new(vec![Arc::new(AclLine::Ace(ace))])))
+        }
+        Some(ClassMatch::Acl(_) | ClassMatch::Any) | None => None,
+    };
+    model.class_maps.iter().filter_map(list).collect()
+}
+
+fn class_list(class_map: &str) -> Name {
+    format!("class-map {class_map}").into()
 }
 
 /// Every access-list compiled; those that nothing has changed for are what they were.
 fn blocks(
     model: &Model,
+    lists: &[(&Name, &Arc<AclLines>)],
     world: &World,
     before: &Slots,
     free: &mut Free<'_, impl Counts>,
@@ -103,7 +146,7 @@ fn blocks(
     let kept = before.world.as_ref() == Some(world);
     let time_ranges = model.time_ranges.keys().map(String::as_str).zip(0..).collect();
     let mut blocks = BTreeMap::new();
-    for (name, lines) in &model.acls {
+    for &(name, lines) in lists {
         let old = before.blocks.get(name);
         let block = match old.filter(|old| kept && old.is_of(lines)) {
             Some(old) => old.clone(),
@@ -125,10 +168,10 @@ struct Compiler<'m> {
     model: &'m Model,
     builder: PolicyBuilder,
     interfaces: HashMap<&'m str, u32>,
-    acls: HashMap<&'m str, u32>,
+    acls: HashMap<Name, u32>,
 }
 
-impl Compiler<'_> {
+impl<'m> Compiler<'m> {
     fn interfaces(&mut self) {
         let acl_at = |place: Place| {
             let name = self.model.access_groups.get(&place);
@@ -146,7 +189,11 @@ impl Compiler<'_> {
                 security: interface.security(),
                 flags: flag(interface.mac.is_some(), IF_MAC_SET)
                     | flag(interface.no_proxy_arp, IF_NO_PROXY_ARP)
-                    | flag(interface.shutdown, IF_SHUTDOWN),
+                    | flag(interface.shutdown, IF_SHUTDOWN)
+                    | flag(interface.verify_reverse_path, IF_VERIFY_REVERSE_PATH)
+                    | flag(interface.ipv6 || interface.address6.is_some(), IF_IPV6),
+                addr6: interface.address6.map_or([0; 16], |(addr, _)| addr.octets()),
+                prefix6: interface.address6.map_or(0, |(_, prefix)| prefix),
                 mac: interface.mac.map_or([0; 6], |mac| mac.0),
                 acl_in: acl_at(Place::In(name.clone())),
                 acl_out: acl_at(Place::Out(name.clone())),
@@ -158,6 +205,10 @@ impl Compiler<'_> {
 
     fn routes(&mut self) {
         for (interface, ifindex) in interfaces(self.model).zip(0..) {
+            if let Some(net) = interface.network6() {
+                let (net, prefix) = (net.addr().octets(), net.prefix().into());
+                self.builder.route6(Route6 { net, prefix, gateway: [0; 16], ifindex, metric: 0 });
+            }
             let Some(net) = interface.network() else { continue };
             let (net, mask) = (net.addr().into(), net.mask().into());
             self.builder.route(Route { net, mask, gateway: 0, ifindex, metric: 0 });
@@ -168,6 +219,19 @@ impl Compiler<'_> {
                 net: route.net.addr().into(),
                 mask: route.net.mask().into(),
                 gateway: route.gateway.into(),
+                ifindex,
+                metric: route.metric.into(),
+            });
+        }
+    }
+
+    fn routes6(&mut self) {
+        for route in &self.model.routes6 {
+            let Some(&ifindex) = self.interfaces.get(route.interface.as_str()) else { continue };
+            self.builder.route6(Route6 {
+                net: route.net.addr().octets(),
+                prefix: route.net.prefix().into(),
+                gateway: route.gateway.octets(),
                 ifindex,
                 metric: route.metric.into(),
             });
@@ -227,7 +291,7 @@ impl Compiler<'_> {
     }
 
     /// Trustpoints, the proxies that have both faces, and the classes of the service policy.
-    fn inspection(&mut self, config: &Config) {
+    fn inspection(&mut self, config: &Config, slots: &BTreeMap<String, u32>) {
         let mut trustpoints = HashMap::new();
         for (name, pem) in &config.material {
             // Half an identity is none yet.
@@ -252,15 +316,53 @@ impl Compiler<'_> {
             let element = TlsProxy { name: name_blob, server_trustpoint, client_trustpoint };
             proxies.insert(name.as_str(), self.builder.tls_proxy(element));
         }
-        let policy = self.model.service_policy.as_ref().and_then(|name| self.model.policy_maps.get(name));
-        for class in policy.into_iter().flatten() {
-            let acl = self.model.class_maps.get(&class.class).and_then(Option::as_deref);
-            let acl = acl.and_then(|acl| self.acls.get(acl)).copied();
+        for class in self.classes() {
+            let matches = self.model.class_maps.get(&class.class).and_then(Option::as_ref);
+            let list = match matches {
+                Some(ClassMatch::Acl(acl)) => Some(acl.as_str().into()),
+                Some(ClassMatch::Port(..)) => Some(class_list(&class.class)),
+                Some(ClassMatch::Any) => None,
+                None if class.class == CLASS_DEFAULT => None,
+                None => continue,
+            };
+            // A list that is not there must not turn into everything.
+            let acl = match list.map(|list: Name| self.acls.get(&list).copied()) {
+                Some(Some(acl)) => acl,
+                Some(None) => continue,
+                None => NONE,
+            };
             let proxy = class.inspect.as_ref().and_then(|i| proxies.get(i.tls_proxy.as_str())).copied();
-            let (Some(acl), Some(tls_proxy)) = (acl, proxy) else { continue };
+            let Connections { conn_max, embryonic_max, per_client_max, per_client_embryonic_max, .. } =
+                class.connections;
+            let Connections { idle, half_closed, embryonic, bypass, .. } = class.connections;
+            let limited = class.connections != Connections::default();
+            let timer = |timer: Option<Seconds>| timer.map_or(NONE, |timer| timer.0);
+            let flag = |set: bool, flag: u32| if set { flag } else { 0 };
             let name = self.builder.blob(class.class.as_bytes());
-            self.builder.class(ServiceClass { name, acl, tls_proxy, ..ServiceClass::default() });
+            self.builder.class(ServiceClass {
+                name,
+                acl,
+                tls_proxy: proxy.unwrap_or(NONE),
+                flags: flag(limited, CLASS_LIMITS) | flag(bypass, CLASS_STATE_BYPASS),
+                slot: slots.get(&class.class).copied().unwrap_or(0),
+                conn_max: conn_max.unwrap_or(0),
+                embryonic_max: embryonic_max.unwrap_or(0),
+                per_client_max: per_client_max.unwrap_or(0),
+                per_client_embryonic_max: per_client_embryonic_max.unwrap_or(0),
+                timeout_idle: timer(idle),
+                timeout_half_closed: timer(half_closed),
+                timeout_embryonic: timer(embryonic),
+                ..ServiceClass::default()
+            });
         }
+    }
+
+    /// The classes of the service policy that do something, in order.
+    fn classes(&self) -> impl Iterator<Item = &'m PolicyClass> + use<'m> {
+        let policy = self.model.service_policy.as_ref().and_then(|name| self.model.policy_maps.get(name));
+        let acts =
+            |class: &&PolicyClass| class.inspect.is_some() || class.connections != Connections::default();
+        policy.into_iter().flatten().filter(acts)
     }
 
     fn globals(&mut self) {
@@ -276,6 +378,11 @@ impl Compiler<'_> {
             timeout_sip: timeouts.sip.0,
             timeout_pat_xlate: timeouts.pat_xlate.0,
             timeout_arp: timeouts.arp.0,
+            timeout_xlate: timeouts.xlate.0,
+            timeout_conn_holddown: timeouts.conn_holddown.0,
+            fragment_size: self.model.fragment_size.unwrap_or(Globals::default().fragment_size),
+            fragment_chain: self.model.fragment_chain.unwrap_or(Globals::default().fragment_chain),
+            fragment_timeout: self.model.fragment_timeout.unwrap_or(Globals::default().fragment_timeout),
             max_proxy_sessions: self.model.max_proxy_sessions.unwrap_or(0),
             flags: flag(self.model.same_security_inter, SAME_SECURITY_INTER)
                 | flag(self.model.same_security_intra, SAME_SECURITY_INTRA),

@@ -13,6 +13,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use fedgate_tables::counters::{Counter, CountersReader, NatCounter};
+use fedgate_tables::policy::MAX_CLASS_SLOTS;
 use fedgate_tables::policy_view::PolicyView;
 use fedgate_tables::words::Words;
 
@@ -67,6 +68,8 @@ pub struct Slots {
     pub blocks: BTreeMap<Name, Arc<Block>>,
     /// What their lines may name; `None` where they were recovered.
     pub world: Option<World>,
+    /// Where the connections of a service class are counted, by its name.
+    pub classes: BTreeMap<String, u32>,
     nat: HashMap<NatKey, (u32, (u64, u64))>,
 }
 
@@ -76,6 +79,9 @@ impl Slots {
         let mut slots = Self::default();
         for acl in view.acls() {
             slots.blocks.insert(view.str(acl.name).into(), Arc::new(Block::recover(view, acl)));
+        }
+        for class in view.classes() {
+            slots.classes.insert(view.str(class.name).to_owned(), class.slot);
         }
         let mut seen: HashMap<&str, u32> = HashMap::new();
         let mut last = None;
@@ -94,6 +100,19 @@ impl Slots {
     /// Slot and bases of a NAT rule: the `place`th, from 0, with this text.
     pub fn nat(&self, text: &str, place: u32) -> Option<(u32, (u64, u64))> {
         self.nat.get(&(text.to_owned(), place)).copied()
+    }
+
+    /// Slots for the classes of the next policy: those that were there keep theirs, a new one gets none that was in use.
+    pub fn of_classes<'n>(
+        &self,
+        names: impl Iterator<Item = &'n str>,
+    ) -> Result<BTreeMap<String, u32>, NoSlot> {
+        let mut fresh = (0..MAX_CLASS_SLOTS).filter(|slot| !self.classes.values().any(|used| used == slot));
+        let slot = |name: &str| match self.classes.get(name) {
+            Some(slot) => Ok((name.to_owned(), *slot)),
+            None => fresh.next().map(|slot| (name.to_owned(), slot)).ok_or(NoSlot("class")),
+        };
+        names.map(slot).collect()
     }
 
     /// The slots that the policy after this one may give to what is new in it.
@@ -151,8 +170,13 @@ impl NatSlots {
     }
 
     /// What the next policy will want to know.
-    pub fn finish(self, blocks: BTreeMap<Name, Arc<Block>>, world: World) -> Slots {
-        Slots { blocks, world: Some(world), nat: self.given }
+    pub fn finish(
+        self,
+        blocks: BTreeMap<Name, Arc<Block>>,
+        world: World,
+        classes: BTreeMap<String, u32>,
+    ) -> Slots {
+        Slots { blocks, world: Some(world), classes, nat: self.given }
     }
 }
 

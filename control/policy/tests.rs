@@ -271,3 +271,32 @@ fn a_line_in_between_moves_no_counter() {
     let lines: Vec<u32> = checked.view().aces().iter().map(|a| a.line).collect();
     assert_eq!(lines, [1, 2, 3, 4]);
 }
+
+/// Bounds of classes reach the segment; a class keeps its slot while it is there, and a new one takes none that was in use.
+#[test]
+fn classes_keep_their_slots() {
+    let class = |name: &str| format!("class-map {name}\n match port tcp eq 5061\n");
+    let of = |names: &[&str]| {
+        let maps: String = names.iter().map(|name| class(name)).collect();
+        let classes: String =
+            names.iter().map(|name| format!(" class {name}\n  set connection conn-max 7\n")).collect();
+        format!(
+            "{BASE}{maps}policy-map p\n{classes} class class-default\n  set connection timeout idle 0:30:00\nservice-policy p global\n"
+        )
+    };
+    let (first, slots) = compiled(&of(&["b", "a"]), &Slots::default(), &Zero);
+    let view = first.view();
+    let seen = |view: &PolicyView<'_>| {
+        let one = |c: &ServiceClass| (view.str(c.name).to_owned(), c.slot, c.conn_max, c.timeout_idle);
+        view.classes().iter().map(one).collect::<Vec<_>>()
+    };
+    let is = |name: &str, slot, most, idle| (name.to_owned(), slot, most, idle);
+    assert_eq!(seen(&view), [is("b", 0, 7, NONE), is("a", 1, 7, NONE), is("class-default", 2, 0, 1800)]);
+    assert_eq!((view.classes()[2].acl, view.classes()[2].flags), (NONE, CLASS_LIMITS));
+    let list = &view.acls()[view.classes()[0].acl as usize];
+    assert_eq!((view.str(list.name), view.aces_of(list)[0].dport), ("class-map b", [5061; 2]));
+    let (second, _) = compiled(&of(&["c", "a"]), &slots, &Zero);
+    let (again, _) = compiled(&of(&["c", "a"]), &Slots::recover(&view), &Zero);
+    let expected = [is("c", 3, 7, NONE), is("a", 1, 7, NONE), is("class-default", 2, 0, 1800)];
+    assert_eq!((seen(&second.view()), seen(&again.view())), (expected.to_vec(), expected.to_vec()));
+}

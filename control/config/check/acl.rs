@@ -5,7 +5,7 @@ use std::collections::HashSet;
 
 use super::{About, Fault, Found, MAX_ACES, MAX_ENTRIES};
 use crate::config::expand::Parts;
-use crate::config::model::{Ace, AcePorts, AclLine, Member, Model};
+use crate::config::model::{Ace, AcePorts, AclLine, ClassMatch, LegacyReal, Member, Model};
 use crate::config::types::PortOp;
 
 /// Groups: members that lead somewhere, of the right kind, and no group in itself.
@@ -102,7 +102,15 @@ pub fn lists(model: &Model, found: &mut Found) {
             found.push((About::AclLine(name.clone(), at), Fault::warning(what)));
         }
         let used = model.access_groups.values().any(|acl| **acl == **name)
-            || model.class_maps.values().flatten().any(|acl| **acl == **name);
+            || model
+                .class_maps
+                .values()
+                .flatten()
+                .any(|m| matches!(m, ClassMatch::Acl(acl) if **acl == **name))
+            || model
+                .legacy_nats
+                .iter()
+                .any(|nat| matches!(&nat.real, LegacyReal::Acl(acl) if **acl == **name));
         if !used {
             let what = format!("access-list {name} is defined but not applied");
             let help = format!("put it to work: `access-group {name} in interface NAMEIF`");

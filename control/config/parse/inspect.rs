@@ -3,14 +3,23 @@
 
 use crate::config::args::{Args, Env};
 use crate::config::diag::Problem;
-use crate::config::model::InspectSip;
-use crate::config::raw::Command;
+use crate::config::model::{CLASS_DEFAULT, ClassMatch, InspectSip};
+use crate::config::raw::{Command, Limit, Timer};
+use crate::config::types::{PortOp, Seconds};
+
+use super::object::{tcp_or_udp, wanted_op};
+use super::system::a_time;
 
 type Parsed = Result<Command, Problem>;
 
 /// `class-map NAME`
 pub fn class_map(args: &mut Args<'_, '_>, _: &Env<'_>) -> Parsed {
     let name = args.name("a class-map's name")?;
+    if name == CLASS_DEFAULT {
+        return Err(args
+            .wrong("`class-default` is there by itself: it is everything")
+            .help("name it in a policy-map: `class class-default`"));
+    }
     if name == "type" {
         return Err(args.wrong("class-maps with a type are not supported yet"));
     }
@@ -19,7 +28,71 @@ pub fn class_map(args: &mut Args<'_, '_>, _: &Env<'_>) -> Parsed {
 
 /// `match access-list NAME`
 pub fn match_access_list(args: &mut Args<'_, '_>, _: &Env<'_>) -> Parsed {
-    Ok(Command::MatchAccessList(args.name("an access-list")?))
+    Ok(Command::Match(ClassMatch::Acl(args.name("an access-list")?)))
+}
+
+/// `match any`
+pub fn match_any(_: &mut Args<'_, '_>, _: &Env<'_>) -> Parsed {
+    Ok(Command::Match(ClassMatch::Any))
+}
+
+/// `match port {tcp|udp} {eq P | range A B}`
+pub fn match_port(args: &mut Args<'_, '_>, _: &Env<'_>) -> Parsed {
+    let proto = tcp_or_udp(args)?;
+    match wanted_op(args, proto)? {
+        op @ (PortOp::Eq(_) | PortOp::Range(..)) => Ok(Command::Match(ClassMatch::Port(proto, op))),
+        _ => Err(args.wrong("`match port` takes `eq` or `range`").help("write an access-list for the rest")),
+    }
+}
+
+const LIMITS: [(&str, Limit); 4] = [
+    ("conn-max", Limit::Conn),
+    ("embryonic-conn-max", Limit::Embryonic),
+    ("per-client-max", Limit::Client),
+    ("per-client-embryonic-max", Limit::ClientEmbryonic),
+];
+
+/// `set connection {conn-max|...} N ...`
+pub fn limits(args: &mut Args<'_, '_>, _: &Env<'_>) -> Parsed {
+    let names = LIMITS.map(|limit| limit.0);
+    let mut set: Vec<(Limit, u32)> = Vec::new();
+    while set.is_empty() || args.peek().is_some() {
+        let (name, limit) = LIMITS[args.one_of(&names)?];
+        if set.iter().any(|(seen, _)| *seen == limit) {
+            return Err(args.wrong(format!("`{name}` stands twice in the line")));
+        }
+        set.push((limit, args.number("a number of connections", 0, 2_000_000)?));
+    }
+    Ok(Command::Limits(set))
+}
+
+const TIMERS: [(&str, Timer, u32); 3] =
+    [("idle", Timer::Conn, 1), ("half-closed", Timer::HalfClosed, 30), ("embryonic", Timer::Embryonic, 5)];
+
+/// `set connection timeout {idle|half-closed|embryonic} H:MM:SS ...`
+pub fn conn_timeouts(args: &mut Args<'_, '_>, _: &Env<'_>) -> Parsed {
+    let names = TIMERS.map(|timer| timer.0);
+    let mut set: Vec<(Timer, Seconds)> = Vec::new();
+    while set.is_empty() || args.peek().is_some() {
+        if args.peek() == Some("dcd") {
+            args.take("dcd")?;
+            return Err(args
+                .wrong("dead connection detection is not supported")
+                .help("leave it out: idle connections end by `timeout idle`"));
+        }
+        let (name, timer, low) = TIMERS[args.one_of(&names)?];
+        if set.iter().any(|(seen, _)| *seen == timer) {
+            return Err(args.wrong(format!("`{name}` stands twice in the line")));
+        }
+        set.push((timer, a_time(args, name, low, 4_294_800)?));
+    }
+    Ok(Command::ConnTimeouts(set))
+}
+
+/// `set connection advanced-options tcp-state-bypass`
+pub fn advanced_options(args: &mut Args<'_, '_>, _: &Env<'_>) -> Parsed {
+    args.expect("tcp-state-bypass")?;
+    Ok(Command::StateBypass)
 }
 
 /// `policy-map type inspect sip NAME`

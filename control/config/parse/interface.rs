@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 
 use crate::config::args::{Args, Env};
 use crate::config::diag::Problem;
-use crate::config::raw::Command;
+use crate::config::raw::{Command, FragmentBound};
 use crate::config::types::{Device, Mac, Net};
 
 type Parsed = Result<Command, Problem>;
@@ -160,4 +160,52 @@ pub fn noproxyarp(args: &mut Args<'_, '_>, _: &Env<'_>) -> Parsed {
 /// `same-security-traffic permit ...`
 pub fn same_security(args: &mut Args<'_, '_>, _: &Env<'_>) -> Parsed {
     Ok(Command::SameSecurity { inter: args.one_of(&["inter-interface", "intra-interface"])? == 0 })
+}
+
+/// `ip verify reverse-path interface I`
+pub fn reverse_path(args: &mut Args<'_, '_>, _: &Env<'_>) -> Parsed {
+    Ok(Command::ReversePath(args.name("an interface")?))
+}
+
+/// `fragment {size|chain|timeout} N`, with the ASA's bounds.
+pub fn fragment(args: &mut Args<'_, '_>, _: &Env<'_>) -> Parsed {
+    let command = match args.one_of(&["size", "chain", "timeout"])? {
+        0 => Command::Fragment(FragmentBound::Size, args.number("a number of datagrams", 1, 30_000)?),
+        1 => Command::Fragment(FragmentBound::Chain, args.number("a number of fragments", 1, 8200)?),
+        _ => Command::Fragment(FragmentBound::Timeout, args.number("a number of seconds", 1, 30)?),
+    };
+    if args.peek().is_some() {
+        args.take("an interface")?;
+        return Err(args
+            .wrong("fragments have one bound for all interfaces")
+            .help("leave the interface out"));
+    }
+    Ok(command)
+}
+
+/// `ipv6 address A/N`
+pub fn ipv6_address(args: &mut Args<'_, '_>, _: &Env<'_>) -> Parsed {
+    let (address, prefix) = args.prefix6()?;
+    let link_local = address.segments()[0] & 0xffc0 == 0xfe80;
+    if link_local {
+        return Err(args
+            .wrong(format!("`{address}` is link-local"))
+            .help("that address is made from the MAC: write `ipv6 enable`"));
+    }
+    let host = u128::MAX.checked_shr(prefix.into()).unwrap_or(0);
+    let router_anycast = prefix < 127 && u128::from(address) & host == 0;
+    if address.is_unspecified()
+        || address.is_multicast()
+        || address.is_loopback()
+        || prefix == 0
+        || router_anycast
+    {
+        return Err(args.wrong(format!("`{address}/{prefix}` cannot be an interface's address")));
+    }
+    Ok(Command::Ipv6Address(address, prefix))
+}
+
+/// `ipv6 enable`
+pub fn ipv6_enable(_: &mut Args<'_, '_>, _: &Env<'_>) -> Parsed {
+    Ok(Command::Ipv6Enable)
 }

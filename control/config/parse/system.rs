@@ -4,7 +4,7 @@
 use crate::config::args::{Args, Env};
 use crate::config::diag::Problem;
 use crate::config::domains;
-use crate::config::model::{DomainKey, DomainRule, Permit, Route};
+use crate::config::model::{DomainKey, DomainRule, Permit, Route, Route6};
 use crate::config::raw::{Command, Timer};
 use crate::config::types::Seconds;
 
@@ -41,39 +41,103 @@ pub fn route(args: &mut Args<'_, '_>, _: &Env<'_>) -> Parsed {
     Ok(Command::Route(Route { interface, net, gateway, metric }))
 }
 
+/// `ipv6 route IF P/LEN G [metric]`
+pub fn route6(args: &mut Args<'_, '_>, _: &Env<'_>) -> Parsed {
+    let interface = args.name("an interface")?;
+    let net = args.network6()?;
+    let gateway = args.address6("a gateway")?;
+    if gateway.is_unspecified() || gateway.is_multicast() || gateway.is_loopback() {
+        return Err(args.wrong(format!("`{gateway}` cannot be a gateway")));
+    }
+    let metric = if args.peek().is_some() { args.number("a metric", 1, 254)? as u8 } else { 1 };
+    Ok(Command::Route6(Route6 { interface, net, gateway, metric }))
+}
+
+/// `names`
+pub fn names(_: &mut Args<'_, '_>, _: &Env<'_>) -> Parsed {
+    Ok(Command::Names)
+}
+
+/// `name A N`
+pub fn name(args: &mut Args<'_, '_>, _: &Env<'_>) -> Parsed {
+    let address = args.address("an address")?;
+    let name = args.name("a name")?;
+    if name.parse::<std::net::IpAddr>().is_ok() || !name.starts_with(|c: char| c.is_ascii_alphabetic()) {
+        return Err(args.wrong("a name of an address begins with a letter"));
+    }
+    Ok(Command::Name(address, name))
+}
+
+const MOST: u32 = 4_294_800;
+
 /// Name, timer, least and greatest seconds. The ASA's limits where it has one.
-const TIMERS: [(&str, Timer, u32, u32); 7] = [
-    ("conn", Timer::Conn, 300, 4_294_800),
-    ("half-closed", Timer::HalfClosed, 30, 4_294_800),
-    ("embryonic", Timer::Embryonic, 5, 4_294_800),
-    ("udp", Timer::Udp, 60, 4_294_800),
-    ("icmp", Timer::Icmp, 2, 4_294_800),
-    ("sip", Timer::Sip, 300, 4_294_800),
+const TIMERS: [(&str, Timer, u32, u32); 9] = [
+    ("conn", Timer::Conn, 300, MOST),
+    ("half-closed", Timer::HalfClosed, 30, MOST),
+    ("embryonic", Timer::Embryonic, 5, MOST),
+    ("udp", Timer::Udp, 60, MOST),
+    ("icmp", Timer::Icmp, 2, MOST),
+    ("sip", Timer::Sip, 300, MOST),
     ("pat-xlate", Timer::PatXlate, 30, 300),
+    ("xlate", Timer::Xlate, 60, MOST),
+    ("conn-holddown", Timer::ConnHolddown, 0, 15),
+];
+
+/// Timers of an ASA that have nothing to time here.
+const UNUSED: [&str; 13] = [
+    "sunrpc",
+    "h323",
+    "h225",
+    "mgcp",
+    "mgcp-pat",
+    "sip_media",
+    "sip-invite",
+    "sip-disconnect",
+    "sip-provisional-media",
+    "uauth",
+    "tcp-proxy-reassembly",
+    "floating-conn",
+    "sctp",
 ];
 
 /// `timeout NAME H:MM:SS ...`
 pub fn timeout(args: &mut Args<'_, '_>, _: &Env<'_>) -> Parsed {
     let names = TIMERS.map(|t| t.0);
-    let mut set = Vec::new();
+    let mut set: Vec<(Timer, Seconds)> = Vec::new();
     while set.is_empty() || args.peek().is_some() {
-        let (name, timer, low, high) = TIMERS[args.one_of(&names)?];
+        let unused = UNUSED.iter().find(|name| args.peek() == Some(**name));
+        let (name, timer, low, high) = match unused {
+            Some(name) => {
+                args.take("a timer")?;
+                (*name, Timer::Unused(name), 0, MOST)
+            }
+            None => TIMERS[args.one_of(&names)?],
+        };
         if set.iter().any(|(seen, _)| *seen == timer) {
             return Err(args.wrong(format!("`{name}` stands twice in the line")));
         }
-        let value = args.parsed("a duration", duration)?;
-        if value == Seconds(0) {
-            return Err(args
-                .wrong("0 (never) is not supported: connections that never end would fill the table")
-                .help(format!("the most is {}", Seconds(high))));
-        }
-        if !(low..=high).contains(&value.0) {
-            let range = format!("{} to {}", Seconds(low), Seconds(high));
-            return Err(args.wrong(format!("`timeout {name}` cannot be {value}")).label(range));
+        let value = a_time(args, name, low, high)?;
+        if name == "uauth" && !args.accept("absolute") {
+            args.accept("inactivity");
         }
         set.push((timer, value));
     }
     Ok(Command::Timeout(set))
+}
+
+/// A duration within `low..=high` seconds.
+pub fn a_time(args: &mut Args<'_, '_>, name: &str, low: u32, high: u32) -> Result<Seconds, Problem> {
+    let value = args.parsed("a duration", duration)?;
+    if value == Seconds(0) && low > 0 {
+        return Err(args
+            .wrong("0 (never) is not supported: connections that never end would fill the table")
+            .help(format!("the most is {}", Seconds(high))));
+    }
+    if !(low..=high).contains(&value.0) {
+        let range = format!("{} to {}", Seconds(low), Seconds(high));
+        return Err(args.wrong(format!("`timeout {name}` cannot be {value}")).label(range));
+    }
+    Ok(value)
 }
 
 /// `H:MM:SS`

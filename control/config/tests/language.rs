@@ -2,7 +2,7 @@
 //! What the commands mean, and the order in which NAT is evaluated.
 
 use super::super::model::{AceAddr, AceLog, AcePorts, AclLine, DomainKey, Minute};
-use super::super::types::{Mac, Net, PortOp, Seconds};
+use super::super::types::{Mac, PortOp, Seconds};
 use super::super::{print, resolve};
 use super::{TWO, found, model, try_load};
 use fedgate_tables::policy::NatKind;
@@ -363,4 +363,51 @@ fn exemption_and_ranges_of_8_2() {
     let kinds: Vec<_> = rules.iter().map(|r| (r.kind, r.section, r.pool.len())).collect();
     assert_eq!(kinds, [(NatKind::Identity, 1, 0), (NatKind::Static, 1, 0), (NatKind::Dynamic, 3, 1)]);
     assert_eq!(resolve::range_text(rules[0].dest.1), "192.0.2.0 255.255.255.0");
+}
+
+/// Interfaces, routes, fragments, names, classes with bounds: each comes back as it is printed.
+#[test]
+fn interfaces_and_classes_of_every_form() {
+    let text = "\
+names
+name 10.10.0.11 cup
+interface tap x
+ description towards the partners
+ nameif dmz
+ ip address 192.0.2.1 255.255.255.0
+ ipv6 address 2001:db8::1/64
+ ipv6 enable
+ip verify reverse-path interface dmz
+access-list b extended permit ip any any
+ipv6 route dmz ::/0 fe80::1 1
+ipv6 route dmz 2001:db8:1::/48 2001:db8::2 5
+fragment size 100
+fragment chain 10
+fragment timeout 3
+timeout xlate 1:00:00
+timeout h323 0:05:00
+timeout uauth 0:05:00 absolute
+timeout conn-holddown 0:00:05
+class-map all
+ match any
+class-map listed
+ match access-list b
+class-map ports
+ match port tcp range 5061 5062
+policy-map global_policy
+ class ports
+  set connection conn-max 1000 embryonic-conn-max 100 per-client-max 10 per-client-embryonic-max 5
+  set connection timeout embryonic 0:00:10 half-closed 0:05:00 idle 2:05:00
+ class listed
+  set connection advanced-options tcp-state-bypass
+ class class-default
+  set connection timeout idle 0:30:00
+service-policy global_policy global
+";
+    let model = model(&format!("{TWO}{text}object network c\n host cup\n"));
+    let printed = print::to_text(&model);
+    for line in text.lines() {
+        assert!(printed.lines().any(|l| l == line), "{line}\n{printed}");
+    }
+    assert!(printed.contains("object network c\n host 10.10.0.11\n"));
 }

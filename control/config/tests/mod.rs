@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The configuration language: what loads and to what ([`language`]), what is refused and where ([`refused`]), single commands
+//! The configuration language: what loads and to what ([`language`], [`asa`]), what is refused and where ([`refused`]), single commands
 //! ([`editing`]), what lines of access-lists expand to ([`lists`]), what is made of the trustpoints' files ([`trust`]), and what must hold for any text and any model ([`property`]).
 
+mod asa;
 mod editing;
 mod language;
 mod lists;

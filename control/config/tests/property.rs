@@ -282,7 +282,7 @@ fn models() -> impl Strategy<Value = Model> {
                 let place =
                     [Place::In("inside".into()), Place::Out("outside".into()), Place::Global][at % 3].clone();
                 model.access_groups.insert(place, name.clone());
-                model.class_maps.insert(format!("class-{name}"), Some(name.clone()));
+                model.class_maps.insert(format!("class-{name}"), Some(ClassMatch::Acl(name.clone())));
             }
             let shared = |lines: Vec<AclLine>| Arc::new(lines.into_iter().map(Arc::new).collect());
             model.acls = acls.into_iter().map(|(name, lines)| (name.into(), shared(lines))).collect();

@@ -153,11 +153,21 @@ fn single_lines() {
             &["1:13: 0 (never) is not supported: connections that never end would fill the table"],
         ),
         (
-            "timeout xlate 3:00:00",
+            "timeout xlte 3:00:00",
             &[
-                "1:9: expected `conn` or `half-closed` or `embryonic` or `udp` or `icmp` or `sip` or `pat-xlate`, found `xlate`",
+                "1:9: expected `conn` or `half-closed` or `embryonic` or `udp` or `icmp` or `sip` or `pat-xlate` or `xlate` or `conn-holddown`, found `xlte`",
             ],
         ),
+        ("interface tap a\n ipv6 address fe80::1/64", &["2:15: `fe80::1` is link-local"]),
+        (
+            "interface tap a\n ipv6 address ff02::1/64",
+            &["2:15: `ff02::1/64` cannot be an interface's address"],
+        ),
+        ("ipv6 route a 2001:db8::/32 ::", &["1:28: `::` cannot be a gateway"]),
+        ("fragment chain 0", &["1:16: `0` is not a number of fragments"]),
+        ("fragment size 9 outside", &["1:17: fragments have one bound for all interfaces"]),
+        ("class-map class-default", &["1:11: `class-default` is there by itself: it is everything"]),
+        ("class-map c\n match port tcp gt 5", &["2:20: `match port` takes `eq` or `range`"]),
         ("local domain *.example.com", &["1:14: a local domain cannot be a wildcard"]),
         ("permit domain *", &["1:15: `*` is not a domain entry: `*` alone would match every domain"]),
         (
@@ -185,6 +195,10 @@ fn single_lines() {
 fn whole_model() {
     let cases: &[(&str, &[&str])] = &[
         ("route dmz 0.0.0.0 0.0.0.0 10.10.0.2", &["7:7: there is no interface `dmz`"]),
+        (
+            "ipv6 route inside ::/0 fe80::1",
+            &["7:1: interface inside does not speak IPv6: give it `ipv6 enable`"],
+        ),
         (
             "route inside 0.0.0.0 0.0.0.0 10.11.0.2",
             &["7:30: next hop 10.11.0.2 is not in the network of inside (10.10.0.0 255.255.255.0)"],

@@ -9,6 +9,7 @@
 use std::cell::{Cell, RefCell};
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use fedgate_tables::counters::CountersReader;
@@ -212,7 +213,7 @@ impl Daemon {
             }
         }
         // It is in force all the same; the next commit will be refused for it, with the reason.
-        if let Err(why) = self.keep(&config) {
+        if let Err(why) = self.keep(&config).await {
             tracing::error!("{why}: another control would not find the configuration in force");
         }
         Ok(Standing::InForce)
@@ -226,12 +227,12 @@ impl Daemon {
             match load_file(&path) {
                 Ok(loaded) => {
                     log_report(&loaded.report);
-                    self.config.replace(Rc::new(loaded.config));
+                    self.config.replace(Arc::new(loaded.config));
                     self.blank.set(false);
                 }
                 Err(report) => {
                     // Not even a configuration that did load may be taken for what is in force.
-                    self.config.replace(Rc::default());
+                    self.config.replace(Arc::default());
                     self.blank.set(true);
                     return Err(self.paths.unread(&path, &report));
                 }

@@ -237,3 +237,23 @@ fn a_startup_config_with_an_error_ends_the_daemon() {
     assert!(why.contains("startup.cfg:1:1") && why.contains("did you mean `hostname`?"), "{why}");
     assert_eq!(generation(&fake), 0);
 }
+
+/// A large configuration is written behind the answer, a small one before it, and `write memory` waits.
+#[test]
+fn a_large_configuration_is_written_behind_the_answer() {
+    let lab = Lab::new();
+    let _fake = lab.fake();
+    let _control = lab.control();
+    let mut lines = CONFIG.to_owned();
+    (0..10_001).for_each(|n| lines.push_str(&format!("block domain d{n}.example\n")));
+    std::fs::write(lab.path("many.cfg"), lines).unwrap();
+    lab.good(&format!("configure replace {}", lab.path("many.cfg").display()));
+    lab.good("hostname behind");
+    lab.good("write memory");
+    assert!(lab.running().contains("hostname behind\n"));
+    lab.good("hostname later");
+    wait("is written", || lab.running().contains("hostname later\n"));
+    std::fs::write(lab.path("few.cfg"), CONFIG).unwrap();
+    lab.good(&format!("configure replace {}", lab.path("few.cfg").display()));
+    assert!(lab.running().contains("hostname fw\n") && !lab.running().contains("d7.example"));
+}
