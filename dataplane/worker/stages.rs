@@ -39,12 +39,14 @@ const NOBODY: ConnId = ConnId(u32::MAX);
 /// Room for one burst's notes.
 pub(super) struct Stages {
     metas: Box<[Meta; dpdk::BURST]>,
+    /// Places in the burst of packets that are not in the first bucket of their hash.
+    strays: Box<[u8; dpdk::BURST]>,
 }
 
 impl Stages {
     pub(super) fn new() -> Self {
         let nothing = Meta { hash: 0, key: Packed::default(), ip_len: 0, dir: Dir::Forward, id: NOBODY };
-        Self { metas: Box::new([nothing; dpdk::BURST]) }
+        Self { metas: Box::new([nothing; dpdk::BURST]), strays: Box::new([0; dpdk::BURST]) }
     }
 }
 
@@ -69,7 +71,8 @@ pub(super) fn run(
     }
     net.follow_neighbours(view);
     let ours = Ours::new(view.mac(ifindex));
-    let metas = &mut stages.metas[..burst.len()];
+    let Stages { metas, strays } = stages;
+    let metas = &mut metas[..burst.len()];
     let mut bytes = 0;
     for (mbuf, meta) in burst.iter().zip(&mut *metas) {
         bytes += mbuf.len() as u64;
@@ -85,11 +88,31 @@ pub(super) fn run(
     net.count_received(ifindex, burst.len() as u64, bytes);
     probe.done(Pass::Read);
 
-    for meta in &mut *metas {
+    let conns = &net.flow.conns;
+    let mut elsewhere = 0;
+    for (n, meta) in (0u8..).zip(&mut *metas) {
         meta.id = NOBODY;
-        if let Some((id, dir)) = net.flow.conns.likely(meta.hash) {
+        match conns.likely(meta.hash) {
+            Some((id, dir)) => {
+                (meta.id, meta.dir) = (id, dir);
+                conns.fetch(id, meta.key.proto, dpdk::prefetch, dpdk::prefetch);
+            }
+            // A few in a hundred, when the table is well filled; and first packets.
+            None if meta.ip_len != 0 => {
+                if let Some(bucket) = conns.second_home(meta.hash) {
+                    dpdk::prefetch(bucket);
+                }
+                strays[elsewhere] = n;
+                elsewhere += 1;
+            }
+            None => {}
+        }
+    }
+    for &n in &strays[..elsewhere] {
+        let meta = &mut metas[usize::from(n)];
+        if let Some((id, dir)) = conns.likely_second(meta.hash) {
             (meta.id, meta.dir) = (id, dir);
-            net.flow.conns.fetch(id, meta.key.proto, dpdk::prefetch, dpdk::prefetch);
+            conns.fetch(id, meta.key.proto, dpdk::prefetch, dpdk::prefetch);
         }
     }
     probe.done(Pass::Fetch);
@@ -114,10 +137,20 @@ fn short_way(
     meta: &Meta,
     mbuf: &mut Mbuf,
 ) -> Option<(IoSlot, u8)> {
-    let (id, dir) = (meta.id, meta.dir);
-    let (hot, _) = net.flow.conns.get(id)?;
-    let theirs = hot.is(dir, &meta.key) & (hot.iface[dir as usize] == ifindex) & hot.is_common();
-    if meta.ip_len == 0 || !theirs || hot.epoch != net.adjacencies.epoch() {
+    if meta.ip_len == 0 {
+        return None;
+    }
+    let mut found = (meta.id, meta.dir);
+    let hot = match net.flow.conns.get(found.0) {
+        Some((hot, _)) if hot.is(found.1, &meta.key) => hot,
+        _ => {
+            found = second_look(net, meta)?;
+            net.flow.conns.hot(found.0)
+        }
+    };
+    let (id, dir) = found;
+    let theirs = (hot.iface[dir as usize] == ifindex) & hot.is_common();
+    if !theirs || hot.epoch != net.adjacencies.epoch() {
         return None;
     }
     let adjacency = net.adjacencies.get_mut(hot.hop[dir as usize]).filter(|a| meta.ip_len <= a.mtu)?;
@@ -133,6 +166,13 @@ fn short_way(
     rewrite::translate_plain(frame, &adjacency.stations, to, hot.deltas.towards(dir));
     adjacency.used = true;
     Some((adjacency.slot, adjacency.egress))
+}
+
+/// The entry of a key that is none of the two it was likeliest to be, because two keys have one tag or because it was made a moment ago.
+#[cold]
+#[inline(never)]
+fn second_look(net: &Net, meta: &Meta) -> Option<(ConnId, Dir)> {
+    net.flow.conns.lookup_packed(meta.hash, &meta.key)
 }
 
 /// Where the TTL lies in a plain frame.

@@ -269,6 +269,19 @@ impl Conns {
         Some((ConnId(value >> 1), direction(value)))
     }
 
+    /// The bucket to be fetched where [`Self::likely`] finds nothing, as of a few connections in a hundred.
+    #[inline]
+    pub fn second_home(&self, hash: u64) -> Option<&Bucket> {
+        self.index.second_home(hash)
+    }
+
+    /// [`Self::likely`] in that bucket.
+    #[inline]
+    pub fn likely_second(&self, hash: u64) -> Option<(ConnId, Dir)> {
+        let value = self.index.likely_second(hash)?;
+        Some((ConnId(value >> 1), direction(value)))
+    }
+
     /// Both halves of an entry, where there is one of this number: for a prefetch, or to try a [`Self::likely`] one.
     #[inline(always)]
     pub fn get(&self, id: ConnId) -> Option<(&Hot, &Warm)> {

@@ -86,16 +86,32 @@ impl Index {
         None
     }
 
-    /// The line that [`Index::find`] will read first, and nearly always the only one: for a prefetch ahead of it.
+    /// The line that [`Index::find`] will read first, and mostly the only one: for a prefetch ahead of it.
     #[inline(always)]
     pub fn home(&self, hash: u64) -> Option<&Bucket> {
         self.buckets.get(self.first(hash))
     }
 
-    /// The value that [`Index::find`] will most likely ask about first: for a prefetch of what it is the number of.
+    /// The line that it will read where the first has not what it looks for.
+    #[inline]
+    pub fn second_home(&self, hash: u64) -> Option<&Bucket> {
+        self.buckets.get(self.second(hash))
+    }
+
+    /// The value that [`Index::find`] will ask about first if it is in its first home: for a prefetch of what it is the number of.
     #[inline(always)]
     pub fn likely(&self, hash: u64) -> Option<u32> {
-        let bucket = self.buckets.get(self.first(hash))?;
+        Self::likely_in(self.home(hash)?, hash)
+    }
+
+    /// The same for the second home.
+    #[inline]
+    pub fn likely_second(&self, hash: u64) -> Option<u32> {
+        Self::likely_in(self.second_home(hash)?, hash)
+    }
+
+    #[inline(always)]
+    fn likely_in(bucket: &Bucket, hash: u64) -> Option<u32> {
         let slot = bucket.candidates(tag(hash)).trailing_zeros() as usize;
         bucket.values.get(slot).copied()
     }
@@ -151,9 +167,13 @@ impl Index {
     /// Tag and the two homes: multiply-shift range reduction, so that any number of buckets will do.
     #[inline]
     fn place(&self, hash: u64) -> (u16, [usize; 2]) {
+        (tag(hash), [self.first(hash), self.second(hash)])
+    }
+
+    #[inline]
+    fn second(&self, hash: u64) -> usize {
         let n = self.buckets.len() as u64;
-        let second = ((hash.rotate_left(17).wrapping_mul(0xd6e8_feb8_6659_fd93) >> 32) * n) >> 32;
-        (tag(hash), [self.first(hash), second as usize])
+        (((hash.rotate_left(17).wrapping_mul(0xd6e8_feb8_6659_fd93) >> 32) * n) >> 32) as usize
     }
 
     #[inline(always)]
