@@ -22,7 +22,7 @@ use fedgate_tables::counters::{Stat, WorkerCounters};
 use fedgate_tables::drops::DropReason;
 use fedgate_tables::link::Event;
 use fedgate_wire::emit::{self, Station};
-use fedgate_wire::{MacAddr, Parsed, ethernet};
+use fedgate_wire::{MacAddr, Parsed, ethernet, plain};
 use std::collections::VecDeque;
 
 /// Bytes before the IP header in a frame.
@@ -85,6 +85,8 @@ pub struct Net {
     pub neigh: Neighbours<Mbuf>,
     /// Ways out, as connections keep them.
     pub(super) adjacencies: Adjacencies,
+    /// What they were made by.
+    ways: Option<u64>,
     icmp: Responder,
     /// Datagrams that are not all here.
     pub(super) fragments: Fragments,
@@ -121,6 +123,7 @@ impl Net {
             flow: Flow::new(flow),
             neigh: Neighbours::new(Limits::default()),
             adjacencies: Adjacencies::new(),
+            ways: None,
             icmp: Responder::default(),
             actions: Vec::with_capacity(64),
             events,
@@ -280,6 +283,7 @@ impl Net {
         }
         let leaves = hot.leaves_as(dir);
         let deltas = hot.deltas.towards(dir);
+        cut_trailer(&mut mbuf, parsed);
         rewrite::translate(mbuf.data_mut(), parsed, &leaves, deltas);
         if parsed.ip_len > mtu {
             return self.send_in_pieces(view, now, id, dir, mtu, mbuf, parsed);
@@ -373,7 +377,8 @@ impl Net {
                 self.transmit(view, egress, mbuf);
                 Some(hop)
             }
-            Resolve::Held { hop } => Some(hop),
+            // Only those who have answered once are kept, so that a scan of a network fills no list.
+            Resolve::Held { .. } => None,
             Resolve::Refused { why, packet } => {
                 let reason = match why {
                     Refusal::EntryQueueFull | Refusal::QueueFull => DropReason::AdjacencyQueueFull,
@@ -463,7 +468,11 @@ impl Net {
     /// announced. Gives the connections whose interface is gone.
     #[cold]
     pub fn adopt(&mut self, view: &View<'_>) -> Vec<ConnId> {
-        self.adjacencies.clear();
+        let ways = view.ways();
+        if self.ways != Some(ways) {
+            self.ways = Some(ways);
+            self.adjacencies.clear();
+        }
         self.flow.adopt(view.flow.nat);
         self.neigh.set_timeout(u64::from(view.flow.globals.timeout_arp) * 1000);
         let new = &view.image.ours;
@@ -536,6 +545,16 @@ impl Net {
         if !self.events.put(event) {
             self.counters.add(Stat::EventsLost, 1);
         }
+    }
+}
+
+/// Cuts off what lies behind the datagram, where it is more than a link's padding: nobody has checked it, and the MTU does not
+/// count it.
+fn cut_trailer(mbuf: &mut Mbuf, parsed: &Parsed) {
+    let end = (usize::from(parsed.l3) + usize::from(parsed.ip_len)).max(plain::PADDED);
+    if mbuf.len() > end {
+        // No more than there is.
+        let _ = mbuf.trim(mbuf.len() - end);
     }
 }
 

@@ -14,7 +14,9 @@ use fedgate_tables::domains::DomainReader;
 use fedgate_tables::policy::{IF_NO_PROXY_ARP, IF_SHUTDOWN, Interface, NONE};
 use fedgate_tables::policy_view::{Checked, PolicyView};
 use fedgate_wire::MacAddr;
+use std::hash::Hasher;
 use std::sync::Arc;
+use zerocopy::IntoBytes;
 
 use super::domains::Federation;
 use super::route::Routes;
@@ -113,6 +115,18 @@ impl<'a> View<'a> {
     #[inline]
     pub fn interface(&self, ifindex: u8) -> Option<&'a Interface> {
         self.flow.interfaces.get(usize::from(ifindex)).filter(|i| i.flags & IF_SHUTDOWN == 0)
+    }
+
+    /// A number for all that decides by which way packets leave: the same while none of it changes.
+    pub fn ways(&self) -> u64 {
+        let mut hasher = std::hash::DefaultHasher::new();
+        let mut add = |bytes: &[u8]| hasher.write(bytes);
+        add(self.flow.interfaces.as_bytes());
+        add(self.policy.routes().as_bytes());
+        add(self.policy.routes6().as_bytes());
+        self.image.macs.iter().for_each(|mac| add(&mac.0));
+        self.image.slots.iter().for_each(|slot| add(&slot.map_or([0, 0], |s| [1, s])));
+        hasher.finish()
     }
 
     /// The ways out.

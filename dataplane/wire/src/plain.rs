@@ -3,7 +3,7 @@
 //!
 //! A worker asks [`read`] first. What it accepts may be looked up in the connection table as it is; what it does not (anything
 //! unusual or wrong) goes through [`parse`](crate::parse()) for its drop reason or its slow path. Checked: lengths against each other and
-//! the frame's end, the header checksum, the TCP header's length. Not checked, because no connection has them: impossible addresses,
+//! the frame's end (nothing but padding behind the datagram), the header checksum, the TCP header's length. Not checked, because no connection has them: impossible addresses,
 //! land. Not checked, because connection tracking does it: TCP flags.
 //!
 //! [`Packed`] is the 5-tuple in the byte order of the wire, so that neither the lookup nor the translation swaps a byte.
@@ -18,6 +18,9 @@ mod tests;
 pub const TCP_HEADERS: usize = ipv4::IN_FRAME + ipv4::HEADER_LEN + tcp::HEADER_LEN;
 /// The same for UDP.
 pub const UDP_HEADERS: usize = ipv4::IN_FRAME + ipv4::HEADER_LEN + udp::HEADER_LEN;
+
+/// Bytes up to which a frame may be longer than its datagram: links pad to 60, and some drivers leave the four of the checksum.
+pub const PADDED: usize = 64;
 
 /// Where the addresses lie in the frame: source, then destination, then (without options) the ports.
 pub const ADDRS: usize = 26;
@@ -109,7 +112,8 @@ pub fn read(frame: &[u8], ours: Ours) -> Option<Plain> {
     let sum = (sum & 0xffff) + (sum >> 16);
     let ip_len = le16(head, 16).swap_bytes();
     let room = frame.len() - ipv4::IN_FRAME;
-    if (sum & 0xffff) + (sum >> 16) != 0xffff || usize::from(ip_len) > room {
+    let filled = usize::from(ip_len) == room || (usize::from(ip_len) < room && frame.len() <= PADDED);
+    if (sum & 0xffff) + (sum >> 16) != 0xffff || !filled {
         return None;
     }
     let payload = usize::from(ip_len).checked_sub(ipv4::HEADER_LEN)?;

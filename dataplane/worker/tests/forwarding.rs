@@ -7,7 +7,7 @@ use fedgate_tables::link::{Event, Filter, Rows, What};
 use fedgate_tables::policy::{Interface, NONE, NatKind, NatRule, one_addr};
 use fedgate_tables::policy_build::PolicyBuilder;
 use fedgate_wire::emit::{self, Station};
-use fedgate_wire::{Arp, MacAddr, checksum, parse, proto};
+use fedgate_wire::{Arp, MacAddr, checksum, parse, plain, proto};
 
 const ASKER: Asker = Asker { id: 6, link: 1 };
 const SYN: u8 = 0x02;
@@ -410,4 +410,27 @@ fn bursts_keep_order() {
     let [outside, _] = rig.collect();
     let ports: Vec<u16> = outside.iter().map(|f| parse(f).unwrap().tuple.sport).collect();
     assert_eq!(ports, (1000..1065).collect::<Vec<_>>());
+}
+
+/// What lies behind the datagram leaves with neither a first packet nor a later one, unless a link's padding explains it.
+#[test]
+fn nothing_rides_behind_a_datagram() {
+    let mut rig = Rig::new();
+    rig.collect();
+    for (round, behind) in [(0, 0), (1, 7), (2, 500), (3, 0), (4, 500)] {
+        let frame = udp((WORK, 5353), (WEB.ip, 53), MACS[INSIDE], 64, b"a question of some length");
+        let shown = Station { mac: MACS[OUTSIDE], ip: OWN[OUTSIDE] };
+        let mut left = udp((shown, 5353), (WEB.ip, 53), WEB.mac, 63, b"a question of some length");
+        assert!(left.len() > plain::PADDED, "else the padding would be right");
+        let long = [&frame[..], &vec![0xaa; behind]].concat();
+        let out = rig.exchange(INSIDE, &long, if round == 0 { &[(OUTSIDE, WEB)] } else { &[] });
+        assert_eq!(out[OUTSIDE], [left.clone()], "round {round}");
+
+        // A short one is padded by its link, and the padding may stay.
+        let short = udp((WORK, 5353), (WEB.ip, 53), MACS[INSIDE], 64, b"");
+        left = udp((shown, 5353), (WEB.ip, 53), WEB.mac, 63, b"");
+        let [out, _] = rig.send(INSIDE, &[&short[..], &[0; 18]].concat());
+        assert_eq!(out, [[&left[..], &[0; 18]].concat()]);
+    }
+    rig.assert_no_mbuf_held();
 }

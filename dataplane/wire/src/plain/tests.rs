@@ -15,6 +15,7 @@ fn slowly(frame: &[u8]) -> Option<Plain> {
     let common = parsed.kind == Kind::Ipv4
         && parsed.frag == Fragment::No
         && !parsed.has_options
+        && (frame.len() <= PADDED || frame.len() == 14 + usize::from(parsed.ip_len))
         && matches!(parsed.tuple.proto, proto::TCP | proto::UDP);
     common.then(|| Plain { key: parsed.tuple.pack(), ip_len: parsed.ip_len })
 }
