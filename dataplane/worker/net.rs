@@ -460,8 +460,9 @@ impl Net {
 
     /// Ends one connection.
     pub fn end(&mut self, id: ConnId, now: Now) {
-        self.flow.end(id, now.tick());
-        self.counters.add(Stat::ConnsTornDown, 1);
+        if self.flow.end(id, now.tick()) {
+            self.counters.add(Stat::ConnsTornDown, 1);
+        }
     }
 
     /// Takes a new image into use: static ports set aside, timeouts, interfaces that have moved, and our new addresses to be

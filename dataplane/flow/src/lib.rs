@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 pub mod acl;
+mod challenge;
 pub mod conn;
 mod extended;
 pub mod firewall;
@@ -28,6 +29,7 @@ pub mod xlate;
 mod tests;
 
 use acl::Acls;
+use challenge::{Challenges, Settled, Whose};
 use conn::{ConnId, Conns, Dir, Hot, NO_SESSION, flag};
 use fedgate_tables::drops::DropReason;
 use fedgate_tables::policy::{Ace, Ace6, Acl, Globals, Interface, ServiceClass};
@@ -167,9 +169,6 @@ pub enum Booked {
     Afresh,
 }
 
-/// Segments a tick that are passed on for the receiver's challenge ACK: a thousand a second.
-const CHALLENGES: u32 = 1000 / TICKS;
-
 /// See the crate.
 pub struct Flow {
     /// Connections.
@@ -179,8 +178,8 @@ pub struct Flow {
     /// Dynamic translations.
     pub xlates: Xlates,
     rng: Rng,
-    /// [`CHALLENGES`] used in a tick.
-    challenged: (Tick, u32),
+    /// Of both tables.
+    pub(crate) challenges: Challenges,
 }
 
 impl Flow {
@@ -191,8 +190,8 @@ impl Flow {
             conns: Conns::new(config.max_conns, &mut rng),
             conns6: Conns6::new(config.max_conns / 4, &mut rng),
             xlates: Xlates::new(config.max_xlates, config.share, rng.next()),
+            challenges: Challenges::new(rng.next()),
             rng,
-            challenged: (0, 0),
         }
     }
 
@@ -201,7 +200,8 @@ impl Flow {
         self.xlates.adopt(nat);
     }
 
-    /// Follows a packet of a connection and books it: TCP state, counters, idle time.
+    /// Follows a packet of a connection and books it: TCP state, counters, idle time. One that passes only for its receiver's
+    /// challenge ACK is not booked.
     ///
     /// # Errors
     /// The reason to drop it; nothing is booked then.
@@ -219,21 +219,22 @@ impl Flow {
             match tcp::segment(&mut hot.track(warm), &packet.segment, packet.options, forward)? {
                 Outcome::Same => {}
                 Outcome::Moved => self.rearm(id, policy, now),
-                Outcome::Challenge => self.may_challenge(now)?,
+                Outcome::Challenge => {
+                    // The answer to a SYN must come by another way than the SYN, or both could be one outsider's.
+                    let two_sided = hot.iface[0] != hot.iface[1];
+                    let mut track = hot.track(warm);
+                    let whose = Whose::v4(id.0);
+                    match self.challenges.settle(whose, &mut track, packet, forward, two_sided, now)? {
+                        // Anybody may have sent it, so it is no use of the connection.
+                        Settled::Asked => return Ok(Booked::Passes),
+                        Settled::Anew => self.rearm(id, policy, now),
+                    }
+                }
                 Outcome::Reopen => return Ok(Booked::Afresh),
             }
         }
         self.book(id, now, packet.len);
         Ok(Booked::Passes)
-    }
-
-    /// Bounds the rate of [`Outcome::Challenge`].
-    pub(crate) fn may_challenge(&mut self, now: Tick) -> Result<(), DropReason> {
-        if self.challenged.0 != now {
-            self.challenged = (now, 0);
-        }
-        self.challenged.1 += 1;
-        if self.challenged.1 <= CHALLENGES { Ok(()) } else { Err(DropReason::TcpRstSynInWin) }
     }
 
     /// Counts a packet and marks the connection as in use. Gives the entry.
@@ -261,13 +262,18 @@ impl Flow {
         self.conns.wheel.set(id.0, now.wrapping_add(limit));
     }
 
-    /// Ends a connection and lets go of its xlate.
-    pub fn end(&mut self, id: ConnId, now: Tick) {
+    /// Ends a connection and lets go of its xlate. False, with nothing changed, where it has ended before.
+    pub fn end(&mut self, id: ConnId, now: Tick) -> bool {
+        if !self.conns.is_live(id) {
+            return false;
+        }
         let xlate = self.conns.warm(id).xlate;
         self.conns.remove(id);
+        self.challenges.forget(Whose::v4(id.0));
         if xlate != NO_XLATE {
             self.xlates.drop_hold(xlate, now);
         }
+        true
     }
 
     /// Interfaces have new indices (a policy that adds, removes or reorders them). Gives the connections whose interface is

@@ -11,11 +11,13 @@
 //! [`segment`] has the rest. State is 22 bytes a connection, lent as a [`Track`]. Windows only
 //! grow here: a receiver that takes back what it offered finds the data passed on still. PAWS is left to the endpoints.
 
+mod anew;
 mod machine;
 mod options;
 #[cfg(test)]
 mod tests;
 
+pub use anew::Asked;
 pub use options::{BadOptions, MAX_SCALE, SynOptions, options};
 
 use fedgate_tables::drops::DropReason;

@@ -8,6 +8,7 @@
 //!
 //! Fixed capacity; a full table refuses, it never evicts. Memory follows use. Each worker owns one. Admission is in [`admit`].
 
+use crate::challenge::{Settled, Whose};
 use crate::conn::{ConnId, Dir, InsertError};
 use crate::index::Index;
 use crate::key::{TCP, fold};
@@ -300,7 +301,17 @@ impl Flow {
                     let limit = policy.timeout_of(hot.proto, hot.state);
                     self.conns6.wheel.set(id.0, now.wrapping_add(limit));
                 }
-                Outcome::Challenge => self.may_challenge(now)?,
+                Outcome::Challenge => {
+                    let two_sided = hot.iface[0] != hot.iface[1];
+                    let (whose, forward) = (Whose::v6(id.0), dir == Dir::Forward);
+                    match self.challenges.settle(whose, &mut track, packet, forward, two_sided, now)? {
+                        Settled::Asked => return Ok(Booked::Passes),
+                        Settled::Anew => {
+                            let limit = policy.timeout_of(hot.proto, hot.state);
+                            self.conns6.wheel.set(id.0, now.wrapping_add(limit));
+                        }
+                    }
+                }
                 Outcome::Reopen => return Ok(Booked::Afresh),
             }
         }
@@ -311,9 +322,14 @@ impl Flow {
         Ok(Booked::Passes)
     }
 
-    /// Ends an IPv6 connection.
-    pub fn end6(&mut self, id: ConnId) {
+    /// Ends an IPv6 connection. False, with nothing changed, where it has ended before.
+    pub fn end6(&mut self, id: ConnId) -> bool {
+        if !self.conns6.hot.get(id.0 as usize).is_some_and(|hot| hot.live) {
+            return false;
+        }
         self.conns6.remove(id);
+        self.challenges.forget(Whose::v6(id.0));
+        true
     }
 
     /// Ends the IPv6 connections that have been idle for too long, looking at no more than `budget` timers.

@@ -282,7 +282,8 @@ impl Net {
 
     /// Ends one IPv6 connection.
     pub(in crate::worker) fn end6(&mut self, id: ConnId) {
-        self.flow.end6(id);
-        self.counters.add(Stat::ConnsTornDown, 1);
+        if self.flow.end6(id) {
+            self.counters.add(Stat::ConnsTornDown, 1);
+        }
     }
 }

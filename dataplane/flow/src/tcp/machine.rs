@@ -14,7 +14,7 @@ use super::{data_bit, later, options, seen};
 use fedgate_tables::drops::DropReason;
 
 /// No window scale offered.
-const NO_SCALE: u8 = 15;
+pub(super) const NO_SCALE: u8 = 15;
 
 type Verdict = Result<Outcome, DropReason>;
 
@@ -114,7 +114,7 @@ fn answer(track: &mut Track<'_>, s: &Segment, offered: &SynOptions) {
 }
 
 /// The shifts in force: none, unless both sides offered one.
-fn shifts(scale: u8) -> u8 {
+pub(super) fn shifts(scale: u8) -> u8 {
     if scale & 15 == NO_SCALE || scale >> 4 == NO_SCALE { 0 } else { scale }
 }
 
@@ -225,7 +225,7 @@ fn acknowledges_syn(w: &Windows, side: usize, ack: u32) -> bool {
 }
 
 /// One past the last sequence number of a segment.
-fn end_of(s: &Segment) -> u32 {
+pub(super) fn end_of(s: &Segment) -> u32 {
     let controls = u32::from(s.flags & SYN != 0) + u32::from(s.flags & FIN != 0);
     s.seq.wrapping_add(u32::from(s.len)).wrapping_add(controls)
 }

@@ -5,7 +5,7 @@ mod cases;
 mod endpoints;
 mod twin;
 
-use super::{Outcome, Segment, State, Track, Windows, segment};
+use super::{Asked, Outcome, Segment, State, Track, Windows, segment};
 use fedgate_tables::drops::DropReason;
 
 /// A connection as its entry keeps it.
@@ -15,11 +15,22 @@ struct Entry {
     history: u8,
     scale: u8,
     windows: Windows,
+    /// The SYN that was challenged last.
+    asked: Option<Asked>,
 }
 
 impl Entry {
     fn segment(&mut self, s: &Segment, options: &[u8], forward: bool) -> Result<Outcome, DropReason> {
-        let Self { state, history, scale, windows } = self;
-        segment(&mut Track { state, history, scale, windows }, s, options, forward)
+        let Self { state, history, scale, windows, asked } = self;
+        let mut track = Track { state, history, scale, windows };
+        let outcome = segment(&mut track, s, options, forward)?;
+        if outcome == Outcome::Challenge {
+            if asked.is_some_and(|asked| asked.answered(&mut track, s, options, forward)) {
+                *asked = None;
+                return Ok(Outcome::Moved);
+            }
+            *asked = Asked::of(s, options, forward).or(*asked);
+        }
+        Ok(outcome)
     }
 }

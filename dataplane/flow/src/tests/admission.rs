@@ -381,6 +381,61 @@ fn tcp_states_and_timeouts() {
     assert_eq!(lab.flow.conns.hot(id).bytes, 10 * 40 + 1500);
 }
 
+/// Segments that pass only for a challenge ACK neither keep a connection alive nor come without bound, and an end that comes
+/// twice harms nobody.
+#[test]
+fn challenges_are_no_use_of_a_connection() {
+    let mut lab = Lab::new();
+    let (got, _) = lab.send(INSIDE, TCP, (WORK, 5000), (EDGE, 80), SYN);
+    let Admission::New { id, .. } = got else { panic!("{got:?}") };
+    let (interfaces, globals, nat) = (lab.interfaces.clone(), lab.globals, Nat::new(&lab.nat, &[]));
+    let policy = Policy {
+        interfaces: &interfaces,
+        nat: &nat,
+        acls: &[],
+        aces: &[],
+        aces6: &[],
+        compiled: &Acls::default(),
+        classes: &[],
+        globals: &globals,
+    };
+    let send = |lab: &mut Lab, dir, flags, seq, ack| {
+        let segment = Segment { seq, ack, window: 1000, flags, len: 0 };
+        lab.flow.account(id, dir, &Packet { len: 40, segment, options: &[] }, &policy, lab.now)
+    };
+    for (dir, flags, seq, ack) in
+        [(Dir::Forward, SYN, 10, 0), (Dir::Reverse, SYN | ACK, 90, 11), (Dir::Forward, ACK, 11, 91)]
+    {
+        assert_eq!(send(&mut lab, dir, flags, seq, ack), Ok(Booked::Passes));
+    }
+    let before = *lab.flow.conns.hot(id);
+    lab.now += 50 * TICKS;
+    let passed = (0..100)
+        .filter(|n| send(&mut lab, Dir::Forward, SYN, 1 << 30 | n, 0) != Err(DropReason::TcpRstSynInWin));
+    assert!((1..10).contains(&passed.count()));
+    let after = *lab.flow.conns.hot(id);
+    assert_eq!((after.last, after.bytes), (before.last, before.bytes));
+    assert_eq!(after.state, State::Established);
+
+    // One more, and its answer: there is a new connection, which is in use.
+    lab.now += TICKS;
+    assert_eq!(send(&mut lab, Dir::Forward, SYN, 5_000_000, 0), Ok(Booked::Passes));
+    assert_eq!(send(&mut lab, Dir::Reverse, SYN | ACK, 8_000_000, 5_000_001), Ok(Booked::Passes));
+    let hot = *lab.flow.conns.hot(id);
+    assert_eq!((hot.state, hot.last), (State::SynReceived, lab.now));
+    assert_eq!(send(&mut lab, Dir::Forward, ACK, 5_000_001, 8_000_001), Ok(Booked::Passes));
+
+    assert!(lab.flow.end(id, lab.now));
+    assert!(!lab.flow.end(id, lab.now));
+    assert!(!lab.flow.end(crate::conn::ConnId(63), lab.now));
+    let ids = [5000, 5001].map(|port| match lab.send(INSIDE, TCP, (WORK, port), (EDGE, 80), SYN).0 {
+        Admission::New { id, .. } => id,
+        other => panic!("{other:?}"),
+    });
+    assert_ne!(ids[0], ids[1]);
+    assert_eq!(lab.flow.conns.in_use().0, 2);
+}
+
 /// One inside socket keeps one outside port towards everybody, and its xlate goes with its last connection.
 #[test]
 fn mapping_is_shared_by_connections_of_one_socket() {

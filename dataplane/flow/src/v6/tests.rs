@@ -285,6 +285,43 @@ fn a_tcp_connection_lives_by_its_state() {
 }
 
 #[test]
+fn challenges_are_no_use_of_a_connection() {
+    let mut lab = Lab::new();
+    let passes = Ok(Booked::Passes);
+    let id = lab.admitted(out(TCP, SYN));
+    for (dir, flags, numbers) in
+        [(Dir::Forward, SYN, [10, 0]), (Dir::Reverse, SYN | ACK, [90, 11]), (Dir::Forward, ACK, [11, 91])]
+    {
+        assert_eq!(lab.account(id, dir, flags, numbers), passes);
+    }
+    let before = *lab.flow.conns6.hot(id);
+    lab.now += 50 * TICKS;
+    let passed = (0..100).filter(|n| lab.account(id, Dir::Forward, SYN, [1 << 30 | n, 0]) == passes).count();
+    assert!((1..10).contains(&passed));
+    let after = *lab.flow.conns6.hot(id);
+    assert_eq!((after.last, after.bytes), (before.last, before.bytes));
+
+    lab.now += TICKS;
+    assert_eq!(lab.account(id, Dir::Forward, SYN, [5_000_000, 0]), passes);
+    assert_eq!(lab.account(id, Dir::Reverse, SYN | ACK, [8_000_000, 5_000_001]), passes);
+    assert_eq!(lab.flow.conns6.hot(id).state, State::SynReceived);
+    assert_eq!(lab.account(id, Dir::Forward, ACK, [5_000_001, 8_000_001]), passes);
+
+    // Where both ways are by one interface, whoever sends the SYN could send its answer as well.
+    lab.flow.conns6.hot_mut(id).iface = [INSIDE; 2];
+    lab.now += TICKS;
+    assert_eq!(lab.account(id, Dir::Forward, SYN, [1 << 30, 0]), passes);
+    assert_eq!(lab.account(id, Dir::Reverse, SYN | ACK, [5, (1 << 30) + 1]), passes);
+    assert_eq!(lab.flow.conns6.hot(id).state, State::Established);
+
+    assert!(lab.flow.end6(id));
+    assert!(!lab.flow.end6(id));
+    assert!(!lab.flow.end6(ConnId(7)));
+    let ids = [1, 2].map(|port| lab.admitted(First6 { key: key(HOST, port, FAR, 443, UDP), ..out(UDP, 0) }));
+    assert_ne!(ids[0], ids[1]);
+}
+
+#[test]
 fn pings_are_short_lived() {
     let mut lab = Lab::new();
     lab.admitted(out(ICMPV6, 0));

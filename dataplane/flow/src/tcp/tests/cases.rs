@@ -158,19 +158,46 @@ fn resets() {
 fn syns_on_an_open_connection() {
     let mut entry = open();
     let was = entry;
+    // But for the last SYN, which is kept for its answer.
+    let trace = |entry: &Entry| Entry { asked: None, ..*entry };
     for seq in [A, A1, 5, 1 << 30] {
         assert_eq!(
-            (entry.out(SYN, seq, 0, 0), entry),
+            (entry.out(SYN, seq, 0, 0), trace(&entry)),
             (Ok(if seq == A { Outcome::Same } else { Outcome::Challenge }), was)
         );
     }
-    assert_eq!((entry.back(SYN, B + 99, 0, 0), entry), (Ok(Outcome::Challenge), was));
-    assert_eq!((entry.back(SYN | ACK, B, A1, 0), entry), (Ok(Outcome::Same), was), "sent again");
+    assert_eq!((entry.back(SYN, B + 99, 0, 0), trace(&entry)), (Ok(Outcome::Challenge), was));
+    assert_eq!((entry.back(SYN | ACK, B, A1, 0), trace(&entry)), (Ok(Outcome::Same), was), "sent again");
     // The initiator has begun anew: challenge, RST with the number it was told, SYN.
     assert_eq!(entry.out(SYN, 777, 0, 0), Ok(Outcome::Challenge));
     assert_eq!(entry.back(ACK, B1, A1, 0), Ok(Outcome::Same));
     assert_eq!(entry.out(RST, A1, 0, 0), Ok(Outcome::Moved));
     assert_eq!(entry.out(SYN, 777, 0, 0), Ok(Outcome::Reopen));
+}
+
+/// Both ends have lost the old connection: the answer to the very SYN that was passed on begins the new one, whoever of them asks.
+#[test]
+fn both_ends_begin_anew() {
+    for forward in [true, false] {
+        let mut entry = open();
+        let scaled = |flags, seq, ack| Segment { seq, ack, window: 5000, flags, len: 0 };
+        let syn = scaled(SYN, 900_000, 0);
+        assert_eq!(entry.segment(&syn, &[3, 3, 5], forward), Ok(Outcome::Challenge));
+        let asked = entry;
+        for ack in [900_000, 900_002, A1] {
+            let answer = entry.segment(&scaled(SYN | ACK, 7, ack), &[3, 3, 2], !forward);
+            assert_eq!((answer, entry), (Ok(Outcome::Challenge), asked), "not the answer");
+        }
+        let own = entry.segment(&scaled(SYN | ACK, 7, 900_001), &[3, 3, 2], forward);
+        assert_eq!((own, entry), (Ok(Outcome::Challenge), asked), "nobody answers himself");
+        let answer = entry.segment(&scaled(SYN | ACK, 7, 900_001), &[3, 3, 2], !forward);
+        assert_eq!((answer, entry.state), (Ok(Outcome::Moved), State::SynReceived));
+        assert_eq!(entry.send(!forward, ACK, 8, 900_001, 10), Ok(Outcome::Same), "data at once");
+        assert_eq!(entry.send(forward, ACK, 900_001, 7, 0), Err(DropReason::Tcp3whsFailed));
+        assert_eq!(entry.send(forward, ACK, 900_001, 8, 0), Ok(Outcome::Moved));
+        assert_eq!((entry.state, entry.scale), (State::Established, if forward { 0x25 } else { 0x52 }));
+        assert!(entry.out(ACK, A1, B1, 0).is_err(), "the old one is over");
+    }
 }
 
 #[test]

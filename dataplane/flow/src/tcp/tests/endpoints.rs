@@ -180,9 +180,25 @@ fn forge(entry: &mut Entry, rng: &mut Rng) {
     assert!(*entry == was || was.state == State::SynSent, "{s:?} leaves no trace");
 }
 
-fn talk(mut ends: [Endpoint; 2], seed: u64, attack: bool) {
-    let mut rng = Rng::new(seed);
+/// An entry of an older connection, open still, whose numbers are far from those of `ends`.
+fn older(ends: &[Endpoint; 2], rng: &mut Rng) -> Entry {
     let mut entry = Entry::default();
+    let [a, b] = [0, 1].map(|side| ends[side].isn.wrapping_add((1 << 30) + (rng.next() as u32 >> 1)));
+    let [a1, b1] = [a, b].map(|isn| isn.wrapping_add(1));
+    let s = |flags, seq, ack| Segment { seq, ack, window: 9000, flags, len: 0 };
+    for (s, forward) in [(s(SYN, a, 0), true), (s(SYN | ACK, b, a1), false), (s(ACK, a1, b1), true)] {
+        entry.segment(&s, &[1, 3, 3, 2], forward).unwrap();
+    }
+    assert_eq!(entry.state, State::Established);
+    entry
+}
+
+/// `forgotten` is for ends that both had a connection before, and have forgotten it where the firewall has not.
+fn talk(mut ends: [Endpoint; 2], seed: u64, attack: bool, forgotten: bool) {
+    let mut rng = Rng::new(seed);
+    let mut entry = if forgotten { older(&ends, &mut rng) } else { Entry::default() };
+    // Until the firewall has seen the answer, only SYNs pass: the ends send them again.
+    let mut is_old = forgotten;
     let mut flying: Vec<Flying> = Vec::new();
     let offers = [0, 1].map(|side| ends[side].shift);
     for now in 0..200_000 {
@@ -204,7 +220,11 @@ fn talk(mut ends: [Endpoint; 2], seed: u64, attack: bool) {
             match entry.segment(&s, &[1, 3, 3, offers[from]], forward) {
                 // A SYN that was doubled long ago finds the connection over: nothing new is begun here.
                 Ok(Outcome::Reopen) => assert_eq!((s.flags, was.state), (SYN, State::Closed)),
-                Ok(_) => launch(&mut flying, now, false, forward, s, &mut rng),
+                Ok(outcome) => {
+                    is_old &= outcome != Outcome::Moved;
+                    launch(&mut flying, now, false, forward, s, &mut rng);
+                }
+                Err(_) if is_old => assert_eq!((s.flags & SYN, entry), (0, was)),
                 Err(reason) => {
                     let end = s
                         .seq
@@ -236,10 +256,11 @@ proptest! {
         rooms in prop::array::uniform2(20_000u32..1_000_000),
         mss in 100u32..1460,
         attack: bool,
+        forgotten: bool,
         seed: u64,
     ) {
         let end = |side: usize| Endpoint::new(side == 0, isns[side], data[side], shifts[side], rooms[side], mss);
-        talk([end(0), end(1)], seed, attack);
+        talk([end(0), end(1)], seed, attack, forgotten);
     }
 }
 

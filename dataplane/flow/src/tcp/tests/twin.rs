@@ -32,6 +32,8 @@ struct Twin {
     challenge: Option<u32>,
     acked_syn: [bool; 2],
     reset: bool,
+    /// The SYN that was passed on last for its receiver to judge, and its side.
+    asked: Option<(usize, Syn)>,
 }
 
 #[derive(Clone, Copy)]
@@ -109,8 +111,33 @@ impl Twin {
         };
         match verdict {
             Ok(Outcome::Same) if self.state() != before => Ok(Outcome::Moved),
+            Ok(Outcome::Challenge) => Ok(self.challenged(s, shift, usize::from(!forward))),
             other => other,
         }
+    }
+
+    /// Nothing comes of it, unless it is the answer to such a one: then all that was known is of another connection.
+    fn challenged(&mut self, s: &Segment, shift: Option<u8>, from: usize) -> Outcome {
+        let isn = i64::from(s.seq) + (1 << 40);
+        let end = isn + i64::from(s.len) + 1 + i64::from(s.flags & FIN != 0);
+        let own = Syn { isn, end, window: s.window, shift };
+        match s.flags & (SYN | ACK | RST) {
+            SYN => self.asked = Some((from, own)),
+            flags if flags == SYN | ACK => {
+                if let Some((to, syn)) = self.asked
+                    && to != from
+                    && syn.end as u32 == s.ack
+                {
+                    *self = Self::default();
+                    (self.syn[to], self.syn[from], self.acked_syn[from]) = (Some(syn), Some(own), true);
+                    let (window, early, fin) = (0, true, false);
+                    self.past.push(Past { from, end, ack: Some(syn.end), window, early, fin });
+                    return Outcome::Moved;
+                }
+            }
+            _ => {}
+        }
+        Outcome::Challenge
     }
 
     fn initiator(&mut self, s: &Segment, shift: Option<u8>) -> Verdict {
@@ -275,6 +302,8 @@ struct Step {
     shift: Option<u8>,
     /// From the first numbers instead of the last.
     from_isn: bool,
+    /// As the answer to the SYN that was challenged last.
+    answers: bool,
 }
 
 fn distance() -> impl Strategy<Value = i64> {
@@ -302,8 +331,9 @@ fn step() -> impl Strategy<Value = Step> {
         window,
         prop::option::of(0u8..=14),
         prop::bool::weighted(0.1),
+        prop::bool::weighted(0.1),
     )
-        .prop_map(|(forward, flags, seq, ack, len, window, shift, from_isn)| Step {
+        .prop_map(|(forward, flags, seq, ack, len, window, shift, from_isn, answers)| Step {
             forward,
             flags,
             seq,
@@ -312,6 +342,7 @@ fn step() -> impl Strategy<Value = Step> {
             window,
             shift,
             from_isn,
+            answers,
         })
 }
 
@@ -362,13 +393,16 @@ proptest! {
             let known = entry.history & seen::BOTH_SYNS != 0;
             let base = |side: usize| if known && !step.from_isn { entry.windows.end[side] } else { isns[side] };
             let syn_acked = u32::from(!known || step.from_isn);
-            let s = Segment {
+            let mut s = Segment {
                 seq: base(from).wrapping_add(step.seq as u32),
                 ack: base(from ^ 1).wrapping_add(step.ack as u32).wrapping_add(syn_acked),
                 window: step.window,
                 flags: step.flags,
                 len: step.len,
             };
+            if let Some((_, syn)) = twin.asked.filter(|_| step.answers) {
+                (s.flags, s.ack) = (SYN | ACK, (syn.end + step.ack) as u32);
+            }
             agree(&mut entry, &mut twin, &s, step.shift, step.forward);
         }
     }
