@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The dataplane as control sees it: attach, refuse what is wrong and keep the last good, outlive control, come back.
 
+#[expect(dead_code, reason = "what tests with traffic need")]
 mod common;
 
 use common::{Dataplane, PATIENCE, policy, sealed};

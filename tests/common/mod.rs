@@ -10,6 +10,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+pub mod lab;
+pub mod wire;
+
 /// Long enough for a busy machine; never waited out when things work.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
