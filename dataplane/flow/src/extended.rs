@@ -39,7 +39,7 @@ impl Flow {
         for attempt in 0..PORTS {
             let sport = match attempt {
                 0 if wanted(want) => key.sport,
-                _ => self.xlates.some_port(addr, key.proto, band(want), self.rng.next())?,
+                _ => self.xlates.some_port(band(want), self.rng.next())?,
             };
             let shown = Key { src: addr, sport, ..*key };
             let reply = shown.mirror();

@@ -71,6 +71,8 @@ pub struct Nat {
     to: ByAddress,
     /// By addresses that the appliance shows, pools among them.
     shown: ByAddress,
+    /// For each rule of addresses for one host each, the lowest address of its pool and of those that share addresses with it; else 0.
+    groups: Vec<u32>,
 }
 
 impl Nat {
@@ -87,7 +89,36 @@ impl Nat {
             let dest = changes_dest(rule).then_some(rule.dest_mapped);
             nat.shown_by(rule).chain(dest).map(move |range| (i, range))
         }));
+        nat.groups = nat.groups();
         nat
+    }
+
+    /// See the field.
+    fn groups(&self) -> Vec<u32> {
+        let one_to_one = (0..self.rules.len()).filter(|i| self.pool(*i).one_to_one);
+        let mut ranges: Vec<([u32; 2], usize)> = one_to_one
+            .flat_map(|i| self.pool(i).ranges().map(move |range| (range, i)).collect::<Vec<_>>())
+            .collect();
+        ranges.sort_unstable();
+        let mut groups = vec![u32::MAX; self.rules.len()];
+        // Ranges that touch have one group, and so do those of one rule: again until nothing changes, mostly once.
+        loop {
+            let before = groups.clone();
+            let mut run = ([0, 0], Vec::new());
+            for (range, rule) in &ranges {
+                if range[0] > run.0[1] || run.1.is_empty() {
+                    settle(&run.1, &mut groups);
+                    run = (*range, Vec::new());
+                }
+                run.0[1] = run.0[1].max(range[1]);
+                run.1.push(*rule);
+                groups[*rule] = groups[*rule].min(range[0]);
+            }
+            settle(&run.1, &mut groups);
+            if groups == before {
+                return groups;
+            }
+        }
     }
 
     /// The rules, in order.
@@ -145,6 +176,7 @@ impl Nat {
             own: (ranges.is_empty() || rule.flags & NAT_INTERFACE != 0).then_some(rule.mapped[0]),
             flags: rule.flags,
             one_to_one: NatKind::from_u8(rule.kind) == Some(NatKind::Dynamic),
+            group: self.groups.get(i).copied().unwrap_or(u32::MAX),
         }
     }
 
@@ -154,12 +186,17 @@ impl Nat {
         self.shown_at(addr, in_if, 0)
     }
 
-    /// True where `addr` is of a pool of which each host has an address of its own.
-    pub fn is_one_to_one(&self, addr: u32, in_if: u8) -> bool {
+    /// The [`Pool::group`] of an address that is of a pool of which each host has an address of its own.
+    pub fn one_to_one(&self, addr: u32) -> Option<u32> {
+        let pools = self.shown.at(addr).iter().map(|&i| self.pool(i as usize));
+        pools.filter(|pool| pool.one_to_one && pool.in_ranges(addr)).map(|pool| pool.group).next()
+    }
+
+    /// True where some dynamic rule shows `addr` on some interface.
+    pub fn is_dynamic(&self, addr: u32) -> bool {
         self.shown.at(addr).iter().any(|&i| {
-            let rule = &self.rules[i as usize];
-            let pool = self.pool(i as usize);
-            pool.one_to_one && on(rule.mapped_if, in_if) && pool.in_ranges(addr)
+            let kind = NatKind::from_u8(self.rules[i as usize].kind);
+            matches!(kind, Some(NatKind::DynamicPat | NatKind::Dynamic)) && self.pool(i as usize).has(addr)
         })
     }
 
@@ -226,6 +263,12 @@ impl Nat {
     }
 }
 
+/// Gives rules that share addresses the lowest of their groups.
+fn settle(rules: &[usize], groups: &mut [u32]) {
+    let lowest = rules.iter().map(|rule| groups[*rule]).min();
+    rules.iter().for_each(|rule| groups[*rule] = lowest.unwrap_or(u32::MAX));
+}
+
 /// What a static rule has of its mapped addresses.
 #[derive(Clone, Copy, Debug)]
 pub struct Reserved {
@@ -235,6 +278,18 @@ pub struct Reserved {
     pub proto: u8,
     /// The ports.
     pub ports: [u16; 2],
+}
+
+impl Reserved {
+    /// True where it has ports of an address and protocol.
+    pub(crate) fn has_ports(&self, addr: u32, proto: u8) -> bool {
+        proto != 0 && place(addr, self.addrs).is_some() && (self.proto == 0 || self.proto == proto)
+    }
+
+    /// True where it has this one.
+    pub(crate) fn has_port(&self, addr: u32, proto: u8, port: u16) -> bool {
+        self.has_ports(addr, proto) && port_place(port, self.ports).is_some()
+    }
 }
 
 /// The addresses of a dynamic rule, and how they are used.
@@ -247,6 +302,8 @@ pub struct Pool<'a> {
     pub flags: u32,
     /// Each address for one host, with all its ports.
     pub one_to_one: bool,
+    /// Where it is: the same for all pools that have an address in common. One worker has them all.
+    pub group: u32,
 }
 
 impl Pool<'_> {

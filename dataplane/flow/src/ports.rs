@@ -56,6 +56,18 @@ impl Share {
         };
         (from <= to && usize::from(from >> 6) < self.words()).then_some([from, to])
     }
+
+    /// This worker's ports of `band`; with many workers not every one has some below 1024, and uses those above.
+    fn own(self, band: Band) -> Option<(Band, [u16; 2])> {
+        let of = |band: Band| Some((band, self.span(band.ports())?));
+        of(band).or_else(|| of(Band::High))
+    }
+
+    /// A port of `band` that is this worker's, free or not.
+    pub(crate) fn any_of(self, band: Band, random: u64) -> Option<u16> {
+        let (_, [first, last]) = self.own(band)?;
+        Some(self.port(start(first, last, random)))
+    }
 }
 
 /// A range of ports to pick from.
@@ -192,18 +204,6 @@ impl Ports {
         })
     }
 
-    /// A port of `band` that is this worker's, free or not.
-    pub fn any_of(&self, band: Band, random: u64) -> Option<u16> {
-        let (_, [first, last]) = self.own(band)?;
-        Some(self.share.port(start(first, last, random)))
-    }
-
-    /// This worker's ports of `band`; with many workers not every one has some below 1024, and uses those above.
-    fn own(&self, band: Band) -> Option<(Band, [u16; 2])> {
-        let of = |band: Band| Some((band, self.share.span(band.ports())?));
-        of(band).or_else(|| of(Band::High))
-    }
-
     /// Takes a port of `band` for a host that sends from `wanted`: that one, else one of its parity, else any; among several, one that
     /// the caller prefers where it is soon found. `random` picks the start. `None` when the band is exhausted.
     pub fn pick(
@@ -213,7 +213,7 @@ impl Ports {
         random: u64,
         prefer: impl Fn(u16) -> bool,
     ) -> Option<u16> {
-        let (band, span) = self.own(band)?;
+        let (band, span) = self.share.own(band)?;
         let bit = 1 << band as u8;
         if self.exhausted & bit != 0 {
             return None;

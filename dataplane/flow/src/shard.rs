@@ -3,8 +3,10 @@
 //!
 //! Owners, and why both directions agree:
 //! - from a host that dynamic NAT or PAT translates: by the host's address, so that all mappings of a host are made in one worker;
-//! - towards an address of dynamic PAT: by the port ([`Share::owner`]); a worker only gives out ports that are its own;
-//!   of dynamic NAT: by the address's low half in the same way;
+//! - towards an address of dynamic PAT: by the port ([`Share::owner`]); a worker only gives out ports that are its own. So too where both ends
+//!   are hosts behind us (hairpin): the called port decides, whoever calls;
+//! - from and to the addresses of dynamic NAT, of which each host has one of its own: all pools with an address in common have one owner
+//!   ([`of_pool`]), for a small pool cannot be dealt out;
 //! - any other: by the symmetric hash of the tuple with real addresses, which either direction knows without state.
 //!
 //! The NIC spreads by the same Toeplitz hash. A port behind which there are hosts that dynamic NAT translates is keyed by source address
@@ -19,7 +21,7 @@ use crate::Policy;
 use crate::key::{Key, TCP, UDP};
 use crate::nat::{Source, Twice};
 use crate::ports::Share;
-use fedgate_tables::policy::{NAT_INACTIVE, NONE, NatKind, NatRule};
+use fedgate_tables::policy::{NAT_INACTIVE, NONE, NatKind, NatRule, SAME_SECURITY_INTRA};
 use fedgate_wire::Tuple6;
 
 /// Bytes of a hash key: the longest that NICs have.
@@ -129,6 +131,11 @@ pub fn of_host(real: u32, of: u8) -> u8 {
     of_hash(BY_SOURCE_HASH.hash(&real.to_be_bytes()), of)
 }
 
+/// The owner of a pool of dynamic NAT, by its [`crate::nat::Pool::group`].
+pub fn of_pool(group: u32, of: u8) -> u8 {
+    of_host(group, of)
+}
+
 /// The owner of a connection without dynamic translation, by its tuple with real addresses, in either direction.
 pub fn of_tuple(real: &Key, of: u8) -> u8 {
     of_hash(BY_TUPLE_HASH.hash_tuple(real, matches!(real.proto, TCP | UDP)), of)
@@ -216,26 +223,40 @@ pub fn owner(
     egress: impl Fn(u32) -> Option<u8>,
     of: u8,
 ) -> Option<u8> {
+    let nat = policy.nat;
     let mut real = *key;
     let mut out_if = None;
     let mut twice = None;
-    if let Some(un) = policy.nat.untranslate(key, in_if) {
+    // What is shown elsewhere may be called from here, too.
+    let may_turn = policy.globals.flags & SAME_SECURITY_INTRA != 0 && nat.is_shown(key.dst);
+    let beyond = || egress(key.dst).filter(|beyond| may_turn && *beyond != in_if);
+    let by_rule = nat.untranslate(key, in_if).map(|un| (un, None));
+    let by_rule = by_rule.or_else(|| {
+        let beyond = beyond()?;
+        let un = nat.untranslate(key, beyond).filter(|un| un.twice == Twice::No)?;
+        Some((un, Some(beyond)))
+    });
+    let mut shown_if = None;
+    if let Some((un, turned)) = by_rule {
         (real.dst, real.dport, out_if) = (un.addr, un.port, un.out_if);
         twice = (un.twice == Twice::SameRule).then_some(un.rule);
-    } else if policy.nat.is_mapped_address(key.dst, in_if) {
+        shown_if = turned;
+    } else if nat.is_mapped_address(key.dst, in_if) || may_turn && nat.is_dynamic(key.dst) {
         // Of dynamic NAT or PAT, or nobody's.
-        let by_address = policy.nat.is_one_to_one(key.dst, in_if);
-        let shared = if by_address { key.dst as u16 } else { key.dport };
-        return Some(Share::owner(shared, of.into()) as u8);
+        return Some(match nat.one_to_one(key.dst) {
+            Some(group) => of_pool(group, of),
+            None => Share::owner(key.dport, of.into()) as u8,
+        });
     } else if policy.interfaces.iter().any(|i| i.addr == key.dst) {
         return None;
     }
     let out_if = out_if.or_else(|| egress(real.dst))?;
     let source = match twice {
-        Some(rule) => policy.nat.source_by(rule, &real)?,
-        None => policy.nat.source(&real, in_if, out_if),
+        Some(rule) => nat.source_by(rule, &real)?,
+        None => nat.source(&real, in_if, shown_if.unwrap_or(out_if)),
     };
     Some(match source {
+        Source::Dynamic { rule } if nat.pool(rule).one_to_one => of_pool(nat.pool(rule).group, of),
         Source::Dynamic { .. } => of_host(real.src, of),
         Source::Unchanged(_) | Source::Fixed { .. } => of_tuple(&real, of),
     })

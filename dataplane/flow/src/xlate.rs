@@ -196,13 +196,13 @@ impl Xlates {
     }
 
     /// Whether `extended` PAT may use `port` of `mapped`: no static rule and no xlate has it.
-    pub fn is_free(&mut self, proto: u8, mapped: u32, port: u16) -> bool {
-        self.picker.ports(mapped, proto).is_free(port)
+    pub fn is_free(&self, proto: u8, mapped: u32, port: u16) -> bool {
+        self.picker.is_free(mapped, proto, port)
     }
 
     /// A port of a band that is this worker's, free or not.
-    pub fn some_port(&mut self, mapped: u32, proto: u8, band: Band, random: u64) -> Option<u16> {
-        self.picker.ports(mapped, proto).any_of(band, random)
+    pub fn some_port(&self, band: Band, random: u64) -> Option<u16> {
+        self.picker.some_port(band, random)
     }
 
     /// What was done with port blocks since the last call, oldest first; `None` when all is told.

@@ -268,6 +268,27 @@ fn flat_pools_have_one_band() {
     assert!(more.iter().any(|p| *p >= 1024));
 }
 
+/// `extended`: looking for a port makes no bitmap; static rules have their ports nevertheless.
+#[test]
+fn extended_keeps_nothing_for_asking() {
+    let taken = NatRule {
+        kind: NatKind::StaticPat as u8,
+        real: one_addr(OTHER),
+        mapped: [POOL[0].first, POOL[0].last],
+        real_port: one_port(80),
+        mapped_port: one_port(4000),
+        proto: UDP,
+        real_if: 1,
+        mapped_if: 0,
+        ..NatRule::default()
+    };
+    let mut lab = Lab::new(&[taken, NatRule { pool: 0, ..pool(NAT_EXTENDED) }]);
+    for host in 0..40 {
+        assert_ne!(lab.shown((HOST + 2 + host, 4000), (SERVER, 53)).1, 4000);
+    }
+    assert_eq!(lab.flow.xlates.pools(0, 9), (vec![], None));
+}
+
 /// `extended`: the same port towards each destination, and no xlate is kept.
 #[test]
 fn extended_uses_a_port_once_a_destination() {

@@ -14,7 +14,8 @@ use crate::extended::band;
 use crate::key::fold;
 use crate::nat::{Nat, Reserved};
 use crate::paired::{HostId, Hosts};
-use crate::ports::{Block, Ports, Share};
+use crate::ports::{Band, Block, Ports, Share};
+use crate::shard::of_pool;
 use fedgate_tables::policy::{NAT_BLOCKS, NAT_ROUND_ROBIN};
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, Hasher};
@@ -202,6 +203,9 @@ impl Picker {
     }
 
     fn pick_address(&mut self, want: &Want<'_>, rng: &mut Rng) -> Option<Picked> {
+        if u16::from(of_pool(want.pool.group, self.share.of as u8)) != self.share.worker {
+            return None; // another worker's: a caller and the called with two such pools
+        }
         for [first, last] in want.pool.ranges() {
             for high in first >> 16..=last >> 16 {
                 let from = if high == first >> 16 { first as u16 } else { 0 };
@@ -226,8 +230,16 @@ impl Picker {
         let paired = want.pool.pairs();
         let prefer = |port| prefer(mapped, port);
         let port = if paired {
-            let host = self.hosts.find_or_make(real, mapped, proto).ok_or(XlateError::TableFull)?;
-            let port = if want.pool.flags & NAT_BLOCKS != 0 {
+            let blocks = want.pool.flags & NAT_BLOCKS != 0;
+            let Some(host) = self.hosts.find_or_make(real, mapped, proto) else {
+                // The host may be shown at two addresses one day: better than not at all. A block must be somebody's.
+                return if blocks {
+                    Err(XlateError::TableFull)
+                } else {
+                    self.pick_unpaired(mapped, want, rng, prefer)
+                };
+            };
+            let port = if blocks {
                 self.pick_in_blocks(host, want, rng, prefer)
             } else {
                 let band = band(want);
@@ -240,10 +252,21 @@ impl Picker {
             }
             port?
         } else {
-            let port = self.ports(mapped, proto).pick(wanted, band(want), rng.next(), prefer);
-            port.ok_or(XlateError::PortsExhausted)?
+            return self.pick_unpaired(mapped, want, rng, prefer);
         };
         Ok(Picked { real, mapped, port, proto, paired })
+    }
+
+    fn pick_unpaired(
+        &mut self,
+        mapped: u32,
+        want: &Want<'_>,
+        rng: &mut Rng,
+        prefer: impl Fn(u16) -> bool,
+    ) -> Result<Picked, XlateError> {
+        let (real, proto) = (want.key.src, want.key.proto);
+        let port = self.ports(mapped, proto).pick(want.key.sport, band(want), rng.next(), prefer);
+        Ok(Picked { real, mapped, port: port.ok_or(XlateError::PortsExhausted)?, proto, paired: false })
     }
 
     fn pick_in_blocks(
@@ -305,6 +328,23 @@ impl Picker {
         }
     }
 
+    /// True where a port is this worker's and nobody has it. Asking makes no bitmap.
+    pub fn is_free(&self, addr: u32, proto: u8, port: u16) -> bool {
+        match self.at.get(&key(addr, proto)) {
+            Some(place) => self.bitmaps[*place].ports.is_free(port),
+            None => {
+                port != 0
+                    && Share::owner(port, self.share.of) == self.share.worker
+                    && !self.reserved.iter().any(|rule| rule.has_port(addr, proto, port))
+            }
+        }
+    }
+
+    /// A port of `band` that is this worker's, free or not.
+    pub fn some_port(&self, band: Band, random: u64) -> Option<u16> {
+        self.share.any_of(band, random)
+    }
+
     /// The bitmap of an address and protocol, made at its first use.
     pub fn ports(&mut self, addr: u32, proto: u8) -> &mut Ports {
         let place = match self.at.get(&key(addr, proto)) {
@@ -316,7 +356,9 @@ impl Picker {
 
     #[cold]
     fn add_bitmap(&mut self, addr: u32, proto: u8) -> usize {
-        let mut bitmap = Bitmap { addr, proto, ports: Ports::new(self.share) };
+        // Addresses are their pool's owner's, ports are shared.
+        let share = if proto == 0 { Share::WHOLE } else { self.share };
+        let mut bitmap = Bitmap { addr, proto, ports: Ports::new(share) };
         reserve(&mut bitmap, &self.reserved);
         self.at.insert(key(addr, proto), self.bitmaps.len());
         self.bitmaps.push(bitmap);
@@ -331,7 +373,7 @@ fn reserve(bitmap: &mut Bitmap, reserved: &[Reserved]) {
         let [first, last] = rule.addrs;
         if proto == 0 && first <= addr | 0xffff && last >= addr {
             bitmap.ports.reserve([first.max(addr) as u16, last.min(addr | 0xffff) as u16]);
-        } else if proto != 0 && (first..=last).contains(&addr) && (rule.proto == 0 || rule.proto == proto) {
+        } else if rule.has_ports(addr, proto) {
             bitmap.ports.reserve(rule.ports);
         }
     }
@@ -358,5 +400,39 @@ impl Hasher for Mix {
 
     fn finish(&self) -> u64 {
         self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Rng;
+    use crate::key::{Key, UDP};
+    use fedgate_tables::policy::{AddrRange, NatKind, NatRule};
+
+    /// A host for which there is no room among the hosts is shown all the same, unless it needs a block.
+    #[test]
+    fn a_full_host_table_costs_pairing_and_no_more() {
+        for (flags, served) in [(0, true), (NAT_BLOCKS, false)] {
+            let rule =
+                NatRule { kind: NatKind::DynamicPat as u8, pool_count: 1, flags, ..NatRule::default() };
+            let nat = Nat::new(&[rule], &[AddrRange { first: 0xcb00_7100, last: 0xcb00_7103 }]);
+            let mut picker = Picker::new(Share::WHOLE, Hosts::new(1, 5));
+            picker.adopt(&nat);
+            let mut rng = Rng::new(1);
+            for host in 1..4 {
+                let key = Key { src: host, dst: 9, sport: 4000, dport: 53, proto: UDP };
+                let (pool, block_size, blocks_per_host) = (nat.pool(0), 512, 4);
+                let want =
+                    Want { key: &key, real_if: 1, mapped_if: 0, rule: 0, pool, block_size, blocks_per_host };
+                match picker.pick(&want, &mut rng, |_, _| true) {
+                    Ok(picked) => {
+                        assert_eq!(picked.paired, host == 1);
+                        assert!(host == 1 || served);
+                    }
+                    Err(error) => assert!(host > 1 && !served, "{error:?}"),
+                }
+            }
+        }
     }
 }
