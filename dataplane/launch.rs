@@ -5,9 +5,10 @@
 //! with a message: half a dataplane is worse than none, and the supervisor starts a new one.
 
 use crate::house::{self, House};
+use crate::worker::mates::ROOM;
 use crate::worker::{self, Worker};
 use clap::Parser;
-use dpdk::{Eal, EalOptions, Huge, Mempool};
+use dpdk::{BURST, Eal, EalOptions, Huge, Mempool, PortConfig};
 use fedgate_flow::ports::Share;
 use fedgate_tables::counters::MAX_WORKERS;
 use std::io::IsTerminal;
@@ -34,12 +35,15 @@ pub struct Options {
     /// Do without hugepages (they are used where enough are free).
     #[arg(long)]
     pub no_huge: bool,
-    /// Packet memory, MiB.
-    #[arg(long, default_value_t = 256)]
-    pub memory: u32,
-    /// Packet buffers.
-    #[arg(long, default_value_t = 32_767)]
-    pub mbufs: u32,
+    /// Packet memory, MiB; what the packet buffers need unless given.
+    #[arg(long)]
+    pub memory: Option<u32>,
+    /// Packet buffers; as many as workers and ports need unless given.
+    #[arg(long)]
+    pub mbufs: Option<u32>,
+    /// Ports that packet buffers are reckoned for. More may be attached.
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=64))]
+    pub ports: u32,
     /// Connections at most; each worker has room for its share.
     #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u32).range(16..=100_000_000))]
     pub max_conns: u32,
@@ -59,6 +63,16 @@ pub struct Options {
     #[arg(long, default_value = "info")]
     pub log: tracing::Level,
 }
+
+/// Packet buffers parked with each worker at most.
+const CACHE: u32 = 256;
+/// Buffers for packets that wait.
+const WAITING: u32 = 8192;
+const LEAST_BUFFERS: u32 = 32_768;
+/// Bytes of a buffer beside its data: DPDK's header, headroom and the pool's own, rounded up.
+const BESIDE_DATA: u64 = 512;
+const EAL_MIB: u32 = 128;
+const LEAST_MIB: u32 = 256;
 
 /// Version and commit.
 pub const VERSION: &str = concat!(env!("FEDGATE_VERSION"), " (", env!("FEDGATE_COMMIT"), ")");
@@ -108,22 +122,17 @@ pub fn run(options: Options) -> Result<(), LaunchError> {
     let workers = options.cpu_workers.len();
     let count = u8::try_from(workers).ok().filter(|n| usize::from(*n) <= MAX_WORKERS);
     let count = count.ok_or(LaunchError::Workers(workers))?;
+    let mbufs = options.mbufs.unwrap_or_else(|| buffers(count.into(), options.ports));
     let eal = Eal::init(&EalOptions {
         main_cpu: options.cpu_main,
         worker_cpus: options.cpu_workers.clone(),
         huge: if options.no_huge { Huge::No } else { Huge::Auto },
-        memory_mib: options.memory,
+        memory_mib: options.memory.unwrap_or_else(|| memory_mib(mbufs)),
         pci: options.pci,
         ..EalOptions::default()
     })?;
-    let pool = Mempool::new(eal, "fedgate", options.mbufs, worker::DATA_ROOM, 256)?;
-    tracing::info!(
-        version = VERSION,
-        hugepages = eal.hugepages(),
-        mbufs = options.mbufs,
-        workers,
-        "dataplane starts"
-    );
+    let pool = Mempool::new(eal, "fedgate", mbufs, worker::DATA_ROOM, CACHE)?;
+    tracing::info!(version = VERSION, hugepages = eal.hugepages(), mbufs, workers, "dataplane starts");
 
     let (mut house, seats) = House::new(eal, pool, &options.socket, count)?;
     let mut handles = Vec::new();
@@ -142,6 +151,21 @@ pub fn run(options: Options) -> Result<(), LaunchError> {
     }
     tracing::info!("dataplane stops");
     Ok(ended?)
+}
+
+/// Buffers that are enough where every queue is full, and for each worker a ring and its cache; the rest is for what waits: for
+/// neighbours, for the rest of a datagram. A power of two less one, as pools like it.
+fn buffers(workers: u32, ports: u32) -> u32 {
+    let queue = PortConfig::default();
+    let queues = workers * ports * (u32::from(queue.rx_desc) + u32::from(queue.tx_desc));
+    let rings = (workers - 1) * (ROOM * BURST) as u32;
+    (queues + rings + workers * CACHE + WAITING).next_power_of_two().max(LEAST_BUFFERS) - 1
+}
+
+/// Memory for so many buffers and the EAL's own needs.
+fn memory_mib(mbufs: u32) -> u32 {
+    let buffers = u64::from(mbufs) * (u64::from(worker::DATA_ROOM) + BESIDE_DATA);
+    ((buffers >> 20) as u32 + EAL_MIB).max(LEAST_MIB)
 }
 
 /// One worker's part of what there is for all of `workers`.
@@ -169,4 +193,20 @@ fn worker_config(options: &Options, worker: u8, workers: u8) -> Result<worker::C
 fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|s| (*s).to_owned());
     text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn buffers_grow_with_workers_and_ports() {
+        assert_eq!(buffers(1, 4), 32_767);
+        for (workers, ports) in [(1, 2), (2, 4), (4, 4), (8, 2), (16, 16)] {
+            let all = buffers(workers, ports);
+            assert!(all > workers * ports * 2048 + WAITING, "{workers} workers, {ports} ports: {all}");
+            assert!(u64::from(memory_mib(all)) << 20 > u64::from(all) * 2432);
+        }
+        assert!(buffers(8, 4) > buffers(4, 4) && buffers(4, 16) > buffers(4, 4));
+    }
 }

@@ -14,7 +14,7 @@ mod time_ranges;
 mod tests;
 
 use crate::worker::command::{Asker, Clear, Command, Desk, Dump, Reply};
-use crate::worker::mates::Mates;
+use crate::worker::mates::{self, Mates};
 use crate::worker::runtime::Runtime;
 use attach::Image;
 use dpdk::{Eal, Mempool};
@@ -137,7 +137,8 @@ impl House {
         let (counters, blocks, own) = Counters::create(workers.into(), started_unix)?;
         let mut publication = Publication::new();
         let (mut desks, mut seats) = (Vec::new(), Vec::new());
-        for (counters, mates) in blocks.into_iter().zip(Mates::crew(workers)) {
+        let crew = Mates::crew(workers, mates::room(workers, pool.capacity()));
+        for (counters, mates) in blocks.into_iter().zip(crew) {
             let (ours, desk) = Desk::pair(COMMANDS, REPLIES, EVENTS);
             desks.push(ours);
             seats.push(Seat { image: publication.reader(), counters, desk, mates });

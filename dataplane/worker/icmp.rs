@@ -4,8 +4,8 @@
 //! Errors are net unreachable (no route), host unreachable (nobody answers ARP), fragmentation needed (RFC 1191), and time
 //! exceeded. A packet that policy denies gets none: a firewall that explains itself helps whoever probes it.
 //! Nothing is sent where RFC 1812 4.3.2.7 forbids it ([`fedgate_wire::emit::may_answer_with_error`], and here a
-//! connected network's broadcast address), nor more often than the token buckets allow (RFC 1812 4.3.2.8); echo has
-//! a bucket of its own, so that a ping flood does not silence path MTU discovery.
+//! connected network's broadcast address), nor more often than the token buckets allow (RFC 1812 4.3.2.8); echo, fragmentation
+//! needed and all other errors have one each, so that neither pings nor a TTL flood silence path MTU discovery.
 //!
 //! Sans-IO: time is an argument (milliseconds), frames are the caller's buffers. One [`Responder`] a worker; slow path.
 
@@ -56,13 +56,18 @@ pub struct Offence<'a> {
 #[derive(Debug)]
 pub struct Responder {
     errors: TokenBucket,
+    too_big: TokenBucket,
     echoes: TokenBucket,
 }
 
 impl Responder {
     /// With the rates of errors and of echo replies.
     pub fn new(errors: Rate, echoes: Rate) -> Self {
-        Self { errors: TokenBucket::full(errors), echoes: TokenBucket::full(echoes) }
+        Self {
+            errors: TokenBucket::full(errors),
+            too_big: TokenBucket::full(errors),
+            echoes: TokenBucket::full(echoes),
+        }
     }
 
     /// Turns an echo request into its reply where it lies, if it is for the address of the interface it came in by
@@ -120,7 +125,11 @@ impl Responder {
         {
             return Err(Silence::NotOwed);
         }
-        if !self.errors.take(now_ms) {
+        let bucket = match error {
+            icmp4::Error::FragmentationNeeded { .. } => &mut self.too_big,
+            _ => &mut self.errors,
+        };
+        if !bucket.take(now_ms) {
             return Err(Silence::RateExceeded);
         }
         emit::icmp_error(out, error, ingress, head.src(), frame, parsed).map_err(silence)

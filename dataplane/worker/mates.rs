@@ -7,19 +7,28 @@
 //! caller drops by name. A worker takes its parcels once a loop, like a receive queue; no one ever waits.
 //!
 //! The rings are crossbeam's `ArrayQueue` (head and tail on lines of their own): well proven, and its two compare-and-swaps a parcel are
-//! shared by the frames in it. Memory: [`ROOM`] parcels of 0.5 KiB a pair. Lines that two cores write: the rings' own, and only while
+//! shared by the frames in it. Memory: at most [`ROOM`] parcels of 0.5 KiB a pair, and one open an errand and port. Lines that two cores write: the rings' own, and only while
 //! something is handed over. Worker cores.
 
 use super::runtime::IoSlot;
 use crossbeam::queue::ArrayQueue;
-use dpdk::{Burst, Mbuf};
+use dpdk::{BURST, Burst, Mbuf};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 #[cfg(test)]
 mod tests;
 
-/// Parcels that may wait between two workers.
+/// Parcels that may wait between two workers, at most.
 pub const ROOM: usize = 64;
+/// And at least.
+const LEAST_ROOM: usize = 4;
+
+/// Room of each ring so that all rings into one worker of `workers` hold no more than a quarter of `buffers`, full parcels all.
+pub fn room(workers: u8, buffers: u32) -> usize {
+    let rings = usize::from(workers).saturating_sub(1).max(1);
+    (buffers as usize / 4 / (rings * BURST)).clamp(LEAST_ROOM, ROOM)
+}
 
 /// What is to be done with a parcel's frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,8 +56,8 @@ pub struct Parcel {
 struct Mate {
     to: Arc<ArrayQueue<Parcel>>,
     from: Arc<ArrayQueue<Parcel>>,
-    /// Being filled.
-    open: Option<Parcel>,
+    /// Being filled: one for each errand and slot in hand, oldest first.
+    open: VecDeque<Parcel>,
 }
 
 /// A worker's place among all of them.
@@ -64,14 +73,14 @@ impl Mates {
         Self { me: 0, mates: vec![None] }
     }
 
-    /// As many as there are to be workers, at most 255, in order.
-    pub fn crew(workers: u8) -> Vec<Self> {
-        let ring = || Arc::new(ArrayQueue::new(ROOM));
+    /// As many as there are to be workers, at most 255, in order, with room for so many parcels in each ring ([`room`]).
+    pub fn crew(workers: u8, room: usize) -> Vec<Self> {
+        let ring = || Arc::new(ArrayQueue::new(room));
         let rings: Vec<Vec<_>> = (0..workers).map(|_| (0..workers).map(|_| ring()).collect()).collect();
         let mate = |me: u8, other: u8| {
             let (me, other) = (usize::from(me), usize::from(other));
             let (to, from) = (rings[me][other].clone(), rings[other][me].clone());
-            (me != other).then_some(Mate { to, from, open: None })
+            (me != other).then_some(Mate { to, from, open: VecDeque::new() })
         };
         (0..workers)
             .map(|me| Self { me, mates: (0..workers).map(|other| mate(me, other)).collect() })
@@ -95,11 +104,20 @@ impl Mates {
     #[cold]
     pub fn pack(&mut self, to: u8, errand: Errand, slot: IoSlot, frame: Mbuf) -> Option<Burst> {
         let Some(Some(mate)) = self.mates.get_mut(usize::from(to)) else { return Some(alone(frame)) };
-        let fits = |p: &Parcel| p.errand == errand && p.slot == slot && !p.frames.is_full();
-        let refused = if mate.open.as_ref().is_some_and(|p| !fits(p)) { mate.post() } else { None };
-        let parcel = mate.open.get_or_insert_with(|| Parcel { errand, slot, frames: Burst::new() });
-        // It has room: it is new, or was looked at above.
-        let _ = parcel.frames.push(frame);
+        let of_its_kind = |p: &Parcel| p.errand == errand && p.slot == slot;
+        let Some(place) = mate.open.iter().position(of_its_kind) else {
+            mate.open.push_back(Parcel { errand, slot, frames: alone(frame) });
+            return None;
+        };
+        let parcel = &mut mate.open[place];
+        let refused = if parcel.frames.is_full() {
+            let frames = std::mem::take(&mut parcel.frames);
+            mate.to.push(Parcel { errand, slot, frames }).err().map(|p| p.frames)
+        } else {
+            None
+        };
+        // It has room, or has been emptied.
+        let _ = mate.open[place].frames.push(frame);
         refused
     }
 
@@ -111,10 +129,15 @@ impl Mates {
         }
     }
 
-    /// Sends what has been packed for `to`. Gives back what there is no room for.
+    /// Sends what has been packed for `to`, and shows what there is no room for.
     #[inline]
-    pub fn post(&mut self, to: u8) -> Option<Burst> {
-        self.mates.get_mut(usize::from(to))?.as_mut()?.post()
+    pub fn post(&mut self, to: u8, mut refused: impl FnMut(Burst)) {
+        let Some(Some(mate)) = self.mates.get_mut(usize::from(to)) else { return };
+        while let Some(parcel) = mate.open.pop_front() {
+            if let Err(parcel) = mate.to.push(parcel) {
+                refused(parcel.frames);
+            }
+        }
     }
 
     /// The next parcel from a mate.
@@ -123,14 +146,6 @@ impl Mates {
         let mate = self.mates.get(usize::from(from))?.as_ref()?;
         // A read of two lines that stay in this core's cache while nothing comes.
         if mate.from.is_empty() { None } else { mate.from.pop() }
-    }
-}
-
-impl Mate {
-    #[inline]
-    fn post(&mut self) -> Option<Burst> {
-        let parcel = self.open.take()?;
-        self.to.push(parcel).err().map(|parcel| parcel.frames)
     }
 }
 

@@ -10,6 +10,7 @@
 //! leave or be dropped; `route`, `neigh` and `icmp` are plain logic without IO; IPv6 is in `v6`, cold as yet. No locks, no clock but [`clock`], no
 //! logging here: what an operator should read goes as an event to the housekeeping thread, bounded and counted.
 
+mod announce;
 pub mod clock;
 pub mod command;
 mod dispatch;

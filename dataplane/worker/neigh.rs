@@ -12,10 +12,14 @@
 //! lives for the timeout after it was last confirmed; in its last three seconds, if it was used since, it is
 //! asked by unicast (RFC 1122 2.3.2.1, RFC 4861 7.3), so that a host in use is never forgotten and an idle one is.
 //!
+//! What only claims to have an address (a neighbour solicitation, an advertisement nobody asked for) makes an entry stale: it is used,
+//! and asked by unicast within seconds of its use (RFC 4861 7.2.3, 7.2.5).
+//!
 //! Nobody can fill the table from outside: an entry is made by our own need to send, or by a request for an
-//! address of ours (which the caller has found to come from a connected network). Other messages only update what is
-//! there. Entries not yet answered have their own, smaller bound, so that a scan of a large connected network
-//! cannot keep known hosts out. Bounds: [`Limits`]; all memory is set aside at the start.
+//! address of ours (which the caller has found to come from a connected network). Those that requests made and that nothing was
+//! sent to are *learnt*: they have a bound an interface, at which the oldest makes room, and any of them makes room for what we
+//! have to send. Entries not yet answered have a bound an interface, too, so that a scan of a large connected network keeps neither known
+//! hosts nor other networks out (RFC 6583). Other messages only update what is there. Bounds: [`Limits`].
 //!
 //! Sans-IO: time is an argument (milliseconds of any steady clock), what is to be done comes out as [`Action`]s.
 //! Called on the worker's core only.
@@ -27,8 +31,10 @@ use std::hash::Hash;
 use fedgate_wire::MacAddr;
 
 mod held;
+mod learnt;
 mod types;
 use held::{Pool, Queue};
+use learnt::Links;
 pub use types::{Action, Entry, Heard, Learned, Limits, MAX_ENTRIES, NextHop, Refusal, Resolve, State};
 
 /// Between two requests for one address (RFC 1122 2.3.2.1 asks for at most one a second).
@@ -37,6 +43,8 @@ const RETRY_MS: u64 = 1000;
 const TRIES: u8 = 3;
 /// How long before its end an entry in use is asked again.
 const PROBE_LEAD_MS: u64 = RETRY_MS * TRIES as u64;
+/// How soon an entry by hearsay is asked after its first use (RFC 4861 section 10, DELAY_FIRST_PROBE_TIME).
+const DELAY_MS: u64 = 5000;
 /// Timers looked at in one [`Neighbours::poll`], so that no burst waits for a crowd of them.
 const POLL_BUDGET: usize = 32;
 
@@ -45,6 +53,8 @@ struct Slot<A> {
     /// None: free.
     state: Option<State>,
     used: bool,
+    /// Made by a request, and nothing sent to it: no handle was given out.
+    learnt: bool,
     tries: u8,
     mac: MacAddr,
     generation: u32,
@@ -52,6 +62,8 @@ struct Slot<A> {
     ip: A,
     held: Queue,
     since_ms: u64,
+    /// When its timer is due; others that name it are dead.
+    due_ms: u64,
 }
 
 /// The table. `P` is the type of a packet, `A` that of an address, whose default is nobody's.
@@ -61,9 +73,9 @@ pub struct Neighbours<P, A = u32> {
     slots: Vec<Slot<A>>,
     free: VecDeque<u16>,
     by_address: HashMap<(u32, A), u16>,
-    /// Exactly one for each live entry; an entry's due time only moves later, which its timer finds out when it fires.
+    /// One for each entry, and dead ones: as many as entries at most before they are cleared out.
     timers: BinaryHeap<Reverse<(u64, NextHop)>>,
-    incomplete: usize,
+    links: Links,
     pool: Pool<P>,
     changes: u64,
 }
@@ -76,8 +88,8 @@ impl<P, A: Copy + Default + Eq + Hash> Neighbours<P, A> {
             slots: Vec::with_capacity(limits.entries),
             free: VecDeque::with_capacity(limits.entries),
             by_address: HashMap::with_capacity(limits.entries),
-            timers: BinaryHeap::with_capacity(limits.entries),
-            incomplete: 0,
+            timers: BinaryHeap::with_capacity(2 * limits.entries + 1),
+            links: Links::default(),
             pool: Pool::new(limits.held),
             changes: 0,
             limits,
@@ -123,12 +135,11 @@ impl<P, A: Copy + Default + Eq + Hash> Neighbours<P, A> {
         let index = match self.by_address.get(&(ifindex, ip)) {
             Some(&index) => usize::from(index),
             None => {
-                if self.incomplete >= self.limits.incomplete {
+                if self.links.incomplete(ifindex) >= self.limits.incomplete || !self.make_room() {
                     return Resolve::Refused { why: Refusal::TableFull, packet };
                 }
-                let Some(index) = self.create(now_ms, ifindex, ip, State::Incomplete, MacAddr::ZERO) else {
-                    return Resolve::Refused { why: Refusal::TableFull, packet };
-                };
+                let index = self.create(now_ms, ifindex, ip, State::Incomplete, MacAddr::ZERO);
+                self.links.add_incomplete(ifindex);
                 self.slots[index].tries = 1;
                 self.arm(index, now_ms + RETRY_MS);
                 act(Action::SendRequest { ifindex, ip, to: MacAddr::BROADCAST });
@@ -139,6 +150,9 @@ impl<P, A: Copy + Default + Eq + Hash> Neighbours<P, A> {
         let hop = NextHop::new(index, slot.generation);
         if slot.is_known() {
             slot.used = true;
+            if std::mem::take(&mut slot.learnt) {
+                self.links.forget(ifindex);
+            }
             return Resolve::Known { hop, mac: slot.mac, packet };
         }
         if slot.held.len() >= self.limits.held_per_entry {
@@ -156,35 +170,63 @@ impl<P, A: Copy + Default + Eq + Hash> Neighbours<P, A> {
         slot.is_known().then_some(slot.mac)
     }
 
+    /// Whether an answer about an address is waited for, or would be welcome.
+    pub fn awaits(&self, ifindex: u32, ip: A) -> bool {
+        let slot = self.by_address.get(&(ifindex, ip)).map(|index| &self.slots[usize::from(*index)]);
+        slot.is_some_and(|slot| matches!(slot.state, Some(State::Incomplete | State::Stale)))
+    }
+
+    /// Somebody else says to have an address, without the right to take it over: it is asked at its next use (RFC 4861 7.2.5).
+    pub fn doubt(&mut self, now_ms: u64, ifindex: u32, ip: A) {
+        if let Some(&index) = self.by_address.get(&(ifindex, ip))
+            && self.slots[usize::from(index)].state == Some(State::Reachable)
+        {
+            self.make_stale(now_ms, index.into());
+        }
+    }
+
     /// Takes in what a message says of an address; packets that waited for it come out.
     pub fn hear(&mut self, now_ms: u64, heard: Heard<A>, act: &mut impl FnMut(Action<P, A>)) -> Learned {
-        let Heard { ifindex, ip, mac, asks_us } = heard;
+        let Heard { ifindex, ip, mac, asks_us, confirms } = heard;
         if ip == A::default() || !mac.is_unicast() {
             return Learned::Ignored;
         }
         let Some(&index) = self.by_address.get(&(ifindex, ip)) else {
-            if !asks_us {
+            if !asks_us || !self.make_room_to_learn(ifindex) {
                 return Learned::Ignored;
             }
-            let Some(index) = self.create(now_ms, ifindex, ip, State::Reachable, mac) else {
-                return Learned::Ignored;
-            };
-            self.arm(index, now_ms + self.limits.timeout_ms - PROBE_LEAD_MS);
+            let index = self.create(now_ms, ifindex, ip, State::Reachable, mac);
+            self.slots[index].learnt = true;
+            self.links.add(ifindex, NextHop::new(index, self.slots[index].generation));
+            if confirms {
+                self.arm(index, now_ms + self.limits.timeout_ms - PROBE_LEAD_MS);
+            } else {
+                self.make_stale(now_ms, index);
+            }
             return Learned::Created;
         };
-        let slot = &mut self.slots[usize::from(index)];
+        let index = usize::from(index);
+        let slot = &mut self.slots[index];
         let learned = match slot.state {
             Some(State::Incomplete) => Learned::Resolved,
             _ if slot.mac != mac => Learned::Moved { from: slot.mac },
             _ => Learned::Confirmed,
         };
-        self.changes += u64::from(learned != Learned::Confirmed);
+        if learned == Learned::Confirmed && !confirms {
+            return learned;
+        }
+        // Nobody has a handle to one that is only learnt.
+        self.changes += u64::from(learned != Learned::Confirmed && !slot.learnt);
         slot.state = Some(State::Reachable);
         slot.mac = mac;
         slot.since_ms = now_ms;
         slot.used = false;
+        if !confirms {
+            self.make_stale(now_ms, index);
+        }
         if learned == Learned::Resolved {
-            self.incomplete -= 1;
+            self.links.sub_incomplete(ifindex);
+            let slot = &mut self.slots[index];
             while let Some(packet) = self.pool.pop(&mut slot.held) {
                 slot.used = true;
                 act(Action::Transmit { ifindex, mac, packet });
@@ -199,7 +241,9 @@ impl<P, A: Copy + Default + Eq + Hash> Neighbours<P, A> {
             match self.timers.peek() {
                 Some(&Reverse((due, hop))) if due <= now_ms => {
                     self.timers.pop();
-                    self.fire(now_ms, hop.index(), act);
+                    if self.slots[hop.index()].is_timer(due, hop) {
+                        self.fire(now_ms, hop.index(), act);
+                    }
                 }
                 _ => return,
             }
@@ -211,13 +255,17 @@ impl<P, A: Copy + Default + Eq + Hash> Neighbours<P, A> {
         self.limits.timeout_ms = timeout_ms;
         self.limits = self.limits.sane();
         let lifetime = self.limits.timeout_ms - PROBE_LEAD_MS;
-        let slots = &self.slots;
-        let timers = std::mem::take(&mut self.timers).into_vec().into_iter().map(|Reverse((due, hop))| {
-            let slot = &slots[hop.index()];
-            let reachable = slot.state == Some(State::Reachable);
-            Reverse((if reachable { due.min(slot.since_ms + lifetime) } else { due }, hop))
-        });
-        self.timers = timers.collect::<Vec<_>>().into();
+        self.drop_dead_timers();
+        let slots = &mut self.slots;
+        let mut timers = std::mem::take(&mut self.timers).into_vec();
+        for Reverse((due, hop)) in &mut timers {
+            let slot = &mut slots[hop.index()];
+            if slot.state == Some(State::Reachable) {
+                *due = (*due).min(slot.since_ms + lifetime);
+            }
+            slot.due_ms = *due;
+        }
+        self.timers = timers.into();
     }
 
     /// Forgets all entries, or those of one interface (`clear arp`, an interface's change); their packets fail.
@@ -228,8 +276,7 @@ impl<P, A: Copy + Default + Eq + Hash> Neighbours<P, A> {
                 self.remove(index, act);
             }
         }
-        let slots = &self.slots;
-        self.timers.retain(|Reverse((_, hop))| slots[hop.index()].generation == hop.generation());
+        self.drop_dead_timers();
     }
 
     /// The entries, in no order.
@@ -258,7 +305,7 @@ impl<P, A: Copy + Default + Eq + Hash> Neighbours<P, A> {
         let slot = &mut self.slots[index];
         let (ifindex, ip) = (slot.ifindex, slot.ip);
         match slot.state {
-            // Its timer went with it.
+            // It has no timer.
             None => return,
             Some(State::Reachable) if now_ms < slot.since_ms + lifetime => {
                 let due = slot.since_ms + lifetime;
@@ -267,6 +314,11 @@ impl<P, A: Copy + Default + Eq + Hash> Neighbours<P, A> {
             Some(State::Reachable) => {
                 slot.state = Some(State::Stale);
                 slot.tries = 0;
+            }
+            // By hearsay, and not used.
+            Some(State::Stale) if slot.tries == 0 && !slot.used && now_ms < slot.since_ms + lifetime => {
+                let due = (now_ms + DELAY_MS).min(slot.since_ms + lifetime);
+                return self.arm(index, due);
             }
             Some(State::Incomplete | State::Stale) => {}
         }
@@ -282,42 +334,104 @@ impl<P, A: Copy + Default + Eq + Hash> Neighbours<P, A> {
         self.arm(index, now_ms + RETRY_MS);
     }
 
+    /// Gives an entry its timer; one that it has already is dead.
     fn arm(&mut self, index: usize, due_ms: u64) {
-        self.timers.push(Reverse((due_ms, NextHop::new(index, self.slots[index].generation))));
+        let slot = &mut self.slots[index];
+        if slot.due_ms == due_ms {
+            return; // it has this one
+        }
+        slot.due_ms = due_ms;
+        let hop = NextHop::new(index, slot.generation);
+        if self.timers.len() >= 2 * self.limits.entries {
+            self.drop_dead_timers();
+        }
+        self.timers.push(Reverse((due_ms, hop)));
     }
 
-    /// A new entry without a timer; None where the table is full.
-    fn create(&mut self, now_ms: u64, ifindex: u32, ip: A, state: State, mac: MacAddr) -> Option<usize> {
-        let index = if self.slots.len() < self.limits.entries {
-            self.slots.push(Slot {
-                state: None,
-                used: false,
-                tries: 0,
-                mac,
-                generation: 1,
-                ifindex,
-                ip,
-                held: Queue::default(),
-                since_ms: now_ms,
-            });
-            self.slots.len() - 1
-        } else {
-            usize::from(self.free.pop_front()?)
-        };
+    #[cold]
+    fn drop_dead_timers(&mut self) {
+        let mut timers = std::mem::take(&mut self.timers).into_vec();
+        timers.retain(|Reverse((due, hop))| self.slots[hop.index()].is_timer(*due, *hop));
+        timers.sort_unstable();
+        timers.dedup();
+        self.timers = timers.into();
+    }
+
+    /// An entry is known by hearsay only: its next use has it asked.
+    fn make_stale(&mut self, now_ms: u64, index: usize) {
         let slot = &mut self.slots[index];
-        (slot.state, slot.used, slot.tries, slot.mac) = (Some(state), false, 0, mac);
-        (slot.ifindex, slot.ip, slot.since_ms) = (ifindex, ip, now_ms);
-        self.incomplete += usize::from(state == State::Incomplete);
+        (slot.state, slot.tries, slot.used) = (Some(State::Stale), 0, false);
+        self.arm(index, now_ms + DELAY_MS);
+    }
+
+    /// Room for one more entry, where need be in place of a learnt one. False where there is none.
+    fn make_room(&mut self) -> bool {
+        self.by_address.len() < self.limits.entries
+            || self.links.fullest().is_some_and(|ifindex| self.evict(ifindex))
+    }
+
+    /// The same for one that a request makes.
+    fn make_room_to_learn(&mut self, ifindex: u32) -> bool {
+        let slots = &self.slots;
+        self.links.tidy(ifindex, |hop| slots[hop.index()].is_learnt_as(hop));
+        if self.links.learnt(ifindex) >= self.limits.learnt { self.evict(ifindex) } else { self.make_room() }
+    }
+
+    /// Forgets the oldest learnt entry of an interface.
+    fn evict(&mut self, ifindex: u32) -> bool {
+        let slots = &self.slots;
+        let Some(hop) = self.links.oldest(ifindex, |hop| slots[hop.index()].is_learnt_as(hop)) else {
+            return false;
+        };
+        // It is known, so nothing waits for it.
+        self.remove(hop.index(), &mut |_| ());
+        true
+    }
+
+    /// A new entry without a timer. There is room.
+    fn create(&mut self, now_ms: u64, ifindex: u32, ip: A, state: State, mac: MacAddr) -> usize {
+        let fresh = Slot {
+            state: Some(state),
+            used: false,
+            learnt: false,
+            tries: 0,
+            mac,
+            generation: 1,
+            ifindex,
+            ip,
+            held: Queue::default(),
+            since_ms: now_ms,
+            due_ms: now_ms,
+        };
+        // Slots are used again oldest first, and only once all have been used.
+        let used = if self.slots.len() < self.limits.entries { None } else { self.free.pop_front() };
+        let index = match used {
+            Some(index) => {
+                let slot = &mut self.slots[usize::from(index)];
+                *slot = Slot { generation: slot.generation, ..fresh };
+                usize::from(index)
+            }
+            None => {
+                self.slots.push(fresh);
+                self.slots.len() - 1
+            }
+        };
         self.by_address.insert((ifindex, ip), index as u16);
-        Some(index)
+        index
     }
 
     /// Frees an entry; its handles find nothing from now on. Its timer is the caller's to drop.
     fn remove(&mut self, index: usize, act: &mut impl FnMut(Action<P, A>)) {
-        self.changes += 1;
         let slot = &mut self.slots[index];
         let (ifindex, ip) = (slot.ifindex, slot.ip);
-        self.incomplete -= usize::from(slot.state == Some(State::Incomplete));
+        if std::mem::take(&mut slot.learnt) {
+            self.links.forget(ifindex);
+        } else {
+            self.changes += 1;
+        }
+        if slot.state == Some(State::Incomplete) {
+            self.links.sub_incomplete(ifindex);
+        }
         slot.state = None;
         slot.generation = slot.generation % NextHop::LAST_GENERATION + 1;
         while let Some(packet) = self.pool.pop(&mut slot.held) {
@@ -332,6 +446,15 @@ impl<A> Slot<A> {
     #[inline]
     fn is_known(&self) -> bool {
         matches!(self.state, Some(State::Reachable | State::Stale))
+    }
+
+    fn is_learnt_as(&self, hop: NextHop) -> bool {
+        self.generation == hop.generation() && self.learnt
+    }
+
+    /// Whether a timer is this entry's.
+    fn is_timer(&self, due_ms: u64, hop: NextHop) -> bool {
+        self.generation == hop.generation() && self.due_ms == due_ms && self.state.is_some()
     }
 }
 

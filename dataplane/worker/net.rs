@@ -6,6 +6,7 @@
 //! reason and frees. Buffers are flushed when full and at the end of each loop; what a full transmit queue does not
 //! take after a few tries is dropped by name. Worker core only.
 
+use super::announce::Announcements;
 use super::clock::Now;
 use super::command::EventSink;
 use super::fragment;
@@ -23,7 +24,6 @@ use fedgate_tables::drops::DropReason;
 use fedgate_tables::link::Event;
 use fedgate_wire::emit::{self, Station};
 use fedgate_wire::{MacAddr, Parsed, ethernet, plain};
-use std::collections::VecDeque;
 
 /// Bytes before the IP header in a frame.
 pub const HEADER_ROOM: usize = ethernet::HEADER_LEN;
@@ -71,7 +71,7 @@ mod handover;
 mod owed;
 
 use adjacency::Adjacencies;
-pub(super) use handover::Origin;
+pub(super) use handover::{Gossip, Origin};
 
 /// See the module.
 pub struct Net {
@@ -93,17 +93,16 @@ pub struct Net {
     actions: Vec<Action<Mbuf>>,
     events: EventSink,
     log: [TokenBucket; 4],
-    /// The last image's addresses and ports.
-    announced: Vec<(u8, u32)>,
+    /// The last image's ports.
     slots: Vec<Option<IoSlot>>,
-    to_announce: VecDeque<(u8, u32)>,
+    announcements: Announcements<u32>,
     defence: TokenBucket,
     /// What IPv6 needs beside its connections.
     pub(super) v6: V6,
     mates: Mates,
     origin: Origin,
-    /// Copies of ARP messages for the others.
-    gossip: TokenBucket,
+    /// Copies of neighbours' messages for the others.
+    gossip: handover::GossipRates,
 }
 
 impl Net {
@@ -128,14 +127,13 @@ impl Net {
             actions: Vec::with_capacity(64),
             events,
             log: std::array::from_fn(|_| TokenBucket::full(LOG_RATE)),
-            announced: Vec::new(),
             slots: Vec::new(),
-            to_announce: VecDeque::new(),
+            announcements: Announcements::default(),
             defence: TokenBucket::full(DEFENCE_RATE),
             v6: V6::default(),
             mates,
             origin: Origin::Port,
-            gossip: TokenBucket::full(handover::GOSSIP_RATE),
+            gossip: handover::GossipRates::default(),
         }
     }
 
@@ -286,6 +284,9 @@ impl Net {
         cut_trailer(&mut mbuf, parsed);
         rewrite::translate(mbuf.data_mut(), parsed, &leaves, deltas);
         if parsed.ip_len > mtu {
+            if leaves.src != parsed.tuple.src {
+                self.fragments.give_ident(mbuf.data_mut(), parsed);
+            }
             return self.send_in_pieces(view, now, id, dir, mtu, mbuf, parsed);
         }
         self.send_by_connection(view, now, id, dir, mbuf);
@@ -476,9 +477,7 @@ impl Net {
         }
         self.flow.adopt(view.flow.nat);
         self.neigh.set_timeout(u64::from(view.flow.globals.timeout_arp) * 1000);
-        let new = &view.image.ours;
-        self.to_announce = new.iter().filter(|o| self.announced.binary_search(o).is_err()).copied().collect();
-        self.announced.clone_from(new);
+        self.announcements.adopt(view.image.ours.iter().map(|(ifindex, ip)| view.shown(*ifindex, *ip)));
 
         let old = std::mem::replace(&mut self.slots, view.image.slots.clone());
         let moved = !self.slots.starts_with(&old);

@@ -5,6 +5,7 @@
 //! the domain table attached. Published by QSBR (fedgate-tables `publish`): a worker takes the newest at a burst
 //! boundary and the old one is freed when all have moved on. [`View`] is a burst's working copy of its slices.
 
+use super::announce::Shown;
 use fedgate_flow::Policy;
 use fedgate_flow::acl::{Acls, Lists};
 use fedgate_flow::nat::Nat;
@@ -138,6 +139,12 @@ impl<'a> View<'a> {
     /// The ways out for IPv6, and our IPv6 addresses.
     pub fn routes6(&self) -> Routes6<'a> {
         Routes6 { interfaces: self.flow.interfaces, macs: &self.image.macs, routes: self.policy.routes6() }
+    }
+
+    /// An address of ours as the link sees it.
+    pub(super) fn shown<A>(&self, ifindex: u8, ip: A) -> Shown<A> {
+        let slot = self.image.slots.get(usize::from(ifindex)).copied().flatten();
+        Shown { ifindex, mac: self.mac(ifindex), slot, ip }
     }
 
     /// Own MAC on an interface.

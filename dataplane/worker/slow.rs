@@ -200,6 +200,10 @@ fn icmp_error(net: &mut Net, view: &View<'_>, now: Now, ifindex: u8, mut mbuf: M
     if hot.session() != fedgate_flow::conn::NO_SESSION || parsed.ttl <= 1 {
         return net.drop(DropReason::IcmpErrorNoConn, mbuf);
     }
+    let egress = hot.iface[dir.flip() as usize];
+    if view.interface(egress).is_some_and(|i| parsed.ip_len > i.mtu) {
+        return net.drop(DropReason::MtuExceeded, mbuf); // no error is owed for an error
+    }
     rewrite::translate_error(mbuf.data_mut(), parsed, &hot, dir);
     net.send_by_connection(view, now, id, dir, mbuf);
 }

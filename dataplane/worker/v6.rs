@@ -10,6 +10,7 @@
 //! and fragments other than atomic ones, which are dropped by name. What stands where: `route` and `icmp` are plain
 //! logic without IO; `nd` and `forward` are [`Net`]'s. Worker core only.
 
+use super::announce::Announcements;
 use super::clock::Now;
 use super::icmp::{Rate, TokenBucket};
 use super::neigh::{Action, Limits, Neighbours};
@@ -20,7 +21,6 @@ use dpdk::Mbuf;
 use fedgate_tables::drops::DropReason;
 use fedgate_wire::icmp6::Class;
 use fedgate_wire::{Fragment, Kind6, ParseError, Parsed6, icmp6, ipv6, nd, parse6, proto};
-use std::collections::VecDeque;
 
 mod forward;
 mod icmp;
@@ -44,9 +44,7 @@ pub struct V6 {
     defence: TokenBucket,
     /// Counts images: a connection's next hops hold for one. None begins in 0.
     epoch: u16,
-    /// The last image's addresses.
-    announced: Vec<(u8, u128)>,
-    to_announce: VecDeque<(u8, u128)>,
+    announcements: Announcements<u128>,
 }
 
 impl Default for V6 {
@@ -58,8 +56,7 @@ impl Default for V6 {
             icmp: Responder6::default(),
             defence: TokenBucket::full(DEFENCE_RATE),
             epoch: 0,
-            announced: Vec::new(),
-            to_announce: VecDeque::new(),
+            announcements: Announcements::default(),
         }
     }
 }

@@ -66,6 +66,27 @@ fn no_error_about_broadcasts_or_in_our_own_name_and_no_token_for_them() {
     assert_eq!(error(&mut responder, 0, &good, &mut out), Err(Silence::RateExceeded));
 }
 
+/// A flood of packets whose TTL runs out does not silence path MTU discovery.
+#[test]
+fn fragmentation_needed_has_its_own_rate() {
+    let interfaces = interfaces();
+    let routes = Routes { interfaces: &interfaces, routes: &[] };
+    let one = Rate { per_second: 1, burst: 1 };
+    let mut responder = Responder::new(one, one);
+    let frame = frame(HOST, 0x0808_0808, 17);
+    let parsed = parse(&frame).unwrap();
+    let ingress = Station { mac: MacAddr([2; 6]), ip: INSIDE };
+    let mut out = [0; emit::MAX_ERROR_FRAME_LEN];
+    let mut send = |error| {
+        responder.error(0, &routes, error, Offence { frame: &frame, parsed: &parsed, ingress }, &mut out)
+    };
+    assert!(send(icmp4::Error::TtlExceeded).is_ok());
+    assert_eq!(send(icmp4::Error::TtlExceeded), Err(Silence::RateExceeded));
+    let needed = icmp4::Error::FragmentationNeeded { mtu: 1400 };
+    assert!(send(needed).is_ok());
+    assert_eq!(send(needed), Err(Silence::RateExceeded));
+}
+
 #[test]
 fn only_the_near_address_answers_a_ping() {
     let interfaces = interfaces();

@@ -12,7 +12,7 @@ const FRAMES: u32 = 20_000;
 #[test]
 fn frames_cross_in_order_between_threads() {
     let pool = Mempool::new(Eal::for_tests(), "mates", 4095, 128, 0).unwrap();
-    let crew: [Mates; 2] = Mates::crew(2).try_into().unwrap_or_else(|_| unreachable!("two"));
+    let crew: [Mates; 2] = Mates::crew(2, ROOM).try_into().unwrap_or_else(|_| unreachable!("two"));
     let done = [const { AtomicBool::new(false) }; 2];
     let ends = std::thread::scope(|scope| {
         let threads = crew.map(|mut mates| {
@@ -31,11 +31,11 @@ fn frames_cross_in_order_between_threads() {
                     };
                     count(mates.pack(other, errand, 3, frame));
                     if n % 50 == 0 {
-                        count(mates.post(other));
+                        mates.post(other, |burst| count(Some(burst)));
                         take_all(&mut mates, other, &mut got);
                     }
                 }
-                count(mates.post(other));
+                mates.post(other, |burst| count(Some(burst)));
                 done[usize::from(me)].store(true, Ordering::Release);
                 loop {
                     let last = done[usize::from(other)].load(Ordering::Acquire);
@@ -75,7 +75,38 @@ fn nobody_there() {
     for to in [0, 1] {
         let back = alone.pack(to, Errand::Own, 0, pool.copy_of(b"x").unwrap());
         assert_eq!(back.map_or(0, |burst| burst.len()), 1);
-        assert!(alone.post(to).is_none() && alone.take(to).is_none());
+        alone.post(to, |_| panic!("nothing was packed"));
+        assert!(alone.take(to).is_none());
     }
     assert_eq!(pool.available(), 63);
+}
+
+/// Errands and ports that alternate, as in a burst of mixed traffic, make one parcel each and not one a frame.
+#[test]
+fn alternating_errands_share_few_parcels() {
+    let pool = Mempool::new(Eal::for_tests(), "mates-mixed", 255, 128, 0).unwrap();
+    let [mut one, mut two]: [Mates; 2] = Mates::crew(2, 4).try_into().unwrap_or_else(|_| unreachable!("two"));
+    for n in 0..64u32 {
+        let errand = if n % 2 == 0 { Errand::Own } else { Errand::Send };
+        assert!(
+            one.pack(1, errand, (n / 2 % 2) as IoSlot, pool.copy_of(&n.to_be_bytes()).unwrap()).is_none()
+        );
+    }
+    one.post(1, |_| panic!("four parcels have room"));
+    let parcels: Vec<Parcel> = std::iter::from_fn(|| two.take(0)).collect();
+    assert_eq!(parcels.iter().map(|p| p.frames.len()).collect::<Vec<_>>(), [16; 4]);
+    drop(parcels);
+    assert_eq!(pool.available(), 255);
+}
+
+/// All rings into one worker, full of full parcels, leave three quarters of the pool.
+#[test]
+fn rings_hold_a_quarter_of_the_pool_at_most() {
+    for workers in 2..=16u8 {
+        for buffers in [16_383, 32_767, 262_143] {
+            let held = usize::from(workers - 1) * room(workers, buffers) * BURST;
+            assert!(held <= buffers as usize / 4, "{workers} {buffers}");
+        }
+    }
+    assert_eq!(room(2, 32_767), ROOM);
 }

@@ -12,7 +12,7 @@ const IP: u32 = 0x0a00_0001;
 type Table = Neighbours<u32>;
 
 fn small() -> Limits {
-    Limits { entries: 4, incomplete: 3, held: 5, held_per_entry: 2, timeout_ms: 60_000 }
+    Limits { entries: 6, incomplete: 3, learnt: 2, held: 5, held_per_entry: 2, timeout_ms: 60_000 }
 }
 
 /// Runs a call and returns what it did and what it asks for.
@@ -27,7 +27,12 @@ fn resolve(table: &mut Table, now: u64, ip: u32, packet: u32) -> (Resolve<u32>, 
 }
 
 fn hear(table: &mut Table, now: u64, ip: u32, mac: MacAddr, asks_us: bool) -> (Learned, Vec<Action<u32>>) {
-    run(|mut act| table.hear(now, Heard { ifindex: 1, ip, mac, asks_us }, &mut act))
+    run(|mut act| table.hear(now, Heard { ifindex: 1, ip, mac, asks_us, confirms: true }, &mut act))
+}
+
+/// A message that proves nothing.
+fn hearsay(table: &mut Table, now: u64, ip: u32, mac: MacAddr) -> (Learned, Vec<Action<u32>>) {
+    run(|mut act| table.hear(now, Heard { ifindex: 1, ip, mac, asks_us: true, confirms: false }, &mut act))
 }
 
 fn poll(table: &mut Table, now: u64) -> Vec<Action<u32>> {
@@ -157,8 +162,84 @@ fn bounds_have_names() {
     assert_eq!(refusal(resolve(&mut table, 0, 3, 0)), Some(Refusal::QueueFull));
     assert_eq!(refusal(resolve(&mut table, 0, 4, 0)), Some(Refusal::TableFull), "incomplete ones");
     assert_eq!(hear(&mut table, 0, 4, A, true).0, Learned::Created, "room that a scan cannot take");
-    assert_eq!(hear(&mut table, 0, 5, A, true).0, Learned::Ignored);
+    let (other, _) = run(|mut act| table.resolve(0, 2, 1, 0, &mut act));
+    assert_eq!(
+        refusal((other, vec![])),
+        Some(Refusal::QueueFull),
+        "another interface has its own room for entries"
+    );
     assert_eq!(table.held(), 5);
+}
+
+fn addresses(table: &Table) -> Vec<(u32, u32)> {
+    let mut all: Vec<_> = table.entries().map(|entry| (entry.ifindex, entry.ip)).collect();
+    all.sort_unstable();
+    all
+}
+
+/// Requests for our address from ever new senders push out one another, and never what we use or need.
+#[test]
+fn requests_make_room_for_one_another_only() {
+    let mut table = Table::new(small());
+    hear(&mut table, 0, 1, A, true);
+    let (Resolve::Known { hop, .. }, _) = resolve(&mut table, 0, 1, 7) else { panic!() };
+    let before = table.changes();
+    for ip in 10..2000 {
+        assert_eq!(hear(&mut table, u64::from(ip), ip, B, true).0, Learned::Created);
+    }
+    assert_eq!(addresses(&table), [(1, 1), (1, 1998), (1, 1999)]);
+    assert_eq!((table.mac(hop), table.changes()), (Some(A), before), "nobody had a handle to those");
+    assert!(table.timers.len() <= 2 * small().entries);
+}
+
+/// A table full of what requests made has room for whatever we have to send, on every interface.
+#[test]
+fn learnt_entries_make_room_for_our_own_need() {
+    let mut table = Table::new(Limits { learnt: 6, ..small() });
+    for ip in 10..16 {
+        hear(&mut table, 0, ip, B, true);
+    }
+    for ip in 1..=3 {
+        let (resolved, _) = run(|mut act| table.resolve(1, 2, ip, ip, &mut act));
+        assert!(matches!(resolved, Resolve::Held { .. }), "{resolved:?}");
+    }
+    assert_eq!(addresses(&table), [(1, 13), (1, 14), (1, 15), (2, 1), (2, 2), (2, 3)]);
+}
+
+/// RFC 4861 7.2.3, 7.2.5: what is not an answer is used, and asked within seconds of its use.
+#[test]
+fn hearsay_is_asked_at_its_next_use() {
+    let mut table = Table::new(small());
+    assert_eq!(hearsay(&mut table, 0, IP, A).0, Learned::Created);
+    assert_eq!(table.entries().next().unwrap().state, State::Stale);
+    assert_eq!(poll(&mut table, 20_000), [], "nobody uses it");
+    let (Resolve::Known { hop, .. }, _) = resolve(&mut table, 20_010, IP, 7) else { panic!() };
+    assert_eq!(poll(&mut table, 25_010), [ask(A)]);
+    hear(&mut table, 25_020, IP, A, false);
+    assert_eq!(table.entries().next().unwrap().state, State::Reachable);
+    // A claim to a confirmed address is believed no further than that; silence ends it.
+    assert_eq!(hearsay(&mut table, 26_000, IP, A).0, Learned::Confirmed);
+    assert_eq!(table.entries().next().unwrap().state, State::Reachable);
+    assert_eq!(hearsay(&mut table, 26_000, IP, B).0, Learned::Moved { from: A });
+    assert_eq!(table.entries().next().unwrap().state, State::Stale);
+    table.touch(hop);
+    for now in [31_000, 32_000, 33_000] {
+        assert_eq!(poll(&mut table, now), [ask(B)]);
+    }
+    assert_eq!(poll(&mut table, 34_000), []);
+    assert_eq!(table.entries().count(), 0);
+}
+
+#[test]
+fn a_doubted_entry_is_asked_and_keeps_its_station() {
+    let mut table = Table::new(small());
+    hear(&mut table, 0, IP, A, true);
+    let (Resolve::Known { hop, .. }, _) = resolve(&mut table, 0, IP, 7) else { panic!() };
+    table.doubt(10, 1, IP);
+    assert!(table.awaits(1, IP));
+    table.touch(hop);
+    assert_eq!(poll(&mut table, 5010), [ask(A)]);
+    assert_eq!(table.mac(hop), Some(A));
 }
 
 #[test]
@@ -198,7 +279,8 @@ fn no_bits_of_a_zeroed_or_absent_handle_are_ever_found() {
 #[derive(Clone, Debug)]
 enum Call {
     Resolve(u32, u32),
-    Hear(u32, u32, u8, bool),
+    Hear(u32, u32, u8, [bool; 2]),
+    Doubt(u32, u32),
     Wait(u64),
     Use(usize),
     Clear(Option<u32>),
@@ -209,7 +291,8 @@ fn call() -> impl Strategy<Value = Call> {
     let (ifindex, ip) = (0u32..2, 1u32..7);
     prop_oneof![
         6 => (ifindex.clone(), ip.clone()).prop_map(|(i, a)| Call::Resolve(i, a)),
-        4 => (ifindex.clone(), ip, 0u8..4, any::<bool>()).prop_map(|(i, a, m, us)| Call::Hear(i, a, m, us)),
+        4 => (ifindex.clone(), ip.clone(), 0u8..4, any::<[bool; 2]>()).prop_map(|(i, a, m, h)| Call::Hear(i, a, m, h)),
+        1 => (ifindex.clone(), ip).prop_map(|(i, a)| Call::Doubt(i, a)),
         4 => prop_oneof![1u64..1500, 5_000u64..70_000].prop_map(Call::Wait),
         3 => any::<usize>().prop_map(Call::Use),
         1 => prop::option::of(ifindex).prop_map(Call::Clear),
@@ -229,9 +312,22 @@ struct Account {
     asked: HashMap<(u32, u32), u64>,
     /// Whose each handle was.
     handles: Vec<(NextHop, (u32, u32))>,
+    /// What requests made and nothing was sent to, oldest first.
+    learnt: Vec<(u32, u32)>,
 }
 
 impl Account {
+    /// After a call that may make an entry: at most one has made room, a learnt one, and the oldest of its interface.
+    fn made_room(&mut self, before: &[(u32, u32)], table: &Table) {
+        let after = addresses(table);
+        let gone: Vec<_> = before.iter().filter(|one| !after.contains(one)).collect();
+        assert!(gone.len() <= 1);
+        for gone in gone {
+            let oldest = self.learnt.iter().position(|(ifindex, _)| *ifindex == gone.0).unwrap();
+            assert_eq!(self.learnt.remove(oldest), *gone);
+        }
+    }
+
     fn take(&mut self, actions: Vec<Action<u32>>) {
         for action in actions {
             match action {
@@ -261,8 +357,19 @@ proptest! {
             match call {
                 Call::Resolve(ifindex, ip) => {
                     account.inside.insert(packet);
+                    let before = addresses(&table);
+                    let incomplete =
+                        table.entries().filter(|e| e.ifindex == ifindex && e.state == State::Incomplete).count();
                     let (result, actions) = run(|mut act| table.resolve(account.now, ifindex, ip, packet, &mut act));
                     account.take(actions);
+                    account.made_room(&before, &table);
+                    if let Resolve::Refused { why: Refusal::TableFull, .. } = result {
+                        let full = before.len() == small().entries && account.learnt.is_empty();
+                        prop_assert!(full || incomplete == small().incomplete, "no room though some could be had");
+                    }
+                    if matches!(result, Resolve::Known { .. }) {
+                        account.learnt.retain(|one| *one != (ifindex, ip));
+                    }
                     match result {
                         Resolve::Known { hop, mac, packet } => {
                             prop_assert_eq!(account.heard.get(&(ifindex, ip)), Some(&mac));
@@ -273,13 +380,18 @@ proptest! {
                         Resolve::Refused { packet, .. } => prop_assert!(account.inside.remove(&packet)),
                     }
                 }
-                Call::Hear(ifindex, ip, station, asks_us) => {
+                Call::Hear(ifindex, ip, station, [asks_us, confirms]) => {
                     let mac = MacAddr([2, 0, 0, 0, 0, station]);
                     let known = table.entries().any(|e| (e.ifindex, e.ip) == (ifindex, ip));
                     account.heard.insert((ifindex, ip), mac);
-                    let heard = Heard { ifindex, ip, mac, asks_us };
+                    let before = addresses(&table);
+                    let heard = Heard { ifindex, ip, mac, asks_us, confirms };
                     let (learned, actions) = run(|mut act| table.hear(account.now, heard, &mut act));
                     account.take(actions);
+                    account.made_room(&before, &table);
+                    if learned == Learned::Created {
+                        account.learnt.push((ifindex, ip));
+                    }
                     if !known {
                         let created = if asks_us { Learned::Created } else { Learned::Ignored };
                         prop_assert!(learned == created || learned == Learned::Ignored);
@@ -288,6 +400,7 @@ proptest! {
                         }
                     }
                 }
+                Call::Doubt(ifindex, ip) => table.doubt(account.now, ifindex, ip),
                 Call::Wait(ms) => {
                     let end = account.now + ms;
                     while account.now < end {
@@ -312,13 +425,23 @@ proptest! {
             }
             let limits = small();
             let entries: Vec<Entry> = table.entries().collect();
+            let live = addresses(&table);
+            account.learnt.retain(|one| live.contains(one));
+            for ifindex in 0..2 {
+                let of = |what: &dyn Fn(&Entry) -> bool| entries.iter().filter(|e| e.ifindex == ifindex && what(e)).count();
+                let learnt = account.learnt.iter().filter(|one| one.0 == ifindex).count();
+                prop_assert!(learnt <= limits.learnt);
+                prop_assert_eq!(learnt, table.links.learnt(ifindex));
+                let incomplete = of(&|e| e.state == State::Incomplete);
+                prop_assert!(incomplete <= limits.incomplete);
+                prop_assert_eq!(incomplete, table.links.incomplete(ifindex));
+            }
             prop_assert!(entries.len() <= limits.entries);
             prop_assert!(entries.iter().all(|e| e.held <= limits.held_per_entry));
             prop_assert!(entries.iter().all(|e| e.held == 0 || e.state == State::Incomplete));
-            let incomplete = entries.iter().filter(|e| e.state == State::Incomplete).count();
-            prop_assert!(incomplete <= limits.incomplete);
-            prop_assert_eq!(incomplete, table.incomplete);
-            prop_assert_eq!(entries.len(), table.timers.len(), "one timer an entry");
+            let alive: HashSet<_> = table.timers.iter().filter(|Reverse((due, hop))| table.slots[hop.index()].is_timer(*due, *hop)).collect();
+            prop_assert_eq!(entries.len(), alive.len(), "one timer an entry");
+            prop_assert!(table.timers.len() <= 2 * limits.entries);
             prop_assert_eq!(entries.len(), table.by_address.len());
             prop_assert_eq!(entries.iter().map(|e| usize::from(e.held)).sum::<usize>(), table.held());
             prop_assert_eq!(account.inside.len(), table.held(), "no packet is lost or doubled");

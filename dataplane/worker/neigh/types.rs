@@ -55,7 +55,7 @@ pub enum State {
     Incomplete,
     /// Known.
     Reachable,
-    /// Known, and about to be forgotten unless it answers.
+    /// Known by hearsay, or about to be forgotten: in use, it must answer.
     Stale,
 }
 
@@ -64,8 +64,10 @@ pub enum State {
 pub struct Limits {
     /// Most entries; at most [`MAX_ENTRIES`].
     pub entries: usize,
-    /// Most entries that wait for an answer.
+    /// Most entries that wait for an answer, an interface.
     pub incomplete: usize,
+    /// Most entries that requests made and nothing was sent to, an interface; at least 1.
+    pub learnt: usize,
     /// Most packets that wait in all; at most 65,535.
     pub held: usize,
     /// Most packets that wait for one entry.
@@ -78,7 +80,8 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             entries: MAX_ENTRIES,
-            incomplete: MAX_ENTRIES / 4,
+            incomplete: MAX_ENTRIES / 32,
+            learnt: MAX_ENTRIES / 32,
             held: 512,
             held_per_entry: 8,
             timeout_ms: 14_400_000,
@@ -166,6 +169,8 @@ pub struct Heard<A = u32> {
     pub mac: MacAddr,
     /// It is a request for an address that we answer for.
     pub asks_us: bool,
+    /// It proves that the station hears us; else the entry is stale. What ARP says always counts (RFC 826).
+    pub confirms: bool,
 }
 
 /// What a message did to the table.
@@ -206,6 +211,11 @@ pub struct Entry<A = u32> {
 impl Limits {
     /// Cut to what a table can do: [`MAX_ENTRIES`], and a lifetime that leaves room for the probes at its end.
     pub(super) fn sane(self) -> Self {
-        Self { entries: self.entries.min(MAX_ENTRIES), timeout_ms: self.timeout_ms.max(10_000), ..self }
+        Self {
+            entries: self.entries.min(MAX_ENTRIES),
+            learnt: self.learnt.max(1),
+            timeout_ms: self.timeout_ms.max(10_000),
+            ..self
+        }
     }
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! ARP: answering for our addresses, learning from others, announcing and defending what is ours. Worker core, slow path.
 
+use super::handover::Gossip;
 use super::{HEADER_ROOM, LogKind, Net, Origin};
 use crate::worker::clock::Now;
 use crate::worker::neigh::{Heard, Learned};
@@ -23,9 +24,9 @@ impl Net {
         if self.worker() != 0 {
             return 0;
         }
-        let some = self.to_announce.len().min(ANNOUNCEMENTS_A_LOOP);
+        let some = self.announcements.len().min(ANNOUNCEMENTS_A_LOOP);
         for _ in 0..some {
-            let Some((ifindex, ip)) = self.to_announce.pop_front() else { break };
+            let Some((ifindex, ip)) = self.announcements.next() else { break };
             let from = Station { mac: view.mac(ifindex), ip };
             self.send_arp(view, ifindex, |frame| emit::arp_gratuitous(frame, from), Stat::ArpRequests);
         }
@@ -71,7 +72,12 @@ impl Net {
         if !view.routes().is_on_link(ifindex.into(), sender.ip) {
             return self.drop(DropReason::InvalidArp, mbuf);
         }
-        self.tell_mates(view, now, ifindex, &mbuf);
+        let gossip = match operation {
+            _ if self.neigh.awaits(ifindex.into(), sender.ip) => Gossip::Awaited,
+            Operation::Reply if target == view.interface(ifindex).map_or(0, |i| i.addr) => Gossip::ArpAnswer,
+            Operation::Request | Operation::Reply => Gossip::Arp,
+        };
+        self.tell_mates(view, now, ifindex, &mbuf, gossip);
         if let Learned::Moved { from } = self.hear(view, now, ifindex, sender, asks_us)
             && self.may_log(now, LogKind::Link)
         {
@@ -87,7 +93,8 @@ impl Net {
 
     /// Takes in what an ARP message says of its sender, and sends what waited for that.
     fn hear(&mut self, view: &View<'_>, now: Now, ifindex: u8, sender: Station, asks_us: bool) -> Learned {
-        let heard = Heard { ifindex: ifindex.into(), ip: sender.ip, mac: sender.mac, asks_us };
+        let heard =
+            Heard { ifindex: ifindex.into(), ip: sender.ip, mac: sender.mac, asks_us, confirms: true };
         let mut actions = std::mem::take(&mut self.actions);
         let learned = self.neigh.hear(now.millis(), heard, &mut |action| actions.push(action));
         self.actions = actions;

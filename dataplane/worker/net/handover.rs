@@ -8,15 +8,54 @@
 use super::{Io, Net, Outlet};
 use crate::worker::clock::Now;
 use crate::worker::dispatch::Elsewhere;
-use crate::worker::icmp::Rate;
+use crate::worker::icmp::{Rate, TokenBucket};
 use crate::worker::mates::{Errand, Parcel};
 use crate::worker::runtime::{IoSlot, View};
 use dpdk::{Burst, Mbuf};
 use fedgate_tables::counters::Stat;
 use fedgate_tables::drops::DropReason;
+use fedgate_tables::policy::MAX_INTERFACES;
 
-/// ARP and neighbour discovery messages a second that are copied to the other workers: one of them may wait for what it says. Beyond, they ask themselves.
-pub const GOSSIP_RATE: Rate = Rate { per_second: 5000, burst: 500 };
+/// ARP and neighbour discovery messages a second that are copied to the other workers, of one interface and kind: one of them may wait
+/// for what it says. Beyond, they ask themselves.
+const GOSSIP_RATE: Rate = Rate { per_second: 1000, burst: 200 };
+
+/// A message of neighbours that has been found good, for the other workers to learn from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gossip {
+    /// An ARP request, or a reply to somebody else.
+    Arp,
+    /// An ARP reply to us.
+    ArpAnswer,
+    /// A neighbour solicitation, or an advertisement to all.
+    Nd,
+    /// A neighbour advertisement that says to be an answer.
+    NdAnswer,
+    /// Of an address that this worker waits for itself: as rare as its own questions, so always told.
+    Awaited,
+}
+
+/// Each interface and kind has its own rate, so that a flood silences its own kind on its own link and nothing else.
+pub(super) struct GossipRates([[TokenBucket; 4]; MAX_INTERFACES]);
+
+impl Default for GossipRates {
+    fn default() -> Self {
+        Self(std::array::from_fn(|_| std::array::from_fn(|_| TokenBucket::full(GOSSIP_RATE))))
+    }
+}
+
+impl GossipRates {
+    fn allow(&mut self, now: Now, ifindex: u8, gossip: Gossip) -> bool {
+        let kind = match gossip {
+            Gossip::Arp => 0,
+            Gossip::ArpAnswer => 1,
+            Gossip::Nd => 2,
+            Gossip::NdAnswer => 3,
+            Gossip::Awaited => return true,
+        };
+        self.0.get_mut(usize::from(ifindex)).is_some_and(|kinds| kinds[kind].take(now.millis()))
+    }
+}
 
 /// How the burst at hand came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,12 +128,19 @@ impl Net {
         self.pack(to.worker, to.errand, to.slot, frame);
     }
 
-    /// Lets all other workers learn from an ARP or neighbour discovery message that this one deals with.
+    /// Lets all other workers learn from an ARP or neighbour discovery message that this one has found good.
     #[cold]
-    pub(in crate::worker) fn tell_mates(&mut self, view: &View<'_>, now: Now, ifindex: u8, frame: &Mbuf) {
+    pub(in crate::worker) fn tell_mates(
+        &mut self,
+        view: &View<'_>,
+        now: Now,
+        ifindex: u8,
+        frame: &Mbuf,
+        gossip: Gossip,
+    ) {
         let slot = view.image.slots.get(usize::from(ifindex)).copied().flatten();
         let Some(slot) = slot.filter(|_| self.workers() > 1 && self.origin == Origin::Port) else { return };
-        if !self.gossip.take(now.millis()) {
+        if !self.gossip.allow(now, ifindex, gossip) {
             return;
         }
         let me = self.worker();
@@ -110,9 +156,10 @@ impl Net {
     #[inline]
     pub(in crate::worker) fn post_all(&mut self) {
         for mate in 0..self.workers() {
-            if let Some(refused) = self.mates.post(mate) {
-                self.refuse(refused);
-            }
+            let counters = &mut self.counters;
+            self.mates.post(mate, |refused| {
+                (0..refused.len()).for_each(|_| counters.drop(DropReason::DispatchQueueLimit));
+            });
         }
     }
 

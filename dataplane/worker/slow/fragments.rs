@@ -66,6 +66,17 @@ impl Fragments {
         self.ident = self.ident.wrapping_add(1);
         self.ident
     }
+
+    /// Gives a whole datagram that will be cut, and whose source several hosts share, an identification of ours: theirs may be the
+    /// same (RFC 6864 5.3). The pieces' checksums are made when they are cut.
+    pub(in crate::worker) fn give_ident(&mut self, frame: &mut [u8], parsed: &Parsed) {
+        let at = usize::from(parsed.l3) + 4;
+        if parsed.frag == Fragment::No
+            && let Some(field) = frame.get_mut(at..at + 2)
+        {
+            field.copy_from_slice(&self.new_ident().to_be_bytes());
+        }
+    }
 }
 
 /// `fragment size | chain | timeout`.

@@ -7,7 +7,7 @@
 use super::rig::{INSIDE, MACS, OUTSIDE, arp_target};
 use crate::house::Seat;
 use crate::worker::command::{Command, Desk, Reply};
-use crate::worker::mates::Mates;
+use crate::worker::mates::{Mates, ROOM};
 use crate::worker::net::Outlet;
 use crate::worker::runtime::{self, Runtime};
 use crate::worker::{Config, DATA_ROOM, Worker};
@@ -66,7 +66,7 @@ impl Crew {
         let (counters, blocks, _own) = Counters::create(count.into(), 0).unwrap();
         let mut publication = Publication::new();
         let (mut workers, mut desks) = (Vec::new(), Vec::new());
-        for (counters, mates) in blocks.into_iter().zip(Mates::crew(count)) {
+        for (counters, mates) in blocks.into_iter().zip(Mates::crew(count, ROOM)) {
             let (ours, desk) = Desk::pair(16, 16, 256);
             let share = Share { worker: mates.me().into(), of: count.into() };
             let seat = Seat { image: publication.reader(), counters, desk, mates };
@@ -217,7 +217,8 @@ impl Crew {
         }
     }
 
-    fn collect(&mut self) -> [Vec<Vec<u8>>; 2] {
+    /// What came out since the last call.
+    pub fn collect(&mut self) -> [Vec<Vec<u8>>; 2] {
         [OUTSIDE, INSIDE].map(|side| self.far[side].iter_mut().flat_map(Far::collect).collect())
     }
 

@@ -175,6 +175,9 @@ fn rfc4787_req13_mtu_is_kept_to() {
     let out = rig.exchange(INSIDE, &big, &[(OUTSIDE, WEB)]);
     let pieces = &out[OUTSIDE];
     assert_eq!(pieces.len(), 3);
+    // RFC 6864 5.3: behind one address hosts' identifications may meet, so the pieces have one of ours.
+    assert!(pieces.iter().all(|piece| piece[18..20] == pieces[0][18..20]));
+    assert_ne!(pieces[0][18..20], big[18..20]);
     let mut whole = Vec::new();
     for (i, piece) in pieces.iter().enumerate() {
         let ip = &piece[14..];
@@ -200,6 +203,22 @@ fn rfc4787_req13_mtu_is_kept_to() {
     assert_eq!(mtu, 600u16.to_be_bytes());
     rig.expect(&[("inside rx", 1), ("inside tx", 1), ("icmp_errors_sent", 1), ("mtu-exceeded", 1)]);
     rig.assert_no_mbuf_held();
+}
+
+/// RFC 826 knows no end to what was learned: a MAC that changes, or a port, is announced.
+#[test]
+fn another_mac_is_announced() {
+    let mut rig = Rig::new();
+    rig.collect();
+    rig.publish(policy(), 2);
+    rig.turn();
+    assert_eq!(rig.collect(), [Vec::<Vec<u8>>::new(), Vec::new()], "nothing has changed");
+    rig.publish_with([MACS[OUTSIDE], MacAddr([2, 0, 0, 0, 0, 9])], policy(), 3);
+    rig.turn();
+    let [outside, inside] = rig.collect();
+    assert!(outside.is_empty());
+    assert_eq!(inside.iter().map(|f| arp_target(f)).collect::<Vec<_>>(), [Some(OWN[INSIDE])]);
+    assert_eq!(inside[0][6..12], [2, 0, 0, 0, 0, 9]);
 }
 
 /// Two interfaces without ACLs or a default route, everything from inside behind the outside address.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! ICMP errors in transit, as RFC 5508 REQ-3 to REQ-5 and RFC 5382 REQ-10 want them: about TCP, UDP and queries, from both sides.
 
+use super::forwarding::bare;
 use super::rig::*;
 use fedgate_wire::emit::Station;
 use fedgate_wire::{Ipv4, MacAddr, checksum, parse, proto};
@@ -94,6 +95,25 @@ fn rfc5508_req5_errors_from_inside_show_the_mapped_address() {
     assert_eq!((got.tuple.src, got.tuple.dst), (OWN[OUTSIDE], WEB.ip));
     let quoted = parse::embedded(frame, &got).unwrap().tuple;
     assert_eq!((quoted.src, quoted.dst, quoted.dport), (WEB.ip, OWN[OUTSIDE], 5353));
+}
+
+/// An error larger than the next link takes is dropped by name: nobody is owed an error for an error (RFC 1122 3.2.2).
+#[test]
+fn an_error_in_transit_keeps_to_the_mtu() {
+    let mut rig = Rig::with(bare(576));
+    rig.collect();
+    let answered = [(INSIDE, WORK), (OUTSIDE, WEB)];
+    let question = udp((WORK, 5353), (WEB.ip, 53), MACS[INSIDE], 64, b"q");
+    rig.exchange(INSIDE, &question, &answered);
+    let answer = udp((WEB, 53), (OWN[OUTSIDE], 5353), MACS[OUTSIDE], 64, &[7; 700]);
+    let out = rig.exchange(OUTSIDE, &answer, &answered);
+    let left = out[INSIDE].iter().find(|f| arp_target(f).is_none()).unwrap().clone();
+    rig.moved();
+    assert_eq!(rig.send(INSIDE, &error(INNER, 3, 3, &left, 100, MACS[INSIDE]))[OUTSIDE].len(), 1);
+    rig.moved();
+    assert!(rig.send(INSIDE, &error(INNER, 3, 3, &left, 700, MACS[INSIDE]))[OUTSIDE].is_empty());
+    rig.expect(&[("inside rx", 1), ("mtu-exceeded", 1)]);
+    rig.assert_no_mbuf_held();
 }
 
 /// RFC 5508 REQ-3 and RFC 1122 3.2.2: what cannot be believed is dropped by name.

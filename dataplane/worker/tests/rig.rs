@@ -198,11 +198,20 @@ impl Rig {
 
     /// The same with the interfaces on these ports.
     pub fn publish_on(&mut self, slots: [u8; 2], policy: PolicyBuilder, generation: u64) {
+        self.publish_as(slots, slots.map(|slot| MACS[usize::from(slot)]), policy, generation);
+    }
+
+    /// The same with these MACs.
+    pub fn publish_with(&mut self, macs: [MacAddr; 2], policy: PolicyBuilder, generation: u64) {
+        self.publish_as([0, 1], macs, policy, generation);
+    }
+
+    fn publish_as(&mut self, slots: [u8; 2], macs: [MacAddr; 2], policy: PolicyBuilder, generation: u64) {
         let checked = Checked::copy_of(&policy.finish(generation).unwrap()).unwrap();
         let acls = runtime::compile(&checked.view(), &Acls::default(), &[]);
         let mut runtime = Runtime::new(Arc::new(checked), Arc::new(acls), None);
         runtime.slots = slots.map(Some).to_vec();
-        runtime.macs = slots.map(|slot| MACS[usize::from(slot)]).to_vec();
+        runtime.macs = macs.to_vec();
         self.publication.publish(Box::new(runtime));
     }
 

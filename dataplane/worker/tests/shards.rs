@@ -377,6 +377,159 @@ fn arp_is_learned_by_all() {
     flow.answer(&mut crew, shown);
 }
 
+/// The policy of [`policy`] with other NAT rules, and sessions may turn round.
+fn policy_of(rules: &[NatRule], pools: &[AddrRange]) -> PolicyBuilder {
+    let mut b = PolicyBuilder::new();
+    for (i, (name, security)) in [("outside", 100), ("inside", 100)].into_iter().enumerate() {
+        let (name, device) = (b.blob(name.as_bytes()), b.blob(format!("net_ring{i}").as_bytes()));
+        b.interface(Interface {
+            name,
+            device,
+            addr: OWN[i],
+            mask: 0xffff_ff00,
+            mtu: 1500,
+            security,
+            flags: IF_MAC_SET,
+            mac: MACS[i].0,
+            acl_in: NONE,
+            acl_out: NONE,
+            ..Interface::default()
+        });
+    }
+    b.route(Route { gateway: WEB.ip, ifindex: OUTSIDE as u32, metric: 1, ..Route::default() });
+    let (first, _) = b.pool(pools);
+    for rule in rules {
+        let pool = if rule.pool_count > 0 { first } else { rule.pool };
+        b.nat(NatRule { pool, real_if: 1, mapped_if: 0, section: 1, ..*rule });
+    }
+    b.globals(Globals { flags: SAME_SECURITY_INTER | SAME_SECURITY_INTRA, ..Globals::default() });
+    b
+}
+
+/// Sixteen addresses for sixteen hosts: a pool far smaller than the 64 ports by which PAT is dealt out serves hosts of all workers.
+#[test]
+fn a_small_pool_of_addresses_serves_all_hosts() {
+    let pool = AddrRange { first: ip(198, 51, 100, 100), last: ip(198, 51, 100, 115) };
+    for workers in [2, 3] {
+        for sides in SIDES {
+            let rule = NatRule {
+                real: [ip(10, 10, 0, 0), ip(10, 10, 0, 255)],
+                kind: NatKind::Dynamic as u8,
+                pool_count: 1,
+                ..NatRule::default()
+            };
+            let mut crew = Crew::new(workers, sides, policy_of(&[rule], &[pool]));
+            let mut rng = Rng::new(12);
+            let mut shown_as = BTreeSet::new();
+            for octet in 20..36 {
+                for _ in 0..2 {
+                    let flow = Flow { host: ip(10, 10, 0, octet), ..Flow::random(&mut rng, 20..36) };
+                    let shown = flow.ask(&mut crew);
+                    assert_eq!(shown.sport, flow.sport);
+                    shown_as.insert(shown.src);
+                    flow.answer(&mut crew, shown);
+                }
+            }
+            assert_eq!(shown_as.len(), 16, "an address each");
+            assert_eq!(crew.all_drops(), 0);
+        }
+    }
+}
+
+/// Two hosts behind one PAT address call each other by it, whichever workers are theirs; and one behind static NAT is called by its
+/// outside address from inside.
+#[test]
+fn hairpins_meet_at_one_worker() {
+    let pat = NatRule {
+        real: [ip(10, 10, 0, 1), ip(10, 10, 0, 63)],
+        mapped: one_addr(OWN[OUTSIDE]),
+        kind: NatKind::DynamicPat as u8,
+        ..NatRule::default()
+    };
+    let fixed = NatRule {
+        real: [ip(10, 10, 0, 64), ip(10, 10, 0, 79)],
+        mapped: [ip(198, 51, 100, 64), ip(198, 51, 100, 79)],
+        kind: NatKind::Static as u8,
+        ..NatRule::default()
+    };
+    for sides in SIDES {
+        let mut crew = Crew::new(2, sides, policy_of(&[fixed, pat], &[]));
+        let mut rng = Rng::new(13);
+        let mut pairs = BTreeSet::new();
+        for _ in 0..40 {
+            let [caller, called] = [2..33, 33..63].map(|range| Flow::random(&mut rng, range));
+            pairs.insert((shard::of_host(caller.host, 2), shard::of_host(called.host, 2)));
+            let open = called.ask(&mut crew);
+            turn_round(
+                &mut crew,
+                (caller.host, caller.sport),
+                (called.host, called.sport),
+                (open.src, open.sport),
+            );
+        }
+        assert_eq!(pairs.len(), 4, "hosts of both workers on both ends");
+        for octet in 64..80 {
+            let caller = Flow::random(&mut rng, 2..63);
+            turn_round(
+                &mut crew,
+                (caller.host, caller.sport),
+                (ip(10, 10, 0, octet), 53),
+                (ip(198, 51, 100, octet), 53),
+            );
+        }
+        assert_eq!(crew.all_drops(), 0);
+        crew.assert_no_mbuf_held();
+    }
+}
+
+/// A question from `caller` to `shown`, which is `called`, and the answer.
+#[track_caller]
+fn turn_round(crew: &mut Crew, caller: (u32, u16), called: (u32, u16), shown: (u32, u16)) {
+    for _ in 0..2 {
+        let question = udp((station(caller.0), caller.1), shown, MACS[INSIDE], 64, b"q");
+        let [outside, inside] = crew.send(INSIDE, &question);
+        assert_eq!((outside.len(), inside.len()), (0, 1), "{caller:?} {called:?}");
+        let asked = tuple(&inside[0]);
+        assert_eq!((asked.dst, asked.dport), called);
+        let answer = udp((station(called.0), called.1), (asked.src, asked.sport), MACS[INSIDE], 64, b"a");
+        let [outside, inside] = crew.send(INSIDE, &answer);
+        assert_eq!((outside.len(), inside.len()), (0, 1), "{caller:?} {called:?}");
+        let got = tuple(&inside[0]);
+        assert_eq!(((got.src, got.sport), (got.dst, got.dport)), (shown, caller));
+    }
+}
+
+/// Neighbour messages that cannot be believed, and floods of those that can, keep no worker from the answer that it waits for.
+#[test]
+fn floods_do_not_starve_what_a_worker_waits_for() {
+    let mut crew = Crew::new(2, SIDES[1], policy());
+    let mut rng = Rng::new(14);
+    let flow =
+        std::iter::repeat_with(|| Flow::random(&mut rng, 2..63)).find(|f| shard::of_host(f.host, 2) == 1);
+    let flow = flow.unwrap();
+    let question = udp((station(flow.host), flow.sport), (flow.remote, flow.dport), MACS[INSIDE], 64, b"q");
+    // Forged solicitations from beyond the link, and requests by hosts of the link, all by worker 0's queue.
+    let mut forged = [0; emit6::ND_FRAME_LEN];
+    let len = emit6::solicitation(&mut forged, v6::WEB, v6::OWN[OUTSIDE], None).unwrap();
+    forged[21] = 64;
+    for n in 0..1200u32 {
+        let mut request = [0; fedgate_wire::emit::ARP_FRAME_LEN];
+        let asker = station(ip(198, 51, 100, 40 + (n % 200) as u8));
+        let to = fedgate_wire::MacAddr::BROADCAST;
+        fedgate_wire::emit::arp_request(&mut request, asker, OWN[OUTSIDE], to).unwrap();
+        crew.inject_at(OUTSIDE, 0, &request);
+        crew.inject_at(OUTSIDE, 0, &forged[..len]);
+        if n % 16 == 0 {
+            crew.turn();
+            crew.collect();
+        }
+    }
+    crew.turn();
+    crew.collect();
+    let [outside, _] = crew.send(INSIDE, &question);
+    assert_eq!(outside.len(), 1, "worker 1 has heard the gateway's answer, which came to worker 0");
+}
+
 /// Each worker lists and ends its own; no two connections have one number.
 #[test]
 fn listings_and_clears_cover_all_workers() {

@@ -203,6 +203,20 @@ fn a_new_image_announces_its_addresses() {
     assert_eq!(rig.collect(), NOTHING, "what is known is not announced again");
 }
 
+/// RFC 4861 7.2.3: a solicitation makes its sender known, not reachable: the first use has it asked.
+#[test]
+fn a_solicitation_does_not_confirm() {
+    let mut rig = lab();
+    rig.send(INSIDE, &solicit(HOST, OWN[INSIDE]));
+    let syn = tcp(WEB, HOST.ip, (4000, 443), OUTSIDE, SYN);
+    assert_eq!(rig.send(OUTSIDE, &syn)[INSIDE].len(), 1, "used at once");
+    rig.wait(5000);
+    let asked = rig.collect();
+    let probe = asked[INSIDE].iter().filter_map(|f| heard(f).1).next();
+    assert!(matches!(probe, Some(Message::Solicitation { target, .. }) if target == HOST.ip), "{probe:?}");
+    assert_eq!(asked[INSIDE][0][..6], HOST.mac.0, "by unicast");
+}
+
 #[test]
 fn solicitations_for_us_are_answered_and_no_others() {
     let mut rig = lab();
@@ -427,7 +441,7 @@ fn neighbours_are_listed_and_forgotten() {
     };
     let rows = list(&mut rig);
     assert_eq!(rows.len(), 5);
-    assert!(rows.contains(&(1, HOST.ip.into(), HOST.mac.0, "reachable".into())));
+    assert!(rows.contains(&(1, HOST.ip.into(), HOST.mac.0, "stale".into())));
     assert!(rows.contains(&(0, ipv6::link_local(MACS[0]).into(), MACS[0].0, "own".into())));
     let clear =
         Clear { asker: ASKER, what: What::Neighbors6, filter: Filter::default(), cursor: 0, count: 0 };

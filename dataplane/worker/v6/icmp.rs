@@ -17,12 +17,14 @@ use fedgate_wire::{EmitError, Ethernet, MacAddr, Parsed6, icmp6};
 #[derive(Debug)]
 pub(super) struct Responder6 {
     errors: TokenBucket,
+    too_big: TokenBucket,
     echoes: TokenBucket,
 }
 
 impl Default for Responder6 {
     fn default() -> Self {
-        Self { errors: TokenBucket::full(Rate::default()), echoes: TokenBucket::full(Rate::default()) }
+        let full = || TokenBucket::full(Rate::default());
+        Self { errors: full(), too_big: full(), echoes: full() }
     }
 }
 
@@ -68,7 +70,12 @@ impl Responder6 {
         if !emit6::may_answer_with_error(error, parsed, frame) || routes.is_ours(parsed.tuple.src) {
             return Err(Silence::NotOwed);
         }
-        if !self.errors.take(now_ms) {
+        // Path MTU discovery has its own, so that no flood of other errors silences it.
+        let bucket = match error {
+            icmp6::Error::PacketTooBig { .. } => &mut self.too_big,
+            _ => &mut self.errors,
+        };
+        if !bucket.take(now_ms) {
             return Err(Silence::RateExceeded);
         }
         emit6::icmp_error(out, error, Station6 { mac, ip }, head.src(), frame, parsed).map_err(silence)

@@ -4,11 +4,11 @@
 //!
 //! What may be learned: a solicitation for an address of ours makes its sender known, if that is of this link; an
 //! advertisement only updates what we ask about or know, and another station takes an address over only by the override
-//! flag. One that nobody asked for does not prove that its sender hears us, so it does not confirm (7.2.5). Worker core, slow path.
+//! flag. Only an answer proves that its sender hears us; what anything else says is stale, to be asked at its next use (7.2.3, 7.2.5). Worker core, slow path.
 
 use crate::worker::clock::Now;
 use crate::worker::neigh::{Action, Heard, Learned, NextHop, Refusal, Resolve};
-use crate::worker::net::{HEADER_ROOM, LogKind, Net, Origin};
+use crate::worker::net::{Gossip, HEADER_ROOM, LogKind, Net, Origin};
 use crate::worker::runtime::View;
 use dpdk::Mbuf;
 use fedgate_tables::counters::Stat;
@@ -33,15 +33,15 @@ impl Net {
         parsed: &Parsed6,
     ) {
         // What comes as a copy is answered by the worker that received it; here it is only learned from.
-        self.tell_mates(view, now, ifindex, &mbuf);
         let said = nd::read(mbuf.data(), parsed).ok();
         let station = Ethernet::new_checked(mbuf.data()).map(|head| head.src()).unwrap_or_default();
         let good = match said {
             Some(Message::Solicitation { target, from, mac }) => {
-                self.solicited(view, now, ifindex, target, Station6 { mac: mac.unwrap_or(station), ip: from })
+                let from = Station6 { mac: mac.unwrap_or(station), ip: from };
+                self.solicited(view, now, ifindex, target, from, &mbuf)
             }
             Some(Message::Advertisement { target, mac, flags }) => {
-                self.advertised(view, now, ifindex, target, mac, flags)
+                self.advertised(view, now, ifindex, (target, mac, flags), &mbuf)
             }
             None => false,
         };
@@ -53,7 +53,15 @@ impl Net {
     }
 
     /// Somebody asks who has `target`. False where the message is not to be believed.
-    fn solicited(&mut self, view: &View<'_>, now: Now, ifindex: u8, target: u128, from: Station6) -> bool {
+    fn solicited(
+        &mut self,
+        view: &View<'_>,
+        now: Now,
+        ifindex: u8,
+        target: u128,
+        from: Station6,
+        frame: &Mbuf,
+    ) -> bool {
         let routes = view.routes6();
         if routes.is_own_of(ifindex, from.ip) {
             self.defend(view, now, ifindex, from);
@@ -71,7 +79,9 @@ impl Net {
         if !routes.is_on_link(ifindex, from.ip) || !from.mac.is_unicast() {
             return false;
         }
-        self.heard6(view, now, Heard { ifindex: ifindex.into(), ip: from.ip, mac: from.mac, asks_us });
+        self.tell6(view, now, ifindex, from.ip, Gossip::Nd, frame);
+        let heard = Heard { ifindex: ifindex.into(), ip: from.ip, mac: from.mac, asks_us, confirms: false };
+        self.heard6(view, now, heard);
         if asks_us && self.origin() != Origin::Copy {
             self.send_nd(view, ifindex, |f| emit6::advertisement(f, us, from), Stat::NdAdvertisements);
         }
@@ -84,9 +94,8 @@ impl Net {
         view: &View<'_>,
         now: Now,
         ifindex: u8,
-        target: u128,
-        mac: Option<MacAddr>,
-        flags: u8,
+        (target, mac, flags): (u128, Option<MacAddr>, u8),
+        frame: &Mbuf,
     ) -> bool {
         let routes = view.routes6();
         if routes.is_own_of(ifindex, target) {
@@ -96,17 +105,24 @@ impl Net {
         if !routes.is_on_link(ifindex, target) {
             return false;
         }
+        let confirms = flags & flag::SOLICITED != 0;
+        let gossip = if confirms { Gossip::NdAnswer } else { Gossip::Nd };
+        self.tell6(view, now, ifindex, target, gossip, frame);
         let known = self.v6.neigh.known(ifindex.into(), target);
         let Some(mac) = mac.or(known) else { return true };
-        let believed = match known {
-            Some(old) if old != mac => flags & flag::OVERRIDE != 0,
-            Some(_) => flags & flag::SOLICITED != 0,
-            None => true,
-        };
-        if believed {
-            self.heard6(view, now, Heard { ifindex: ifindex.into(), ip: target, mac, asks_us: false });
+        if known.is_some_and(|old| old != mac) && flags & flag::OVERRIDE == 0 {
+            self.v6.neigh.doubt(now.millis(), ifindex.into(), target);
+        } else {
+            let heard = Heard { ifindex: ifindex.into(), ip: target, mac, asks_us: false, confirms };
+            self.heard6(view, now, heard);
         }
         true
+    }
+
+    /// Lets the other workers learn from a good message about `ip`.
+    fn tell6(&mut self, view: &View<'_>, now: Now, ifindex: u8, ip: u128, gossip: Gossip, frame: &Mbuf) {
+        let awaited = self.v6.neigh.awaits(ifindex.into(), ip);
+        self.tell_mates(view, now, ifindex, frame, if awaited { Gossip::Awaited } else { gossip });
     }
 
     /// Somebody else claims an address of ours: say whose it is.
@@ -206,12 +222,11 @@ impl Net {
     /// dropped by name, and the neighbours will be asked again.
     pub(in crate::worker) fn adopt6(&mut self, view: &View<'_>, moved: bool) {
         let routes = view.routes6();
-        let ours: Vec<(u8, u128)> =
-            routes.live().flat_map(|(ifindex, _)| routes.own(ifindex).map(move |ip| (ifindex, ip))).collect();
+        let ours =
+            routes.live().flat_map(|(ifindex, _)| routes.own(ifindex).map(move |ip| view.shown(ifindex, ip)));
         let Self { v6, counters, .. } = self;
         v6.epoch = v6.epoch.wrapping_add(1).max(1);
-        v6.to_announce = ours.iter().filter(|our| moved || !v6.announced.contains(our)).copied().collect();
-        v6.announced = ours;
+        v6.announcements.adopt(ours);
         if moved {
             v6.neigh.clear(None, &mut |action| {
                 if let Action::Failed { .. } = action {
@@ -226,9 +241,9 @@ impl Net {
         if self.worker() != 0 {
             return 0;
         }
-        let some = self.v6.to_announce.len().min(ANNOUNCEMENTS_A_LOOP);
+        let some = self.v6.announcements.len().min(ANNOUNCEMENTS_A_LOOP);
         for _ in 0..some {
-            let Some((ifindex, ip)) = self.v6.to_announce.pop_front() else { break };
+            let Some((ifindex, ip)) = self.v6.announcements.next() else { break };
             let us = Station6 { mac: view.mac(ifindex), ip };
             self.send_nd(view, ifindex, |f| emit6::announcement(f, us), Stat::NdAdvertisements);
         }
