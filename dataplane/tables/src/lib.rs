@@ -8,7 +8,8 @@
 //! - [`publish`] hands what was attached from the housekeeping thread to the workers and frees the old (QSBR).
 //!
 //! Both halves link this crate, so it knows neither DPDK nor tokio. Nothing read from a segment or a socket is
-//! trusted: a bad one is an error with a name. `unsafe` stands in `region` (mapping) and `publish` (reclamation) only.
+//! trusted: a bad one is an error with a name. [`pages`] is what a worker's large tables are made of. `unsafe` stands in `region`
+//! and `pages` (mapping) and `publish` (reclamation) only.
 #![deny(unsafe_code)]
 
 pub mod counters;
