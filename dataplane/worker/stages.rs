@@ -113,6 +113,10 @@ pub(super) fn run(
         if let Some((id, dir)) = conns.likely_second(meta.hash) {
             (meta.id, meta.dir) = (id, dir);
             conns.fetch(id, meta.key.proto, dpdk::prefetch, dpdk::prefetch);
+        } else {
+            // A first packet, then.
+            let lines = net.flow.xlates.lines_of_first(&meta.key.unpack());
+            lines.into_iter().flatten().for_each(dpdk::prefetch);
         }
     }
     probe.done(Pass::Fetch);

@@ -13,7 +13,7 @@
 
 mod pick;
 
-use crate::index::{Full, Index};
+use crate::index::{Bucket, Full, Index};
 use crate::key::{Key, fold};
 use crate::nat::{Nat, Pool};
 use crate::paired::Hosts;
@@ -218,6 +218,14 @@ impl Xlates {
     /// How the addresses of pools are used, `max` from number `from` on, and where to go on.
     pub fn pools(&self, from: u32, max: usize) -> (Vec<PoolUse>, Option<u32>) {
         self.picker.page(from, max)
+    }
+
+    /// The index lines that the first packet of a connection will have looked at, from either side: for a prefetch.
+    #[inline]
+    pub fn lines_of_first(&self, key: &Key) -> [Option<&Bucket>; 2] {
+        let to = hash(self.seed, key.proto, key.dst, key.dport, 1);
+        let from = hash(self.seed, key.proto, key.src, key.sport, 0);
+        [self.by_mapped.home(to), self.by_real.home(from)]
     }
 
     /// The xlate that carries what arrives for (`mapped`, `port`): its port's, else its address's.

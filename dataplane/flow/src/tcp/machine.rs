@@ -81,14 +81,19 @@ fn responder(track: &mut Track<'_>, s: &Segment, offered: &SynOptions) -> Verdic
         }
         RST => Err(DropReason::TcpRstfinOoo),
         SYN if exact || !acks => {
+            let overtook = track.windows.win[1];
             answer(track, s, offered);
+            track.windows.win[1] = track.windows.win[1].max(overtook);
             *track.history |= seen::BOTH_SYNS;
             *track.state = State::SynReceived;
             Ok(Outcome::Same)
         }
-        // Of an older connection on this tuple.
+        // Of an older connection on this tuple; or it has overtaken the SYN, and what it offers holds once that is here.
         0 if acks && s.len == 0 => {
             track.windows.ack[0] = s.ack;
+            if exact {
+                track.windows.win[1] = track.windows.win[1].max(s.window);
+            }
             Ok(Outcome::Challenge)
         }
         _ => Err(DropReason::Tcp3whsFailed),

@@ -264,6 +264,13 @@ proptest! {
     }
 }
 
+/// An ACK that overtakes its sender's SYN-ACK offers a window as well.
+#[test]
+fn what_a_bad_network_has_found() {
+    let end = |side: usize| Endpoint::new(side == 0, 0, [1024, 0][side], 0, 20_000, 100);
+    talk([end(0), end(1)], 14530360458237841450, true, false);
+}
+
 #[test]
 fn options_are_read_whole_or_not_at_all() {
     let all = [2, 4, 5, 180, 1, 3, 3, 7, 4, 2, 8, 10, 0, 0, 0, 1, 0, 0, 0, 2, 0, 99];

@@ -30,6 +30,8 @@ struct Twin {
     syn: [Option<Syn>; 2],
     /// What the challenge of an older connection acknowledged.
     challenge: Option<u32>,
+    /// What an ACK offered that overtook the responder's SYN.
+    overtook: u16,
     acked_syn: [bool; 2],
     reset: bool,
     /// The SYN that was passed on last for its receiver to judge, and its side.
@@ -73,7 +75,8 @@ impl Twin {
         let syn = self.syn[side].map(|s| unshifted(s.window.max(1)));
         let past = self.past.iter().filter(|p| p.from == side);
         let windows = past.map(|p| if p.early { unshifted(p.window) } else { i64::from(p.window) * unit });
-        windows.chain(syn).max().unwrap_or(1)
+        let overtook = if side == 1 { i64::from(self.overtook) * unit } else { 0 };
+        windows.chain(syn).chain([overtook]).max().unwrap_or(1)
     }
 
     /// The side's FIN that nothing followed.
@@ -168,7 +171,7 @@ impl Twin {
                 shift: shift.or(old.shift),
             },
             _ => {
-                self.challenge = None;
+                (self.challenge, self.overtook) = (None, 0);
                 new
             }
         });
@@ -193,12 +196,18 @@ impl Twin {
         }
         if s.flags & (SYN | FIN) == 0 && ack.is_some() && s.len == 0 {
             self.challenge = Some(s.ack);
+            if exact {
+                self.overtook = self.overtook.max(s.window);
+            }
             return Ok(Outcome::Challenge);
         }
         Err(DropReason::Tcp3whsFailed)
     }
 
     fn answer(&mut self, s: &Segment, shift: Option<u8>, ack: Option<i64>) {
+        if self.syn[1].is_some() {
+            self.overtook = 0;
+        }
         let isn = i64::from(s.seq) + (1 << 40);
         self.past.retain(|p| p.from == 0);
         // Windows are kept in units of what is in force.
