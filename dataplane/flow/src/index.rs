@@ -170,10 +170,14 @@ impl Index {
         (tag(hash), [self.first(hash), self.second(hash)])
     }
 
+    /// Never the first: two homes are twice the room, however few buckets there are.
     #[inline]
     fn second(&self, hash: u64) -> usize {
-        let n = self.buckets.len() as u64;
-        (((hash.rotate_left(17).wrapping_mul(0xd6e8_feb8_6659_fd93) >> 32) * n) >> 32) as usize
+        let n = self.buckets.len();
+        let others = n as u64 - 1;
+        let step = ((hash.rotate_left(17).wrapping_mul(0xd6e8_feb8_6659_fd93) >> 32) * others) >> 32;
+        let second = self.first(hash) + 1 + step as usize;
+        if second < n { second } else { second - n }
     }
 
     #[inline(always)]
