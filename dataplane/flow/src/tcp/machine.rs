@@ -170,7 +170,10 @@ fn synchronized(track: &mut Track<'_>, s: &Segment, offered: &SynOptions, from: 
         if s.seq != track.windows.end[from] && s.seq != track.windows.ack[to] {
             return Ok(Outcome::Challenge);
         }
-        *track.state = State::Reset;
+        // What answers a straggler after the end adds nothing to it.
+        if *track.state != State::Closed {
+            *track.state = State::Reset;
+        }
         return Ok(Outcome::Same);
     }
     if !in_window {

@@ -265,7 +265,7 @@ impl Twin {
             if seq != self.end(from) && seq != self.acked(to) {
                 return Ok(Outcome::Challenge);
             }
-            self.reset = true;
+            self.reset = self.state() != State::Closed;
             return Ok(Outcome::Same);
         }
         if !in_window {
