@@ -277,7 +277,7 @@ fn conn_row6(net: &Net, view: &View<'_>, now: Now, id: ConnId) -> ConnRow {
         inbound: hot.inbound,
         idle_secs: now.tick().wrapping_sub(hot.last) / TICKS,
         age_secs: now.tick().wrapping_sub(hot.created) / TICKS,
-        timeout_secs: view.flow.timeout_of(hot.proto, hot.state) / TICKS,
+        timeout_secs: view.flow.timeout_of(hot.proto, hot.state, hot.class) / TICKS,
         bytes: hot.bytes,
         packets: hot.packets.into(),
         flags: flags(hot.proto, hot.state, hot.history, hot.inbound, false),

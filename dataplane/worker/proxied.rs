@@ -72,7 +72,7 @@ impl Sessions {
                     self.conns.resize(place + 1, None);
                 }
                 self.conns[place] = Some((session, conn));
-                net.flow.conns.set_session(conn, session.slot);
+                net.flow.set_session(conn, session.slot);
                 net.counters.add(Stat::ProxySessionsOpened, 1);
                 self.input(net, view, now, conn, Dir::Forward, mbuf, parsed);
             }
@@ -182,7 +182,7 @@ impl Sessions {
             }
             let place = self.conns.get_mut(session.slot as usize);
             if let Some((_, conn)) = place.and_then(|p| p.take_if(|(held, _)| *held == session)) {
-                net.flow.conns.set_session(conn, NO_SESSION);
+                net.flow.set_session(conn, NO_SESSION);
                 net.end(conn, now);
             }
         }
@@ -293,7 +293,7 @@ mod tests {
                 class: fedgate_flow::conn::NO_CLASS,
             };
             let id = net.flow.conns.insert(new, 0).unwrap();
-            net.flow.conns.set_session(id, 0);
+            net.flow.set_session(id, 0);
             id
         };
         let (old_conn, new_conn) = (conn(1), conn(2));

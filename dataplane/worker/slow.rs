@@ -133,6 +133,8 @@ fn refused(
             | DropReason::PatPoolExhausted
             | DropReason::PatHostLimit
             | DropReason::ConnLimit
+            | DropReason::TcpConnLimit
+            | DropReason::HostLimit
     ) {
         net.counters.add(Stat::ConnsRefused, 1);
         if net.may_log(now, LogKind::Firewall) {

@@ -64,6 +64,8 @@ pub mod flag {
     pub const SPECIAL: u8 = 4;
     /// `tcp-state-bypass`: segments are not checked.
     pub const BYPASS: u8 = 8;
+    /// Counted against its client's limits in its class.
+    pub const PER_CLIENT: u8 = 16;
 }
 
 /// What an established packet touches: one cache line.
@@ -343,8 +345,8 @@ impl Conns {
         self.hot.get(id.0 as usize).is_some_and(Hot::is_live)
     }
 
-    /// Gives a connection to a proxy session, or takes it back ([`NO_SESSION`]).
-    pub fn set_session(&mut self, id: ConnId, session: u32) {
+    /// See [`Flow::set_session`](crate::Flow::set_session).
+    pub(crate) fn set_session(&mut self, id: ConnId, session: u32) {
         let hot = self.hot_mut(id);
         hot.session = session;
         if session == NO_SESSION {

@@ -12,12 +12,13 @@
 use crate::acl;
 use crate::conn::{ConnId, InsertError, NO_CLASS, NewConn};
 use crate::key::{ICMP, Key, TCP, UDP};
+use crate::limits::{self, Member};
 use crate::nat::{Source, Twice};
 use crate::tcp::{self, State};
 use crate::xlate::{Made, NO_XLATE, Want, XlateError, XlateId};
 use crate::{Flow, Policy, Tick};
 use fedgate_tables::drops::DropReason;
-use fedgate_tables::policy::{Interface, NAT_EXTENDED, NONE, SAME_SECURITY_INTRA};
+use fedgate_tables::policy::{Interface, NAT_EXTENDED, NONE, SAME_SECURITY_INTRA, ServiceClass};
 use fedgate_wire::icmp4::Class;
 
 /// A packet that belongs to no connection.
@@ -114,9 +115,18 @@ impl Flow {
     ) -> Step<Admission> {
         let key = first.key;
         let in_if = first.in_if;
-        may_begin(first)?;
-
+        let begins = may_begin(first);
+        if begins.is_err() && !policy.may_bypass(key.proto, first.tcp_flags) {
+            begins?;
+        }
         let target = self.target(&key, in_if, policy, paths);
+        let settings = || {
+            let icmp = (first.icmp_type, first.icmp_code);
+            policy.settings(|acl| acl::classify(policy, acl, &target.key, icmp).is_some_and(|d| d.permit))
+        };
+        if begins.is_err() && !settings().is_some_and(ServiceClass::is_bypass) {
+            begins?;
+        }
         if target.rule.is_none() && target.xlate == NO_XLATE {
             if policy.interfaces.iter().any(|i| i.addr == key.dst) {
                 return Ok(Admission::Local);
@@ -139,6 +149,11 @@ impl Flow {
         // Where the source is shown: where it leaves, or where it would have left.
         let shown_if = target.hairpin.unwrap_or(out_if);
         replies_return(policy, &key, &target, target.hairpin.unwrap_or(in_if), out_if)?;
+        let settings = settings();
+        let state = first_state(key.proto, settings);
+        if let Some(class) = settings {
+            self.limits.may_begin(class, limits::client_v4(key.src), state == State::SynSent)?;
+        }
 
         let (shown, xlate, made) = self.show(&target, policy, (in_if, shown_if), paths, now, hits)?;
         let held = match (target.xlate, xlate) {
@@ -157,10 +172,10 @@ impl Flow {
             forward: key,
             reverse: shown.mirror(),
             iface: [in_if, out_if],
-            state: if key.proto == TCP { State::SynSent } else { State::Established },
+            state,
             inbound: from.security < to.security,
             xlate: held,
-            class: NO_CLASS,
+            class: settings.map_or(NO_CLASS, |class| class.slot as u8),
         };
         if held != NO_XLATE {
             self.xlates.hold(held);
@@ -177,6 +192,9 @@ impl Flow {
                 InsertError::Clash => DropReason::NatXlateFailed,
             }
         })?;
+        let hot = self.conns.hot_mut(id);
+        hot.flags |= settings.map_or(0, |class| limits::flags_of(class, key.proto));
+        self.limits.follow(None, Member::of(hot));
         let limit = policy.timeout(self.conns.hot(id));
         self.conns.wheel.set(id.0, now.wrapping_add(limit));
         Ok(Admission::New { id, tls_proxy: service(policy, &real) })
@@ -370,8 +388,13 @@ fn service(policy: &Policy<'_>, real: &Key) -> Option<u32> {
     if real.proto != TCP {
         return None;
     }
-    let class = policy.classes.iter().find(|class| {
-        acl::classify(policy, class.acl, real, (0, 0)).is_some_and(|decision| decision.permit)
-    })?;
-    (class.tls_proxy != NONE).then_some(class.tls_proxy)
+    let proxies = policy.classes.iter().filter(|class| class.tls_proxy != NONE);
+    let permits = |acl| acl::classify(policy, acl, real, (0, 0)).is_some_and(|decision| decision.permit);
+    proxies.filter(|class| class.acl == NONE || permits(class.acl)).map(|class| class.tls_proxy).next()
+}
+
+/// The state that a connection begins in; one that is not followed is open from the first.
+pub(crate) fn first_state(proto: u8, settings: Option<&ServiceClass>) -> State {
+    let followed = proto == TCP && !settings.is_some_and(ServiceClass::is_bypass);
+    if followed { State::SynSent } else { State::Established }
 }

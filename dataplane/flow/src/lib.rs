@@ -12,8 +12,10 @@ mod challenge;
 pub mod conn;
 mod extended;
 pub mod firewall;
+mod hosts;
 pub mod index;
 pub mod key;
+pub mod limits;
 pub mod nat;
 pub mod paired;
 pub mod ports;
@@ -30,11 +32,12 @@ mod tests;
 
 use acl::Acls;
 use challenge::{Challenges, Settled, Whose};
-use conn::{ConnId, Conns, Dir, Hot, NO_SESSION, flag};
+use conn::{ConnId, Conns, Dir, Hot, NO_CLASS, NO_SESSION, flag};
 use fedgate_tables::drops::DropReason;
-use fedgate_tables::policy::{Ace, Ace6, Acl, Globals, Interface, ServiceClass};
+use fedgate_tables::policy::{Ace, Ace6, Acl, Globals, Interface, NONE, ServiceClass};
 use fedgate_wire::proto::ICMPV6;
 use key::{ICMP, TCP};
+use limits::{Limits, Member};
 use nat::Nat;
 use ports::Share;
 use tcp::{Outcome, State};
@@ -45,6 +48,9 @@ use xlate::{NO_XLATE, Xlates};
 pub type Tick = u32;
 /// Ticks a second.
 pub const TICKS: u32 = 10;
+
+/// `tcp-state-bypass` without `timeout idle`: the ASA's two minutes.
+const BYPASS_SECONDS: u32 = 120;
 
 /// A RST seen: how long traffic may revive it.
 const RESET_TICKS: Tick = 30 * TICKS;
@@ -76,26 +82,57 @@ pub struct Policy<'a> {
 impl Policy<'_> {
     /// Ticks that a connection in this state may be idle.
     pub fn timeout(&self, hot: &Hot) -> Tick {
-        self.timeout_of(hot.proto, hot.state)
+        self.timeout_of(hot.proto, hot.state, hot.class)
     }
 
-    /// Ticks that a connection of this protocol and state may be idle, IPv4 or IPv6.
-    pub fn timeout_of(&self, proto: u8, state: State) -> Tick {
+    /// Ticks that a connection of this protocol, state and slot of a class may be idle, IPv4 or IPv6.
+    pub fn timeout_of(&self, proto: u8, state: State, slot: u8) -> Tick {
         let g = self.globals;
-        let seconds = match (proto, state) {
-            (TCP, State::SynSent | State::SynReceived) => g.timeout_embryonic,
-            (TCP, State::Established) => g.timeout_conn,
-            (TCP, State::HalfClosed) => g.timeout_half_closed,
-            // `timeout conn-holddown`: how long stragglers still match. 0 is at once.
-            (TCP, State::Closed) => return g.timeout_conn_holddown.saturating_mul(TICKS).clamp(1, NEVER),
-            (TCP, State::Reset) => return RESET_TICKS,
-            (ICMP | ICMPV6, _) => g.timeout_icmp,
-            _ => g.timeout_udp,
+        let seconds = match self.timeout_by_class(proto, state, slot) {
+            Some(seconds) => seconds,
+            None => match (proto, state) {
+                (TCP, State::SynSent | State::SynReceived) => g.timeout_embryonic,
+                (TCP, State::Established) => g.timeout_conn,
+                (TCP, State::HalfClosed) => g.timeout_half_closed,
+                // `timeout conn-holddown`: how long stragglers still match. 0 is at once.
+                (TCP, State::Closed) => return g.timeout_conn_holddown.saturating_mul(TICKS).clamp(1, NEVER),
+                (TCP, State::Reset) => return RESET_TICKS,
+                (ICMP | ICMPV6, _) => g.timeout_icmp,
+                _ => g.timeout_udp,
+            },
         };
         match seconds {
             0 => NEVER, // `timeout conn 0`
             s => s.saturating_mul(TICKS).min(NEVER),
         }
+    }
+
+    /// Seconds by `set connection timeout`, where the class has them for this.
+    fn timeout_by_class(&self, proto: u8, state: State, slot: u8) -> Option<u32> {
+        if slot == NO_CLASS {
+            return None;
+        }
+        let class =
+            self.classes.iter().find(|class| class.has_settings() && class.slot == u32::from(slot))?;
+        let seconds = match (proto, state) {
+            (TCP, State::SynSent | State::SynReceived) => class.timeout_embryonic,
+            (TCP, State::HalfClosed) => class.timeout_half_closed,
+            (TCP, State::Closed | State::Reset) => NONE,
+            // Nobody sees such connections end.
+            (TCP, State::Established) if class.is_bypass() && class.timeout_idle == NONE => BYPASS_SECONDS,
+            (_, _) => class.timeout_idle,
+        };
+        (seconds != NONE).then_some(seconds)
+    }
+
+    /// The first class with connection settings among those that match everything and those whose ACL `permits`.
+    pub(crate) fn settings(&self, permits: impl Fn(u32) -> bool) -> Option<&ServiceClass> {
+        self.classes.iter().find(|class| class.has_settings() && (class.acl == NONE || permits(class.acl)))
+    }
+
+    /// Whether a segment with these flags may begin a connection in some class, though it is no SYN.
+    pub(crate) fn may_bypass(&self, proto: u8, tcp_flags: u8) -> bool {
+        proto == TCP && tcp_flags & tcp::RST == 0 && self.classes.iter().any(ServiceClass::is_bypass)
     }
 }
 
@@ -177,6 +214,8 @@ pub struct Flow {
     pub conns6: Conns6,
     /// Dynamic translations.
     pub xlates: Xlates,
+    /// Connections by class and client, of both tables.
+    pub limits: Limits,
     rng: Rng,
     /// Of both tables.
     pub(crate) challenges: Challenges,
@@ -190,6 +229,12 @@ impl Flow {
             conns: Conns::new(config.max_conns, &mut rng),
             conns6: Conns6::new(config.max_conns / 4, &mut rng),
             xlates: Xlates::new(config.max_xlates, config.share, rng.next()),
+            // Both tables' connections.
+            limits: Limits::new(
+                config.max_conns.saturating_add(config.max_conns / 4),
+                config.share.of,
+                rng.next(),
+            ),
             challenges: Challenges::new(rng.next()),
             rng,
         }
@@ -216,9 +261,10 @@ impl Flow {
         let Some((hot, warm)) = self.conns.get_mut(id) else { return Ok(Booked::Passes) };
         if hot.proto == TCP && hot.session() == NO_SESSION && hot.flags & flag::BYPASS == 0 {
             let forward = dir == Dir::Forward;
+            let was = Member::of(hot);
             match tcp::segment(&mut hot.track(warm), &packet.segment, packet.options, forward)? {
                 Outcome::Same => {}
-                Outcome::Moved => self.rearm(id, policy, now),
+                Outcome::Moved => self.moved(id, was, policy, now),
                 Outcome::Challenge => {
                     // The answer to a SYN must come by another way than the SYN, or both could be one outsider's.
                     let two_sided = hot.iface[0] != hot.iface[1];
@@ -227,7 +273,7 @@ impl Flow {
                     match self.challenges.settle(whose, &mut track, packet, forward, two_sided, now)? {
                         // Anybody may have sent it, so it is no use of the connection.
                         Settled::Asked => return Ok(Booked::Passes),
-                        Settled::Anew => self.rearm(id, policy, now),
+                        Settled::Anew => self.moved(id, was, policy, now),
                     }
                 }
                 Outcome::Reopen => return Ok(Booked::Afresh),
@@ -255,9 +301,17 @@ impl Flow {
         tcp::plain(&mut hot.track(warm), &segment, dir == Dir::Forward)
     }
 
-    /// Sets the timer anew after a change of state.
+    /// Gives a connection to a proxy session, or takes it back ([`NO_SESSION`]).
+    pub fn set_session(&mut self, id: ConnId, session: u32) {
+        let was = Member::of(self.conns.hot(id));
+        self.conns.set_session(id, session);
+        self.limits.follow(was, Member::of(self.conns.hot(id)));
+    }
+
+    /// Sets the timer anew after a change of state, and counts it as what it is now.
     #[cold]
-    fn rearm(&mut self, id: ConnId, policy: &Policy<'_>, now: Tick) {
+    fn moved(&mut self, id: ConnId, was: Option<Member>, policy: &Policy<'_>, now: Tick) {
+        self.limits.follow(was, Member::of(self.conns.hot(id)));
         let limit = policy.timeout(self.conns.hot(id));
         self.conns.wheel.set(id.0, now.wrapping_add(limit));
     }
@@ -268,6 +322,7 @@ impl Flow {
             return false;
         }
         let xlate = self.conns.warm(id).xlate;
+        self.limits.follow(Member::of(self.conns.hot(id)), None);
         self.conns.remove(id);
         self.challenges.forget(Whose::v4(id.0));
         if xlate != NO_XLATE {

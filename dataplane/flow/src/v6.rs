@@ -9,9 +9,10 @@
 //! Fixed capacity; a full table refuses, it never evicts. Memory follows use. Each worker owns one. Admission is in [`admit`].
 
 use crate::challenge::{Settled, Whose};
-use crate::conn::{ConnId, Dir, InsertError};
+use crate::conn::{ConnId, Dir, InsertError, NO_CLASS, flag};
 use crate::index::Index;
 use crate::key::{TCP, fold};
+use crate::limits::Member;
 use crate::tcp::{self, Outcome, State, Track, Windows};
 use crate::wheel::Wheel;
 use crate::{Booked, Flow, Packet, Policy, Rng, Tick};
@@ -61,7 +62,10 @@ pub struct Hot6 {
     pub inbound: bool, // 80
     /// TCP window scales, four bits a direction.
     pub scale: u8, // 81
-    _spare: [u8; 2], // 82..84
+    /// Slot of the class whose limits it counts against, or [`NO_CLASS`].
+    pub class: u8, // 82
+    /// [`flag::BYPASS`] | [`flag::PER_CLIENT`].
+    pub flags: u8, // 83
     windows: Windows, // 84..104
     _rest: [u8; 24], // 104..128
 }
@@ -181,6 +185,11 @@ impl Conns6 {
         &mut self.hot[id.0 as usize]
     }
 
+    /// True where `id` is in use.
+    pub fn is_live(&self, id: ConnId) -> bool {
+        self.hot.get(id.0 as usize).is_some_and(|hot| hot.live)
+    }
+
     /// Adds a connection. Its timer is the caller's to set.
     ///
     /// # Errors
@@ -217,7 +226,8 @@ impl Conns6 {
             packets: 0,
             inbound: new.inbound,
             scale: 0,
-            _spare: [0; 2],
+            class: NO_CLASS,
+            flags: 0,
             windows: Windows::default(),
             _rest: [0; 24],
         };
@@ -292,24 +302,19 @@ impl Flow {
         now: Tick,
     ) -> Result<Booked, DropReason> {
         let hot = self.conns6.hot_mut(id);
-        if hot.proto == TCP {
+        if hot.proto == TCP && hot.flags & flag::BYPASS == 0 {
+            let was = Member::of6(hot);
             let Hot6 { state, history, scale, windows, .. } = hot;
             let mut track = Track { state, history, scale, windows };
             match tcp::segment(&mut track, &packet.segment, packet.options, dir == Dir::Forward)? {
                 Outcome::Same => {}
-                Outcome::Moved => {
-                    let limit = policy.timeout_of(hot.proto, hot.state);
-                    self.conns6.wheel.set(id.0, now.wrapping_add(limit));
-                }
+                Outcome::Moved => self.moved6(id, was, policy, now),
                 Outcome::Challenge => {
                     let two_sided = hot.iface[0] != hot.iface[1];
                     let (whose, forward) = (Whose::v6(id.0), dir == Dir::Forward);
                     match self.challenges.settle(whose, &mut track, packet, forward, two_sided, now)? {
                         Settled::Asked => return Ok(Booked::Passes),
-                        Settled::Anew => {
-                            let limit = policy.timeout_of(hot.proto, hot.state);
-                            self.conns6.wheel.set(id.0, now.wrapping_add(limit));
-                        }
+                        Settled::Anew => self.moved6(id, was, policy, now),
                     }
                 }
                 Outcome::Reopen => return Ok(Booked::Afresh),
@@ -322,11 +327,20 @@ impl Flow {
         Ok(Booked::Passes)
     }
 
+    #[cold]
+    fn moved6(&mut self, id: ConnId, was: Option<Member>, policy: &Policy<'_>, now: Tick) {
+        let hot = self.conns6.hot(id);
+        self.limits.follow(was, Member::of6(hot));
+        let limit = policy.timeout_of(hot.proto, hot.state, hot.class);
+        self.conns6.wheel.set(id.0, now.wrapping_add(limit));
+    }
+
     /// Ends an IPv6 connection. False, with nothing changed, where it has ended before.
     pub fn end6(&mut self, id: ConnId) -> bool {
-        if !self.conns6.hot.get(id.0 as usize).is_some_and(|hot| hot.live) {
+        if !self.conns6.is_live(id) {
             return false;
         }
+        self.limits.follow(Member::of6(self.conns6.hot(id)), None);
         self.conns6.remove(id);
         self.challenges.forget(Whose::v6(id.0));
         true
@@ -338,7 +352,7 @@ impl Flow {
         for _ in 0..budget {
             let Some(n) = self.conns6.wheel.due(now) else { break };
             let hot = self.conns6.hot(ConnId(n));
-            let limit = policy.timeout_of(hot.proto, hot.state);
+            let limit = policy.timeout_of(hot.proto, hot.state, hot.class);
             if now.wrapping_sub(hot.last) >= limit {
                 self.end6(ConnId(n));
                 ended += 1;

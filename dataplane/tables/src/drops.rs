@@ -81,4 +81,6 @@ drop_reasons! {
     InvalidNd "invalid-nd" "Malformed or foreign neighbour discovery";
     DispatchQueueLimit "dispatch-queue-limit" "Dispatch queue tail drops";
     PatHostLimit "pat-host-limit" "Host has all the port blocks it may have";
+    TcpConnLimit "tcp-conn-limit" "TCP connection limit reached";
+    HostLimit "host-limit" "Host limit exceeded";
 }

@@ -56,7 +56,13 @@ pub(super) fn first(net: &mut Net, view: &View<'_>, now: Now, ifindex: u8, mbuf:
             }
         }
         Admission6::Refused(reason) => {
-            if reason == DropReason::ConnTableFull {
+            if matches!(
+                reason,
+                DropReason::ConnTableFull
+                    | DropReason::ConnLimit
+                    | DropReason::TcpConnLimit
+                    | DropReason::HostLimit
+            ) {
                 net.counters.add(Stat::ConnsRefused, 1);
                 if net.may_log(now, LogKind::Firewall) {
                     net.event(Event::Limit { what: reason.text().to_owned(), limit: 0 });

@@ -10,13 +10,14 @@
 use super::NewConn6;
 use crate::acl::{self, Decision};
 use crate::conn::{ConnId, InsertError};
-use crate::firewall::Hits;
+use crate::firewall::{Hits, first_state};
 use crate::key::{TCP, UDP};
+use crate::limits::{self, Member};
 use crate::tcp::{self, State};
 use crate::{Flow, Policy, Tick};
 use fedgate_acl::Query;
 use fedgate_tables::drops::DropReason;
-use fedgate_tables::policy::{IF_VERIFY_REVERSE_PATH, Interface};
+use fedgate_tables::policy::{IF_VERIFY_REVERSE_PATH, Interface, ServiceClass};
 use fedgate_wire::Tuple6;
 use fedgate_wire::icmp6::Class;
 use fedgate_wire::proto::ICMPV6;
@@ -74,7 +75,13 @@ impl Flow {
         hits: &mut Hits,
     ) -> Result<ConnId, DropReason> {
         let key = first.key;
-        may_begin(first)?;
+        let begins = may_begin(first);
+        if begins.is_err() {
+            let bypass = || settings6(first, policy).is_some_and(ServiceClass::is_bypass);
+            if !(policy.may_bypass(key.proto, first.tcp_flags) && bypass()) {
+                begins?;
+            }
+        }
         // Before any state is made: a traceroute leaves none.
         if first.hop_limit <= 1 {
             return Err(DropReason::TtlExceeded);
@@ -89,17 +96,22 @@ impl Flow {
         }
         permit(policy, first, (in_if, from), (out_if, to), hits)?;
 
-        let new = NewConn6 {
-            key,
-            iface: [in_if, out_if],
-            state: if key.proto == TCP { State::SynSent } else { State::Established },
-            inbound: from.security < to.security,
-        };
+        let settings = settings6(first, policy);
+        let state = first_state(key.proto, settings);
+        if let Some(class) = settings {
+            self.limits.may_begin(class, key.src, state == State::SynSent)?;
+        }
+        let new = NewConn6 { key, iface: [in_if, out_if], state, inbound: from.security < to.security };
         let id = self.conns6.insert(new, now).map_err(|error| match error {
             // Never a clash where the caller has looked for the connection first.
             InsertError::Full | InsertError::Clash => DropReason::ConnTableFull,
         })?;
-        let limit = policy.timeout_of(key.proto, new.state);
+        let hot = self.conns6.hot_mut(id);
+        if let Some(class) = settings {
+            (hot.class, hot.flags) = (class.slot as u8, limits::flags_of(class, key.proto));
+        }
+        self.limits.follow(None, Member::of6(hot));
+        let limit = policy.timeout_of(key.proto, new.state, self.conns6.hot(id).class);
         self.conns6.wheel.set(id.0, now.wrapping_add(limit));
         Ok(id)
     }
@@ -117,6 +129,21 @@ fn may_begin(first: &First6) -> Result<(), DropReason> {
     }
 }
 
+/// What ACLs are asked.
+fn query(first: &First6) -> Query<u128> {
+    let Tuple6 { src, dst, mut sport, mut dport, proto } = first.key;
+    if proto == ICMPV6 {
+        (sport, dport) = (first.icmp_code.into(), first.icmp_type.into());
+    }
+    Query { src, dst, sport, dport, proto }
+}
+
+/// The class whose connection settings hold for it.
+fn settings6<'a>(first: &First6, policy: &'a Policy<'_>) -> Option<&'a ServiceClass> {
+    let query = query(first);
+    policy.settings(|acl| acl::classify6(policy, acl, &query).is_some_and(|decision| decision.permit))
+}
+
 fn permit(
     policy: &Policy<'_>,
     first: &First6,
@@ -124,11 +151,7 @@ fn permit(
     to: (u8, &Interface),
     hits: &mut Hits,
 ) -> Result<(), DropReason> {
-    let Tuple6 { src, dst, mut sport, mut dport, proto } = first.key;
-    if proto == ICMPV6 {
-        (sport, dport) = (first.icmp_code.into(), first.icmp_type.into());
-    }
-    let query = Query { src, dst, sport, dport, proto };
+    let query = query(first);
     let mut ask = |index: u32, slot: usize| -> Option<Decision> {
         let decision = acl::classify6(policy, index, &query)?;
         hits.aces[slot] = decision.ace.map(|a| policy.aces6[a as usize].counter);

@@ -190,7 +190,7 @@ pub struct ServiceClass {
     pub slot: u32,
     /// `set connection conn-max`; 0 for no limit.
     pub conn_max: u32,
-    /// `set connection embryonic-conn-max`: above it SYN cookies answer; 0 for no limit.
+    /// `set connection embryonic-conn-max`; 0 for no limit.
     pub embryonic_max: u32,
     /// `set connection per-client-max`; 0 for no limit.
     pub per_client_max: u32,
@@ -225,6 +225,18 @@ impl Default for ServiceClass {
             timeout_embryonic: NONE,
             reserved: 0,
         }
+    }
+}
+
+impl ServiceClass {
+    /// It has a say on how connections are counted, timed or followed.
+    pub fn has_settings(&self) -> bool {
+        self.flags & (CLASS_LIMITS | CLASS_STATE_BYPASS) != 0
+    }
+
+    /// Its TCP connections are not followed.
+    pub fn is_bypass(&self) -> bool {
+        self.flags & CLASS_STATE_BYPASS != 0
     }
 }
 
