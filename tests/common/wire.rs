@@ -147,12 +147,15 @@ fn theirs(side: usize) -> Ipv4Addr {
     Ipv4Addr::new(192, 168, side as u8, 2)
 }
 
+/// When it is due, a number that keeps frames of one instant in order, the end it goes to, and its bytes.
+type Waiting = (Instant, u64, usize, Vec<u8>);
+
 /// The thread that passes packets on.
 struct Carrier {
     sockets: [UdpSocket; 2],
     seen: Arc<Mutex<Seen>>,
     /// When, in which order, from which side.
-    waiting: BinaryHeap<Reverse<(Instant, u64, usize, Vec<u8>)>>,
+    waiting: BinaryHeap<Reverse<Waiting>>,
     taken: u64,
     random: u64,
 }
