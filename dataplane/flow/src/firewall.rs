@@ -340,9 +340,24 @@ fn permit(
     to: (u8, &Interface),
     hits: &mut Hits,
 ) -> Step<()> {
-    let mut ask = |index: u32, slot: usize| -> Option<acl::Decision> {
+    permit_by(policy, from, to, hits, |index| {
         let decision = acl::classify(policy, index, real, (first.icmp_type, first.icmp_code))?;
-        hits.aces[slot] = decision.ace.map(|a| policy.aces[a as usize].counter);
+        Some((decision, decision.ace.map(|a| policy.aces[a as usize].counter)))
+    })
+}
+
+/// The ASA's order, for either family: the ACL of the ingress interface, the global one, security levels where neither stands, the ACL of the
+/// egress interface. `classify` gives what the ACL of an index decides and the counter of the ACE that did; `None` where there is no such ACL.
+pub(crate) fn permit_by(
+    policy: &Policy<'_>,
+    from: (u8, &Interface),
+    to: (u8, &Interface),
+    hits: &mut Hits,
+    classify: impl Fn(u32) -> Option<(acl::Decision, Option<u32>)>,
+) -> Step<()> {
+    let mut ask = |index: u32, slot: usize| -> Option<acl::Decision> {
+        let (decision, counter) = classify(index)?;
+        hits.aces[slot] = counter;
         if !decision.permit {
             hits.denied_by = decision.ace;
         }

@@ -8,9 +8,9 @@
 //! Worker cores, slow path.
 
 use super::NewConn6;
-use crate::acl::{self, Decision};
+use crate::acl;
 use crate::conn::{ConnId, InsertError};
-use crate::firewall::{Hits, first_state};
+use crate::firewall::{Hits, first_state, permit_by};
 use crate::key::{TCP, UDP};
 use crate::limits::{self, Member};
 use crate::tcp::{self, State};
@@ -152,30 +152,8 @@ fn permit(
     hits: &mut Hits,
 ) -> Result<(), DropReason> {
     let query = query(first);
-    let mut ask = |index: u32, slot: usize| -> Option<Decision> {
+    permit_by(policy, from, to, hits, |index| {
         let decision = acl::classify6(policy, index, &query)?;
-        hits.aces[slot] = decision.ace.map(|a| policy.aces6[a as usize].counter);
-        if !decision.permit {
-            hits.denied_by = decision.ace;
-        }
-        Some(decision)
-    };
-    let own = ask(from.1.acl_in, 0);
-    // The implicit deny of an interface ACL moves behind the global ACL where there is one.
-    let undecided = own.is_none_or(|d| d.ace.is_none());
-    let global = if undecided { ask(policy.globals.acl_global, 1) } else { None };
-    let permitted = match (own, global) {
-        (Some(d), None) => d.permit,
-        (_, Some(g)) => g.permit,
-        (None, None) => {
-            acl::by_security_level((from.0.into(), from.1), (to.0.into(), to.1), policy.globals.flags)
-        }
-    };
-    if !permitted {
-        return Err(DropReason::AclDrop);
-    }
-    match ask(to.1.acl_out, 2) {
-        Some(d) if !d.permit => Err(DropReason::AclDrop),
-        Some(_) | None => Ok(()),
-    }
+        Some((decision, decision.ace.map(|a| policy.aces6[a as usize].counter)))
+    })
 }
