@@ -21,7 +21,7 @@ const WINDOW: u16 = u16::MAX;
 /// The transport of a rig's flows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Transport {
-    /// Connections are there with the first packet.
+    /// Connections are there with the first packet, and open with the answer.
     Udp,
     /// Connections are there after a handshake.
     Tcp,
@@ -39,6 +39,8 @@ pub struct Talk {
 pub enum Opening {
     /// UDP's first packet.
     Datagram,
+    /// Its answer: only then is the way back known.
+    Answer,
     /// The initiator's SYN.
     Syn,
     /// The responder's SYN, ACK.
@@ -51,7 +53,7 @@ impl Opening {
     /// All that a transport needs.
     pub fn of(transport: Transport) -> &'static [Self] {
         match transport {
-            Transport::Udp => &[Self::Datagram],
+            Transport::Udp => &[Self::Datagram, Self::Answer],
             Transport::Tcp => &[Self::Syn, Self::SynAck, Self::Ack],
         }
     }
@@ -60,7 +62,7 @@ impl Opening {
     pub fn way(self) -> Way {
         match self {
             Self::Datagram | Self::Syn | Self::Ack => Way::Out,
-            Self::SynAck => Way::Back,
+            Self::SynAck | Self::Answer => Way::Back,
         }
     }
 }
@@ -79,7 +81,7 @@ impl Talk {
         let segment =
             |flags, seq, ack, scale| Segment { flags, seq, ack, window: WINDOW, scale, data: false };
         let segment = match opening {
-            Opening::Datagram => return write_udp(frame, &ends, flow),
+            Opening::Datagram | Opening::Answer => return write_udp(frame, &ends, flow),
             Opening::Syn => segment(SYN, ours, 0, Some(SCALE)),
             Opening::SynAck => segment(SYN | ACK, theirs, ours.wrapping_add(1), Some(SCALE)),
             Opening::Ack => segment(ACK, ours.wrapping_add(1), theirs.wrapping_add(1), None),

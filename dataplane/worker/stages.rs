@@ -33,6 +33,9 @@ struct Meta {
     id: ConnId,
 }
 
+/// How many packets ahead of its use a line is brought from the second cache into the first.
+const AHEAD: usize = 8;
+
 /// No entry has this number.
 const NOBODY: ConnId = ConnId(u32::MAX);
 
@@ -81,7 +84,7 @@ pub(super) fn run(
             (meta.key, meta.ip_len) = (plain.key, plain.ip_len);
             meta.hash = net.flow.conns.hash_packed(&plain.key);
             if let Some(bucket) = net.flow.conns.home(meta.hash) {
-                dpdk::prefetch(bucket);
+                dpdk::prefetch_near(bucket);
             }
         }
     }
@@ -95,7 +98,7 @@ pub(super) fn run(
         match conns.likely(meta.hash) {
             Some((id, dir)) => {
                 (meta.id, meta.dir) = (id, dir);
-                conns.fetch(id, meta.key.proto, dpdk::prefetch, dpdk::prefetch);
+                conns.fetch(id, meta.key.proto, dpdk::prefetch_near, dpdk::prefetch_near);
             }
             // A few in a hundred, when the table is well filled; and first packets.
             None if meta.ip_len != 0 => {
@@ -122,7 +125,11 @@ pub(super) fn run(
     probe.done(Pass::Fetch);
 
     let tick = now.tick();
+    let mut ahead = metas.iter().skip(AHEAD);
     for (mut mbuf, meta) in burst.drain().zip(&*metas) {
+        if let Some(next) = ahead.next() {
+            net.flow.conns.fetch(next.id, next.key.proto, dpdk::prefetch, dpdk::prefetch);
+        }
         match short_way(net, tick, ifindex, meta, &mut mbuf) {
             Some((slot, egress)) => net.push(slot, egress, mbuf),
             None => long_way(net, sessions, view, now, ifindex, mbuf),
@@ -144,15 +151,10 @@ fn short_way(
     if meta.ip_len == 0 {
         return None;
     }
-    let mut found = (meta.id, meta.dir);
-    let hot = match net.flow.conns.get(found.0) {
-        Some((hot, _)) if hot.is(found.1, &meta.key) => hot,
-        _ => {
-            found = second_look(net, meta)?;
-            net.flow.conns.hot(found.0)
-        }
-    };
-    let (id, dir) = found;
+    let conns = &net.flow.conns;
+    let likely = conns.try_hot(meta.id).is_some_and(|hot| hot.is(meta.dir, &meta.key));
+    let (id, dir) = if likely { (meta.id, meta.dir) } else { second_look(net, meta)? };
+    let hot = conns.try_hot(id)?;
     let theirs = (hot.iface[dir as usize] == ifindex) & hot.is_common();
     if !theirs || hot.epoch != net.adjacencies.epoch() {
         return None;
@@ -165,7 +167,8 @@ fn short_way(
     if hot.proto == fedgate_flow::key::TCP && !net.flow.track_plain(id, dir, frame, meta.ip_len) {
         return None;
     }
-    let hot = net.flow.book(id, tick, meta.ip_len)?;
+    let hot = net.flow.conns.try_hot_mut(id)?;
+    hot.book(tick, meta.ip_len);
     let to = hot.packed(dir.flip()).mirror();
     rewrite::translate_plain(frame, &adjacency.stations, to, hot.deltas.towards(dir));
     adjacency.used = true;

@@ -48,10 +48,19 @@ pub fn tsc() -> u64 {
     unsafe { dpdk_sys::shim_rdtsc() }
 }
 
-/// Starts to load the first cache line of `what`.
-#[inline]
+/// Starts to load the first cache line of `what`, to be used at once or nearly: into the first cache.
+#[inline(always)]
 pub fn prefetch<T>(what: &T) {
     mbuf::prefetch(std::ptr::from_ref(what).cast());
+}
+
+/// Starts to load the first cache line of `what`, to be used some hundred cycles on: into the second cache.
+///
+/// What misses all caches is asked for this way. The first cache has few places for misses under way (about twenty); a burst of prefetches into
+/// it waits for them and is then waited for, where the second has room for a burst's (docs/performance.md).
+#[inline(always)]
+pub fn prefetch_near<T>(what: &T) {
+    mbuf::prefetch_near(std::ptr::from_ref(what).cast());
 }
 
 /// Tells the CPU that this is a busy-wait loop.

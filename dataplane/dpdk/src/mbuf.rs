@@ -199,14 +199,27 @@ impl fmt::Debug for Mbuf {
     }
 }
 
-/// Asks for the cache line at `address`, which may be any.
-#[inline]
+/// Asks for the cache line at `address`, which may be any, in the first cache.
+#[inline(always)]
 pub(crate) fn prefetch(address: *const u8) {
     #[cfg(target_arch = "x86_64")]
     {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
         // SAFETY: a prefetch cannot fault, whatever the address; SSE is part of x86_64.
         unsafe { _mm_prefetch::<_MM_HINT_T0>(address.cast()) }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = address;
+}
+
+/// Asks for the cache line at `address`, which may be any, in the second cache.
+#[inline(always)]
+pub(crate) fn prefetch_near(address: *const u8) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
+        // SAFETY: as in `prefetch`.
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(address.cast()) }
     }
     #[cfg(not(target_arch = "x86_64"))]
     let _ = address;

@@ -146,6 +146,14 @@ impl Hot {
         (addrs == key.addrs) & (ports == key.ports) & (self.proto == key.proto)
     }
 
+    /// Counts a packet and marks the connection as in use.
+    #[inline(always)]
+    pub fn book(&mut self, now: Tick, ip_len: u16) {
+        self.last = now;
+        self.bytes += u64::from(ip_len);
+        self.packets = self.packets.wrapping_add(1);
+    }
+
     /// What TCP's segments move.
     #[inline(always)]
     pub fn track<'a>(&'a mut self, warm: &'a mut Warm) -> Track<'a> {
@@ -284,13 +292,19 @@ impl Conns {
         Some((ConnId(value >> 1), direction(value)))
     }
 
-    /// Both halves of an entry, where there is one of this number: for a prefetch, or to try a [`Self::likely`] one.
+    /// The hot half, where there is one of this number: to try a [`Self::likely`] one.
     #[inline(always)]
-    pub fn get(&self, id: ConnId) -> Option<(&Hot, &Warm)> {
-        Some((self.hot.get(id.0 as usize)?, self.warm.get(id.0 as usize)?))
+    pub fn try_hot(&self, id: ConnId) -> Option<&Hot> {
+        self.hot.get(id.0 as usize)
     }
 
-    /// [`Self::get`], to change.
+    /// [`Self::try_hot`], to change.
+    #[inline(always)]
+    pub fn try_hot_mut(&mut self, id: ConnId) -> Option<&mut Hot> {
+        self.hot.get_mut(id.0 as usize)
+    }
+
+    /// Both halves of an entry, where there is one of this number, to change.
     #[inline(always)]
     pub fn get_mut(&mut self, id: ConnId) -> Option<(&mut Hot, &mut Warm)> {
         Some((self.hot.get_mut(id.0 as usize)?, self.warm.get_mut(id.0 as usize)?))

@@ -279,18 +279,8 @@ impl Flow {
                 Outcome::Reopen => return Ok(Booked::Afresh),
             }
         }
-        self.book(id, now, packet.len);
+        self.conns.hot_mut(id).book(now, packet.len);
         Ok(Booked::Passes)
-    }
-
-    /// Counts a packet and marks the connection as in use. Gives the entry.
-    #[inline(always)]
-    pub fn book(&mut self, id: ConnId, now: Tick, ip_len: u16) -> Option<&Hot> {
-        let (hot, _) = self.conns.get_mut(id)?;
-        hot.last = now;
-        hot.bytes += u64::from(ip_len);
-        hot.packets = hot.packets.wrapping_add(1);
-        Some(hot)
     }
 
     /// Follows a TCP segment of an open connection that changes no state. False, with nothing changed, for any other.
