@@ -14,7 +14,7 @@ use common::PATIENCE;
 use common::lab::{
     Appliance, Namespace, call, echo, exchange, hops, interface, is_root, own_name, udp_echo, until,
 };
-use fedgate_tables::counters::Counter;
+use fedgate_tables::counters::{Counter, FragmentCounter};
 use fedgate_tables::drops::DropReason;
 use fedgate_tables::policy::*;
 use fedgate_tables::policy_build::PolicyBuilder;
@@ -119,7 +119,25 @@ fn real_hosts_speak_ipv6_through_the_access_list() {
     udp_echo((&lab.inside, INSIDE.into()), (&lab.far, FAR.into()), 1200);
     traces(&lab);
     path_mtu(&lab);
+    in_fragments(&lab);
     lab.appliance.no_window_drops();
+}
+
+/// Pings of 4,000 bytes through the appliance and to it, and UDP datagrams of 8 KB there and back: all in fragments.
+fn in_fragments(lab: &Lab) {
+    let fragments = |counter| {
+        (0..2).map(|side| lab.appliance.counters.sum(Counter::Fragment(side, counter))).sum::<u64>()
+    };
+    let before = fragments(FragmentCounter::Assembled);
+    let large = |from: &Namespace, to: Ipv6Addr| {
+        from.run(&format!("ping -6 -c 2 -i 0.2 -W 3 -s 4000 {to}")).contains(" 0% packet loss")
+    };
+    assert!(large(&lab.inside, FAR) && large(&lab.far, INSIDE));
+    assert!(large(&lab.inside, OURS_INSIDE) && large(&lab.far, OURS_OUTSIDE));
+    udp_echo((&lab.inside, INSIDE.into()), (&lab.far, FAR.into()), 8192);
+    // Four pings and four datagrams there and back, and four pings that end at the appliance.
+    assert_eq!(fragments(FragmentCounter::Assembled) - before, 2 * (4 + 4) + 4);
+    assert_eq!((fragments(FragmentCounter::Queue), lab.appliance.dropped(DropReason::Fragment)), (0, 0));
 }
 
 fn pings(from: &Namespace, to: Ipv6Addr, count: u8) -> bool {

@@ -63,6 +63,16 @@ pub(super) fn whole6(net: &Net, view: &View<'_>, ifindex: u8, key: &Tuple6) -> O
     unless_here(net, view, ifindex, shard::of_tuple6(key, net.workers()), Errand::Own)
 }
 
+/// The worker that collects an IPv6 packet's fragments; None where they stay. The addresses alone say which it is.
+#[cold]
+pub(super) fn collector6(net: &Net, view: &View<'_>, ifindex: u8, key: &Tuple6) -> Option<Elsewhere> {
+    if net.workers() == 1 || net.origin() != Origin::Port {
+        return None;
+    }
+    let worker = shard::of_pair6(key.src, key.dst, net.workers());
+    unless_here(net, view, ifindex, worker, Errand::Collect)
+}
+
 /// The ways of a packet that may begin a connection, and which mapped ports would bring its replies here.
 pub(super) struct Ways<'a, 'v> {
     view: &'a View<'v>,

@@ -12,6 +12,7 @@
 
 mod announce;
 pub mod clock;
+mod collect;
 pub mod command;
 mod dispatch;
 pub mod domains;
@@ -216,7 +217,7 @@ impl Path {
         work += self.net.expire6(view, now, TIMERS_A_LOOP);
         work += self.net.resolve(view, now) + self.net.resolve6(view, now);
         work += self.net.announce(view) + self.net.announce6(view);
-        work += slow::fragments::expire(&mut self.net, view, now);
+        work += collect::expire(&mut self.net, view, now);
         work += self.sessions.poll(&mut self.net, view, now);
         self.gauges();
         work

@@ -8,13 +8,14 @@
 
 use super::announce::Announcements;
 use super::clock::Now;
+use super::collect::{self, Fragments};
 use super::command::EventSink;
 use super::fragment;
 use super::icmp::{Rate, Responder, TokenBucket};
 use super::mates::Mates;
 use super::neigh::{Action, Limits, Neighbours, NextHop, Refusal, Resolve};
 use super::runtime::{IoSlot, View};
-use super::slow::{self, fragments::Fragments};
+use super::slow;
 use super::v6::V6;
 use dpdk::{Burst, Mbuf, Mempool, RxQueue, TxQueue};
 use fedgate_flow::conn::{ConnId, Dir};
@@ -72,6 +73,7 @@ mod owed;
 
 use adjacency::Adjacencies;
 pub(super) use handover::{Gossip, Origin};
+pub(super) use owed::unanswered;
 
 /// See the module.
 pub struct Net {
@@ -485,7 +487,7 @@ impl Net {
         if !moved {
             return Vec::new();
         }
-        slow::fragments::clear(self);
+        collect::clear(self);
         // Interfaces are known by their ports. What waited for a neighbour is dropped by name; they will be asked again.
         let Self { neigh, counters, .. } = self;
         neigh.clear(None, &mut |action| {

@@ -3,7 +3,7 @@
 //!
 //! Only the first fragment has ports, so nothing can be decided about any of them before it is here; and a firewall that lets
 //! later fragments pass without having seen all lets holes, overlaps and tiny heads pass too (RFC 1858, RFC 3128, RFC 5722).
-//! The bounds are the ASA's `fragment size | chain | timeout`, an interface each. A datagram of which something was wrong
+//! The bounds are the ASA's `fragment size | chain | timeout`, an interface each, for IPv4 and IPv6 together. A datagram of which something was wrong
 //! is dead until its time is over: what comes of it later is refused at once and holds nothing.
 //!
 //! Pieces of a datagram are a list sorted by offset, entered from the end that is nearer by the usual orders of arrival, so
@@ -54,6 +54,32 @@ impl Identity for Ipv4Identity {
     }
 }
 
+/// An IPv6 packet's (RFC 8200 4.5: what the fragment header says is next may differ, and only the first part's counts).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Ipv6Identity {
+    /// Source, host order.
+    pub src: u128,
+    /// Destination, host order.
+    pub dst: u128,
+    /// Identification.
+    pub ident: u32,
+    /// Interface index.
+    pub ifindex: u8,
+}
+
+impl Identity for Ipv6Identity {
+    fn hash(&self, seed: u64) -> u64 {
+        let Self { src, dst, ident, ifindex } = *self;
+        let [sport, dport] = [(ident >> 16) as u16, ident as u16];
+        let key = fedgate_wire::Tuple6 { src, dst, sport, dport, proto: ifindex };
+        fedgate_flow::v6::hash(&key, seed)
+    }
+
+    fn ifindex(&self) -> u8 {
+        self.ifindex
+    }
+}
+
 /// Where a fragment lies in its datagram's payload, in bytes. Never empty: [`fedgate_wire::parse()`] sees to it, and to all
 /// but the last being multiples of eight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,6 +101,8 @@ pub struct Limits {
     pub chain: u32,
     /// `fragment timeout`: from a datagram's first fragment to arrive to its last, milliseconds.
     pub timeout_ms: u64,
+    /// What counts against `size` though it is not held here: the other family's.
+    pub elsewhere: u32,
 }
 
 impl Limits {
@@ -280,7 +308,7 @@ impl<K: Identity, T> Reassembly<K, T> {
         if limits.chain < 2 {
             return Err(Failure::Chain);
         }
-        if queue.held >= limits.threshold() {
+        if queue.held + limits.elsewhere >= limits.threshold() {
             return Err(Failure::Threshold);
         }
         if self.datagrams.len() == self.capacity || self.pieces.len() == self.capacity {
@@ -338,7 +366,7 @@ impl<K: Identity, T> Reassembly<K, T> {
         if datagram.count >= limits.chain {
             return Err(Failure::Chain);
         }
-        if self.queues[usize::from(datagram.id.ifindex())].held >= limits.size
+        if self.queues[usize::from(datagram.id.ifindex())].held + limits.elsewhere >= limits.size
             || self.pieces.len() == self.capacity
         {
             return Err(Failure::Size);

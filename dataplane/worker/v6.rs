@@ -6,8 +6,8 @@
 //! ([`fedgate_flow::v6`]), an ICMPv6 error to the connection that it quotes. Hosts behind the appliance see an ordinary
 //! router: it answers for its addresses, tells path MTU and unreachable destinations, and announces itself.
 //!
-//! Not here: router advertisements (hosts have a static default route, as an ASA without `ipv6 nd` gives them none),
-//! and fragments other than atomic ones, which are dropped by name. What stands where: `route` and `icmp` are plain
+//! Not here: router advertisements (hosts have a static default route, as an ASA without `ipv6 nd` gives them none).
+//! Packets in fragments are [`fragments`]'. What stands where: `route` and `icmp` are plain
 //! logic without IO; `nd` and `forward` are [`Net`]'s. Worker core only.
 
 use super::announce::Announcements;
@@ -23,6 +23,7 @@ use fedgate_wire::icmp6::Class;
 use fedgate_wire::{Fragment, Kind6, ParseError, Parsed6, icmp6, ipv6, nd, parse6, proto};
 
 mod forward;
+pub(in crate::worker) mod fragments;
 mod icmp;
 mod neighbours;
 pub mod route;
@@ -83,18 +84,19 @@ pub(super) fn packet(net: &mut Net, view: &View<'_>, now: Now, ifindex: u8, mbuf
     if for_a_group || ipv6::is_multicast(dst) {
         return net.drop(DropReason::NotUnicast, mbuf);
     }
-    if routes.is_own_of(ifindex, dst) || routes.is_ours(dst) {
+    let for_us = routes.is_own_of(ifindex, dst) || routes.is_ours(dst);
+    if for_us && parsed.frag == Fragment::No {
         return net.local_delivery6(view, now, ifindex, mbuf, &parsed);
     }
-    if ipv6::is_link_local(src) && !ipv6::is_link_local(dst) {
+    if !for_us && ipv6::is_link_local(src) && !ipv6::is_link_local(dst) {
         // RFC 4007 section 9.
         net.answer_with_error6(view, now, ifindex, icmp6::Error::BeyondScope, &mbuf, &parsed);
     }
-    if ipv6::is_link_local(src) || ipv6::is_link_local(dst) {
+    if !for_us && (ipv6::is_link_local(src) || ipv6::is_link_local(dst)) {
         return net.drop(DropReason::Ipv6SecurityFailed, mbuf);
     }
     match parsed.kind {
-        _ if parsed.frag != Fragment::No => net.drop(DropReason::Fragment, mbuf),
+        _ if parsed.frag != Fragment::No => fragments::packet(net, view, now, ifindex, mbuf, &parsed),
         Kind6::IcmpError => forward::icmp_error(net, view, now, ifindex, mbuf, &parsed),
         Kind6::Packet if is_link_business(&parsed) => net.drop(DropReason::InvalidIcmp, mbuf),
         Kind6::Packet => match net.flow.conns6.lookup(&parsed.tuple) {

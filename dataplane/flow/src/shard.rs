@@ -158,6 +158,11 @@ pub fn of_pair(src: u32, dst: u32, of: u8) -> u8 {
     of_hash(BY_TUPLE_HASH.hash_tuple(&Key { src, dst, ..Key::default() }, false), of)
 }
 
+/// The same for IPv6.
+pub fn of_pair6(src: u128, dst: u128, of: u8) -> u8 {
+    of_tuple6(&Tuple6 { src, dst, ..Tuple6::default() }, of)
+}
+
 /// By what a port's frames are dealt out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dealing {

@@ -106,7 +106,7 @@ fn ports(key: &Tuple6) -> u32 {
 
 /// Seeded hash of a tuple and of its mirror: whoever picks the tuples cannot pick the buckets.
 #[inline]
-fn hash(key: &Tuple6, seed: u64) -> u64 {
+pub fn hash(key: &Tuple6, seed: u64) -> u64 {
     let ends = [(key.src, key.sport), (key.dst, key.dport)];
     let [a, b] = if ends[0] <= ends[1] { ends } else { [ends[1], ends[0]] };
     let address = |addr: u128, h: u64| {

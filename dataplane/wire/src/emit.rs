@@ -137,7 +137,7 @@ fn turn_back(frame: &mut [u8], parsed: &Parsed) -> Result<(usize, usize), EmitEr
 }
 
 /// What padding there is was theirs; ours is zeros. Gives the bytes to send.
-fn pad(frame: &mut [u8], end: usize) -> usize {
+pub(crate) fn pad(frame: &mut [u8], end: usize) -> usize {
     let len = end.max(frame.len().min(ethernet::MIN_FRAME_LEN));
     frame[end..len].fill(0);
     len

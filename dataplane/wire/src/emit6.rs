@@ -7,7 +7,8 @@
 //! is for the caller. Slow path of the worker cores; no state.
 
 use crate::bytes::put128;
-use crate::emit::write_ethernet;
+use crate::emit::{pad, write_ethernet};
+use crate::headers6::FRAGMENT_HEADER_LEN;
 use crate::icmp6::{self, Class};
 use crate::ipv6::{self, Header, Ipv6};
 use crate::{EmitError, Ethernet, Fragment, Kind6, MacAddr, Parsed6, ethernet, nd, proto};
@@ -128,10 +129,46 @@ pub fn is_echo_request(parsed: &Parsed6) -> bool {
 /// [`EmitError::NotAnswerable`] for anything but a whole echo request between two hosts, without extension headers, in a frame
 /// for one station; the frame is then as it was.
 pub fn echo_reply(frame: &mut [u8], parsed: &Parsed6) -> Result<usize, EmitError> {
+    if !is_echo_request(parsed) || parsed.l4 != parsed.l3 + ipv6::HEADER_LEN as u16 {
+        return Err(EmitError::NotAnswerable);
+    }
+    let (l4, end) = turn_back(frame, parsed)?;
+    icmp6::make_echo_reply(&mut frame[l4..end], parsed.tuple.dst, parsed.tuple.src);
+    Ok(pad(frame, end))
+}
+
+/// The same for a fragment of an echo request whose fragments are all here, between them its right checksum: the reply goes out
+/// in the parts that the request came in, under its identification, which between these two addresses this way nothing else has.
+///
+/// # Errors
+/// [`EmitError::NotAnswerable`] for anything but a fragment of one between two hosts, without other extension headers, in a
+/// frame for one station; the frame is then as it was.
+pub fn echo_reply_fragment(frame: &mut [u8], parsed: &Parsed6) -> Result<usize, EmitError> {
+    const ONLY: u16 = ipv6::HEADER_LEN as u16;
+    let asks = match parsed.frag {
+        Fragment::No => false,
+        Fragment::First => parsed.icmp_type == icmp6::ECHO_REQUEST,
+        Fragment::Later => true,
+    };
+    let plain =
+        parsed.fragment == parsed.l3 + ONLY && parsed.l4 == parsed.fragment + FRAGMENT_HEADER_LEN as u16;
+    if parsed.tuple.proto != proto::ICMPV6 || !asks || !plain {
+        return Err(EmitError::NotAnswerable);
+    }
+    let (l4, end) = turn_back(frame, parsed)?;
+    if parsed.frag == Fragment::First {
+        icmp6::turn_into_echo_reply(&mut frame[l4..end]);
+    }
+    Ok(pad(frame, end))
+}
+
+/// Makes a packet of `parsed` one of ours to its sender, header and addresses. Gives where its upper layer is.
+fn turn_back(frame: &mut [u8], parsed: &Parsed6) -> Result<(usize, usize), EmitError> {
     let (l3, l4) = (usize::from(parsed.l3), usize::from(parsed.l4));
     let end = l3 + usize::from(parsed.ip_len);
-    let fits = l4 + icmp6::HEADER_LEN <= end && end <= frame.len();
-    if !is_echo_request(parsed) || !fits || l4 != l3 + ipv6::HEADER_LEN || !ipv6::is_host(parsed.tuple.dst) {
+    let least = if parsed.frag == Fragment::Later { l4 } else { l4 + icmp6::HEADER_LEN };
+    let fits = least <= end && end <= frame.len();
+    if !fits || !ipv6::is_host(parsed.tuple.dst) {
         return Err(EmitError::NotAnswerable);
     }
     let head = Ethernet::new_checked(&frame[..]).map_err(|_| EmitError::NotAnswerable)?;
@@ -139,17 +176,12 @@ pub fn echo_reply(frame: &mut [u8], parsed: &Parsed6) -> Result<usize, EmitError
     if !ours.is_unicast() || !theirs.is_unicast() {
         return Err(EmitError::NotAnswerable);
     }
-    let (from, to) = (parsed.tuple.dst, parsed.tuple.src);
     let mut ip = Ipv6::new_checked(&mut frame[l3..end]).map_err(|_| EmitError::NotAnswerable)?;
-    ip.set_src(from);
-    ip.set_dst(to);
+    ip.set_src(parsed.tuple.dst);
+    ip.set_dst(parsed.tuple.src);
     ip.set_hop_limit(ipv6::DEFAULT_HOP_LIMIT);
-    icmp6::make_echo_reply(&mut frame[l4..end], from, to);
     write_ethernet(frame, theirs, ours, ethernet::TYPE_IPV6);
-    // What padding there is was theirs; ours is zeros.
-    let len = end.max(frame.len().min(ethernet::MIN_FRAME_LEN));
-    frame[end..len].fill(0);
-    Ok(len)
+    Ok((l4, end))
 }
 
 /// Whether this ICMPv6 error may be sent about a packet (RFC 4443 2.4 (e)): not about an error, a redirect or a

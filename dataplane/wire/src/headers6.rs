@@ -35,6 +35,15 @@ pub struct FragmentHeader {
     pub ident: u32,
 }
 
+impl FragmentHeader {
+    /// The one at byte `at` of a packet, or None where it does not end before the packet does.
+    pub fn read(packet: &[u8], at: usize) -> Option<Self> {
+        let header = packet.get(at..)?.first_chunk::<FRAGMENT_HEADER_LEN>()?;
+        let word = be16(header, 2);
+        Some(Self { at, offset: usize::from(word & 0xfff8), more: word & 1 != 0, ident: be32(header, 4) })
+    }
+}
+
 /// Where a chain ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Chain {
@@ -83,13 +92,10 @@ pub fn walk(packet: &[u8], quoted: bool) -> Result<Chain, ParseError> {
                 (next, end) = (header[0], end + header.len());
             }
             proto::FRAGMENT if fragment.is_none() => {
-                let header = rest.first_chunk::<FRAGMENT_HEADER_LEN>().ok_or(BAD)?;
-                let word = be16(header, 2);
-                let offset = usize::from(word & 0xfff8);
-                let found = FragmentHeader { at: end, offset, more: word & 1 != 0, ident: be32(header, 4) };
+                let found = FragmentHeader::read(packet, end).ok_or(BAD)?;
                 fragment = Some(found);
-                (next, end) = (header[0], end + FRAGMENT_HEADER_LEN);
-                if offset > 0 {
+                (next, end) = (rest[0], end + FRAGMENT_HEADER_LEN);
+                if found.offset > 0 {
                     is_possible(packet, &found, next, quoted)
                         .then_some(())
                         .ok_or(ParseError::InvalidFragment)?;

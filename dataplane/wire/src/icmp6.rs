@@ -7,7 +7,7 @@
 //! it, since a firewall that explains itself helps whoever probes it. Every checksum has a pseudo header in it.
 //! Used on worker cores.
 
-use crate::bytes::{put16, put32};
+use crate::bytes::{be16, put16, put32};
 use crate::{checksum, proto};
 
 /// Bytes of the header: type, code, checksum and four that each type has its own use for.
@@ -112,6 +112,8 @@ pub enum Error {
     },
     /// The hop limit ran out here.
     HopLimitExceeded,
+    /// Fragments of a packet for one of our own addresses did not all come in time: its receiver says so, nobody on the way.
+    ReassemblyTimeExceeded,
 }
 
 impl Error {
@@ -123,6 +125,7 @@ impl Error {
             Self::AddressUnreachable => (UNREACHABLE, 3),
             Self::PacketTooBig { .. } => (PACKET_TOO_BIG, 0),
             Self::HopLimitExceeded => (TIME_EXCEEDED, 0),
+            Self::ReassemblyTimeExceeded => (TIME_EXCEEDED, 1),
         }
     }
 
@@ -130,7 +133,11 @@ impl Error {
     pub const fn rest(self) -> u32 {
         match self {
             Self::PacketTooBig { mtu } => mtu,
-            Self::NoRoute | Self::BeyondScope | Self::AddressUnreachable | Self::HopLimitExceeded => 0,
+            Self::NoRoute
+            | Self::BeyondScope
+            | Self::AddressUnreachable
+            | Self::HopLimitExceeded
+            | Self::ReassemblyTimeExceeded => 0,
         }
     }
 }
@@ -139,6 +146,16 @@ impl Error {
 pub(crate) fn make_echo_reply(message: &mut [u8], src: u128, dst: u128) {
     message[field::TYPE] = ECHO_REPLY;
     fill_checksum(message, src, dst);
+}
+
+/// The same for the first part of one, of which the rest is not here: the checksum is updated. Its pseudo header has the same
+/// sum when source and destination change places. Panics under 8 bytes: likewise.
+pub(crate) fn turn_into_echo_reply(message: &mut [u8]) {
+    let old = be16(message, field::TYPE);
+    message[field::TYPE] = ECHO_REPLY;
+    let changed = checksum::Delta::word(old, be16(message, field::TYPE));
+    let sum = changed.apply_icmp(be16(message, field::CHECKSUM));
+    put16(message, field::CHECKSUM, sum);
 }
 
 /// Writes an error that quotes `quote` into `out`, which is 8 bytes longer: [`crate::emit6`] sees to it.

@@ -131,7 +131,8 @@ impl Net {
     }
 }
 
-fn unanswered(silence: Silence) -> DropReason {
+/// The drop reason of an echo request that is not answered.
+pub(in crate::worker) fn unanswered(silence: Silence) -> DropReason {
     match silence {
         Silence::RateExceeded => DropReason::RateExceeded,
         Silence::NotOwed | Silence::NoRoom => DropReason::ToUsNotHandled,

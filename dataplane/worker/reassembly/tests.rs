@@ -8,7 +8,7 @@ use std::collections::HashMap;
 mod twin;
 use twin::Twin;
 
-const LIMITS: Limits = Limits { size: 200, chain: 24, timeout_ms: 5000 };
+const LIMITS: Limits = Limits { size: 200, chain: 24, timeout_ms: 5000, elsewhere: 0 };
 
 fn id(ident: u16, ifindex: u8) -> Ipv4Identity {
     Ipv4Identity { src: 0x0a00_0001, dst: 0xc633_641e, ident, proto: 17, ifindex }
@@ -148,6 +148,25 @@ fn a_chain_is_no_longer_than_the_limit() {
     assert_eq!(bench.table.held(1), 0);
 }
 
+/// Each part of an IPv6 packet's name tells it apart.
+#[test]
+fn ipv6_packets_are_told_apart_by_addresses_identification_and_interface() {
+    let one = Ipv6Identity { src: 1 << 80, dst: 2 << 90, ident: 7, ifindex: 1 };
+    let others = [
+        Ipv6Identity { src: 2 << 80, ..one },
+        Ipv6Identity { dst: 3 << 90, ..one },
+        Ipv6Identity { ident: 7 << 16, ..one },
+        Ipv6Identity { ifindex: 2, ..one },
+    ];
+    let (mut table, mut out) = (Reassembly::new(16, 7), Vec::new());
+    for (item, id) in [one].into_iter().chain(others).enumerate() {
+        assert!(item == 0 || id.hash(7) != one.hash(7), "{id:?}");
+        assert_eq!(table.put(0, &LIMITS, id, span(0, 8, true), item, &mut out), Verdict::Held);
+    }
+    assert_eq!(table.put(0, &LIMITS, one, span(8, 9, false), 9, &mut out), Verdict::Whole { len: 9 });
+    assert_eq!(out, [0, 9]);
+}
+
 /// Above two thirds only what completes something is taken, and above the size nothing; another interface is not touched.
 #[test]
 fn size_and_threshold_bound_an_interface() {
@@ -167,6 +186,11 @@ fn size_and_threshold_bound_an_interface() {
     assert_eq!(put(&mut bench, id(1, 0), (16, 24, true)), (Verdict::Held, 0));
     assert_eq!(put(&mut bench, id(2, 0), (8, 12, false)), refused(Failure::Size));
     assert_eq!(bench.table.held(0), 6);
+    // What the other family holds counts as well.
+    let shared = Limits { elsewhere: 4, ..limits };
+    assert_eq!(bench.put(0, &shared, id(8, 2), (0, 8, true)).0, Verdict::Refused(Failure::Threshold));
+    let shared = Limits { elsewhere: 5, ..limits };
+    assert_eq!(bench.put(0, &shared, id(9, 1), (16, 24, true)).0, Verdict::Refused(Failure::Size));
 }
 
 #[test]
@@ -291,7 +315,7 @@ proptest! {
         chain in 1u32..6,
         capacity in 1usize..20,
     ) {
-        let limits = Limits { size, chain, timeout_ms: 50 };
+        let limits = Limits { size, chain, timeout_ms: 50, elsewhere: 0 };
         let mut table = Reassembly::new(capacity, 99);
         let mut twin = Twin::new(capacity, limits);
         let (mut now, mut item) = (1000, 0u32);

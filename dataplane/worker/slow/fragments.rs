@@ -6,88 +6,27 @@
 //! together only where the appliance itself is the receiver and one buffer holds them: segments of a proxied
 //! connection. Echo requests to the appliance are answered in the pieces they came in.
 //!
-//! Every fragment that is not sent on is a `fragment-reassembly-failed` drop or what became of its datagram, and counted by
-//! its interface for `show fragment`. Worker core only; the buffers are made at the start.
+//! What waits, and what is refused of it, is [`collect`]'s. Worker core only.
 
 use super::admit;
 use crate::worker::clock::Now;
-use crate::worker::dispatch;
-use crate::worker::net::{HEADER_ROOM, Net, Origin};
+use crate::worker::net::{HEADER_ROOM, Net};
 use crate::worker::proxied::Sessions;
-use crate::worker::reassembly::{Failure, Ipv4Identity, Limits, Reassembly, Span, Verdict};
+use crate::worker::reassembly::{Ipv4Identity, Span};
 use crate::worker::runtime::View;
-use crate::worker::stages;
+use crate::worker::{collect, dispatch, stages};
 use dpdk::Mbuf;
 use fedgate_flow::Booked;
 use fedgate_flow::conn::{ConnId, Dir, NO_SESSION};
 use fedgate_flow::firewall::Admission;
 use fedgate_flow::rewrite_fragment;
-use fedgate_tables::counters::{FragmentCounter, Stat};
+use fedgate_tables::counters::Stat;
 use fedgate_tables::drops::DropReason;
 use fedgate_wire::checksum::Sum;
 use fedgate_wire::{Fragment, Ipv4, Kind, Parsed, emit, icmp4, parse, proto};
 
-/// Fragments that one worker holds at most, whatever the policy's bounds for its interfaces.
-const CAPACITY: usize = 1024;
-/// Of the packet buffers there are, the share that fragments may hold.
-const SHARE: usize = 8;
-/// Datagrams that end in one loop because their time is over.
-const EXPIRED_A_LOOP: usize = 8;
-
-struct Piece {
-    mbuf: Mbuf,
-    parsed: Parsed,
-}
-
-/// The pieces of a datagram whose time has come, first byte first. The vector is the worker's; it comes back empty.
-type Pieces = Vec<Piece>;
-
-/// A worker's fragments.
-pub(in crate::worker) struct Fragments {
-    table: Reassembly<Ipv4Identity, Piece>,
-    out: Pieces,
-    /// The last identification given.
-    ident: u16,
-}
-
-impl Fragments {
-    /// With `mbufs` packet buffers to take from, and a seed for what outsiders must not foresee.
-    pub(in crate::worker) fn new(mbufs: usize, seed: u64) -> Self {
-        let capacity = (mbufs / SHARE).clamp(1, CAPACITY);
-        Self {
-            table: Reassembly::new(capacity, seed),
-            out: Vec::with_capacity(capacity + 1),
-            ident: (seed >> 32) as u16,
-        }
-    }
-
-    /// One that none of this worker's last 65,535 fragmented datagrams had.
-    fn new_ident(&mut self) -> u16 {
-        self.ident = self.ident.wrapping_add(1);
-        self.ident
-    }
-
-    /// Gives a whole datagram that will be cut, and whose source several hosts share, an identification of ours: theirs may be the
-    /// same (RFC 6864 5.3). The pieces' checksums are made when they are cut.
-    pub(in crate::worker) fn give_ident(&mut self, frame: &mut [u8], parsed: &Parsed) {
-        let at = usize::from(parsed.l3) + 4;
-        if parsed.frag == Fragment::No
-            && let Some(field) = frame.get_mut(at..at + 2)
-        {
-            field.copy_from_slice(&self.new_ident().to_be_bytes());
-        }
-    }
-}
-
-/// `fragment size | chain | timeout`.
-fn limits(view: &View<'_>) -> Limits {
-    let globals = view.flow.globals;
-    Limits {
-        size: globals.fragment_size,
-        chain: globals.fragment_chain,
-        timeout_ms: u64::from(globals.fragment_timeout) * 1000,
-    }
-}
+type Piece = collect::Piece<Parsed>;
+type Pieces = collect::Pieces<Parsed>;
 
 /// One fragment, from a port.
 #[cold]
@@ -118,78 +57,16 @@ pub(super) fn packet(
         more: ip.fragment_word() & fedgate_wire::ipv4::MORE_FRAGMENTS != 0,
     };
     let piece = Piece { mbuf, parsed: *parsed };
-    let mut pieces = std::mem::take(&mut net.fragments.out);
-    match net.fragments.table.put(now.millis(), &limits(view), id, span, piece, &mut pieces) {
-        Verdict::Held => {}
-        Verdict::Whole { len } => {
-            // A datagram that is handed on whole was counted by the worker that collected it first.
-            if net.origin() != Origin::Mate {
-                net.counters.fragment(ifindex, FragmentCounter::Assembled, 1);
-            }
-            whole(net, sessions, view, now, ifindex, &mut pieces, len);
-        }
-        Verdict::Refused(why) => refuse(net, ifindex, why, &mut pieces),
-    }
-    put_back(net, ifindex, pieces);
+    collect::put(net, view, now, (id, span), piece, |net, pieces, len| {
+        whole(net, sessions, view, now, ifindex, pieces, len);
+    });
 }
 
-/// Ends what did not come in time. Gives how many datagrams that were.
-pub(in crate::worker) fn expire(net: &mut Net, view: &View<'_>, now: Now) -> usize {
-    if net.fragments.table.is_empty() {
-        return 0;
-    }
-    let timeout = limits(view).timeout_ms;
-    for done in 0..EXPIRED_A_LOOP {
-        let mut pieces = std::mem::take(&mut net.fragments.out);
-        let Some(ended) = net.fragments.table.expire(now.millis(), |_| timeout, &mut pieces) else {
-            net.fragments.out = pieces;
-            return done;
-        };
-        if let Some(first) = pieces.first().filter(|piece| piece.parsed.frag == Fragment::First) {
-            let error = icmp4::Error::ReassemblyTimeExceeded;
-            net.answer_with_error(view, now, ended.ifindex, error, &first.mbuf, &first.parsed);
-        }
-        refuse(net, ended.ifindex, Failure::Timeout, &mut pieces);
-        put_back(net, ended.ifindex, pieces);
-    }
-    EXPIRED_A_LOOP
-}
-
-/// Drops whatever waits: interfaces have changed places.
-#[cold]
-pub(in crate::worker) fn clear(net: &mut Net) {
-    let mut pieces = std::mem::take(&mut net.fragments.out);
-    net.fragments.table.clear(&mut pieces);
-    drop_all(net, DropReason::Fragment, &mut pieces);
-    for ifindex in 0..fedgate_tables::policy::MAX_INTERFACES as u8 {
-        net.counters.fragments_waiting(ifindex, 0);
-    }
-    net.fragments.out = pieces;
-}
-
-fn put_back(net: &mut Net, ifindex: u8, pieces: Pieces) {
-    debug_assert!(pieces.is_empty());
-    net.fragments.out = pieces;
-    net.counters.fragments_waiting(ifindex, net.fragments.table.held(ifindex));
-}
-
-fn refuse(net: &mut Net, ifindex: u8, why: Failure, pieces: &mut Pieces) {
-    let counter = match why {
-        Failure::Timeout => FragmentCounter::Timeout,
-        Failure::Size => FragmentCounter::Size,
-        Failure::Threshold => FragmentCounter::Threshold,
-        Failure::Chain => FragmentCounter::Chain,
-        Failure::Overlap => FragmentCounter::Overlap,
-        Failure::Length => FragmentCounter::Length,
-        Failure::Duplicate => FragmentCounter::Duplicate,
-    };
-    net.counters.fragment(ifindex, counter, pieces.len() as u64);
-    drop_all(net, DropReason::Fragment, pieces);
-}
-
-fn drop_all(net: &mut Net, reason: DropReason, pieces: &mut Pieces) {
-    for piece in pieces.drain(..) {
-        net.drop(reason, piece.mbuf);
+/// Its time is over: its sender is told, if it sent the first fragment (RFC 1122 3.3.2).
+pub(in crate::worker) fn overdue(net: &mut Net, view: &View<'_>, now: Now, ifindex: u8, pieces: &Pieces) {
+    if let Some(first) = pieces.first().filter(|piece| piece.parsed.frag == Fragment::First) {
+        let error = icmp4::Error::ReassemblyTimeExceeded;
+        net.answer_with_error(view, now, ifindex, error, &first.mbuf, &first.parsed);
     }
 }
 
@@ -205,7 +82,7 @@ fn whole(
 ) {
     let least_ttl = pieces.iter().map(|piece| piece.parsed.ttl).min();
     let Some(first) = pieces.first_mut().filter(|piece| piece.parsed.frag == Fragment::First) else {
-        return drop_all(net, DropReason::Fragment, pieces);
+        return collect::drop_all(net, DropReason::Fragment, pieces);
     };
     // A datagram goes as far as the most travelled of its pieces.
     first.parsed.ttl = least_ttl.unwrap_or(first.parsed.ttl);
@@ -213,7 +90,7 @@ fn whole(
     // Its head speaks for it: everything is there that is read of a datagram that came whole, but for the data.
     let datagram = Parsed { ip_len: header.saturating_add(len), frag: Fragment::No, ..first.parsed };
     if datagram.tuple.proto == proto::UDP && udp_len(first).is_none_or(|said| said > len) {
-        return drop_all(net, DropReason::InvalidUdpLength, pieces);
+        return collect::drop_all(net, DropReason::InvalidUdpLength, pieces);
     }
     let hash = net.flow.conns.hash(&datagram.tuple);
     match net.flow.conns.lookup(hash, &datagram.tuple) {
@@ -248,7 +125,7 @@ fn established(
 ) {
     let hot = net.flow.conns.hot(id);
     if hot.iface[dir as usize] != ifindex {
-        return drop_all(net, DropReason::RpfViolated, pieces);
+        return collect::drop_all(net, DropReason::RpfViolated, pieces);
     }
     if hot.session() != NO_SESSION {
         if let Some((mbuf, parsed)) = join(net, pieces, datagram) {
@@ -266,7 +143,7 @@ fn established(
             net.end(id, now);
             begins(net, sessions, view, now, ifindex, pieces, datagram);
         }
-        Err(reason) => drop_all(net, reason, pieces),
+        Err(reason) => collect::drop_all(net, reason, pieces),
     }
 }
 
@@ -287,7 +164,7 @@ fn begins(
                 Ok(_) => forward(net, view, now, ifindex, (id, Dir::Forward), pieces),
                 Err(reason) => {
                     net.end(id, now);
-                    drop_all(net, reason, pieces);
+                    collect::drop_all(net, reason, pieces);
                 }
             }
         }
@@ -296,7 +173,7 @@ fn begins(
             None => net.end(id, now),
         },
         Admission::Local => local(net, view, now, ifindex, pieces, datagram),
-        Admission::Refused(reason) => drop_all(net, reason, pieces),
+        Admission::Refused(reason) => collect::drop_all(net, reason, pieces),
     }
 }
 
@@ -340,17 +217,17 @@ fn answer(
     pieces: &mut Pieces,
 ) {
     net.answer_with_error(view, now, ifindex, error, &pieces[0].mbuf, &pieces[0].parsed);
-    drop_all(net, reason, pieces);
+    collect::drop_all(net, reason, pieces);
 }
 
 /// For the appliance: an echo request is answered, the rest has nobody to go to.
 fn local(net: &mut Net, view: &View<'_>, now: Now, ifindex: u8, pieces: &mut Pieces, datagram: &Parsed) {
     if let Err(reason) = net.may_answer_echo(view, now, ifindex, datagram) {
-        return drop_all(net, reason, pieces);
+        return collect::drop_all(net, reason, pieces);
     }
     let sum = pieces.iter().fold(Sum::default(), |sum, piece| sum.bytes(payload(piece)));
     if !sum.is_valid() {
-        return drop_all(net, DropReason::InvalidIcmp, pieces);
+        return collect::drop_all(net, DropReason::InvalidIcmp, pieces);
     }
     net.counters.add(Stat::IcmpEchoReplies, 1);
     for Piece { mut mbuf, parsed } in pieces.drain(..) {
@@ -370,7 +247,7 @@ fn payload(piece: &Piece) -> &[u8] {
 /// never larger than what we have announced to take, so what does not fit is not for us.
 fn join(net: &mut Net, pieces: &mut Pieces, datagram: &Parsed) -> Option<(Mbuf, Parsed)> {
     let Some(mut joined) = net.new_mbuf() else {
-        drop_all(net, DropReason::Fragment, pieces);
+        collect::drop_all(net, DropReason::Fragment, pieces);
         return None;
     };
     let fits = match joined.append(HEADER_ROOM + usize::from(datagram.ip_len)) {
@@ -383,7 +260,7 @@ fn join(net: &mut Net, pieces: &mut Pieces, datagram: &Parsed) -> Option<(Mbuf, 
             Some((joined, parsed))
         }
         None => {
-            drop_all(net, DropReason::Fragment, pieces);
+            collect::drop_all(net, DropReason::Fragment, pieces);
             None
         }
     }

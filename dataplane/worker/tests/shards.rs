@@ -320,7 +320,18 @@ fn ipv6_flows_have_one_owner() {
         }
     }
     assert_eq!((crew.stat(Stat::NdSolicitations), crew.stat(Stat::ConnsBuilt)), (asked, 30));
+    // In fragments by any queues: one worker collects them, the owner sends them on.
+    for n in 0..20u16 {
+        let upper = v6::fragments::datagram((v6::HOST.ip, 4000 + n), (v6::WEB.ip, 53), 3000);
+        let mut pieces = v6::fragments::cut(v6::HOST, v6::WEB.ip, INSIDE, UDP, &upper, &[0, 1448, 2896]);
+        pieces.rotate_left(usize::from(n % 3));
+        (0..3).for_each(|worker| crew.inject_at(INSIDE, worker, &pieces[worker]));
+        let [outside, _] = crew.settle();
+        assert_eq!(v6::fragments::put_together(&outside).2, upper);
+    }
+    assert_eq!(crew.stat(Stat::ConnsBuilt), 50);
     assert_eq!(crew.all_drops(), 0);
+    crew.assert_no_mbuf_held();
 }
 
 /// Workers take up a policy one after the other; frames that cross from one to another in between are not lost.

@@ -7,9 +7,8 @@
 use super::neighbours::write_header;
 use crate::worker::clock::Now;
 use crate::worker::dispatch;
-use crate::worker::icmp::Silence;
 use crate::worker::neigh::NextHop;
-use crate::worker::net::{LogKind, Net};
+use crate::worker::net::{LogKind, Net, unanswered};
 use crate::worker::runtime::View;
 use dpdk::Mbuf;
 use fedgate_flow::conn::{ConnId, Dir};
@@ -30,6 +29,31 @@ pub(super) fn first(net: &mut Net, view: &View<'_>, now: Now, ifindex: u8, mbuf:
     {
         return net.hand_over(there, mbuf);
     }
+    match admit(net, view, now, ifindex, &mbuf, parsed) {
+        Admission6::New(id) => {
+            let booked = booked(mbuf.data(), parsed);
+            match net.flow.account6(id, Dir::Forward, &booked, &view.flow, now.tick()) {
+                Ok(_) => pass(net, view, now, ifindex, mbuf, parsed, id, Dir::Forward),
+                Err(reason) => {
+                    net.end6(id);
+                    net.drop(reason, mbuf);
+                }
+            }
+        }
+        Admission6::Refused(reason) => net.drop(reason, mbuf),
+    }
+}
+
+/// Decides on a packet that begins a connection by its head: books what decided, logs what is to be logged, and tells the sender what it
+/// is owed. What then becomes of the packet is the caller's.
+pub(super) fn admit(
+    net: &mut Net,
+    view: &View<'_>,
+    now: Now,
+    ifindex: u8,
+    mbuf: &Mbuf,
+    parsed: &Parsed6,
+) -> Admission6 {
     let first = First6 {
         key: parsed.tuple,
         in_if: ifindex,
@@ -44,17 +68,7 @@ pub(super) fn first(net: &mut Net, view: &View<'_>, now: Now, ifindex: u8, mbuf:
         net.counters.ace(slot);
     }
     match admission {
-        Admission6::New(id) => {
-            net.counters.add(Stat::ConnsBuilt, 1);
-            let booked = booked(mbuf.data(), parsed);
-            match net.flow.account6(id, Dir::Forward, &booked, &view.flow, now.tick()) {
-                Ok(_) => pass(net, view, now, ifindex, mbuf, parsed, id, Dir::Forward),
-                Err(reason) => {
-                    net.end6(id);
-                    net.drop(reason, mbuf);
-                }
-            }
-        }
+        Admission6::New(_) => net.counters.add(Stat::ConnsBuilt, 1),
         Admission6::Refused(reason) => {
             if matches!(
                 reason,
@@ -75,11 +89,11 @@ pub(super) fn first(net: &mut Net, view: &View<'_>, now: Now, ifindex: u8, mbuf:
                 _ => None,
             };
             if let Some(error) = owed {
-                net.answer_with_error6(view, now, ifindex, error, &mbuf, parsed);
+                net.answer_with_error6(view, now, ifindex, error, mbuf, parsed);
             }
-            net.drop(reason, mbuf);
         }
     }
+    admission
 }
 
 fn log_denial(net: &mut Net, view: &View<'_>, now: Now, first: &First6, hits: &Hits) {
@@ -133,7 +147,7 @@ pub(super) fn established(
 }
 
 /// What is booked of a packet.
-fn booked<'a>(frame: &'a [u8], parsed: &Parsed6) -> Packet<'a> {
+pub(super) fn booked<'a>(frame: &'a [u8], parsed: &Parsed6) -> Packet<'a> {
     let tcp = parsed.tuple.proto == proto::TCP;
     Packet::new(
         parsed.ip_len,
@@ -153,8 +167,7 @@ fn pass(
     id: ConnId,
     dir: Dir,
 ) {
-    let egress = net.flow.conns6.hot(id).iface[dir.flip() as usize];
-    let mtu = view.flow.interfaces.get(usize::from(egress)).map_or(u16::MAX, |i| i.mtu);
+    let mtu = mtu(net, view, id, dir);
     if parsed.ip_len > mtu {
         let error = icmp6::Error::PacketTooBig { mtu: mtu.max(ipv6::MIN_MTU).into() };
         net.answer_with_error6(view, now, ifindex, error, &mbuf, parsed);
@@ -163,8 +176,22 @@ fn pass(
     hop(net, view, now, mbuf, parsed, id, dir);
 }
 
+/// What the link takes by which a connection's packets leave.
+pub(super) fn mtu(net: &Net, view: &View<'_>, id: ConnId, dir: Dir) -> u16 {
+    let egress = net.flow.conns6.hot(id).iface[dir.flip() as usize];
+    view.flow.interfaces.get(usize::from(egress)).map_or(u16::MAX, |i| i.mtu)
+}
+
 /// One hop less, and out by the neighbour that the connection knows.
-fn hop(net: &mut Net, view: &View<'_>, now: Now, mut mbuf: Mbuf, parsed: &Parsed6, id: ConnId, dir: Dir) {
+pub(super) fn hop(
+    net: &mut Net,
+    view: &View<'_>,
+    now: Now,
+    mut mbuf: Mbuf,
+    parsed: &Parsed6,
+    id: ConnId,
+    dir: Dir,
+) {
     if let Some(packet) = mbuf.data_mut().get_mut(usize::from(parsed.l3)..)
         && let Ok(mut ip) = ipv6::Ipv6::new_checked(packet)
     {
@@ -237,8 +264,8 @@ impl Net {
                 self.counters.add(Stat::IcmpEchoReplies, 1);
                 self.transmit(view, ifindex, mbuf);
             }
-            Err(Silence::RateExceeded) => self.drop(DropReason::RateExceeded, mbuf),
-            Ok(_) | Err(_) => self.drop(DropReason::ToUsNotHandled, mbuf),
+            Ok(_) => self.drop(DropReason::ToUsNotHandled, mbuf),
+            Err(silence) => self.drop(unanswered(silence), mbuf),
         }
     }
 

@@ -42,13 +42,25 @@ impl Responder6 {
         frame: &mut [u8],
         parsed: &Parsed6,
     ) -> Result<usize, Silence> {
+        self.may_echo(now_ms, routes, ifindex, parsed)?;
+        emit6::echo_reply(frame, parsed).map_err(silence)
+    }
+
+    /// Whether an echo request is for an address of the interface it came in by, and the rate has room for its reply.
+    ///
+    /// # Errors
+    /// [`Silence`].
+    pub(super) fn may_echo(
+        &mut self,
+        now_ms: u64,
+        routes: &Routes6<'_>,
+        ifindex: u8,
+        parsed: &Parsed6,
+    ) -> Result<(), Silence> {
         if !emit6::is_echo_request(parsed) || !routes.is_own_of(ifindex, parsed.tuple.dst) {
             return Err(Silence::NotOwed);
         }
-        if !self.echoes.take(now_ms) {
-            return Err(Silence::RateExceeded);
-        }
-        emit6::echo_reply(frame, parsed).map_err(silence)
+        if self.echoes.take(now_ms) { Ok(()) } else { Err(Silence::RateExceeded) }
     }
 
     /// Writes the error owed for a packet that came in by `ifindex`, whose MAC is `mac`, into `out` and returns the bytes to
