@@ -20,12 +20,12 @@ use std::hint::black_box;
 use std::time::Duration;
 
 /// Rounds of 512 frames in which caches and tables warm up.
-const WARM: usize = 400;
+pub const WARM: usize = 400;
 /// Turns, and rounds that are measured in each: a million frames in all.
-const TURNS: usize = 40;
-const A_TURN: usize = 50;
+pub const TURNS: usize = 40;
+pub const A_TURN: usize = 50;
 /// Between turns: they are spread over two seconds, to find the machine left alone in some of them.
-const PAUSE: Duration = Duration::from_millis(50);
+pub const PAUSE: Duration = Duration::from_millis(50);
 /// Bytes of connection table that the index takes, an entry: two slots of 6.4 bytes at 80 % use.
 const INDEX_LINES: usize = MAX_CONNS as usize * 2 / 8;
 
@@ -56,7 +56,7 @@ pub fn run(stock: &Stock, options: &Options) -> Result<Vec<Row>, Failure> {
         for _ in 0..TURNS {
             rig.rounds(A_TURN, flows, |worker, way, burst| ours.push(timed(worker, way, burst, &mut ())))?;
             ours.end_turn();
-            rig.peer_rounds(A_TURN, flows, |way, burst| theirs.push(floor.timed(way, burst)))?;
+            rig.peer_rounds(A_TURN, flows, |way, burst| theirs.push(floor.timed(way, burst, flows::number)))?;
             theirs.end_turn();
             std::thread::sleep(PAUSE);
         }
@@ -136,14 +136,15 @@ fn print_stages(rig: &mut Rig, id: &str, flows: u32) -> Result<(), Failure> {
 struct Line([u64; 8]);
 
 /// The peer.
-struct Floor {
+pub struct Floor {
     index: Vec<Line>,
     entries: Vec<Line>,
     numbers: Vec<u32>,
 }
 
 impl Floor {
-    fn new(flows: u32) -> Self {
+    /// For so many flows.
+    pub fn new(flows: u32) -> Self {
         Self {
             index: vec![Line([1; 8]); INDEX_LINES],
             entries: vec![Line([0; 8]); flows as usize],
@@ -152,12 +153,12 @@ impl Floor {
     }
 
     /// Leaves the frames in the burst: sending pointers to a ring is the same for both and too little to matter.
-    fn timed(&mut self, way: Way, burst: &mut Burst) -> u64 {
+    pub fn timed(&mut self, way: Way, burst: &mut Burst, number: impl Fn(&[u8]) -> u32) -> u64 {
         let start = dpdk::tsc();
         self.numbers.clear();
         let mut touched = 0;
         for mbuf in burst.iter() {
-            let number = flows::number(mbuf.data());
+            let number = number(mbuf.data());
             self.numbers.push(number);
             let line = (u64::from(number) * 2 + way as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
             touched ^= self.index[(line as usize * INDEX_LINES) >> 32].0[0];

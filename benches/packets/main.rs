@@ -10,9 +10,11 @@
 mod appliance;
 mod conns;
 mod cycles;
+mod cycles6;
 mod denied;
 mod ends;
 mod flows;
+mod flows6;
 mod kernel;
 mod latency;
 mod rig;
@@ -116,6 +118,7 @@ fn in_process(options: &Options) -> Result<Vec<rows::Row>, Failure> {
         // Memory first, while the process has freed nothing that could be used again unseen.
         let mut rows = conns::bytes(&stock, &ours)?;
         rows.extend(cycles::run(&stock, &ours)?);
+        rows.extend(cycles6::run(&stock, &ours)?);
         if ours.wants("new_conns") {
             rows.push(conns::rate(&stock)?);
         }

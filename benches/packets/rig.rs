@@ -8,6 +8,7 @@
 
 use crate::Failure;
 use crate::flows::{self, FRAME, Way};
+use crate::flows6;
 use crate::talk::{Opening, Talk, Transport};
 use crossbeam::queue::ArrayQueue;
 use dpdk::{BURST, Burst, Eal, Mbuf, Mempool, Port, PortConfig, RxQueue};
@@ -24,14 +25,14 @@ use fedgate_flow::{FlowConfig, Rng};
 use fedgate_tables::counters::{Counter, Counters, CountersReader};
 use fedgate_tables::drops::DropReason;
 use fedgate_tables::policy::{
-    Ace, IF_MAC_SET, Interface, NONE, NatKind, NatRule, Route, net_range, one_addr,
+    Ace, IF_IPV6, IF_MAC_SET, Interface, NONE, NatKind, NatRule, Route, net_range, one_addr,
 };
 use fedgate_tables::policy_build::PolicyBuilder;
 use fedgate_tables::policy_view::Checked;
 use fedgate_tables::publish::Publication;
 use fedgate_tables::region::Region;
-use fedgate_wire::MacAddr;
 use fedgate_wire::emit::{self, Station};
+use fedgate_wire::{EmitError, MacAddr, emit6};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -87,12 +88,14 @@ pub struct Setup<'a> {
     pub pat: bool,
     /// The inside interface's ACL; empty for none.
     pub aces: &'a [Ace],
+    /// The interfaces speak IPv6 as well, and the routers are known by it.
+    pub ipv6: bool,
 }
 
 impl Setup<'_> {
     /// UDP through dynamic PAT in a table of the usual size, without an ACL.
     pub fn udp(flows: u32) -> Self {
-        Setup { flows, max_conns: MAX_CONNS, transport: Transport::Udp, pat: true, aces: &[] }
+        Setup { flows, max_conns: MAX_CONNS, transport: Transport::Udp, pat: true, aces: &[], ipv6: false }
     }
 }
 
@@ -173,24 +176,31 @@ impl Rig {
             _counters: counters,
             _ports: ports,
         };
-        rig.learn_neighbours(stock)?;
+        rig.learn_neighbours(stock, emit::ARP_FRAME_LEN, |slot, frame| {
+            emit::arp_request(frame, GATEWAYS[slot], OWN[slot], MacAddr::BROADCAST)
+        })?;
+        if setup.ipv6 {
+            rig.learn_neighbours(stock, emit6::ND_FRAME_LEN, |slot, frame| {
+                emit6::solicitation(frame, flows6::GATEWAYS[slot], flows6::OWN[slot], None)
+            })?;
+        }
         Ok(rig)
     }
 
     /// Each router asks for our address, and so makes itself known.
-    fn learn_neighbours(&mut self, stock: &Stock) -> Result<(), Failure> {
+    fn learn_neighbours(
+        &mut self,
+        stock: &Stock,
+        len: usize,
+        ask: impl Fn(usize, &mut [u8]) -> Result<usize, EmitError>,
+    ) -> Result<(), Failure> {
         for slot in [OUTSIDE, INSIDE] {
             let mut request = stock.pool.alloc().ok_or("no packet buffer")?;
-            emit::arp_request(
-                request.append(emit::ARP_FRAME_LEN)?,
-                GATEWAYS[slot],
-                OWN[slot],
-                MacAddr::BROADCAST,
-            )?;
+            ask(slot, request.append(len)?)?;
             let mut burst = Burst::new();
             burst.push(request).map_err(|_| "burst full")?;
             self.worker.pass(slot as u8, &mut burst, dpdk::tsc(), &mut ());
-            // Gratuitous ARP of our addresses, and the reply.
+            // What we say of our addresses unasked, and the reply.
             let mut heard = Burst::new();
             while self.sent[slot].burst(&mut heard) > 0 {
                 heard.clear();
@@ -229,10 +239,11 @@ impl Rig {
         })
     }
 
-    /// Eight bursts of frames, fewer where `write` has no n-th one. It gets the flows' talk and the frame.
-    pub fn fill(
+    /// Eight bursts of frames of `LEN` bytes, for a rig always the same; fewer where `write` has no n-th one. It gets the flows' talk
+    /// and the frame.
+    pub fn fill<const LEN: usize>(
         &mut self,
-        mut write: impl FnMut(usize, &mut Talk, &mut [u8; FRAME]) -> bool,
+        mut write: impl FnMut(usize, &mut Talk, &mut [u8; LEN]) -> bool,
     ) -> Result<Vec<Burst>, Failure> {
         let mut bursts = Vec::with_capacity(BURSTS);
         for b in 0..BURSTS {
@@ -240,7 +251,7 @@ impl Rig {
             for n in 0..BURST {
                 let mut mbuf = match self.frames.pop() {
                     Some(mbuf) => mbuf,
-                    None => new_frame(self.pool)?,
+                    None => new_frame(self.pool, LEN)?,
                 };
                 let frame = mbuf.data_mut().first_chunk_mut().ok_or("a short frame")?;
                 if !write(b * BURST + n, &mut self.talk, frame) {
@@ -319,7 +330,8 @@ impl Rig {
         })
     }
 
-    fn take_turn(
+    /// Gives each burst to `run` and takes the frames back.
+    pub fn take_turn(
         &mut self,
         mut bursts: Vec<Burst>,
         mut run: impl FnMut(&mut Self, Way, &mut Burst),
@@ -342,9 +354,9 @@ pub fn below(random: &mut Rng, bound: u32) -> u32 {
 }
 
 /// A frame to be written.
-fn new_frame(pool: Mempool) -> Result<Mbuf, Failure> {
+fn new_frame(pool: Mempool, len: usize) -> Result<Mbuf, Failure> {
     let mut mbuf = pool.alloc().ok_or("no packet buffer")?;
-    mbuf.append(FRAME)?;
+    mbuf.append(len)?;
     Ok(mbuf)
 }
 
@@ -369,7 +381,9 @@ fn policy(setup: Setup<'_>) -> PolicyBuilder {
             mask: 0xffff_ff00,
             mtu: 1500,
             security,
-            flags: IF_MAC_SET,
+            flags: IF_MAC_SET | if setup.ipv6 { IF_IPV6 } else { 0 },
+            addr6: if setup.ipv6 { flows6::OWN[i].to_be_bytes() } else { [0; 16] },
+            prefix6: 64,
             mac: MACS[i].0,
             acl_in: if i == INSIDE { acl_in } else { NONE },
             acl_out: NONE,
@@ -384,6 +398,9 @@ fn policy(setup: Setup<'_>) -> PolicyBuilder {
         ifindex: INSIDE as u32,
         metric: 1,
     });
+    if setup.ipv6 {
+        flows6::routes().into_iter().for_each(|route| b.route6(route));
+    }
     for group in (0..flows::groups(setup.flows)).filter(|_| setup.pat) {
         b.nat(NatRule {
             real_if: INSIDE as u32,

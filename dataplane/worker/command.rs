@@ -274,13 +274,13 @@ fn conn_row6(net: &Net, view: &View<'_>, now: Now, id: ConnId) -> ConnRow {
         proto: hot.proto,
         initiator: end(hot.iface[0], key.src, key.sport),
         responder: end(hot.iface[1], key.dst, key.dport),
-        inbound: hot.inbound,
+        inbound: hot.is_inbound(),
         idle_secs: now.tick().wrapping_sub(hot.last) / TICKS,
         age_secs: now.tick().wrapping_sub(hot.created) / TICKS,
         timeout_secs: view.flow.timeout_of(hot.proto, hot.state, hot.class) / TICKS,
         bytes: hot.bytes,
         packets: hot.packets.into(),
-        flags: flags(hot.proto, hot.state, hot.history, hot.inbound, false),
+        flags: flags(hot.proto, hot.state, hot.history, hot.is_inbound(), false),
         session: None,
     }
 }

@@ -7,7 +7,7 @@
 //! known connection goes through [`slow`], one of a proxied connection through [`proxied`].
 //!
 //! What stands where: `net` owns ports, connection table, neighbours and counters, and is the only way for a frame to
-//! leave or be dropped; `route`, `neigh` and `icmp` are plain logic without IO; IPv6 is in `v6`, cold as yet. No locks, no clock but [`clock`], no
+//! leave or be dropped; `route`, `neigh` and `icmp` are plain logic without IO; IPv6 is in `v6`, with passes of its own over what a burst has of it. No locks, no clock but [`clock`], no
 //! logging here: what an operator should read goes as an event to the housekeeping thread, bounded and counted.
 
 mod announce;

@@ -80,7 +80,12 @@ pub struct Neighbours<P, A = u32> {
     changes: u64,
 }
 
-impl<P, A: Copy + Default + Eq + Hash> Neighbours<P, A> {
+/// What addresses are: IPv4's or IPv6's, in host order.
+pub trait Address: Copy + Default + Eq + Hash {}
+impl Address for u32 {}
+impl Address for u128 {}
+
+impl<P, A: Address> Neighbours<P, A> {
     /// An empty table with all the memory it will use. Limits over the documented ones are cut to them.
     pub fn new(limits: Limits) -> Self {
         let limits = limits.sane();

@@ -71,7 +71,7 @@ mod arp;
 mod handover;
 mod owed;
 
-use adjacency::Adjacencies;
+pub(super) use adjacency::Adjacencies;
 pub(super) use handover::{Gossip, Origin};
 pub(super) use owed::unanswered;
 
@@ -476,6 +476,7 @@ impl Net {
         if self.ways != Some(ways) {
             self.ways = Some(ways);
             self.adjacencies.clear();
+            self.v6.adjacencies.clear();
         }
         self.flow.adopt(view.flow.nat);
         self.neigh.set_timeout(u64::from(view.flow.globals.timeout_arp) * 1000);

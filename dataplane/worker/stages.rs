@@ -12,13 +12,14 @@ use super::clock::Now;
 use super::net::Net;
 use super::probe::{Pass, Probe};
 use super::runtime::{IoSlot, View};
+use super::v6::stages::Stages6;
 use super::{Path, proxied, slow};
 use dpdk::{Burst, Mbuf};
 use fedgate_flow::conn::{ConnId, Dir, NO_SESSION};
 use fedgate_flow::{Booked, Packet, rewrite};
 use fedgate_tables::drops::DropReason;
 use fedgate_wire::plain::{self, Ours, Packed};
-use fedgate_wire::{Fragment, Kind, MacAddr, ParseError, Parsed, ipv6, parse_into};
+use fedgate_wire::{Fragment, Kind, MacAddr, ParseError, Parsed, ipv6, parse_into, plain6};
 
 /// What the passes tell each other about a frame. Half a cache line.
 #[derive(Clone, Copy)]
@@ -44,12 +45,18 @@ pub(super) struct Stages {
     metas: Box<[Meta; dpdk::BURST]>,
     /// Places in the burst of packets that are not in the first bucket of their hash.
     strays: Box<[u8; dpdk::BURST]>,
+    /// What is IPv6.
+    six: Stages6,
 }
 
 impl Stages {
     pub(super) fn new() -> Self {
         let nothing = Meta { hash: 0, key: Packed::default(), ip_len: 0, dir: Dir::Forward, id: NOBODY };
-        Self { metas: Box::new([nothing; dpdk::BURST]), strays: Box::new([0; dpdk::BURST]) }
+        Self {
+            metas: Box::new([nothing; dpdk::BURST]),
+            strays: Box::new([0; dpdk::BURST]),
+            six: Stages6::new(),
+        }
     }
 }
 
@@ -74,7 +81,7 @@ pub(super) fn run(
     }
     net.follow_neighbours(view);
     let ours = Ours::new(view.mac(ifindex));
-    let Stages { metas, strays } = stages;
+    let Stages { metas, strays, six } = stages;
     let metas = &mut metas[..burst.len()];
     let mut bytes = 0;
     for (mbuf, meta) in burst.iter().zip(&mut *metas) {
@@ -132,9 +139,10 @@ pub(super) fn run(
         }
         match short_way(net, tick, ifindex, meta, &mut mbuf) {
             Some((slot, egress)) => net.push(slot, egress, mbuf),
-            None => long_way(net, sessions, view, now, ifindex, mbuf),
+            None => other(net, sessions, six, view, now, ifindex, mbuf),
         }
     }
+    six.run(net, sessions, view, now, ifindex);
     probe.done(Pass::Act);
 }
 
@@ -185,10 +193,28 @@ fn second_look(net: &Net, meta: &Meta) -> Option<(ConnId, Dir)> {
 /// Where the TTL lies in a plain frame.
 const TTL: usize = 22;
 
-/// Any other frame.
+/// Any other frame: IPv6 has passes of its own, behind this one.
 #[cold]
 #[inline(never)]
-fn long_way(
+fn other(
+    net: &mut Net,
+    sessions: &mut proxied::Sessions,
+    six: &mut Stages6,
+    view: &View<'_>,
+    now: Now,
+    ifindex: u8,
+    mbuf: Mbuf,
+) {
+    let left = if plain6::is_ipv6(mbuf.data()) { six.collect(mbuf) } else { Err(mbuf) };
+    if let Err(mbuf) = left {
+        long_way(net, sessions, view, now, ifindex, mbuf);
+    }
+}
+
+/// A frame that took no short way.
+#[cold]
+#[inline(never)]
+pub(super) fn long_way(
     net: &mut Net,
     sessions: &mut proxied::Sessions,
     view: &View<'_>,

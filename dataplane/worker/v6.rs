@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! IPv6 through the firewall: stateful, without NAT and without the TLS proxy.
 //!
-//! [`packet`] takes every IPv6 frame for our MAC or for a group, one at a time: parse, neighbour discovery and echo for the
+//! A plain packet of a known connection goes through [`stages`], a burst at a time; [`packet`] takes every other IPv6 frame for our MAC or for a group: parse, neighbour discovery and echo for the
 //! appliance itself, the connection, hop limit and MTU, the next hop, the port. A first packet goes through admission
 //! ([`fedgate_flow::v6`]), an ICMPv6 error to the connection that it quotes. Hosts behind the appliance see an ordinary
 //! router: it answers for its addresses, tells path MTU and unreachable destinations, and announces itself.
@@ -14,9 +14,8 @@ use super::announce::Announcements;
 use super::clock::Now;
 use super::icmp::{Rate, TokenBucket};
 use super::neigh::{Action, Limits, Neighbours};
-use super::net::Net;
+use super::net::{Adjacencies, Net};
 use super::runtime::View;
-use super::stages;
 use dpdk::Mbuf;
 use fedgate_tables::drops::DropReason;
 use fedgate_wire::icmp6::Class;
@@ -27,6 +26,7 @@ pub(in crate::worker) mod fragments;
 mod icmp;
 mod neighbours;
 pub mod route;
+pub(in crate::worker) mod stages;
 
 use icmp::Responder6;
 
@@ -43,8 +43,8 @@ pub struct V6 {
     actions: Vec<Action<Mbuf, u128>>,
     icmp: Responder6,
     defence: TokenBucket,
-    /// Counts images: a connection's next hops hold for one. None begins in 0.
-    epoch: u16,
+    /// Ways out, as connections keep them.
+    pub(super) adjacencies: Adjacencies,
     announcements: Announcements<u128>,
 }
 
@@ -56,7 +56,7 @@ impl Default for V6 {
             actions: Vec::with_capacity(64),
             icmp: Responder6::default(),
             defence: TokenBucket::full(DEFENCE_RATE),
-            epoch: 0,
+            adjacencies: Adjacencies::new(),
             announcements: Announcements::default(),
         }
     }
@@ -117,6 +117,6 @@ fn drop_reason(error: ParseError) -> DropReason {
         ParseError::InvalidSource | ParseError::InvalidDestination | ParseError::Land => {
             DropReason::Ipv6SecurityFailed
         }
-        other => stages::drop_reason(other),
+        other => super::stages::drop_reason(other),
     }
 }

@@ -12,6 +12,7 @@
 //! never evicts. A removed entry matches no packet, so that a number found a moment ago may be tried against the entry without
 //! asking whether it still stands. Each worker owns one table.
 
+use crate::entries::{self, Entry};
 use crate::index::{Bucket, Full, Index};
 use crate::key::{self, Key, Packed};
 use crate::rewrite::Deltas;
@@ -181,6 +182,16 @@ impl Hot {
     /// Initiator on the lower security level.
     pub fn is_inbound(&self) -> bool {
         self.flags & flag::INBOUND != 0
+    }
+}
+
+impl Entry for Hot {
+    fn is_live(&self) -> bool {
+        Hot::is_live(self)
+    }
+
+    fn ways(&mut self) -> (&mut [u8; 2], &mut [u16; 2]) {
+        (&mut self.iface, &mut self.hop)
     }
 }
 
@@ -437,15 +448,7 @@ impl Conns {
 
     /// Interfaces have new indices. Gives the connections that used one which is gone: they are the caller's to end.
     pub fn renumber(&mut self, new_index: impl Fn(u8) -> Option<u8>) -> Vec<ConnId> {
-        let mut gone = Vec::new();
-        for (n, hot) in (0..self.fresh).zip(self.hot.iter_mut()).filter(|(_, hot)| hot.is_live()) {
-            match hot.iface.map(&new_index) {
-                [Some(forward), Some(reverse)] => hot.iface = [forward, reverse],
-                _ => gone.push(ConnId(n)),
-            }
-            hot.hop = [NO_HOP; 2];
-        }
-        gone
+        entries::renumber(&mut self.hot[..self.fresh as usize], new_index)
     }
 
     /// Live connections from number `from` on: at most `max` found and `scan` looked at, and where to go on.
@@ -454,20 +457,9 @@ impl Conns {
         from: u32,
         max: usize,
         scan: usize,
-        mut want: impl FnMut(&Hot) -> bool,
+        want: impl FnMut(&Hot) -> bool,
     ) -> (Vec<ConnId>, Option<u32>) {
-        let mut found = Vec::new();
-        let all = self.fresh as usize;
-        let end = all.min((from as usize).saturating_add(scan));
-        for n in from as usize..end {
-            if found.len() == max {
-                return (found, Some(n as u32));
-            }
-            if self.hot[n].is_live() && want(&self.hot[n]) {
-                found.push(ConnId(n as u32));
-            }
-        }
-        (found, (end < all).then_some(end as u32))
+        entries::page(&self.hot[..self.fresh as usize], from, max, scan, want)
     }
 
     fn link(&mut self, hash: u64, value: u32) -> Result<(), Full> {

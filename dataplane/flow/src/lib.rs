@@ -10,6 +10,7 @@
 pub mod acl;
 mod challenge;
 pub mod conn;
+mod entries;
 mod extended;
 pub mod firewall;
 mod hosts;

@@ -23,6 +23,7 @@ pub use options::{BadOptions, MAX_SCALE, SynOptions, options};
 use fedgate_tables::drops::DropReason;
 use fedgate_wire::plain::TCP_HEADERS;
 use fedgate_wire::tcp::HEADER_LEN;
+use fedgate_wire::{ipv6, plain6};
 use zerocopy::FromZeros;
 
 /// FIN flag bit.
@@ -123,6 +124,13 @@ impl Segment {
     pub fn of_plain(frame: &[u8], ip_len: u16) -> Option<Self> {
         let tcp = frame.first_chunk::<TCP_HEADERS>()?.last_chunk::<HEADER_LEN>()?;
         Some(Self::read(tcp, ip_len.wrapping_sub(IP_HEADER)))
+    }
+
+    /// Of a frame that [`fedgate_wire::plain6::read`] took for TCP.
+    #[inline(always)]
+    pub fn of_plain6(frame: &[u8], ip_len: u16) -> Option<Self> {
+        let tcp = frame.first_chunk::<{ plain6::TCP_HEADERS }>()?.last_chunk::<HEADER_LEN>()?;
+        Some(Self::read(tcp, ip_len.wrapping_sub(ipv6::HEADER_LEN as u16)))
     }
 
     /// From a TCP header, and the bytes of header and data.

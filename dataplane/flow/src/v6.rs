@@ -3,31 +3,34 @@
 //!
 //! There is no NAT for IPv6, so a reply's tuple is its request's mirror: an entry holds one key, the hash is the same for
 //! both directions, and one slot of the [`Index`] leads to it; which way a packet goes comes out of the compare. An entry
-//! is 128 bytes: the first cache line is all that an established packet of anything but TCP needs; the second is for TCP,
-//! setup and `show conn`. A table apart keeps IPv4's entries at half that size.
+//! is 128 bytes: the first cache line is all that an established packet of anything but TCP reads and writes; the second is for
+//! TCP, setup and `show conn`. A table apart keeps IPv4's entries at half that size.
 //!
-//! Fixed capacity; a full table refuses, it never evicts. Memory follows use. Each worker owns one. Admission is in [`admit`].
+//! Fixed capacity; a full table refuses, it never evicts. Memory follows use. A removed entry matches no packet. Each worker owns one.
+//! Admission is in [`admit`].
 
 use crate::challenge::{Settled, Whose};
-use crate::conn::{ConnId, Dir, InsertError, NO_CLASS, flag};
-use crate::index::Index;
+use crate::conn::{ConnId, Dir, InsertError, NO_CLASS, NO_HOP, flag};
+use crate::entries::{self, Entry};
+use crate::index::{Bucket, Index};
 use crate::key::{TCP, fold};
 use crate::limits::Member;
 use crate::tcp::{self, Outcome, State, Track, Windows};
 use crate::wheel::Wheel;
 use crate::{Booked, Flow, Packet, Policy, Rng, Tick};
 use fedgate_tables::drops::DropReason;
+use fedgate_tables::pages::Pages;
 use fedgate_wire::Tuple6;
+use zerocopy::FromZeros;
 
 mod admit;
 pub use admit::{Admission6, First6};
 
-const NIL: u32 = u32::MAX;
-/// "Next hop not known yet".
-pub const NO_HOP: u32 = u32::MAX;
+/// "No free entry".
+const NIL: u32 = 0;
 
 /// A connection. 128 bytes, two cache lines.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, FromZeros)]
 #[repr(C, align(64))]
 pub struct Hot6 {
     src: u128, // 0..16
@@ -36,40 +39,39 @@ pub struct Hot6 {
     ports: u32, // 32..36
     /// Protocol of the upper layer.
     pub proto: u8, // 36
-    /// TCP state.
-    pub state: State, // 37
-    /// TCP history ([`crate::tcp::seen`]).
-    pub history: u8, // 38
-    /// In use; else a link of the list of free entries.
-    live: bool, // 39
-    /// Handle of the neighbour a direction leaves by, or [`NO_HOP`].
-    pub hop: [u32; 2], // 40..48
-    /// Last packet; of a free entry, the number of the next free one.
-    pub last: Tick, // 48..52
+    /// [`flag`]s.
+    pub flags: u8, // 37
     /// Interface a direction arrives on; the other one is where it leaves.
-    pub iface: [u8; 2], // 52..54
+    pub iface: [u8; 2], // 38..40
+    /// Where a direction leaves, a number of the owner's, or [`NO_HOP`].
+    pub hop: [u16; 2], // 40..44
     /// What the hops were found by: they hold while the owner's number is the same.
-    pub epoch: u16, // 54..56
+    pub epoch: u32, // 44..48
+    /// Last packet.
+    pub last: Tick, // 48..52
+    /// Packets, both ways.
+    pub packets: u32, // 52..56
     /// Bytes of IP packets, both ways.
     pub bytes: u64, // 56..64
     /// Number for logs and `show conn`, never reused in a run.
     pub serial: u64, // 64..72
     /// First packet.
     pub created: Tick, // 72..76
-    /// Packets, both ways.
-    pub packets: u32, // 76..80
-    /// Initiator on the lower security level.
-    pub inbound: bool, // 80
+    /// TCP state.
+    pub state: State, // 76
+    /// TCP history ([`crate::tcp::seen`]).
+    pub history: u8, // 77
     /// TCP window scales, four bits a direction.
-    pub scale: u8, // 81
+    pub scale: u8, // 78
     /// Slot of the class whose limits it counts against, or [`NO_CLASS`].
-    pub class: u8, // 82
-    /// [`flag::BYPASS`] | [`flag::PER_CLIENT`].
-    pub flags: u8, // 83
-    windows: Windows, // 84..104
+    pub class: u8, // 79
+    windows: Windows, // 80..100
+    /// Of a free entry: the next free one, plus one.
+    next_free: u32, // 100..104
     _rest: [u8; 24], // 104..128
 }
 const _: () = assert!(size_of::<Hot6>() == 128 && align_of::<Hot6>() == 64);
+const _: () = assert!(std::mem::offset_of!(Hot6, serial) == 64);
 
 impl Hot6 {
     /// The tuple of the initiator's packets.
@@ -87,34 +89,58 @@ impl Hot6 {
     }
 
     /// Which way a packet with this tuple goes, if it is of this connection. (No packet's source is its destination.)
-    #[inline]
-    fn direction_of(&self, key: &Tuple6) -> Option<Dir> {
-        let is = |key: &Tuple6| self.src == key.src && self.dst == key.dst && self.ports == ports(key);
-        if !self.live || self.proto != key.proto {
-            None
-        } else if is(key) {
-            Some(Dir::Forward)
-        } else {
-            is(&key.mirror()).then_some(Dir::Reverse)
-        }
+    #[inline(always)]
+    pub fn direction_of(&self, key: &Tuple6) -> Option<Dir> {
+        let forward = (self.src == key.src) & (self.dst == key.dst) & (self.ports == ports(key));
+        let reverse =
+            (self.src == key.dst) & (self.dst == key.src) & (self.ports == ports(key).rotate_left(16));
+        let is_ours = self.is_live() & (self.proto == key.proto) & (forward | reverse);
+        is_ours.then_some(if forward { Dir::Forward } else { Dir::Reverse })
+    }
+
+    /// In use, and no reason in it to look closer at its packets than their headers.
+    #[inline(always)]
+    pub fn is_common(&self) -> bool {
+        self.flags & (flag::LIVE | flag::SPECIAL) == flag::LIVE
+    }
+
+    /// In use.
+    #[inline(always)]
+    pub fn is_live(&self) -> bool {
+        self.flags & flag::LIVE != 0
+    }
+
+    /// Initiator on the lower security level.
+    pub fn is_inbound(&self) -> bool {
+        self.flags & flag::INBOUND != 0
     }
 }
 
+impl Entry for Hot6 {
+    fn is_live(&self) -> bool {
+        Hot6::is_live(self)
+    }
+
+    fn ways(&mut self) -> (&mut [u8; 2], &mut [u16; 2]) {
+        (&mut self.iface, &mut self.hop)
+    }
+}
+
+#[inline(always)]
 fn ports(key: &Tuple6) -> u32 {
     u32::from(key.sport) << 16 | u32::from(key.dport)
 }
 
-/// Seeded hash of a tuple and of its mirror: whoever picks the tuples cannot pick the buckets.
-#[inline]
+/// Seeded hash of a tuple and of its mirror: whoever picks the tuples cannot pick the buckets. The ends are hashed apart and mixed by
+/// sum and difference of bits, which do not ask which comes first.
+#[inline(always)]
 pub fn hash(key: &Tuple6, seed: u64) -> u64 {
-    let ends = [(key.src, key.sport), (key.dst, key.dport)];
-    let [a, b] = if ends[0] <= ends[1] { ends } else { [ends[1], ends[0]] };
-    let address = |addr: u128, h: u64| {
+    let end = |addr: u128, port: u16| {
         let (high, low) = ((addr >> 64) as u64, addr as u64);
-        fold(low ^ seed, fold(high ^ seed.rotate_left(32), h))
+        fold(low ^ seed, fold(high ^ seed.rotate_left(32), u64::from(port) ^ 0x9e37_79b9_7f4a_7c15))
     };
-    let rest = u64::from(a.1) << 32 | u64::from(b.1) << 16 | u64::from(key.proto);
-    fold(rest ^ seed.rotate_left(16), address(b.0, address(a.0, 0x9e37_79b9_7f4a_7c15)))
+    let (a, b) = (end(key.src, key.sport), end(key.dst, key.dport));
+    fold((a ^ b) ^ seed.rotate_left(16), a.wrapping_add(b) ^ u64::from(key.proto) << 56)
 }
 
 /// What makes a new connection.
@@ -132,10 +158,11 @@ pub struct NewConn6 {
 
 /// The IPv6 connections of one worker.
 pub struct Conns6 {
-    hot: Vec<Hot6>,
-    max: u32,
-    /// First of the free entries among those that were in use once.
+    hot: Pages<Hot6>,
+    /// The first free entry that was used before, plus one.
     free: u32,
+    /// The first entry that never was.
+    fresh: u32,
     index: Index,
     wheel: Wheel,
     seed: u64,
@@ -148,10 +175,9 @@ impl Conns6 {
     pub fn new(max: u32, rng: &mut Rng) -> Self {
         assert!(max < 1 << 30);
         Self {
-            // Reserved, not touched: memory follows use, and growing never copies on the packet path.
-            hot: Vec::with_capacity(max as usize),
-            max,
+            hot: Pages::new(max as usize),
             free: NIL,
+            fresh: 0,
             index: Index::new(max as usize),
             wheel: Wheel::new(max),
             seed: rng.next(),
@@ -165,10 +191,62 @@ impl Conns6 {
         (self.index.len() as u32, self.most)
     }
 
+    /// The table's hash of `key` and of its mirror: make it for a whole burst first, then look up.
+    #[inline(always)]
+    pub fn hash(&self, key: &Tuple6) -> u64 {
+        hash(key, self.seed)
+    }
+
+    /// The bucket that a lookup begins with: to be prefetched a burst ahead.
+    #[inline(always)]
+    pub fn home(&self, hash: u64) -> Option<&Bucket> {
+        self.index.home(hash)
+    }
+
+    /// The entry that a lookup will most likely compare first, to be prefetched where the buckets are there already.
+    #[inline(always)]
+    pub fn likely(&self, hash: u64) -> Option<ConnId> {
+        self.index.likely(hash).map(ConnId)
+    }
+
+    /// The bucket to be fetched where [`Self::likely`] finds nothing, as of a few connections in a hundred.
+    #[inline]
+    pub fn second_home(&self, hash: u64) -> Option<&Bucket> {
+        self.index.second_home(hash)
+    }
+
+    /// [`Self::likely`] in that bucket.
+    #[inline]
+    pub fn likely_second(&self, hash: u64) -> Option<ConnId> {
+        self.index.likely_second(hash).map(ConnId)
+    }
+
+    /// The entry, where there is one of this number: for a prefetch, or to try a [`Self::likely`] one.
+    #[inline(always)]
+    pub fn get(&self, id: ConnId) -> Option<&Hot6> {
+        self.hot.get(id.0 as usize)
+    }
+
+    /// Gives the lines that a packet of `proto` will need of an entry to those who fetch them.
+    #[inline(always)]
+    pub fn fetch(&self, id: ConnId, proto: u8, first: impl FnOnce(&Hot6), second: impl FnOnce(&u64)) {
+        if let Some(entry) = self.get(id) {
+            first(entry);
+            if proto == TCP {
+                second(&entry.serial);
+            }
+        }
+    }
+
     /// The connection that a packet belongs to, and which way it goes.
     pub fn lookup(&self, key: &Tuple6) -> Option<(ConnId, Dir)> {
+        self.lookup_hashed(self.hash(key), key)
+    }
+
+    /// [`Self::lookup`] where the hash is made.
+    pub fn lookup_hashed(&self, hash: u64, key: &Tuple6) -> Option<(ConnId, Dir)> {
         let mut dir = None;
-        let hit = self.index.find(hash(key, self.seed), |n| {
+        let hit = self.index.find(hash, |n| {
             dir = self.hot[n as usize].direction_of(key);
             dir.is_some()
         })?;
@@ -176,18 +254,20 @@ impl Conns6 {
     }
 
     /// The entry.
+    #[inline]
     pub fn hot(&self, id: ConnId) -> &Hot6 {
         &self.hot[id.0 as usize]
     }
 
     /// The entry, to change.
+    #[inline]
     pub fn hot_mut(&mut self, id: ConnId) -> &mut Hot6 {
         &mut self.hot[id.0 as usize]
     }
 
     /// True where `id` is in use.
     pub fn is_live(&self, id: ConnId) -> bool {
-        self.hot.get(id.0 as usize).is_some_and(|hot| hot.live)
+        self.hot.get(id.0 as usize).is_some_and(Hot6::is_live)
     }
 
     /// Adds a connection. Its timer is the caller's to set.
@@ -195,49 +275,46 @@ impl Conns6 {
     /// # Errors
     /// [`InsertError::Clash`] where its tuple or the mirror is there already, [`InsertError::Full`].
     pub fn insert(&mut self, new: NewConn6, now: Tick) -> Result<ConnId, InsertError> {
-        if self.lookup(&new.key).is_some() {
+        let hashed = self.hash(&new.key);
+        if self.lookup_hashed(hashed, &new.key).is_some() {
             return Err(InsertError::Clash);
         }
-        let n = match self.free {
-            NIL if self.hot.len() < self.max as usize => self.hot.len() as u32,
-            NIL => return Err(InsertError::Full),
-            free => free,
+        let n = if self.free != NIL { self.free - 1 } else { self.fresh };
+        let Some(next_free) = self.hot.get(n as usize).map(|entry| entry.next_free) else {
+            return Err(InsertError::Full);
         };
         let (hot, seed) = (&self.hot, self.seed);
         self.index
-            .insert(hash(&new.key, seed), n, |held| hash(&hot[held as usize].key(), seed))
+            .insert(hashed, n, |held| hash(&hot[held as usize].key(), seed))
             .map_err(|_| InsertError::Full)?;
+        if self.free != NIL {
+            self.free = next_free;
+        } else {
+            self.fresh += 1;
+        }
         self.serial += 1;
-        let entry = Hot6 {
+        self.hot[n as usize] = Hot6 {
             src: new.key.src,
             dst: new.key.dst,
             ports: ports(&new.key),
             proto: new.key.proto,
-            state: new.state,
-            history: 0,
-            live: true,
-            hop: [NO_HOP; 2],
-            last: now,
+            flags: flag::LIVE | if new.inbound { flag::INBOUND } else { 0 },
             iface: new.iface,
+            hop: [NO_HOP; 2],
             epoch: 0,
+            last: now,
+            packets: 0,
             bytes: 0,
             serial: self.serial,
             created: now,
-            packets: 0,
-            inbound: new.inbound,
+            state: new.state,
+            history: 0,
             scale: 0,
             class: NO_CLASS,
-            flags: 0,
             windows: Windows::default(),
+            next_free: NIL,
             _rest: [0; 24],
         };
-        match self.hot.get_mut(n as usize) {
-            Some(slot) => {
-                self.free = slot.last;
-                *slot = entry;
-            }
-            None => self.hot.push(entry),
-        }
         self.most = self.most.max(self.in_use().0);
         Ok(ConnId(n))
     }
@@ -245,25 +322,15 @@ impl Conns6 {
     /// Takes a connection out.
     pub fn remove(&mut self, id: ConnId) {
         let key = self.hot(id).key();
-        self.index.remove(hash(&key, self.seed), id.0);
+        self.index.remove(self.hash(&key), id.0);
         self.wheel.cancel(id.0);
-        let free = self.free;
-        let hot = self.hot_mut(id);
-        (hot.live, hot.last) = (false, free);
-        self.free = id.0;
+        self.hot[id.0 as usize] = Hot6 { next_free: self.free, ..Hot6::new_zeroed() };
+        self.free = id.0 + 1;
     }
 
     /// Interfaces have new indices. Gives the connections that used one which is gone: they are the caller's to end.
     pub fn renumber(&mut self, new_index: impl Fn(u8) -> Option<u8>) -> Vec<ConnId> {
-        let mut gone = Vec::new();
-        for (n, hot) in (0..).zip(&mut self.hot).filter(|(_, hot)| hot.live) {
-            match hot.iface.map(&new_index) {
-                [Some(forward), Some(reverse)] => hot.iface = [forward, reverse],
-                _ => gone.push(ConnId(n)),
-            }
-            hot.hop = [NO_HOP; 2];
-        }
-        gone
+        entries::renumber(&mut self.hot[..self.fresh as usize], new_index)
     }
 
     /// Live connections from number `from` on: at most `max` found and `scan` looked at, and where to go on.
@@ -272,19 +339,9 @@ impl Conns6 {
         from: u32,
         max: usize,
         scan: usize,
-        mut want: impl FnMut(&Hot6) -> bool,
+        want: impl FnMut(&Hot6) -> bool,
     ) -> (Vec<ConnId>, Option<u32>) {
-        let mut found = Vec::new();
-        let end = self.hot.len().min((from as usize).saturating_add(scan));
-        for n in from as usize..end {
-            if found.len() == max {
-                return (found, Some(n as u32));
-            }
-            if self.hot[n].live && want(&self.hot[n]) {
-                found.push(ConnId(n as u32));
-            }
-        }
-        (found, (end < self.hot.len()).then_some(end as u32))
+        entries::page(&self.hot[..self.fresh as usize], from, max, scan, want)
     }
 }
 
@@ -320,11 +377,27 @@ impl Flow {
                 Outcome::Reopen => return Ok(Booked::Afresh),
             }
         }
-        let hot = self.conns6.hot_mut(id);
-        hot.last = now;
-        hot.bytes += u64::from(packet.len);
-        hot.packets = hot.packets.wrapping_add(1);
+        self.book6(id, now, packet.len);
         Ok(Booked::Passes)
+    }
+
+    /// Books a packet of a connection whose state does not move, and gives its entry.
+    #[inline(always)]
+    pub fn book6(&mut self, id: ConnId, now: Tick, ip_len: u16) -> Option<&Hot6> {
+        let hot = self.conns6.hot.get_mut(id.0 as usize)?;
+        hot.last = now;
+        hot.bytes += u64::from(ip_len);
+        hot.packets = hot.packets.wrapping_add(1);
+        Some(hot)
+    }
+
+    /// Follows a TCP segment of an open connection that changes no state. False, with nothing changed, for any other.
+    #[inline(always)]
+    pub fn track_plain6(&mut self, id: ConnId, dir: Dir, frame: &[u8], ip_len: u16) -> bool {
+        let Some(hot) = self.conns6.hot.get_mut(id.0 as usize) else { return false };
+        let Some(segment) = tcp::Segment::of_plain6(frame, ip_len) else { return false };
+        let Hot6 { state, history, scale, windows, .. } = hot;
+        tcp::plain(&mut Track { state, history, scale, windows }, &segment, dir == Dir::Forward)
     }
 
     #[cold]

@@ -36,6 +36,7 @@ pub mod nd;
 pub mod parse;
 pub mod parse6;
 pub mod plain;
+pub mod plain6;
 pub mod tcp;
 pub mod udp;
 

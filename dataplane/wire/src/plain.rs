@@ -79,6 +79,12 @@ impl Ours {
     pub const fn new(MacAddr([a, b, c, d, e, f]): MacAddr) -> Self {
         Self(u64::from_le_bytes([a, b, c, d, e, f, 0, 0]))
     }
+
+    /// Whether a frame that begins so is for us.
+    #[inline(always)]
+    pub(crate) const fn is_in(self, head: &[u8; 8]) -> bool {
+        u64::from_le_bytes(*head) & 0xffff_ffff_ffff == self.0
+    }
 }
 
 /// What [`read`] found.

@@ -5,9 +5,9 @@
 //! the MTU in one cache line that is nearly always in the first cache. An adjacency follows the neighbour table, which counts
 //! its changes: whenever it has changed, all are looked up anew before the next burst ([`Adjacencies::follow`]). A new policy (or
 //! a full list, which only a scan of large connected networks can bring about) empties the list and begins a new epoch;
-//! a connection's numbers hold only in the epoch in which they were given. Worker core only; bound: [`MOST`].
+//! a connection's numbers hold only in the epoch in which they were given. One list for each family. Worker core only; bound: [`MOST`].
 
-use crate::worker::neigh::{Neighbours, NextHop};
+use crate::worker::neigh::{Address, Neighbours, NextHop};
 use crate::worker::runtime::{IoSlot, View};
 use std::collections::HashMap;
 
@@ -74,7 +74,13 @@ impl Adjacencies {
 
     /// The number for a neighbour on an interface.
     #[cold]
-    pub fn number<P>(&mut self, egress: u8, hop: NextHop, neigh: &mut Neighbours<P>, view: &View<'_>) -> u16 {
+    pub fn number<P, A: Address>(
+        &mut self,
+        egress: u8,
+        hop: NextHop,
+        neigh: &mut Neighbours<P, A>,
+        view: &View<'_>,
+    ) -> u16 {
         if let Some(&number) = self.by_hop.get(&(egress, hop)) {
             return number;
         }
@@ -91,21 +97,21 @@ impl Adjacencies {
 
     /// Takes over what has changed in the neighbour table. Once a burst; a compare where nothing has.
     #[inline]
-    pub fn follow<P>(&mut self, neigh: &mut Neighbours<P>, view: &View<'_>) {
+    pub fn follow<P, A: Address>(&mut self, neigh: &mut Neighbours<P, A>, view: &View<'_>) {
         if self.seen != neigh.changes() {
             self.look_up_all(neigh, view);
         }
     }
 
     #[cold]
-    fn look_up_all<P>(&mut self, neigh: &mut Neighbours<P>, view: &View<'_>) {
+    fn look_up_all<P, A: Address>(&mut self, neigh: &mut Neighbours<P, A>, view: &View<'_>) {
         self.seen = neigh.changes();
         self.list.iter_mut().skip(1).for_each(|adjacency| adjacency.look_up(neigh, view));
     }
 
     /// Tells the neighbour table which entries are in use, so that it keeps them.
     #[cold]
-    pub fn tell_use<P>(&mut self, neigh: &mut Neighbours<P>) {
+    pub fn tell_use<P, A: Address>(&mut self, neigh: &mut Neighbours<P, A>) {
         for adjacency in self.list.iter_mut().filter(|a| a.used) {
             adjacency.used = false;
             neigh.touch(adjacency.hop);
@@ -114,7 +120,7 @@ impl Adjacencies {
 }
 
 impl Adjacency {
-    fn look_up<P>(&mut self, neigh: &Neighbours<P>, view: &View<'_>) {
+    fn look_up<P, A: Address>(&mut self, neigh: &Neighbours<P, A>, view: &View<'_>) {
         let egress = usize::from(self.egress);
         let way = view.interface(self.egress).zip(view.image.slots.get(egress).copied().flatten());
         match (neigh.mac(self.hop), way) {

@@ -4,16 +4,15 @@
 //! A packet leaves as it came but for its hop limit and its Ethernet header. Routers do not fragment (RFC 8200 section 5):
 //! what is larger than the next link takes goes back as "packet too big". Worker core, slow path.
 
-use super::neighbours::write_header;
+use super::neighbours::write_stations;
 use crate::worker::clock::Now;
 use crate::worker::dispatch;
-use crate::worker::neigh::NextHop;
 use crate::worker::net::{LogKind, Net, unanswered};
 use crate::worker::runtime::View;
 use dpdk::Mbuf;
-use fedgate_flow::conn::{ConnId, Dir};
+use fedgate_flow::conn::{ConnId, Dir, NO_HOP};
 use fedgate_flow::firewall::Hits;
-use fedgate_flow::v6::{Admission6, First6, NO_HOP};
+use fedgate_flow::v6::{Admission6, First6};
 use fedgate_flow::{Booked, Packet};
 use fedgate_tables::counters::Stat;
 use fedgate_tables::drops::DropReason;
@@ -198,22 +197,27 @@ pub(super) fn hop(
         // The callers have seen that there is one to take.
         ip.decrement_hop_limit();
     }
-    let epoch = net.v6.epoch;
+    let hot = net.flow.conns6.hot(id);
+    let (egress, dst) = (hot.iface[dir.flip() as usize], hot.destination(dir));
+    if hot.epoch == net.v6.adjacencies.epoch()
+        && let Some(adjacency) =
+            net.v6.adjacencies.get_mut(hot.hop[dir as usize]).filter(|adjacency| adjacency.mtu > 0)
+    {
+        adjacency.used = true;
+        let (slot, egress) = (adjacency.slot, adjacency.egress);
+        write_stations(&mut mbuf, &adjacency.stations);
+        return net.push(slot, egress, mbuf);
+    }
+    let Some(hop) = net.send_to6(view, now, egress, dst, mbuf) else { return };
+    let v6 = &mut net.v6;
+    let number = v6.adjacencies.number(egress, hop, &mut v6.neigh, view);
+    let epoch = v6.adjacencies.epoch();
     let hot = net.flow.conns6.hot_mut(id);
-    let egress = hot.iface[dir.flip() as usize];
     if hot.epoch != epoch {
         hot.epoch = epoch;
         hot.hop = [NO_HOP; 2];
     }
-    let (known, dst) = (NextHop::from_bits(hot.hop[dir as usize]), hot.destination(dir));
-    if let Some(mac) = net.v6.neigh.mac(known) {
-        net.v6.neigh.touch(known);
-        write_header(&mut mbuf, mac, view.mac(egress));
-        return net.transmit(view, egress, mbuf);
-    }
-    if let Some(hop) = net.send_to6(view, now, egress, dst, mbuf) {
-        net.flow.conns6.hot_mut(id).hop[dir as usize] = hop.to_bits();
-    }
+    hot.hop[dir as usize] = number;
 }
 
 /// Somebody's ICMPv6 error about a packet that we passed on, or about nothing we know. It goes to that packet's sender as it is.

@@ -155,7 +155,7 @@ impl Net {
     }
 
     /// Sends a packet (behind [`HEADER_ROOM`] bytes) to `dst` out of `egress`, asking for the next hop's MAC where need be.
-    /// The handle is for keeping.
+    /// The handle of one that is known is for keeping.
     pub(super) fn send_to6(
         &mut self,
         view: &View<'_>,
@@ -181,7 +181,8 @@ impl Net {
                 self.transmit(view, egress, mbuf);
                 Some(hop)
             }
-            Resolve::Held { hop } => Some(hop),
+            // Only those who have answered once are kept, so that a scan of a network fills no list.
+            Resolve::Held { .. } => None,
             Resolve::Refused { why, packet } => {
                 let reason = match why {
                     Refusal::EntryQueueFull | Refusal::QueueFull => DropReason::AdjacencyQueueFull,
@@ -200,6 +201,7 @@ impl Net {
         if !self.v6.neigh.is_due(now.millis()) {
             return 0;
         }
+        self.v6.adjacencies.tell_use(&mut self.v6.neigh);
         let mut actions = std::mem::take(&mut self.v6.actions);
         self.v6.neigh.poll(now.millis(), &mut |action| actions.push(action));
         self.v6.actions = actions;
@@ -225,7 +227,6 @@ impl Net {
         let ours =
             routes.live().flat_map(|(ifindex, _)| routes.own(ifindex).map(move |ip| view.shown(ifindex, ip)));
         let Self { v6, counters, .. } = self;
-        v6.epoch = v6.epoch.wrapping_add(1).max(1);
         v6.announcements.adopt(ours);
         if moved {
             v6.neigh.clear(None, &mut |action| {
@@ -292,10 +293,17 @@ impl Net {
 }
 
 /// Ethernet header of an IPv6 frame.
-pub(super) fn write_header(mbuf: &mut Mbuf, to: MacAddr, from: MacAddr) {
+fn write_header(mbuf: &mut Mbuf, to: MacAddr, from: MacAddr) {
+    let mut stations = [0; 12];
+    stations[..6].copy_from_slice(&to.0);
+    stations[6..].copy_from_slice(&from.0);
+    write_stations(mbuf, &stations);
+}
+
+/// The same of a way out that is known.
+pub(super) fn write_stations(mbuf: &mut Mbuf, stations: &[u8; 12]) {
     if let Some(head) = mbuf.data_mut().first_chunk_mut::<HEADER_ROOM>() {
-        head[..6].copy_from_slice(&to.0);
-        head[6..12].copy_from_slice(&from.0);
+        head[..12].copy_from_slice(stations);
         head[12..].copy_from_slice(&ethernet::TYPE_IPV6.to_be_bytes());
     }
 }

@@ -108,7 +108,8 @@ impl Flow {
         })?;
         let hot = self.conns6.hot_mut(id);
         if let Some(class) = settings {
-            (hot.class, hot.flags) = (class.slot as u8, limits::flags_of(class, key.proto));
+            hot.class = class.slot as u8;
+            hot.flags |= limits::flags_of(class, key.proto);
         }
         self.limits.follow(None, Member::of6(hot));
         let limit = policy.timeout_of(key.proto, new.state, self.conns6.hot(id).class);

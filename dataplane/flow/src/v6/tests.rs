@@ -214,7 +214,7 @@ fn levels_and_lists_decide() {
     let neighbour = First6 { key: Tuple6 { src: FAR + 1, ..syn.key }, ..syn };
     let (admission, hits) = lab.admit(neighbour);
     let Admission6::New(id) = admission else { panic!("{admission:?}") };
-    assert!(lab.flow.conns6.hot(id).inbound);
+    assert!(lab.flow.conns6.hot(id).is_inbound());
     assert_eq!(hits.aces, [Some(8), None, None]);
     let ping = First6 { key: key(FAR, 9, HOST, 0, ICMPV6), ..inwards(out(ICMPV6, 0)) };
     assert_eq!(lab.admit(ping).1.aces, [Some(9), None, None]);
