@@ -193,6 +193,11 @@ impl Interface {
         self.address.map(|(addr, mask)| Net::holding(addr, mask))
     }
 
+    /// Whether it speaks IPv6: by an address, or by `ipv6 enable`.
+    pub fn speaks_ipv6(&self) -> bool {
+        self.ipv6 || self.address6.is_some()
+    }
+
     /// Its connected IPv6 network.
     pub fn network6(&self) -> Option<Net6> {
         self.address6.and_then(|(addr, prefix)| Net6::holding(addr, prefix))

@@ -14,6 +14,7 @@ pub mod slots;
 mod tests;
 
 use std::collections::{BTreeMap, HashMap};
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use fedgate_tables::policy::{
@@ -56,9 +57,9 @@ pub struct Compiled {
     pub slots: Slots,
 }
 
-/// The interfaces that are complete, in the order of their indices in the policy.
+/// The interfaces that are complete, that is have a name and an address of either family, in the order of their indices in the policy.
 pub fn interfaces(model: &Model) -> impl Iterator<Item = &model::Interface> {
-    model.interfaces.iter().filter(|i| i.nameif.is_some() && i.address.is_some())
+    model.interfaces.iter().filter(|i| i.nameif.is_some() && (i.address.is_some() || i.speaks_ipv6()))
 }
 
 /// Compiles `config`. Lines that were there before keep the slots they had in `before`; `counts` tells what a counter stands at
@@ -178,7 +179,9 @@ impl<'m> Compiler<'m> {
             name.and_then(|name| self.acls.get(name.as_str())).copied().unwrap_or(NONE)
         };
         for interface in interfaces(self.model) {
-            let (Some(name), Some((addr, mask))) = (&interface.nameif, interface.address) else { continue };
+            let Some(name) = &interface.nameif else { continue };
+            // All zeros: it speaks IPv6 alone.
+            let (addr, mask) = interface.address.unwrap_or((Ipv4Addr::UNSPECIFIED, Ipv4Addr::UNSPECIFIED));
             let flag = |set: bool, flag: u8| if set { flag } else { 0 };
             let element = Interface {
                 name: self.builder.blob(name.as_bytes()),
@@ -191,7 +194,7 @@ impl<'m> Compiler<'m> {
                     | flag(interface.no_proxy_arp, IF_NO_PROXY_ARP)
                     | flag(interface.shutdown, IF_SHUTDOWN)
                     | flag(interface.verify_reverse_path, IF_VERIFY_REVERSE_PATH)
-                    | flag(interface.ipv6 || interface.address6.is_some(), IF_IPV6),
+                    | flag(interface.speaks_ipv6(), IF_IPV6),
                 addr6: interface.address6.map_or([0; 16], |(addr, _)| addr.octets()),
                 prefix6: interface.address6.map_or(0, |(_, prefix)| prefix),
                 mac: interface.mac.map_or([0; 6], |mac| mac.0),

@@ -6,7 +6,6 @@ use super::*;
 use crate::config::load;
 use fedgate_tables::policy::{ACE_ANY_PROTO, ACE_INACTIVE, ACE_LOG, ACE_PERMIT, Ace, NONE16, NatKind};
 use fedgate_tables::policy_view::{Checked, PolicyView};
-use std::net::Ipv4Addr;
 use std::path::Path;
 
 const BASE: &str = "\
@@ -299,4 +298,21 @@ fn classes_keep_their_slots() {
     let (again, _) = compiled(&of(&["c", "a"]), &Slots::recover(&view), &Zero);
     let expected = [is("c", 3, 7, NONE), is("a", 1, 7, NONE), is("class-default", 2, 0, 1800)];
     assert_eq!((seen(&second.view()), seen(&again.view())), (expected.to_vec(), expected.to_vec()));
+}
+
+/// An address of either family makes an interface; with IPv6 alone the IPv4 one is all zeros.
+#[test]
+fn an_interface_may_speak_ipv6_alone() {
+    let text = "interface tap a\n nameif left\n ipv6 enable\ninterface tap b\n nameif right\n ipv6 address 2001:db8::1/64\n\
+                interface tap c\n nameif neither\ninterface tap d\n nameif both\n ip address 10.0.0.1 255.0.0.0\n\
+                access-list x extended permit ip any6 any6\naccess-group x in interface right\n\
+                ipv6 route right ::/0 2001:db8::9\n";
+    let (checked, _) = compiled(text, &Slots::default(), &Zero);
+    let view = checked.view();
+    let [left, right, both] = view.interfaces() else { panic!() };
+    assert_eq!([left, right, both].map(|i| view.str(i.name)), ["left", "right", "both"]);
+    assert_eq!([left, right, both].map(|i| i.flags & IF_IPV6 != 0), [true, true, false]);
+    assert_eq!([left.addr, left.mask, right.addr, right.mask], [0; 4]);
+    assert_eq!((right.acl_in, right.prefix6, both.addr), (0, 64, ip("10.0.0.1")));
+    assert_eq!(view.routes6()[0].ifindex, 1);
 }

@@ -155,7 +155,7 @@ impl<'a> View<'a> {
 
     /// True where the appliance answers ARP for `addr` on `ifindex`: its own address, or one that NAT shows there.
     pub fn answers_arp_for(&self, ifindex: u8, addr: u32) -> bool {
-        let Some(interface) = self.interface(ifindex) else { return false };
+        let Some(interface) = self.interface(ifindex).filter(|i| i.addr != 0) else { return false };
         let on_link = addr & interface.mask == interface.addr & interface.mask;
         addr == interface.addr
             || (on_link && interface.flags & IF_NO_PROXY_ARP == 0 && self.flow.nat.answers_for(addr, ifindex))

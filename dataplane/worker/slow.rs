@@ -94,6 +94,10 @@ fn admit(net: &mut Net, view: &View<'_>, now: Now, ifindex: u8, mbuf: &Mbuf, par
         // RFC 1812 5.3.5, RFC 2644.
         return Admission::Refused(DropReason::NotUnicast);
     }
+    if view.interface(ifindex).is_none_or(|interface| interface.addr == 0) {
+        // It speaks IPv6 alone.
+        return Admission::Refused(DropReason::InterfaceUnconfigured);
+    }
     if spoofed(view, ifindex, parsed.tuple.src) {
         return Admission::Refused(DropReason::RpfViolated);
     }

@@ -492,6 +492,22 @@ fn an_interface_without_ipv6_hears_none() {
     rig.expect(&[("inside rx", 1), ("unsupported-ethertype", 1)]);
 }
 
+/// Interfaces without an IPv4 address neither forward IPv4 nor answer its ARP.
+#[test]
+fn an_interface_with_ipv6_alone_hears_no_ipv4() {
+    use super::rig::{self, ip};
+    let mut rig = lab();
+    let datagram = rig::udp((rig::WORK, 5000), (ip(192, 0, 2, 1), 53), MACS[INSIDE], 64, b"x");
+    assert_eq!(rig.send(INSIDE, &datagram), NOTHING);
+    rig.expect(&[("inside rx", 1), ("ifc-classify", 1)]);
+    for target in [0, rig::OWN[INSIDE]] {
+        let mut request = [0; fedgate_wire::emit::ARP_FRAME_LEN];
+        fedgate_wire::emit::arp_request(&mut request, rig::WORK, target, MacAddr::BROADCAST).unwrap();
+        assert_eq!(rig.send(INSIDE, &request), NOTHING);
+    }
+    rig.assert_no_mbuf_held();
+}
+
 fn frames() -> impl Strategy<Value = Vec<u8>> {
     let valid = prop::sample::select(vec![
         udp(HOST, REMOTE, (5353, 53), INSIDE, 64, b"question"),
