@@ -39,12 +39,12 @@ pub(crate) fn page<E: Entry>(
 ) -> (Vec<ConnId>, Option<u32>) {
     let mut found = Vec::new();
     let end = entries.len().min((from as usize).saturating_add(scan));
-    for n in from as usize..end {
+    for (n, entry) in (from..).zip(entries.get(from as usize..end).unwrap_or_default()) {
         if found.len() == max {
-            return (found, Some(n as u32));
+            return (found, Some(n));
         }
-        if entries[n].is_live() && want(&entries[n]) {
-            found.push(ConnId(n as u32));
+        if entry.is_live() && want(entry) {
+            found.push(ConnId(n));
         }
     }
     (found, (end < entries.len()).then_some(end as u32))
