@@ -41,8 +41,8 @@ pub fn routes() -> [Route6; 2] {
 
 /// Writes a UDP frame of a flow.
 pub fn write_udp(frame: &mut [u8; FRAME], flow: u32, way: Way) {
-    let host = (HOSTS[INSIDE] | 0x100 + u128::from(flow), 2048 + (flow % 62_500) as u16);
-    let server = (HOSTS[OUTSIDE] | 0x100 + u128::from(flow.wrapping_mul(2_654_435_761)), 5060);
+    let host = (HOSTS[INSIDE] + 0x100 + u128::from(flow), 2048 + (flow % 62_500) as u16);
+    let server = (HOSTS[OUTSIDE] + 0x100 + u128::from(flow.wrapping_mul(2_654_435_761)), 5060);
     let (side, from, to) = match way {
         Way::Out => (INSIDE, host, server),
         Way::Back => (OUTSIDE, server, host),
