@@ -288,6 +288,7 @@ impl Editor {
                 Timer::PatXlate => (&mut timeouts.pat_xlate, defaults.pat_xlate),
                 Timer::Xlate => (&mut timeouts.xlate, defaults.xlate),
                 Timer::ConnHolddown => (&mut timeouts.conn_holddown, defaults.conn_holddown),
+                Timer::FloatingConn => (&mut timeouts.floating_conn, defaults.floating_conn),
                 Timer::Arp => (&mut timeouts.arp, defaults.arp),
                 Timer::Unused(name) => {
                     if !negated {

@@ -273,6 +273,8 @@ pub struct Timeouts {
     pub xlate: Seconds,
     /// A closed connection.
     pub conn_holddown: Seconds,
+    /// A connection that a better route leads elsewhere; 0 for never.
+    pub floating_conn: Seconds,
     /// `arp timeout`.
     pub arp: Seconds,
     /// Timers of what fedgate does not do: kept, without effect.
@@ -292,6 +294,7 @@ impl Default for Timeouts {
             pat_xlate: Seconds(30),
             xlate: Seconds(10800),
             conn_holddown: Seconds(15),
+            floating_conn: Seconds(0),
             arp: Seconds(14400),
             unused: BTreeMap::new(),
         }

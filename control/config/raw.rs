@@ -157,6 +157,8 @@ pub enum Timer {
     Xlate,
     /// `conn-holddown`.
     ConnHolddown,
+    /// `floating-conn`.
+    FloatingConn,
     /// One without effect.
     Unused(&'static str),
     /// `arp timeout`.

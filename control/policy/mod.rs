@@ -383,6 +383,7 @@ impl<'m> Compiler<'m> {
             timeout_arp: timeouts.arp.0,
             timeout_xlate: timeouts.xlate.0,
             timeout_conn_holddown: timeouts.conn_holddown.0,
+            timeout_floating_conn: timeouts.floating_conn.0,
             fragment_size: self.model.fragment_size.unwrap_or(Globals::default().fragment_size),
             fragment_chain: self.model.fragment_chain.unwrap_or(Globals::default().fragment_chain),
             fragment_timeout: self.model.fragment_timeout.unwrap_or(Globals::default().fragment_timeout),

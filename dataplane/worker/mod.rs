@@ -16,6 +16,7 @@ mod collect;
 pub mod command;
 mod dispatch;
 pub mod domains;
+mod floating;
 mod fragment;
 pub mod icmp;
 pub mod mates;
@@ -180,7 +181,7 @@ impl Path {
     /// Takes a new image into use; connections whose interface is gone end here.
     #[cold]
     fn adopt(&mut self, view: &runtime::View<'_>, now: clock::Now) {
-        for id in self.net.adopt(view) {
+        for id in self.net.adopt(view, now) {
             command::end(id, &mut self.net, &mut self.sessions, view, now);
         }
         let most = view.flow.globals.max_proxy_sessions;
@@ -217,6 +218,7 @@ impl Path {
         work += self.net.expire6(view, now, TIMERS_A_LOOP);
         work += self.net.resolve(view, now) + self.net.resolve6(view, now);
         work += self.net.announce(view) + self.net.announce6(view);
+        work += self.close_floating(view, now);
         work += collect::expire(&mut self.net, view, now);
         work += self.sessions.poll(&mut self.net, view, now);
         self.gauges();

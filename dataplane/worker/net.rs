@@ -10,6 +10,7 @@ use super::announce::Announcements;
 use super::clock::Now;
 use super::collect::{self, Fragments};
 use super::command::EventSink;
+use super::floating::Floating;
 use super::fragment;
 use super::icmp::{Rate, Responder, TokenBucket};
 use super::mates::Mates;
@@ -101,6 +102,8 @@ pub struct Net {
     defence: TokenBucket,
     /// What IPv6 needs beside its connections.
     pub(super) v6: V6,
+    /// Connections that routes lead elsewhere.
+    pub(super) floating: Floating,
     mates: Mates,
     origin: Origin,
     /// Copies of neighbours' messages for the others.
@@ -133,6 +136,7 @@ impl Net {
             announcements: Announcements::default(),
             defence: TokenBucket::full(DEFENCE_RATE),
             v6: V6::default(),
+            floating: Floating::default(),
             mates,
             origin: Origin::Port,
             gossip: handover::GossipRates::default(),
@@ -471,10 +475,12 @@ impl Net {
     /// Takes a new image into use: static ports set aside, timeouts, interfaces that have moved, and our new addresses to be
     /// announced. Gives the connections whose interface is gone.
     #[cold]
-    pub fn adopt(&mut self, view: &View<'_>) -> Vec<ConnId> {
+    pub fn adopt(&mut self, view: &View<'_>, now: Now) -> Vec<ConnId> {
         let ways = view.ways();
         if self.ways != Some(ways) {
-            self.ways = Some(ways);
+            if self.ways.replace(ways).is_some() {
+                self.floating.ways_changed(now, view.flow.globals.timeout_floating_conn);
+            }
             self.adjacencies.clear();
             self.v6.adjacencies.clear();
         }

@@ -12,7 +12,7 @@ use fedgate_flow::nat::Nat;
 use fedgate_flow::shard::Dealt;
 use fedgate_proxy::{OwnDomains, ProxyTls, Timeouts};
 use fedgate_tables::domains::DomainReader;
-use fedgate_tables::policy::{IF_NO_PROXY_ARP, IF_SHUTDOWN, Interface, NONE};
+use fedgate_tables::policy::{IF_NO_PROXY_ARP, IF_SHUTDOWN, Interface, NONE, SAME_SECURITY_INTRA};
 use fedgate_tables::policy_view::{Checked, PolicyView};
 use fedgate_wire::MacAddr;
 use std::hash::Hasher;
@@ -57,7 +57,10 @@ impl Runtime {
     /// An image without the domain table's entries, of a fresh policy and its compiled ACLs. The caller fills ports and TLS.
     pub fn new(policy: Arc<Checked>, acls: Arc<Acls>, domains: Option<Arc<DomainReader>>) -> Self {
         let view = policy.view();
-        let nat = Nat::new(view.nat(), view.pools());
+        let mut nat = Nat::new(view.nat(), view.pools());
+        if view.globals().flags & SAME_SECURITY_INTRA != 0 {
+            nat = nat.turning();
+        }
         let (locals, ours) = (OwnDomains::of(&view), addresses(&view, &nat));
         Self {
             policy,

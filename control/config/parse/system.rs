@@ -71,7 +71,7 @@ pub fn name(args: &mut Args<'_, '_>, _: &Env<'_>) -> Parsed {
 const MOST: u32 = 4_294_800;
 
 /// Name, timer, least and greatest seconds. The ASA's limits where it has one.
-const TIMERS: [(&str, Timer, u32, u32); 9] = [
+const TIMERS: [(&str, Timer, u32, u32); 10] = [
     ("conn", Timer::Conn, 300, MOST),
     ("half-closed", Timer::HalfClosed, 30, MOST),
     ("embryonic", Timer::Embryonic, 5, MOST),
@@ -81,10 +81,11 @@ const TIMERS: [(&str, Timer, u32, u32); 9] = [
     ("pat-xlate", Timer::PatXlate, 30, 300),
     ("xlate", Timer::Xlate, 60, MOST),
     ("conn-holddown", Timer::ConnHolddown, 0, 15),
+    ("floating-conn", Timer::FloatingConn, 0, MOST),
 ];
 
 /// Timers of an ASA that have nothing to time here.
-const UNUSED: [&str; 13] = [
+const UNUSED: [&str; 12] = [
     "sunrpc",
     "h323",
     "h225",
@@ -96,7 +97,6 @@ const UNUSED: [&str; 13] = [
     "sip-provisional-media",
     "uauth",
     "tcp-proxy-reassembly",
-    "floating-conn",
     "sctp",
 ];
 

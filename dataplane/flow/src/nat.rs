@@ -93,6 +93,17 @@ impl Nat {
         nat
     }
 
+    /// The same where sessions may turn round (`same-security-traffic permit intra-interface`): a host of any such pool may call one of any
+    /// other, which takes an address of each, so all pools of an address a host have one owner.
+    pub fn turning(mut self) -> Self {
+        let pools: Vec<_> = (0..self.rules.len()).filter(|i| self.pool(*i).one_to_one).collect();
+        let lowest = pools.iter().map(|i| self.groups[*i]).min();
+        for (pool, group) in pools.into_iter().zip(lowest.into_iter().cycle()) {
+            self.groups[pool] = group;
+        }
+        self
+    }
+
     /// See the field.
     fn groups(&self) -> Vec<u32> {
         let one_to_one = (0..self.rules.len()).filter(|i| self.pool(*i).one_to_one);

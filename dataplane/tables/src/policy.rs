@@ -22,7 +22,7 @@ pub use rules::*;
 /// First eight bytes of a policy segment.
 pub const POLICY_MAGIC: u64 = u64::from_le_bytes(*b"FGPOLICY");
 /// Changes whenever a struct in this file does; both halves must agree.
-pub const POLICY_LAYOUT: u32 = 2;
+pub const POLICY_LAYOUT: u32 = 3;
 
 /// Most interfaces a policy can hold; an interface's position is its index everywhere (`IfIndex`).
 pub const MAX_INTERFACES: usize = 16;
@@ -263,8 +263,11 @@ pub struct Globals {
     pub blocks_per_host: u32,
     /// Local time minus UTC, seconds (`clock timezone`): time-ranges are in local time.
     pub utc_offset: i32,
+    /// `timeout floating-conn`: how long a connection goes on by an interface to which its best route leads no more, seconds; 0 for as long as it
+    /// lives.
+    pub timeout_floating_conn: u32,
     /// Zero.
-    pub reserved: [u32; 13],
+    pub reserved: [u32; 12],
 }
 const _: () = assert!(size_of::<Globals>() == 128);
 /// `same-security-traffic permit inter-interface`.
@@ -295,7 +298,8 @@ impl Default for Globals {
             block_size: 512,
             blocks_per_host: 4,
             utc_offset: 0,
-            reserved: [0; 13],
+            timeout_floating_conn: 0,
+            reserved: [0; 12],
         }
     }
 }

@@ -18,6 +18,8 @@ use fedgate_tables::policy_build::PolicyBuilder;
 use fedgate_wire::{Tuple, checksum, emit6};
 use std::collections::BTreeSet;
 
+mod hairpins;
+
 /// As a NIC on each side deals them out; and where one or both sides have a single queue.
 const SIDES: [[Side; 2]; 5] = [
     NICS,
@@ -410,7 +412,7 @@ fn policy_of(rules: &[NatRule], pools: &[AddrRange]) -> PolicyBuilder {
     b.route(Route { gateway: WEB.ip, ifindex: OUTSIDE as u32, metric: 1, ..Route::default() });
     let (first, _) = b.pool(pools);
     for rule in rules {
-        let pool = if rule.pool_count > 0 { first } else { rule.pool };
+        let pool = if rule.pool_count > 0 { first + rule.pool } else { rule.pool };
         b.nat(NatRule { pool, real_if: 1, mapped_if: 0, section: 1, ..*rule });
     }
     b.globals(Globals { flags: SAME_SECURITY_INTER | SAME_SECURITY_INTRA, ..Globals::default() });
@@ -444,69 +446,6 @@ fn a_small_pool_of_addresses_serves_all_hosts() {
             assert_eq!(shown_as.len(), 16, "an address each");
             assert_eq!(crew.all_drops(), 0);
         }
-    }
-}
-
-/// Two hosts behind one PAT address call each other by it, whichever workers are theirs; and one behind static NAT is called by its
-/// outside address from inside.
-#[test]
-fn hairpins_meet_at_one_worker() {
-    let pat = NatRule {
-        real: [ip(10, 10, 0, 1), ip(10, 10, 0, 63)],
-        mapped: one_addr(OWN[OUTSIDE]),
-        kind: NatKind::DynamicPat as u8,
-        ..NatRule::default()
-    };
-    let fixed = NatRule {
-        real: [ip(10, 10, 0, 64), ip(10, 10, 0, 79)],
-        mapped: [ip(198, 51, 100, 64), ip(198, 51, 100, 79)],
-        kind: NatKind::Static as u8,
-        ..NatRule::default()
-    };
-    for sides in SIDES {
-        let mut crew = Crew::new(2, sides, policy_of(&[fixed, pat], &[]));
-        let mut rng = Rng::new(13);
-        let mut pairs = BTreeSet::new();
-        for _ in 0..40 {
-            let [caller, called] = [2..33, 33..63].map(|range| Flow::random(&mut rng, range));
-            pairs.insert((shard::of_host(caller.host, 2), shard::of_host(called.host, 2)));
-            let open = called.ask(&mut crew);
-            turn_round(
-                &mut crew,
-                (caller.host, caller.sport),
-                (called.host, called.sport),
-                (open.src, open.sport),
-            );
-        }
-        assert_eq!(pairs.len(), 4, "hosts of both workers on both ends");
-        for octet in 64..80 {
-            let caller = Flow::random(&mut rng, 2..63);
-            turn_round(
-                &mut crew,
-                (caller.host, caller.sport),
-                (ip(10, 10, 0, octet), 53),
-                (ip(198, 51, 100, octet), 53),
-            );
-        }
-        assert_eq!(crew.all_drops(), 0);
-        crew.assert_no_mbuf_held();
-    }
-}
-
-/// A question from `caller` to `shown`, which is `called`, and the answer.
-#[track_caller]
-fn turn_round(crew: &mut Crew, caller: (u32, u16), called: (u32, u16), shown: (u32, u16)) {
-    for _ in 0..2 {
-        let question = udp((station(caller.0), caller.1), shown, MACS[INSIDE], 64, b"q");
-        let [outside, inside] = crew.send(INSIDE, &question);
-        assert_eq!((outside.len(), inside.len()), (0, 1), "{caller:?} {called:?}");
-        let asked = tuple(&inside[0]);
-        assert_eq!((asked.dst, asked.dport), called);
-        let answer = udp((station(called.0), called.1), (asked.src, asked.sport), MACS[INSIDE], 64, b"a");
-        let [outside, inside] = crew.send(INSIDE, &answer);
-        assert_eq!((outside.len(), inside.len()), (0, 1), "{caller:?} {called:?}");
-        let got = tuple(&inside[0]);
-        assert_eq!(((got.src, got.sport), (got.dst, got.dport)), (shown, caller));
     }
 }
 

@@ -374,6 +374,7 @@ fn globals(cx: &Context<'_>, element: &Globals) -> Finding {
         max_proxy_sessions: _,
         timeout_xlate: _,
         timeout_conn_holddown: _,
+        timeout_floating_conn: _,
         flags,
         acl_global,
         fragment_size,

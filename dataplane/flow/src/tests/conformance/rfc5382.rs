@@ -28,7 +28,8 @@ fn rfc5382_req_02_simultaneous_open() {
     assert_eq!(lab.flow.conns.hot(id).state, State::SynSent);
 }
 
-/// RECOMMENDED: filtering by endpoint or address: here by connection, and as ACLs say, as for UDP.
+/// RECOMMENDED: endpoint-independent or address-dependent filtering, the same as for UDP.
+/// Partly: by connection, and as ACLs say, as for UDP (RFC 4787 REQ-8).
 #[test]
 fn rfc5382_req_03_filtering_is_by_connection() {
     let mut lab = Lab::interface_pat();
@@ -36,7 +37,8 @@ fn rfc5382_req_03_filtering_is_by_connection() {
     assert_eq!(lab.admit(OUTSIDE, TCP, (SERVER2, 80), (OWN, 5000)), Admission::Refused(DropReason::AclDrop));
 }
 
-/// MUST NOT answer an unsolicited SYN within 6 seconds: it is dropped without an answer, ever.
+/// MUST NOT answer an unsolicited SYN within 6 seconds. Later a port unreachable would be due, but not where security policy is against
+/// it (REQ-4a): it is dropped without an answer.
 #[test]
 fn rfc5382_req_04_unsolicited_syns_get_no_answer() {
     let mut lab = Lab::interface_pat();

@@ -49,7 +49,7 @@ fn rfc5508_req_06_errors_refresh_nothing() {
     assert!(!lab.flow.conns.is_live(id));
 }
 
-/// MUST support hairpinned queries where addresses are translated one to one.
+/// MUST support hairpinned queries where addresses are translated one to one, and hairpinned errors always.
 /// Partly: as RFC 4787 REQ-9; errors about hairpinned connections are found like all others.
 #[test]
 fn rfc5508_req_07_hairpinned_queries() {

@@ -34,7 +34,7 @@ fn rfc6888_req_02_paired_by_default() {
     assert_eq!(lab.connect(INSIDE, crate::key::TCP, (HOST, 99), (SERVER, 80)).1.src, mine);
 }
 
-/// SHOULD NOT limit the size or contiguity of the pool.
+/// SHOULD NOT limit the size or contiguity of the pool; MUST take ranges that do not adjoin.
 #[test]
 fn rfc6888_req_03_pools_of_many_pieces() {
     let pieces: Vec<AddrRange> = (0..50).map(|n| AddrRange { first: 1000 * n, last: 1000 * n + n }).collect();
