@@ -35,6 +35,7 @@ use fedgate_wire::emit::{self, Station};
 use fedgate_wire::{EmitError, MacAddr, emit6};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
 /// Bursts prepared at a time.
 pub const BURSTS: usize = 8;
@@ -42,6 +43,9 @@ pub const BURSTS: usize = 8;
 pub const AT_ONCE: usize = BURSTS * BURST;
 /// Connections the table has room for, where nothing else is said.
 pub const MAX_CONNS: u32 = 1_000_000;
+
+/// How long duplicate address detection takes at most.
+const DETECTION: Duration = Duration::from_millis(2500);
 
 /// Slot and index of the outside interface.
 pub const OUTSIDE: usize = 0;
@@ -180,6 +184,11 @@ impl Rig {
             emit::arp_request(frame, GATEWAYS[slot], OWN[slot], MacAddr::BROADCAST)
         })?;
         if setup.ipv6 {
+            // Until nobody else can have our addresses.
+            let started = Instant::now();
+            while started.elapsed() < DETECTION {
+                rig.worker.turn(dpdk::tsc());
+            }
             rig.learn_neighbours(stock, emit6::ND_FRAME_LEN, |slot, frame| {
                 emit6::solicitation(frame, flows6::GATEWAYS[slot], flows6::OWN[slot], None)
             })?;

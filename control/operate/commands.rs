@@ -23,6 +23,7 @@ pub enum Run {
     ShowRoute,
     ShowArp,
     ShowIpv6Neighbor,
+    ShowIpv6Interface,
     ShowFragment,
     ShowCounters,
     ShowVersion,
@@ -48,6 +49,7 @@ impl Run {
             | Self::ShowTimeRange
             | Self::ShowDomains
             | Self::ShowInterface
+            | Self::ShowIpv6Interface
             | Self::ShowFragment
             | Self::ShowRoute
             | Self::ShowRunning => true,
@@ -105,6 +107,7 @@ pub const SPECS: &[Spec] = &[
     spec("show interface", "show interface [NAMEIF]", "interfaces with traffic", Run::ShowInterface),
     spec("show route", "show route", "routes", Run::ShowRoute),
     spec("show arp", "show arp", "neighbours", Run::ShowArp),
+    spec("show ipv6 interface", "show ipv6 interface [NAMEIF]", "IPv6 addresses, whether they are used, and groups", Run::ShowIpv6Interface),
     spec("show ipv6 neighbor", "show ipv6 neighbor", "IPv6 neighbours", Run::ShowIpv6Neighbor),
     spec("show fragment", "show fragment [NAMEIF]", "datagrams in fragments: bounds, what waits, what was dropped", Run::ShowFragment),
     spec("show counters", "show counters", "every statistic, level and distribution", Run::ShowCounters),

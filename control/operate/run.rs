@@ -118,6 +118,7 @@ async fn dispatch(
         | Run::ShowObjectGroup
         | Run::ShowTimeRange
         | Run::ShowInterface
+        | Run::ShowIpv6Interface
         | Run::ShowFragment => args.peek().map(|_| args.name("a name")).transpose(),
         Run::ConfigureReplace => args.take("a file").map(|token| Some(token.text.to_owned())),
         _ => Ok(None),
@@ -143,6 +144,7 @@ async fn dispatch(
         Run::ShowInterface => show::net::interface(daemon, name.as_deref(), out).await,
         Run::ShowRoute => show::net::route(daemon, out).await,
         Run::ShowArp => show::net::arp(daemon, out).await,
+        Run::ShowIpv6Interface => show::ipv6::interface(daemon, name.as_deref(), out).await,
         Run::ShowIpv6Neighbor => show::net::ipv6_neighbor(daemon, out).await,
         Run::ShowFragment => show::fragment::fragment(daemon, name.as_deref(), out).await,
         Run::ShowCounters => show::counts::counters(daemon, out).await,

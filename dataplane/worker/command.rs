@@ -395,9 +395,10 @@ fn arp(net: &Net, view: &View<'_>, now: Now) -> Vec<ArpRow> {
 }
 
 fn neighbours6(net: &Net, view: &View<'_>, now: Now) -> Vec<ArpRow> {
-    let routes = view.routes6();
-    let interfaces = routes.live().map(|(ifindex, _)| ifindex);
-    let own = interfaces.flat_map(|i| routes.own(i).map(move |addr| own_row(view, i, addr.into())));
+    let own = net.own6().iter().map(|own| ArpRow {
+        state: own.standing.name().into(),
+        ..own_row(view, own.shown.ifindex, own.shown.ip.into())
+    });
     own.chain(net.v6.neigh.entries().map(|entry| neighbour_row(entry, now))).collect()
 }
 

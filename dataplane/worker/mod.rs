@@ -217,7 +217,7 @@ impl Path {
         let mut work = self.net.expire(view, now, TIMERS_A_LOOP);
         work += self.net.expire6(view, now, TIMERS_A_LOOP);
         work += self.net.resolve(view, now) + self.net.resolve6(view, now);
-        work += self.net.announce(view) + self.net.announce6(view);
+        work += self.net.announce(view) + self.net.speak6(view, now);
         work += self.close_floating(view, now);
         work += collect::expire(&mut self.net, view, now);
         work += self.sessions.poll(&mut self.net, view, now);

@@ -135,7 +135,7 @@ impl Net {
             slots: Vec::new(),
             announcements: Announcements::default(),
             defence: TokenBucket::full(DEFENCE_RATE),
-            v6: V6::default(),
+            v6: V6::new(flow.seed.rotate_left(42)),
             floating: Floating::default(),
             mates,
             origin: Origin::Port,
@@ -490,7 +490,7 @@ impl Net {
 
         let old = std::mem::replace(&mut self.slots, view.image.slots.clone());
         let moved = !self.slots.starts_with(&old);
-        self.adopt6(view, moved);
+        self.adopt6(view, now, moved);
         if !moved {
             return Vec::new();
         }

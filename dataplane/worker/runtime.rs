@@ -21,6 +21,7 @@ use zerocopy::IntoBytes;
 
 use super::domains::Federation;
 use super::route::Routes;
+use super::v6::addresses::Barred;
 use super::v6::route::Routes6;
 
 /// Position of a port among the dataplane's ports; stable while the process lives.
@@ -139,9 +140,10 @@ impl<'a> View<'a> {
         Routes { interfaces: self.flow.interfaces, routes: self.policy.routes() }
     }
 
-    /// The ways out for IPv6, and our IPv6 addresses.
+    /// The ways out for IPv6, and our IPv6 addresses, of which a worker knows more ([`Net::routes6`](super::net::Net)).
     pub fn routes6(&self) -> Routes6<'a> {
-        Routes6 { interfaces: self.flow.interfaces, macs: &self.image.macs, routes: self.policy.routes6() }
+        let (macs, routes) = (&self.image.macs, self.policy.routes6());
+        Routes6 { interfaces: self.flow.interfaces, macs, routes, barred: Barred::default() }
     }
 
     /// An address of ours as the link sees it.

@@ -4,13 +4,12 @@
 //! A plain packet of a known connection goes through [`stages`], a burst at a time; [`packet`] takes every other IPv6 frame for our MAC or for a group: parse, neighbour discovery and echo for the
 //! appliance itself, the connection, hop limit and MTU, the next hop, the port. A first packet goes through admission
 //! ([`fedgate_flow::v6`]), an ICMPv6 error to the connection that it quotes. Hosts behind the appliance see an ordinary
-//! router: it answers for its addresses, tells path MTU and unreachable destinations, and announces itself.
+//! router: it answers for its addresses once nobody else has them ([`own`]), tells path MTU and unreachable destinations, and announces itself.
 //!
 //! Not here: router advertisements (hosts have a static default route, as an ASA without `ipv6 nd` gives them none).
 //! Packets in fragments are [`fragments`]'. What stands where: `route` and `icmp` are plain
 //! logic without IO; `nd` and `forward` are [`Net`]'s. Worker core only.
 
-use super::announce::Announcements;
 use super::clock::Now;
 use super::icmp::{Rate, TokenBucket};
 use super::neigh::{Action, Limits, Neighbours};
@@ -19,16 +18,21 @@ use super::runtime::View;
 use dpdk::Mbuf;
 use fedgate_tables::drops::DropReason;
 use fedgate_wire::icmp6::Class;
-use fedgate_wire::{Fragment, Kind6, ParseError, Parsed6, icmp6, ipv6, nd, parse6, proto};
+use fedgate_wire::{Fragment, Kind6, ParseError, Parsed6, icmp6, ipv6, mld, nd, parse6, proto};
 
+pub mod addresses;
 mod forward;
 pub(in crate::worker) mod fragments;
 mod icmp;
+mod listener;
 mod neighbours;
+mod own;
 pub mod route;
 pub(in crate::worker) mod stages;
 
+use addresses::Addresses;
 use icmp::Responder6;
+use listener::Listener;
 
 /// How long a neighbour is known without a word from it; in use, it is asked in the last three of them (RFC 4861 section 10:
 /// REACHABLE_TIME 30 s, three probes a second apart).
@@ -45,19 +49,21 @@ pub struct V6 {
     defence: TokenBucket,
     /// Ways out, as connections keep them.
     pub(super) adjacencies: Adjacencies,
-    announcements: Announcements<u128>,
+    addresses: Addresses,
+    listener: Listener,
 }
 
-impl Default for V6 {
-    /// Nothing known.
-    fn default() -> Self {
+impl V6 {
+    /// Nothing known; `seed` from the system's entropy.
+    pub fn new(seed: u64) -> Self {
         Self {
             neigh: Neighbours::new(Limits { timeout_ms: REACHABLE_MS, ..Limits::default() }),
             actions: Vec::with_capacity(64),
             icmp: Responder6::default(),
             defence: TokenBucket::full(DEFENCE_RATE),
             adjacencies: Adjacencies::new(),
-            announcements: Announcements::default(),
+            addresses: Addresses::default(),
+            listener: Listener::new(seed),
         }
     }
 }
@@ -65,7 +71,7 @@ impl Default for V6 {
 /// An IPv6 frame that came in by `ifindex`, for our MAC or for a group.
 #[cold]
 pub(super) fn packet(net: &mut Net, view: &View<'_>, now: Now, ifindex: u8, mbuf: Mbuf) {
-    let routes = view.routes6();
+    let routes = net.routes6(view);
     if !routes.speaks(ifindex) {
         return net.drop(DropReason::UnsupportedEthertype, mbuf);
     }
@@ -79,6 +85,9 @@ pub(super) fn packet(net: &mut Net, view: &View<'_>, now: Now, ifindex: u8, mbuf
     }
     if nd::is_message(&parsed) {
         return net.neighbour_message(view, now, ifindex, mbuf, &parsed);
+    }
+    if mld::is_query(&parsed) {
+        return net.listener_query(view, now, ifindex, mbuf, &parsed);
     }
     let for_a_group = mbuf.data().first().is_some_and(|first| first & 1 != 0);
     if for_a_group || ipv6::is_multicast(dst) {

@@ -8,6 +8,7 @@ pub mod conn;
 pub mod counts;
 pub mod domains;
 pub mod fragment;
+pub mod ipv6;
 pub mod net;
 pub mod proxy;
 pub mod rules;

@@ -50,9 +50,21 @@ pub fn solicitation(
             (ipv6::multicast_mac(group), group)
         }
     };
-    let said =
-        Said { message_type: icmp6::NEIGHBOUR_SOLICITATION, flags: 0, target, option: nd::OPTION_SOURCE };
+    let option = Some(nd::OPTION_SOURCE);
+    let said = Said { message_type: icmp6::NEIGHBOUR_SOLICITATION, flags: 0, target, option };
     neighbour(out, from, Station6 { mac, ip }, &said)
+}
+
+/// Asks whether somebody has `target`, which the station `mac` is about to use: without a source address, and so without naming the
+/// station (RFC 4862 5.4.2).
+///
+/// # Errors
+/// [`EmitError::NoRoom`] under [`ND_FRAME_LEN`] bytes.
+pub fn probe(out: &mut [u8], mac: MacAddr, target: u128) -> Result<usize, EmitError> {
+    let group = ipv6::solicited_node(target);
+    let to = Station6 { mac: ipv6::multicast_mac(group), ip: group };
+    let said = Said { message_type: icmp6::NEIGHBOUR_SOLICITATION, flags: 0, target, option: None };
+    neighbour(out, Station6 { mac, ip: ipv6::UNSPECIFIED }, to, &said)
 }
 
 /// Tells whoever asked that `from.ip` is at `from.mac`, and is a router's (RFC 4861 7.2.4). Where `to.ip` is
@@ -78,7 +90,7 @@ pub fn announcement(out: &mut [u8], from: Station6) -> Result<usize, EmitError> 
 }
 
 fn advertise(out: &mut [u8], from: Station6, to: Station6, flags: u8) -> Result<usize, EmitError> {
-    let (message_type, option) = (icmp6::NEIGHBOUR_ADVERTISEMENT, nd::OPTION_TARGET);
+    let (message_type, option) = (icmp6::NEIGHBOUR_ADVERTISEMENT, Some(nd::OPTION_TARGET));
     neighbour(out, from, to, &Said { message_type, flags, target: from.ip, option })
 }
 
@@ -87,16 +99,19 @@ struct Said {
     message_type: u8,
     flags: u8,
     target: u128,
-    option: u8,
+    /// The kind of the option that names the sender's station.
+    option: Option<u8>,
 }
 
 fn neighbour(out: &mut [u8], from: Station6, to: Station6, said: &Said) -> Result<usize, EmitError> {
     let Some(frame) = out.first_chunk_mut::<ND_FRAME_LEN>() else { return Err(EmitError::NoRoom) };
+    let len = if said.option.is_some() { ND_FRAME_LEN } else { ND_FRAME_LEN - nd::OPTION_LEN };
+    let frame = &mut frame[..len];
     frame.fill(0);
     write_ethernet(frame, to.mac, from.mac, ethernet::TYPE_IPV6);
     Header {
         traffic_class: 0,
-        payload_len: (ND_FRAME_LEN - L4) as u16,
+        payload_len: (len - L4) as u16,
         next: proto::ICMPV6,
         hop_limit: nd::HOP_LIMIT,
         src: from.ip,
@@ -107,11 +122,13 @@ fn neighbour(out: &mut [u8], from: Station6, to: Station6, said: &Said) -> Resul
     message[icmp6::field::TYPE] = said.message_type;
     message[nd::field::FLAGS] = said.flags;
     put128(message, nd::field::TARGET, said.target);
-    let option = &mut message[nd::LEN..];
-    (option[0], option[1]) = (said.option, 1);
-    option[2..nd::OPTION_LEN].copy_from_slice(&from.mac.0);
+    if let Some(kind) = said.option {
+        let option = &mut message[nd::LEN..];
+        (option[0], option[1]) = (kind, 1);
+        option[2..nd::OPTION_LEN].copy_from_slice(&from.mac.0);
+    }
     icmp6::fill_checksum(message, from.ip, to.ip);
-    Ok(ND_FRAME_LEN)
+    Ok(len)
 }
 
 /// Whether this is a whole ICMPv6 echo request.

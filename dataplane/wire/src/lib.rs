@@ -32,6 +32,7 @@ pub mod icmp6;
 pub mod ipv4;
 pub mod ipv6;
 pub mod mac;
+pub mod mld;
 pub mod nd;
 pub mod parse;
 pub mod parse6;

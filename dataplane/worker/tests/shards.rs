@@ -302,6 +302,8 @@ fn fragments_find_each_other_and_the_owner() {
 #[test]
 fn ipv6_flows_have_one_owner() {
     let mut crew = Crew::new(3, NICS, v6::policy(1500));
+    crew.wait(v6::DETECTION);
+    crew.collect();
     for (side, from) in [(OUTSIDE, v6::WEB), (INSIDE, v6::HOST)] {
         let mut frame = [0; emit6::ND_FRAME_LEN];
         let len = emit6::solicitation(&mut frame, from, v6::OWN[side], None).unwrap();

@@ -14,6 +14,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use std::net::Ipv6Addr;
 
+mod addresses;
 pub(super) mod fragments;
 mod neighbours;
 
@@ -26,6 +27,9 @@ pub(super) const WEB: Station6 = Station6 { mac: MacAddr([2, 0, 0, 0, 0, 0x30]),
 /// The way to everywhere else, and somebody there.
 const ROUTER: Station6 = Station6 { mac: MacAddr([2, 0, 0, 0, 0, 0xfe]), ip: addr(0xff, 0xfe) };
 const REMOTE: u128 = 0x2600 << 112 | 7;
+
+/// How long new addresses and groups keep a worker busy, milliseconds.
+pub(super) const DETECTION: u64 = 4000;
 
 const SYN: u8 = 2;
 const ACK: u8 = 16;
@@ -94,7 +98,9 @@ fn lab_without_routes() -> Rig {
     quiet(Rig::with(interfaces(1500)))
 }
 
+/// Its addresses are its own, and what it said of them is said.
 fn quiet(mut rig: Rig) -> Rig {
+    rig.wait(DETECTION);
     rig.collect();
     rig.moved();
     rig

@@ -262,7 +262,8 @@ impl Net {
         mut mbuf: Mbuf,
         parsed: &Parsed6,
     ) {
-        let answer = self.v6.icmp.echo(now.millis(), &view.routes6(), ifindex, mbuf.data_mut(), parsed);
+        let routes = self.routes6(view);
+        let answer = self.v6.icmp.echo(now.millis(), &routes, ifindex, mbuf.data_mut(), parsed);
         match answer {
             Ok(len) if mbuf.trim(mbuf.len() - len).is_ok() => {
                 self.counters.add(Stat::IcmpEchoReplies, 1);
@@ -287,7 +288,8 @@ impl Net {
         let Ok(room) = mbuf.append(emit6::MAX_ERROR_FRAME_LEN) else { return };
         let from = (ifindex, view.mac(ifindex));
         let about = (about.data(), parsed);
-        match self.v6.icmp.error(now.millis(), &view.routes6(), error, from, about, room) {
+        let routes = self.routes6(view);
+        match self.v6.icmp.error(now.millis(), &routes, error, from, about, room) {
             Ok(len) if mbuf.trim(emit6::MAX_ERROR_FRAME_LEN - len).is_ok() => {
                 self.counters.add(Stat::IcmpErrorsSent, 1);
                 self.transmit(view, ifindex, mbuf);

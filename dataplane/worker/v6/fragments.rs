@@ -50,7 +50,7 @@ pub(super) fn packet(net: &mut Net, view: &View<'_>, now: Now, ifindex: u8, mbuf
 /// Its time is over: told to its sender, if that sent the first fragment, to us.
 pub(in crate::worker) fn overdue(net: &mut Net, view: &View<'_>, now: Now, ifindex: u8, pieces: &Pieces) {
     let Some(first) = pieces.first().filter(|piece| piece.parsed.frag == Fragment::First) else { return };
-    if view.routes6().is_own_of(ifindex, first.parsed.tuple.dst) {
+    if net.routes6(view).is_own_of(ifindex, first.parsed.tuple.dst) {
         let error = icmp6::Error::ReassemblyTimeExceeded;
         net.answer_with_error6(view, now, ifindex, error, &first.mbuf, &first.parsed);
     }
@@ -86,7 +86,7 @@ fn whole(net: &mut Net, view: &View<'_>, now: Now, ifindex: u8, pieces: &mut Pie
     // Its head speaks for it: everything is there that is read of a packet that came whole, but for the data.
     let ip_len = u16::try_from(usize::from(l4 - l3) + upper).unwrap_or(u16::MAX);
     let packet = Parsed6 { ip_len, frag: Fragment::No, ..first.parsed };
-    let routes = view.routes6();
+    let routes = net.routes6(view);
     if routes.is_own_of(ifindex, tuple.dst) || routes.is_ours(tuple.dst) {
         return local(net, view, now, ifindex, pieces, &packet);
     }
@@ -192,7 +192,8 @@ fn answer(
 
 /// For the appliance: an echo request is answered, the rest has nobody to go to.
 fn local(net: &mut Net, view: &View<'_>, now: Now, ifindex: u8, pieces: &mut Pieces, packet: &Parsed6) {
-    if let Err(silence) = net.v6.icmp.may_echo(now.millis(), &view.routes6(), ifindex, packet) {
+    let routes = net.routes6(view);
+    if let Err(silence) = net.v6.icmp.may_echo(now.millis(), &routes, ifindex, packet) {
         return collect::drop_all(net, unanswered(silence), pieces);
     }
     let Parsed6 { tuple, l3, l4, ip_len, .. } = *packet;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Neighbour discovery on the wire: answering for our addresses, learning from others, announcing and defending what is
-//! ours, and sending packets by what is known (RFC 4861).
+//! Neighbour discovery on the wire: answering for our addresses, learning from others, defending what is ours, and sending packets by
+//! what is known (RFC 4861). How addresses become ours is [`super::own`]'s.
 //!
 //! What may be learned: a solicitation for an address of ours makes its sender known, if that is of this link; an
 //! advertisement only updates what we ask about or know, and another station takes an address over only by the override
@@ -18,9 +18,6 @@ use fedgate_wire::emit6::{self, Station6};
 use fedgate_wire::nd::{self, Message, flag};
 use fedgate_wire::{EmitError, Ethernet, MacAddr, Parsed6, ethernet, ipv6};
 use std::net::Ipv6Addr;
-
-/// Announcements sent in one loop.
-const ANNOUNCEMENTS_A_LOOP: usize = 8;
 
 impl Net {
     /// A neighbour solicitation or advertisement: answer it, learn from it.
@@ -62,7 +59,7 @@ impl Net {
         from: Station6,
         frame: &Mbuf,
     ) -> bool {
-        let routes = view.routes6();
+        let routes = self.routes6(view);
         if routes.is_own_of(ifindex, from.ip) {
             self.defend(view, now, ifindex, from);
             return false;
@@ -70,7 +67,8 @@ impl Net {
         let asks_us = routes.is_own_of(ifindex, target);
         let us = Station6 { mac: view.mac(ifindex), ip: target };
         if from.ip == ipv6::UNSPECIFIED {
-            // Duplicate address detection (RFC 4862 5.4.3): somebody wants an address that is ours. Nothing is learned from it.
+            // Duplicate address detection (RFC 4862 5.4.3): somebody wants an address that is ours, or is to be. Nothing is learned from it.
+            self.claimed(view, now, ifindex, target, frame);
             if asks_us && self.origin() != Origin::Copy {
                 self.send_nd(view, ifindex, |f| emit6::announcement(f, us), Stat::NdAdvertisements);
             }
@@ -97,7 +95,10 @@ impl Net {
         (target, mac, flags): (u128, Option<MacAddr>, u8),
         frame: &Mbuf,
     ) -> bool {
-        let routes = view.routes6();
+        let routes = self.routes6(view);
+        if self.claimed(view, now, ifindex, target, frame) {
+            return true;
+        }
         if routes.is_own_of(ifindex, target) {
             self.defend(view, now, ifindex, Station6 { mac: mac.unwrap_or_default(), ip: target });
             return false;
@@ -220,37 +221,6 @@ impl Net {
         self.act6(view, now);
     }
 
-    /// Takes a new image into use: addresses to be announced. Where interfaces have `moved`, what waited for a neighbour is
-    /// dropped by name, and the neighbours will be asked again.
-    pub(in crate::worker) fn adopt6(&mut self, view: &View<'_>, moved: bool) {
-        let routes = view.routes6();
-        let ours =
-            routes.live().flat_map(|(ifindex, _)| routes.own(ifindex).map(move |ip| view.shown(ifindex, ip)));
-        let Self { v6, counters, .. } = self;
-        v6.announcements.adopt(ours);
-        if moved {
-            v6.neigh.clear(None, &mut |action| {
-                if let Action::Failed { .. } = action {
-                    counters.drop(DropReason::NoAdjacency);
-                }
-            });
-        }
-    }
-
-    /// Announces some of the addresses that a new image brought (RFC 4861 7.2.6).
-    pub(in crate::worker) fn announce6(&mut self, view: &View<'_>) -> usize {
-        if self.worker() != 0 {
-            return 0;
-        }
-        let some = self.v6.announcements.len().min(ANNOUNCEMENTS_A_LOOP);
-        for _ in 0..some {
-            let Some((ifindex, ip)) = self.v6.announcements.next() else { break };
-            let us = Station6 { mac: view.mac(ifindex), ip };
-            self.send_nd(view, ifindex, |f| emit6::announcement(f, us), Stat::NdAdvertisements);
-        }
-        some
-    }
-
     /// Carries out what the neighbour table asked for.
     fn act6(&mut self, view: &View<'_>, now: Now) {
         let mut actions = std::mem::take(&mut self.v6.actions);
@@ -258,7 +228,7 @@ impl Net {
             match action {
                 Action::SendRequest { ifindex, ip, to } => {
                     let ifindex = ifindex as u8;
-                    let Some(own) = view.routes6().source_for(ifindex, ip) else { continue };
+                    let Some(own) = self.routes6(view).source_for(ifindex, ip) else { continue };
                     let us = Station6 { mac: view.mac(ifindex), ip: own };
                     let to = Some(to).filter(|mac| *mac != MacAddr::BROADCAST);
                     let write = |frame: &mut [u8]| emit6::solicitation(frame, us, ip, to);
@@ -274,20 +244,15 @@ impl Net {
         self.v6.actions = actions;
     }
 
-    fn send_nd(
+    pub(super) fn send_nd(
         &mut self,
         view: &View<'_>,
         ifindex: u8,
         write: impl FnOnce(&mut [u8]) -> Result<usize, EmitError>,
         stat: Stat,
     ) {
-        let Some(mut mbuf) = self.new_mbuf() else { return };
-        let written = mbuf.append(emit6::ND_FRAME_LEN).is_ok_and(|frame| write(frame).is_ok());
-        if written {
+        if self.send_own(view, ifindex, emit6::ND_FRAME_LEN, write) {
             self.counters.add(stat, 1);
-            self.transmit(view, ifindex, mbuf);
-        } else {
-            self.drop(DropReason::NoMbuf, mbuf);
         }
     }
 }

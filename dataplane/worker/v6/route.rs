@@ -9,6 +9,7 @@
 //! Interfaces that are shut down or do not speak IPv6 are as if they were not there. Borrowed from the policy snapshot,
 //! nothing kept. Called on worker cores.
 
+use super::addresses::Barred;
 use fedgate_tables::policy::{IF_IPV6, IF_SHUTDOWN, Interface, Route6};
 use fedgate_wire::{MacAddr, ipv6};
 
@@ -30,6 +31,8 @@ pub struct Routes6<'a> {
     pub macs: &'a [MacAddr],
     /// Longest prefix first, then lowest metric.
     pub routes: &'a [Route6],
+    /// Addresses of ours that must not be used.
+    pub barred: Barred,
 }
 
 impl Routes6<'_> {
@@ -63,19 +66,17 @@ impl Routes6<'_> {
         }
     }
 
-    /// Whether the interface speaks IPv6.
+    /// Whether the interface speaks IPv6: not where its link-local address is somebody else's.
     pub fn speaks(&self, ifindex: u8) -> bool {
-        self.interface(ifindex).is_some()
+        self.interface(ifindex).is_some() && !self.barred.silences(ifindex)
     }
 
-    /// Whether `addr` is that interface's own: its link-local address, or the one configured.
+    /// Whether `addr` is that interface's own, to be used: its link-local address, or the one configured.
     pub fn is_own_of(&self, ifindex: u8, addr: u128) -> bool {
-        self.interface(ifindex).is_some_and(|interface| {
-            addr == self.link_local(ifindex) || (addr != ipv6::UNSPECIFIED && addr == global(interface))
-        })
+        self.own(ifindex).any(|own| own == addr)
     }
 
-    /// Whether `addr` is the configured address of any interface.
+    /// Whether `addr` is the configured address of any interface, to be used or not.
     pub fn is_ours(&self, addr: u128) -> bool {
         addr != ipv6::UNSPECIFIED && self.live().any(|(_, interface)| global(interface) == addr)
     }
@@ -84,7 +85,17 @@ impl Routes6<'_> {
     pub fn listens(&self, ifindex: u8, group: u128) -> bool {
         group == ipv6::ALL_NODES
             || group == ipv6::ALL_ROUTERS
-            || self.own(ifindex).any(|addr| ipv6::solicited_node(addr) == group)
+            || self.all_own(ifindex).any(|addr| ipv6::solicited_node(addr) == group)
+    }
+
+    /// The groups that are to be reported to listen to: of all nodes nothing is said (RFC 3810 section 6).
+    pub fn groups(&self, ifindex: u8) -> Vec<u128> {
+        let solicited = self.all_own(ifindex).map(ipv6::solicited_node);
+        let mut groups: Vec<_> = solicited.chain([ipv6::ALL_ROUTERS]).collect();
+        groups.retain(|_| self.speaks(ifindex));
+        groups.sort_unstable();
+        groups.dedup();
+        groups
     }
 
     /// Whether `addr` is one of that interface's link: link-local, or on its network.
@@ -93,8 +104,14 @@ impl Routes6<'_> {
             .is_some_and(|interface| ipv6::is_link_local(addr) || is_connected(addr, interface))
     }
 
-    /// That interface's own addresses, link-local first.
+    /// That interface's own addresses that are to be used, link-local first.
     pub fn own(&self, ifindex: u8) -> impl Iterator<Item = u128> + use<> {
+        let barred = self.barred;
+        self.all_own(ifindex).filter(move |addr| !barred.has(ifindex, *addr))
+    }
+
+    /// All of that interface's own addresses, link-local first.
+    pub fn all_own(&self, ifindex: u8) -> impl Iterator<Item = u128> + use<> {
         let both = self.interface(ifindex).map(|i| [self.link_local(ifindex), global(i)]);
         both.into_iter().flatten().filter(|addr| *addr != ipv6::UNSPECIFIED)
     }
@@ -102,16 +119,11 @@ impl Routes6<'_> {
     /// What that interface speaks as to `peer` (RFC 6724 in small): its link-local address to such a one, else its own
     /// configured address, else any of ours, and to its own link the link-local one after all.
     pub fn source_for(&self, ifindex: u8, peer: u128) -> Option<u128> {
-        let interface = self.interface(ifindex)?;
-        let link_local = self.link_local(ifindex);
         if ipv6::is_link_local(peer) {
-            return Some(link_local);
+            return self.own(ifindex).find(|own| ipv6::is_link_local(*own));
         }
-        let elsewhere = || self.live().map(|(_, other)| global(other)).find(|a| *a != ipv6::UNSPECIFIED);
-        match global(interface) {
-            ipv6::UNSPECIFIED => elsewhere(),
-            own => Some(own),
-        }
+        let globals = |ifindex| self.own(ifindex).filter(|own| !ipv6::is_link_local(*own));
+        globals(ifindex).next().or_else(|| self.live().find_map(|(other, _)| globals(other).next()))
     }
 
     fn link_local(&self, ifindex: u8) -> u128 {

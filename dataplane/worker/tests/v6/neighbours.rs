@@ -3,21 +3,6 @@
 
 use super::*;
 
-#[test]
-fn a_new_image_announces_its_addresses() {
-    let mut rig = Rig::with(policy(1500));
-    let out = rig.collect();
-    for side in [OUTSIDE, INSIDE] {
-        let flags = flag::ROUTER | flag::OVERRIDE;
-        let said = out[side].iter().map(|f| heard(f).1.unwrap()).collect::<Vec<_>>();
-        let told = |target| Message::Advertisement { target, mac: Some(MACS[side]), flags };
-        assert_eq!(said, [told(ipv6::link_local(MACS[side])), told(OWN[side])]);
-    }
-    rig.publish(policy(1400), 2);
-    rig.turn();
-    assert_eq!(rig.collect(), NOTHING, "what is known is not announced again");
-}
-
 /// RFC 4861 7.2.3: a solicitation makes its sender known, not reachable: the first use has it asked.
 #[test]
 fn a_solicitation_does_not_confirm() {

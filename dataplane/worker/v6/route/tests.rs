@@ -40,7 +40,7 @@ fn longest_prefix_decides() {
         route("2001:db8::", 32, "::", 3),
         route("::", 0, "2001:db8:0:ff::1", 0),
     ];
-    let routes = Routes6 { interfaces: &interfaces, macs: &MACS, routes: &table };
+    let routes = Routes6 { interfaces: &interfaces, macs: &MACS, routes: &table, barred: Barred::default() };
     let way = |text: &str| {
         routes.lookup(addr(text)).map(|way| (way.ifindex, Ipv6Addr::from(way.next_hop).to_string()))
     };
@@ -80,7 +80,7 @@ proptest! {
             net: (at(byte) & ipv6::mask(32 + bits as u8)).to_be_bytes(), gateway: at(byte).to_be_bytes(), prefix: 32 + bits, ifindex, metric,
         }).collect();
         table.sort_by_key(|r| (std::cmp::Reverse(r.prefix), r.metric));
-        let routes = Routes6 { interfaces: &interfaces, macs: &MACS, routes: &table };
+        let routes = Routes6 { interfaces: &interfaces, macs: &MACS, routes: &table, barred: Barred::default() };
         let dst = at(to) + 5;
         let fits = |net: [u8; 16], prefix: u32| (u128::from_be_bytes(net) ^ dst).leading_zeros() >= prefix;
         let connected = interfaces.iter().filter(|i| fits(i.addr6, i.prefix6.into())).map(|i| (u32::from(i.prefix6), 0)).max();
