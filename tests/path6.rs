@@ -140,6 +140,28 @@ fn in_fragments(lab: &Lab) {
     assert_eq!((fragments(FragmentCounter::Queue), lab.appliance.dropped(DropReason::Fragment)), (0, 0));
 }
 
+/// A bridge that snoops and asks who listens (MLDv2) learns the group by which our address is asked for, and lets solicitations through.
+#[test]
+fn a_snooping_bridge_lets_neighbour_discovery_through() {
+    if !is_root() {
+        return;
+    }
+    let taps = ["x", "y"].map(own_name);
+    let appliance = Appliance::start("0", &policy(&taps));
+    let switch = Namespace::new("sw");
+    let snoops = "mcast_snooping 1 mcast_querier 1 mcast_mld_version 2";
+    let often = "mcast_query_interval 200 mcast_startup_query_interval 100 mcast_query_response_interval 100";
+    switch.ip(&format!("link add br0 type bridge {snoops} {often}"));
+    switch.take(&taps[0], &[]);
+    switch.ip(&format!("link set {} master br0", taps[0]));
+    switch.ip("link set br0 up");
+    switch.ip(&format!("addr add {INSIDE}/64 dev br0 nodad"));
+    let listens = format!("port {} grp ff02::1:ff00:1 ", taps[0]);
+    until("the bridge knows", || switch.run("bridge mdb show").contains(&listens));
+    until("our address answers", || pings(&switch, OURS_INSIDE, 1));
+    drop(appliance);
+}
+
 fn pings(from: &Namespace, to: Ipv6Addr, count: u8) -> bool {
     from.run(&format!("ping -6 -c {count} -i 0.2 -W 3 {to}")).contains(" 0% packet loss")
 }

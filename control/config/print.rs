@@ -157,7 +157,7 @@ fn timeouts(t: &Timeouts, out: &mut impl Write) -> fmt::Result {
         let absolute = if *name == "uauth" { " absolute" } else { "" };
         writeln!(out, "timeout {name} {value}{absolute}")?;
     }
-    if t.floating_conn != Seconds(0) {
+    if t.floating_conn.0 != 0 {
         writeln!(out, "timeout floating-conn {}", t.floating_conn)?;
     }
     writeln!(out, "timeout conn-holddown {}", t.conn_holddown)

@@ -35,7 +35,7 @@ struct Meta {
 }
 
 /// How many packets ahead of its use a line is brought from the second cache into the first.
-const AHEAD: usize = 8;
+pub(super) const AHEAD: usize = 8;
 
 /// No entry has this number.
 const NOBODY: ConnId = ConnId(u32::MAX);

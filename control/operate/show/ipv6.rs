@@ -78,15 +78,14 @@ fn text(interface: &Interface, name: &str, own: &[(Ipv6Addr, &str)]) -> String {
     lines.join("\n")
 }
 
-/// All nodes, all routers, and the solicited-node groups.
+/// All nodes, all routers, and the solicited-node groups (RFC 4291 2.7.1).
 fn groups(own: &[(Ipv6Addr, &str)]) -> Vec<Ipv6Addr> {
-    let solicited = |addr: &Ipv6Addr| fedgate_wire::ipv6::solicited_node(u128::from(*addr));
-    let everybody = [fedgate_wire::ipv6::ALL_NODES, fedgate_wire::ipv6::ALL_ROUTERS];
-    let mut groups: Vec<u128> =
-        everybody.into_iter().chain(own.iter().map(|(addr, _)| solicited(addr))).collect();
+    let link_scope = |low: u128| Ipv6Addr::from(0xff02 << 112 | low);
+    let solicited = own.iter().map(|(addr, _)| 0x1_ff00_0000 | u128::from(*addr) & 0xff_ffff);
+    let mut groups: Vec<_> = [1, 2].into_iter().chain(solicited).map(link_scope).collect();
     groups.sort_unstable();
     groups.dedup();
-    groups.into_iter().map(Ipv6Addr::from).collect()
+    groups
 }
 
 fn json_row(name: &str, own: &[(Ipv6Addr, &str)]) -> serde_json::Value {

@@ -53,6 +53,7 @@ fn ipv6_connections_follow_as_well() {
         b
     };
     let mut rig = Rig::with(after(30, v6::policy(1500)));
+    rig.wait(v6::DETECTION);
     for to in [FAR6 | 7, v6::WEB.ip] {
         rig.send(INSIDE, &v6::udp(v6::HOST, to, (5353, 53), INSIDE, 64, b"q"));
     }

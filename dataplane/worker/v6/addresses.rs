@@ -17,13 +17,13 @@ use fedgate_wire::ipv6;
 mod tests;
 
 /// Most of the delay before a new address is asked for (MAX_RTR_SOLICITATION_DELAY).
-pub const DELAY_MS: u64 = 1000;
+pub(in crate::worker) const DELAY_MS: u64 = 1000;
 /// How long an answer may take (RetransTimer, RFC 4861 section 10).
 const RETRANS_MS: u64 = 1000;
 
 /// How an address stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
+pub(in crate::worker) enum Standing {
     /// It is being asked for.
     Tentative,
     /// It is used.
@@ -34,7 +34,7 @@ pub enum Standing {
 
 /// One of our addresses.
 #[derive(Clone, Copy, Debug)]
-pub struct Own {
+pub(in crate::worker) struct Own {
     /// As the link sees it.
     pub shown: Shown<u128>,
     /// How it stands.
@@ -72,7 +72,7 @@ fn bit(ifindex: u8, ip: u128) -> u32 {
 
 /// What is to be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Due {
+pub(in crate::worker) enum Due {
     /// Ask whether somebody has the address.
     Ask(u8, u128),
     /// It is ours: announce it.
@@ -81,7 +81,7 @@ pub enum Due {
 
 /// All of an image.
 #[derive(Debug, Default)]
-pub struct Addresses {
+pub(in crate::worker) struct Addresses {
     list: Vec<Own>,
     barred: Barred,
 }

@@ -31,7 +31,6 @@ struct Link {
 }
 
 /// All interfaces.
-#[derive(Debug)]
 pub struct Listener {
     links: Vec<Link>,
     rng: Rng,

@@ -119,6 +119,7 @@ impl Routes6<'_> {
     /// What that interface speaks as to `peer` (RFC 6724 in small): its link-local address to such a one, else its own
     /// configured address, else any of ours, and to its own link the link-local one after all.
     pub fn source_for(&self, ifindex: u8, peer: u128) -> Option<u128> {
+        self.interface(ifindex)?;
         if ipv6::is_link_local(peer) {
             return self.own(ifindex).find(|own| ipv6::is_link_local(*own));
         }

@@ -10,7 +10,7 @@ use crate::worker::clock::Now;
 use crate::worker::net::Net;
 use crate::worker::proxied::Sessions;
 use crate::worker::runtime::{IoSlot, View};
-use crate::worker::stages::long_way;
+use crate::worker::stages::{AHEAD, long_way};
 use dpdk::{Burst, Mbuf};
 use fedgate_flow::Tick;
 use fedgate_flow::conn::{ConnId, Dir};
@@ -81,7 +81,7 @@ impl Stages6 {
             if let Some(plain) = plain6::read(mbuf.data(), ours) {
                 (meta.key, meta.ip_len) = (plain.key, plain.ip_len);
                 meta.hash = conns.hash(&plain.key);
-                conns.home(meta.hash).into_iter().for_each(dpdk::prefetch);
+                conns.home(meta.hash).into_iter().for_each(dpdk::prefetch_near);
             }
         }
         let mut strays = 0u64;
@@ -90,11 +90,11 @@ impl Stages6 {
             match conns.likely(meta.hash) {
                 Some(id) => {
                     meta.id = id;
-                    conns.fetch(id, meta.key.proto, dpdk::prefetch, dpdk::prefetch);
+                    conns.fetch(id, meta.key.proto, dpdk::prefetch_near, dpdk::prefetch_near);
                 }
                 // A few in a hundred, when the table is well filled; and first packets.
                 None => {
-                    conns.second_home(meta.hash).into_iter().for_each(dpdk::prefetch);
+                    conns.second_home(meta.hash).into_iter().for_each(dpdk::prefetch_near);
                     strays |= 1 << n;
                 }
             }
@@ -104,11 +104,15 @@ impl Stages6 {
             strays &= strays - 1;
             if let Some(id) = conns.likely_second(meta.hash) {
                 meta.id = id;
-                conns.fetch(id, meta.key.proto, dpdk::prefetch, dpdk::prefetch);
+                conns.fetch(id, meta.key.proto, dpdk::prefetch_near, dpdk::prefetch_near);
             }
         }
         let tick = now.tick();
+        let mut ahead = metas.iter().skip(AHEAD);
         for (mut mbuf, meta) in self.frames.drain().zip(&*metas) {
+            if let Some(next) = ahead.next().filter(|next| next.ip_len > 0) {
+                net.flow.conns6.fetch(next.id, next.key.proto, dpdk::prefetch, dpdk::prefetch);
+            }
             match short_way(net, tick, ifindex, meta, &mut mbuf) {
                 Some((slot, egress)) => net.push(slot, egress, mbuf),
                 None => long_way(net, sessions, view, now, ifindex, mbuf),

@@ -114,7 +114,7 @@ fn queries_are_answered() {
 
 fn standing(rig: &mut Rig, ip: u128) -> String {
     let dump = Dump { asker: ASKER, what: What::Neighbors6, filter: Filter::default(), cursor: 0 };
-    let Reply::Rows { rows: Rows::Arp(rows), .. } = rig.command(Command::Dump(dump)) else { panic!() };
+    let Reply::Page { rows: Rows::Arp(rows), .. } = rig.command(Command::Dump(dump)) else { panic!() };
     rows.into_iter().find(|row| row.addr == Addr::from(ip)).map(|row| row.state).unwrap()
 }
 
