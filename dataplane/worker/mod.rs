@@ -4,7 +4,7 @@
 //! A loop is: take the newest policy image if there is one ([`runtime`]) -> for each port receive a burst and run it through
 //! the stages ([`stages`]: parse, hash, lookup, act) -> the same with what other workers handed over ([`mates`]) -> do what is due by time (connection expiry, neighbours, proxy
 //! sessions) -> answer housekeeping ([`command`]) -> flush the transmit buffers ([`net`]). A packet that is not of a
-//! known connection goes through [`slow`], one of a proxied connection through [`proxied`].
+//! known connection goes through [`slow`], one of a proxied connection through [`proxied`], one that a SYN cookie opened by [`intercept`] as well.
 //!
 //! What stands where: `net` owns ports, connection table, neighbours and counters, and is the only way for a frame to
 //! leave or be dropped; `route`, `neigh` and `icmp` are plain logic without IO; IPv6 is in `v6`, cold as yet. No locks, no clock but [`clock`], no
@@ -17,6 +17,7 @@ mod dispatch;
 pub mod domains;
 mod fragment;
 pub mod icmp;
+mod intercept;
 pub mod mates;
 pub mod neigh;
 pub mod net;
@@ -214,6 +215,7 @@ impl Path {
     fn due(&mut self, view: &runtime::View<'_>, now: clock::Now) -> usize {
         let mut work = self.net.expire(view, now, TIMERS_A_LOOP);
         work += self.net.expire6(view, now, TIMERS_A_LOOP);
+        work += intercept::retry(&mut self.net, view, now);
         work += self.net.resolve(view, now) + self.net.resolve6(view, now);
         work += self.net.announce(view) + self.net.announce6(view);
         work += slow::fragments::expire(&mut self.net, view, now);

@@ -11,6 +11,7 @@ use super::clock::Now;
 use super::command::EventSink;
 use super::fragment;
 use super::icmp::{Rate, Responder, TokenBucket};
+use super::intercept;
 use super::mates::Mates;
 use super::neigh::{Action, Limits, Neighbours, NextHop, Refusal, Resolve};
 use super::runtime::{IoSlot, View};
@@ -282,6 +283,7 @@ impl Net {
         let leaves = hot.leaves_as(dir);
         let deltas = hot.deltas.towards(dir);
         cut_trailer(&mut mbuf, parsed);
+        intercept::shift(self, id, dir, mbuf.data_mut(), parsed.l4);
         rewrite::translate(mbuf.data_mut(), parsed, &leaves, deltas);
         if parsed.ip_len > mtu {
             if leaves.src != parsed.tuple.src {

@@ -10,9 +10,11 @@ use super::clock::Now;
 use super::net::{LogKind, Net};
 use super::proxied::Sessions;
 use super::runtime::View;
-use super::{dispatch, stages, v6};
+use super::{dispatch, intercept, stages, v6};
 use dpdk::Mbuf;
+use fedgate_flow::conn::{ConnId, Dir};
 use fedgate_flow::firewall::{Admission, First, Hits};
+use fedgate_flow::intercept::{Proof, may_have_cookie};
 use fedgate_flow::rewrite;
 use fedgate_tables::counters::{NatCounter, Stat};
 use fedgate_tables::drops::DropReason;
@@ -58,9 +60,12 @@ fn first(
     mbuf: Mbuf,
     parsed: &Parsed,
 ) {
-    match admit(net, view, now, ifindex, &mbuf, parsed) {
+    if let Some(proof) = intercept::proof(net, now, ifindex, mbuf.data(), parsed) {
+        return intercept::proven(net, view, now, ifindex, mbuf, parsed, &proof);
+    }
+    match admit(net, view, now, ifindex, &mbuf, parsed, None) {
         Admission::New { id, tls_proxy: None } => {
-            let dir = fedgate_flow::conn::Dir::Forward;
+            let dir = Dir::Forward;
             let booked = stages::packet(mbuf.data(), parsed);
             match net.flow.account(id, dir, &booked, &view.flow, now.tick()) {
                 Ok(_) => net.forward(view, now, ifindex, id, dir, mbuf, parsed),
@@ -74,13 +79,54 @@ fn first(
             sessions.open(net, view, now, id, proxy, mbuf, parsed);
         }
         Admission::Local => net.local_delivery(view, now, ifindex, mbuf, parsed),
+        Admission::Intercept { out_if, .. } => {
+            intercept::answer(net, view, now, ifindex, out_if, mbuf, parsed);
+        }
         Admission::Refused(reason) => net.drop(reason, mbuf),
     }
 }
 
+/// A segment that is not of its connection, and is to be dropped as `reason`. But where a SYN was answered by a cookie and repeated when the
+/// limits had room again, there is a connection that knows nothing of the answer: what the client says of that counts more.
+#[cold]
+pub(super) fn refused_by_tcp(
+    net: &mut Net,
+    view: &View<'_>,
+    now: Now,
+    ifindex: u8,
+    mbuf: Mbuf,
+    parsed: &Parsed,
+    (id, dir): (ConnId, Dir),
+    reason: DropReason,
+) {
+    let hot = net.flow.conns.hot(id);
+    let proof = match dir {
+        Dir::Forward if may_have_cookie(hot.state, hot.history, hot.flags) => {
+            intercept::proof(net, now, ifindex, mbuf.data(), parsed)
+        }
+        Dir::Forward | Dir::Reverse => None,
+    };
+    match proof {
+        Some(proof) => {
+            net.end(id, now);
+            intercept::proven(net, view, now, ifindex, mbuf, parsed, &proof);
+        }
+        None => net.drop(reason, mbuf),
+    }
+}
+
 /// Decides on a datagram that begins a connection by its first packet, or first fragment: books what decided, logs what is to be
-/// logged, and tells the sender what it is owed. What then becomes of the datagram is the caller's.
-fn admit(net: &mut Net, view: &View<'_>, now: Now, ifindex: u8, mbuf: &Mbuf, parsed: &Parsed) -> Admission {
+/// logged, and tells the sender what it is owed. What then becomes of the datagram is the caller's. With a `proof` it is the ACK of
+/// a cookie, and stands for the SYN.
+pub(super) fn admit(
+    net: &mut Net,
+    view: &View<'_>,
+    now: Now,
+    ifindex: u8,
+    mbuf: &Mbuf,
+    parsed: &Parsed,
+    proof: Option<&Proof>,
+) -> Admission {
     let packet = First {
         key: parsed.tuple,
         in_if: ifindex,
@@ -99,12 +145,15 @@ fn admit(net: &mut Net, view: &View<'_>, now: Now, ifindex: u8, mbuf: &Mbuf, par
     }
     let ways = dispatch::Ways::new(net, view);
     let xlates = net.flow.xlates.in_use().0;
-    let (admission, hits) = net.flow.admit(&packet, &view.flow, ways, now.tick());
+    let (admission, hits) = match proof {
+        None => net.flow.admit(&packet, &view.flow, ways, now.tick()),
+        Some(proof) => net.flow.admit_proven(&packet, proof, &view.flow, ways, now.tick()),
+    };
     net.counters.add(Stat::XlatesBuilt, u64::from(net.flow.xlates.in_use().0 - xlates));
     book(net, &hits);
     match admission {
         Admission::New { .. } => net.counters.add(Stat::ConnsBuilt, 1),
-        Admission::Local => {}
+        Admission::Local | Admission::Intercept { .. } => {}
         Admission::Refused(reason) => refused(net, view, now, ifindex, mbuf, parsed, reason, &hits),
     }
     admission
@@ -135,6 +184,7 @@ fn refused(
             | DropReason::ConnLimit
             | DropReason::TcpConnLimit
             | DropReason::HostLimit
+            | DropReason::TcpInterceptKill
     ) {
         net.counters.add(Stat::ConnsRefused, 1);
         if net.may_log(now, LogKind::Firewall) {
@@ -206,6 +256,7 @@ fn icmp_error(net: &mut Net, view: &View<'_>, now: Now, ifindex: u8, mut mbuf: M
     if view.interface(egress).is_some_and(|i| parsed.ip_len > i.mtu) {
         return net.drop(DropReason::MtuExceeded, mbuf); // no error is owed for an error
     }
+    intercept::unshift_quoted(net, id, dir.flip(), mbuf.data_mut(), parsed);
     rewrite::translate_error(mbuf.data_mut(), parsed, &hot, dir);
     net.send_by_connection(view, now, id, dir, mbuf);
 }

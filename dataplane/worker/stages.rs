@@ -12,7 +12,7 @@ use super::clock::Now;
 use super::net::Net;
 use super::probe::{Pass, Probe};
 use super::runtime::{IoSlot, View};
-use super::{Path, proxied, slow};
+use super::{Path, intercept, proxied, slow};
 use dpdk::{Burst, Mbuf};
 use fedgate_flow::conn::{ConnId, Dir, NO_SESSION};
 use fedgate_flow::{Booked, Packet, rewrite};
@@ -260,7 +260,8 @@ fn established(
             net.end(id, now);
             slow::packet(net, sessions, view, now, ifindex, mbuf, parsed);
         }
-        Err(reason) => net.drop(reason, mbuf),
+        Ok(Booked::Handshake(reaction)) => intercept::react(net, view, now, id, &reaction),
+        Err(reason) => slow::refused_by_tcp(net, view, now, ifindex, mbuf, parsed, (id, dir), reason),
     }
 }
 

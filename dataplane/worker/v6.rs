@@ -24,10 +24,12 @@ use fedgate_wire::{Fragment, Kind6, ParseError, Parsed6, icmp6, ipv6, nd, parse6
 
 mod forward;
 mod icmp;
+mod intercept;
 mod neighbours;
 pub mod route;
 
 use icmp::Responder6;
+pub(super) use intercept::retry;
 
 /// How long a neighbour is known without a word from it; in use, it is asked in the last three of them (RFC 4861 section 10:
 /// REACHABLE_TIME 30 s, three probes a second apart).

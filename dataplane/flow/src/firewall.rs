@@ -68,6 +68,14 @@ pub enum Admission {
     },
     /// For the appliance itself.
     Local,
+    /// A SYN that would pass, but for the embryonic limits of its class or client: no state is made, and it is to be answered by a
+    /// cookie ([`Flow::cookie`]), or dropped.
+    Intercept {
+        /// Where it would leave.
+        out_if: u8,
+        /// The reason where it is dropped.
+        limit: DropReason,
+    },
     /// Dropped.
     Refused(DropReason),
 }
@@ -97,8 +105,20 @@ impl Flow {
         paths: impl Paths,
         now: Tick,
     ) -> (Admission, Hits) {
+        self.admit_as(first, policy, paths, now, false)
+    }
+
+    /// [`Flow::admit`]; embryonic limits are not asked for a client that is `proven` to be there.
+    pub(crate) fn admit_as(
+        &mut self,
+        first: &First,
+        policy: &Policy<'_>,
+        paths: impl Paths,
+        now: Tick,
+        proven: bool,
+    ) -> (Admission, Hits) {
         let mut hits = Hits::default();
-        let admission = match self.try_admit(first, policy, &paths, now, &mut hits) {
+        let admission = match self.try_admit(first, policy, &paths, now, proven, &mut hits) {
             Ok(admission) => admission,
             Err(reason) => Admission::Refused(reason),
         };
@@ -111,6 +131,7 @@ impl Flow {
         policy: &Policy<'_>,
         paths: &impl Paths,
         now: Tick,
+        proven: bool,
         hits: &mut Hits,
     ) -> Step<Admission> {
         let key = first.key;
@@ -152,7 +173,16 @@ impl Flow {
         let settings = settings();
         let state = first_state(key.proto, settings);
         if let Some(class) = settings {
-            self.limits.may_begin(class, limits::client_v4(key.src), state == State::SynSent)?;
+            let client = limits::client_v4(key.src);
+            self.limits.may_begin(class, client)?;
+            if state == State::SynSent
+                && !proven
+                && let Err(limit) = self.limits.may_be_embryonic(class, client)
+            {
+                // A TLS proxy would end the TCP connection itself.
+                let proxied = service(policy, &real).is_some();
+                return if proxied { Err(limit) } else { Ok(Admission::Intercept { out_if, limit }) };
+            }
         }
 
         let (shown, xlate, made) = self.show(&target, policy, (in_if, shown_if), paths, now, hits)?;

@@ -7,7 +7,7 @@
 //! is whoever began the connection, by his real address; he is counted only where the class has per-client limits then.
 //!
 //! Each worker counts its own and admits its part of each limit, rounded up. At the limit a first packet is dropped by
-//! name; nothing is evicted. Worker cores, when a connection begins, opens or ends. Twin: a recount, in tests.
+//! name, or at an embryonic one intercepted ([`crate::intercept`]: such a connection is embryonic until its server answers); nothing is evicted. Worker cores, when a connection begins, opens or ends. Twin: a recount, in tests.
 
 use crate::conn::{Dir, Hot, NO_CLASS, NO_SESSION, flag};
 use crate::hosts::Hosts;
@@ -109,30 +109,36 @@ impl Limits {
     /// Whether one more may begin.
     ///
     /// # Errors
-    /// [`DropReason::ConnLimit`], [`DropReason::TcpConnLimit`] for the class, [`DropReason::HostLimit`] for the client.
-    pub(crate) fn may_begin(
-        &self,
-        class: &ServiceClass,
-        client: u128,
-        embryonic: bool,
-    ) -> Result<(), DropReason> {
-        let full = |limit: u32, has: u32| limit != 0 && has >= limit.div_ceil(self.of);
-        let has = self.class(class.slot as u8);
-        if full(class.conn_max, has.conns) {
+    /// [`DropReason::ConnLimit`] for the class, [`DropReason::HostLimit`] for the client.
+    pub(crate) fn may_begin(&self, class: &ServiceClass, client: u128) -> Result<(), DropReason> {
+        if self.is_full(class.conn_max, self.class(class.slot as u8).conns) {
             return Err(DropReason::ConnLimit);
         }
-        if embryonic && full(class.embryonic_max, has.embryonic) {
-            return Err(DropReason::TcpConnLimit);
-        }
-        if class.per_client_max | class.per_client_embryonic_max != 0 {
-            let has = self.client(class.slot as u8, client);
-            if full(class.per_client_max, has.conns)
-                || embryonic && full(class.per_client_embryonic_max, has.embryonic)
-            {
-                return Err(DropReason::HostLimit);
-            }
+        let has = || self.client(class.slot as u8, client).conns;
+        if class.per_client_max != 0 && self.is_full(class.per_client_max, has()) {
+            return Err(DropReason::HostLimit);
         }
         Ok(())
+    }
+
+    /// Whether one more may be embryonic.
+    ///
+    /// # Errors
+    /// What it is to be dropped as where it cannot be intercepted: [`DropReason::TcpConnLimit`] for the class, [`DropReason::HostLimit`]
+    /// for the client.
+    pub(crate) fn may_be_embryonic(&self, class: &ServiceClass, client: u128) -> Result<(), DropReason> {
+        if self.is_full(class.embryonic_max, self.class(class.slot as u8).embryonic) {
+            return Err(DropReason::TcpConnLimit);
+        }
+        let has = || self.client(class.slot as u8, client).embryonic;
+        if class.per_client_embryonic_max != 0 && self.is_full(class.per_client_embryonic_max, has()) {
+            return Err(DropReason::HostLimit);
+        }
+        Ok(())
+    }
+
+    fn is_full(&self, limit: u32, has: u32) -> bool {
+        limit != 0 && has >= limit.div_ceil(self.of)
     }
 
     /// What a connection counts as has changed from `was` to `is`; `None` before it begins and after it ends.

@@ -13,6 +13,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use std::net::Ipv6Addr;
 
+mod intercept;
 mod neighbours;
 
 const fn addr(net: u16, host: u16) -> u128 {

@@ -4,6 +4,7 @@
 //! A packet leaves as it came but for its hop limit and its Ethernet header. Routers do not fragment (RFC 8200 section 5):
 //! what is larger than the next link takes goes back as "packet too big". Worker core, slow path.
 
+use super::intercept;
 use super::neighbours::write_header;
 use crate::worker::clock::Now;
 use crate::worker::dispatch;
@@ -14,6 +15,7 @@ use crate::worker::runtime::View;
 use dpdk::Mbuf;
 use fedgate_flow::conn::{ConnId, Dir};
 use fedgate_flow::firewall::Hits;
+use fedgate_flow::intercept::may_have_cookie;
 use fedgate_flow::v6::{Admission6, First6, NO_HOP};
 use fedgate_flow::{Booked, Packet};
 use fedgate_tables::counters::Stat;
@@ -39,11 +41,19 @@ pub(super) fn first(net: &mut Net, view: &View<'_>, now: Now, ifindex: u8, mbuf:
         hop_limit: parsed.hop_limit,
     };
     let egress = |addr| view.routes6().lookup(addr).map(|way| way.ifindex);
-    let (admission, hits) = net.flow.admit6(&first, &view.flow, egress, now.tick());
+    let proof = intercept::proof(net, now, ifindex, mbuf.data(), parsed);
+    let (admission, hits) = match &proof {
+        None => net.flow.admit6(&first, &view.flow, egress, now.tick()),
+        Some(proof) => net.flow.admit_proven6(&first, proof, &view.flow, egress, now.tick()),
+    };
     for slot in hits.aces.into_iter().flatten() {
         net.counters.ace(slot);
     }
     match admission {
+        Admission6::New(id) if proof.is_some() => {
+            net.counters.add(Stat::ConnsBuilt, 1);
+            intercept::proven(net, view, now, id, mbuf);
+        }
         Admission6::New(id) => {
             net.counters.add(Stat::ConnsBuilt, 1);
             let booked = booked(mbuf.data(), parsed);
@@ -55,6 +65,9 @@ pub(super) fn first(net: &mut Net, view: &View<'_>, now: Now, ifindex: u8, mbuf:
                 }
             }
         }
+        Admission6::Intercept { out_if, .. } => {
+            intercept::answer(net, view, now, ifindex, out_if, mbuf, parsed);
+        }
         Admission6::Refused(reason) => {
             if matches!(
                 reason,
@@ -62,6 +75,7 @@ pub(super) fn first(net: &mut Net, view: &View<'_>, now: Now, ifindex: u8, mbuf:
                     | DropReason::ConnLimit
                     | DropReason::TcpConnLimit
                     | DropReason::HostLimit
+                    | DropReason::TcpInterceptKill
             ) {
                 net.counters.add(Stat::ConnsRefused, 1);
                 if net.may_log(now, LogKind::Firewall) {
@@ -128,12 +142,22 @@ pub(super) fn established(
             net.end6(id);
             first(net, view, now, ifindex, mbuf, parsed);
         }
-        Err(reason) => net.drop(reason, mbuf),
+        Ok(Booked::Handshake(reaction)) => intercept::react(net, view, now, id, &reaction),
+        Err(reason) => {
+            // As for IPv4: a client whose SYN came twice may answer the cookie that the first one had.
+            let hot = net.flow.conns6.hot(id);
+            let may = dir == Dir::Forward && may_have_cookie(hot.state, hot.history, hot.flags);
+            if may && intercept::proof(net, now, ifindex, mbuf.data(), parsed).is_some() {
+                net.end6(id);
+                return first(net, view, now, ifindex, mbuf, parsed);
+            }
+            net.drop(reason, mbuf);
+        }
     }
 }
 
 /// What is booked of a packet.
-fn booked<'a>(frame: &'a [u8], parsed: &Parsed6) -> Packet<'a> {
+pub(super) fn booked<'a>(frame: &'a [u8], parsed: &Parsed6) -> Packet<'a> {
     let tcp = parsed.tuple.proto == proto::TCP;
     Packet::new(
         parsed.ip_len,
@@ -148,7 +172,7 @@ fn pass(
     view: &View<'_>,
     now: Now,
     ifindex: u8,
-    mbuf: Mbuf,
+    mut mbuf: Mbuf,
     parsed: &Parsed6,
     id: ConnId,
     dir: Dir,
@@ -160,6 +184,7 @@ fn pass(
         net.answer_with_error6(view, now, ifindex, error, &mbuf, parsed);
         return net.drop(DropReason::MtuExceeded, mbuf);
     }
+    intercept::shift(net, id, dir, mbuf.data_mut(), parsed.l4);
     hop(net, view, now, mbuf, parsed, id, dir);
 }
 
@@ -171,6 +196,18 @@ fn hop(net: &mut Net, view: &View<'_>, now: Now, mut mbuf: Mbuf, parsed: &Parsed
         // The callers have seen that there is one to take.
         ip.decrement_hop_limit();
     }
+    send_by_connection(net, view, now, mbuf, id, dir);
+}
+
+/// Sends a packet the way that packets of `dir` leave.
+pub(super) fn send_by_connection(
+    net: &mut Net,
+    view: &View<'_>,
+    now: Now,
+    mut mbuf: Mbuf,
+    id: ConnId,
+    dir: Dir,
+) {
     let epoch = net.v6.epoch;
     let hot = net.flow.conns6.hot_mut(id);
     let egress = hot.iface[dir.flip() as usize];
@@ -195,7 +232,7 @@ pub(super) fn icmp_error(
     view: &View<'_>,
     now: Now,
     ifindex: u8,
-    mbuf: Mbuf,
+    mut mbuf: Mbuf,
     parsed: &Parsed6,
 ) {
     let Ok(quote) = embedded6(mbuf.data(), parsed) else { return net.drop(DropReason::InvalidIcmp, mbuf) };
@@ -213,7 +250,10 @@ pub(super) fn icmp_error(
         Some(_) if parsed.hop_limit <= 1 => net.drop(DropReason::TtlExceeded, mbuf),
         // No error about an error; honest ones are of 1,280 bytes at most.
         Some(_) if parsed.ip_len > ipv6::MIN_MTU => net.drop(DropReason::MtuExceeded, mbuf),
-        Some((id, dir)) => hop(net, view, now, mbuf, parsed, id, dir.flip()),
+        Some((id, dir)) => {
+            intercept::unshift_quoted(net, id, dir, mbuf.data_mut(), parsed, &quote);
+            hop(net, view, now, mbuf, parsed, id, dir.flip());
+        }
         None => match dispatch::whole6(net, view, ifindex, &quote.tuple).filter(|_| net.may_hand_over()) {
             Some(there) => net.hand_over(there, mbuf),
             None => net.drop(DropReason::IcmpErrorNoConn, mbuf),
@@ -267,10 +307,11 @@ impl Net {
     }
 
     /// Nobody answered for the next hop of a packet: tell its sender, whose station its frame still names, and drop it.
-    pub(super) fn address_unreachable(&mut self, view: &View<'_>, now: Now, mbuf: Mbuf) {
+    pub(super) fn address_unreachable(&mut self, view: &View<'_>, now: Now, mut mbuf: Mbuf) {
         if let Ok(parsed) = parse6(mbuf.data())
             && let Some((id, dir)) = self.flow.conns6.lookup(&parsed.tuple)
         {
+            intercept::unshift(self, id, dir, mbuf.data_mut(), parsed.l4, None);
             let ingress = self.flow.conns6.hot(id).iface[dir as usize];
             self.answer_with_error6(view, now, ingress, icmp6::Error::AddressUnreachable, &mbuf, &parsed);
         }

@@ -128,6 +128,7 @@ impl Lab {
     fn refused(&mut self, first: First6) -> DropReason {
         match self.admit(first).0 {
             Admission6::Refused(reason) => reason,
+            Admission6::Intercept { limit, .. } => limit,
             Admission6::New(id) => panic!("{:?}", self.flow.conns6.hot(id)),
         }
     }
@@ -135,7 +136,7 @@ impl Lab {
     fn admitted(&mut self, first: First6) -> ConnId {
         match self.admit(first).0 {
             Admission6::New(id) => id,
-            Admission6::Refused(reason) => panic!("{reason:?}"),
+            other => panic!("{other:?}"),
         }
     }
 

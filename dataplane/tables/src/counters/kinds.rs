@@ -64,6 +64,9 @@ kinds! {
         HandedOver "handed_over" "Frames handed to the worker that has their connection";
         TakenOver "taken_over" "Frames taken from the worker that received them";
         EventsLost "events_lost" "Events that control was too slow to take";
+        InterceptCookies "tcp_intercept_cookies" "TCP Intercept: SYNs answered by a cookie";
+        InterceptConns "tcp_intercept_conns" "TCP Intercept: clients that acknowledged one";
+        InterceptOpened "tcp_intercept_opened" "TCP Intercept: servers that answered";
     }
 }
 
