@@ -98,6 +98,12 @@ impl Editor {
             }
             Command::Timezone(zone) => single(&mut self.model.timezone, zone, negated, About::Other),
             Command::AccessList(edit) => self.access_list(edit, negated),
+            Command::DenyFlowMax(flows) => {
+                single(&mut self.model.acl_deny_flow_max, flows, negated, About::Other)
+            }
+            Command::AlertInterval(seconds) => {
+                single(&mut self.model.acl_alert_interval, seconds, negated, About::Other)
+            }
             Command::AccessGroup(acl, place) => {
                 let about = About::AccessGroup(place.clone());
                 let groups = &mut self.model.access_groups;

@@ -46,6 +46,10 @@ pub struct Model {
     pub timezone: Option<Timezone>,
     /// `access-list`: its lines in order, at least one.
     pub acls: BTreeMap<Name, Arc<AclLines>>,
+    /// `access-list deny-flow-max`.
+    pub acl_deny_flow_max: Option<u32>,
+    /// `access-list alert-interval`, seconds.
+    pub acl_alert_interval: Option<u32>,
     /// `access-group`: which ACL stands where.
     pub access_groups: BTreeMap<Place, String>,
     /// `nat ... source` and `static`: section 1, in order.

@@ -29,6 +29,8 @@ pub fn print(model: &Model, out: &mut impl Write) -> fmt::Result {
             writeln!(out, "access-list {name} {line}")?;
         }
     }
+    line(out, "access-list deny-flow-max", &model.acl_deny_flow_max)?;
+    line(out, "access-list alert-interval", &model.acl_alert_interval)?;
     nat::nat(model, out)?;
     for (place, acl) in &model.access_groups {
         writeln!(out, "access-group {acl} {place}")?;

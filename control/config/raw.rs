@@ -193,7 +193,9 @@ pub enum FragmentBound {
 pub enum Command {
     Hostname(String),
     DomainName(String),
-    SameSecurity { inter: bool },
+    SameSecurity {
+        inter: bool,
+    },
     Interface(Device),
     Nameif(String),
     SecurityLevel(u8),
@@ -235,6 +237,10 @@ pub enum Command {
     TrustFile(TrustFile, PathBuf),
     TlsProxy(String),
     MaxProxySessions(u32),
+    /// `access-list deny-flow-max`.
+    DenyFlowMax(u32),
+    /// `access-list alert-interval`.
+    AlertInterval(u32),
     TrustPoint(Face, String),
     ClassMap(String),
     Match(ClassMatch),

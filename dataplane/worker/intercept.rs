@@ -70,7 +70,8 @@ pub(super) fn cookie(net: &mut Net, now: Now, asker: &Asker, mss: Option<u16>, a
     net.counters.add(Stat::InterceptCookies, 1);
     // Once an attack, not once a SYN.
     if first && net.may_log(now, LogKind::Firewall) {
-        net.event(Event::Limit { what: "TCP Intercept: embryonic limit".to_owned(), limit: 0 });
+        let text = "TCP Intercept begins: an embryonic limit is reached".to_owned();
+        net.event(Event::Log { level: "warn".to_owned(), text });
     }
     Reply { seq, ack: asker.isn.wrapping_add(1), flags: SYN | ACK, window: 0, mss: Some(announced) }
 }

@@ -11,6 +11,7 @@
 //! logging here: what an operator should read goes as an event to the housekeeping thread, bounded and counted.
 
 mod announce;
+mod census;
 pub mod clock;
 pub mod command;
 mod dispatch;
@@ -28,6 +29,7 @@ pub mod route;
 pub mod runtime;
 mod slow;
 mod stages;
+mod tell;
 pub mod v6;
 
 #[cfg(test)]
@@ -163,6 +165,7 @@ impl Worker {
         } else {
             path.net.counters.add(Stat::EmptyPolls, 1);
         }
+        path.net.counters.set(Gauge::CyclesAll, self.clock.since_origin(tsc));
         work
     }
 
@@ -219,6 +222,7 @@ impl Path {
         work += self.net.resolve(view, now) + self.net.resolve6(view, now);
         work += self.net.announce(view) + self.net.announce6(view);
         work += slow::fragments::expire(&mut self.net, view, now);
+        work += tell::due(&mut self.net, now);
         work += self.sessions.poll(&mut self.net, view, now);
         self.gauges();
         work

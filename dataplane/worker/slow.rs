@@ -7,20 +7,20 @@
 //! Every function here is cold: it may look at rules and routes. None may block or grow without bound. Worker core only.
 
 use super::clock::Now;
-use super::net::{LogKind, Net};
+use super::net::Net;
 use super::proxied::Sessions;
 use super::runtime::View;
-use super::{dispatch, intercept, stages, v6};
+use super::{dispatch, intercept, stages, tell, v6};
 use dpdk::Mbuf;
 use fedgate_flow::conn::{ConnId, Dir};
 use fedgate_flow::firewall::{Admission, First, Hits};
 use fedgate_flow::intercept::{Proof, may_have_cookie};
 use fedgate_flow::rewrite;
-use fedgate_tables::counters::{NatCounter, Stat};
+use fedgate_tables::counters::{Counter, InterfaceCounter, NatCounter, Stat};
 use fedgate_tables::drops::DropReason;
-use fedgate_tables::link::Event;
-use fedgate_tables::policy::{ACE_LOG, Ace, IF_VERIFY_REVERSE_PATH};
-use fedgate_wire::{Fragment, Kind, Parsed, icmp4};
+use fedgate_tables::link::Packet5;
+use fedgate_tables::policy::IF_VERIFY_REVERSE_PATH;
+use fedgate_wire::{Fragment, Kind, Parsed, icmp4, proto};
 
 pub(super) mod fragments;
 
@@ -141,6 +141,7 @@ pub(super) fn admit(
         return Admission::Refused(DropReason::NotUnicast);
     }
     if spoofed(view, ifindex, parsed.tuple.src) {
+        net.counters.count(Counter::Interface(ifindex, InterfaceCounter::RpfDrops), 1);
         return Admission::Refused(DropReason::RpfViolated);
     }
     let ways = dispatch::Ways::new(net, view);
@@ -151,6 +152,9 @@ pub(super) fn admit(
     };
     net.counters.add(Stat::XlatesBuilt, u64::from(net.flow.xlates.in_use().0 - xlates));
     book(net, &hits);
+    if hits.told != [None; 3] {
+        tell::acls(net, view, now, told_of(ifindex, parsed, &hits), &hits);
+    }
     match admission {
         Admission::New { .. } => net.counters.add(Stat::ConnsBuilt, 1),
         Admission::Local | Admission::Intercept { .. } => {}
@@ -176,24 +180,7 @@ fn refused(
     reason: DropReason,
     hits: &Hits,
 ) {
-    if matches!(
-        reason,
-        DropReason::ConnTableFull
-            | DropReason::PatPoolExhausted
-            | DropReason::PatHostLimit
-            | DropReason::ConnLimit
-            | DropReason::TcpConnLimit
-            | DropReason::HostLimit
-            | DropReason::TcpInterceptKill
-    ) {
-        net.counters.add(Stat::ConnsRefused, 1);
-        if net.may_log(now, LogKind::Firewall) {
-            net.event(Event::Limit { what: reason.text().to_owned(), limit: 0 });
-        }
-    }
-    if let Some(ace) = hits.denied_by.and_then(|a| view.flow.aces.get(a as usize)) {
-        log_denial(net, view, now, ifindex, parsed, ace, hits.denied_by.unwrap_or_default());
-    }
+    tell::refused(net, now, told_of(ifindex, parsed, hits), reason, hits);
     // RFC 1812 5.2.7.1, 5.3.1; RFC 6888 REQ-11.
     let owed = match reason {
         DropReason::NoRoute => Some(icmp4::Error::NetUnreachable),
@@ -218,22 +205,23 @@ fn book(net: &mut Net, hits: &Hits) {
     }
 }
 
-fn log_denial(net: &mut Net, view: &View<'_>, now: Now, ifindex: u8, parsed: &Parsed, ace: &Ace, index: u32) {
-    if ace.flags & ACE_LOG == 0 || !net.may_log(now, LogKind::Firewall) {
-        return;
-    }
-    let acl = view.flow.acls.iter().position(|a| (a.first..a.first + a.count).contains(&index));
+/// The packet as messages name it.
+fn told_of(ifindex: u8, parsed: &Parsed, hits: &Hits) -> Packet5 {
     let tuple = parsed.tuple;
-    net.event(Event::AclDenied {
-        acl: acl.map_or(u32::MAX, |a| a as u32),
-        line: ace.line,
+    let (dst, dport) = hits.real.unwrap_or((tuple.dst, tuple.dport));
+    let (sport, dport) = match tuple.proto {
+        proto::ICMP => (parsed.icmp_type.into(), parsed.icmp_code.into()),
+        _ => (tuple.sport, dport),
+    };
+    Packet5 {
         proto: tuple.proto,
         src: tuple.src.into(),
-        sport: tuple.sport,
-        dst: tuple.dst.into(),
-        dport: tuple.dport,
-        ifindex,
-    });
+        sport,
+        dst: dst.into(),
+        dport,
+        in_if: ifindex,
+        out_if: hits.out_if,
+    }
 }
 
 /// Somebody's ICMP error about a packet that we translated, or about nothing we know.

@@ -6,6 +6,7 @@ use fedgate_tables::link::{End2, Filter, ProxyRow, Rows, What};
 use serde_json::json;
 
 use super::{attached, hms, ip, listing};
+use crate::config::model::Model;
 use crate::operate::daemon::Daemon;
 use crate::operate::events::escaped;
 use crate::operate::run::Stop;
@@ -32,6 +33,13 @@ const TOTALS: [Stat; 19] = [
     Stat::SipDropped,
     Stat::EventsLost,
 ];
+
+/// The TLS proxies in the order of their indices in the policy: by name, those that are complete.
+pub fn names(model: &Model) -> Vec<&str> {
+    let complete =
+        model.tls_proxies.iter().filter(|(_, proxy)| proxy.server.is_some() && proxy.client.is_some());
+    complete.map(|(name, _)| name.as_str()).collect()
+}
 
 /// `show proxy`
 pub async fn proxy(daemon: &Daemon, out: &mut Out) -> Result<(), Stop> {
@@ -66,19 +74,12 @@ pub async fn proxy(daemon: &Daemon, out: &mut Out) -> Result<(), Stop> {
         || json!({ "handshake_us": { "p50": at(0.5), "p99": at(0.99), "max": at(1.0) } }),
     )
     .await?;
-    // In the order of their indices in the policy: by name, those that are complete.
     let config = daemon.config();
-    let names: Vec<&String> = config
-        .model
-        .tls_proxies
-        .iter()
-        .filter(|(_, proxy)| proxy.server.is_some() && proxy.client.is_some())
-        .map(|(name, _)| name)
-        .collect();
+    let names = names(&config.model);
     listing(&attached, What::Proxy, Filter::default(), async |rows| {
         let Rows::Proxy(rows) = rows else { return Ok(()) };
         for row in &rows {
-            let name = names.get(row.tls_proxy as usize).map_or("?", |name| name.as_str());
+            let name = names.get(row.tls_proxy as usize).copied().unwrap_or("?");
             out.row(|| text(row, name), || object(row, name)).await?;
         }
         Ok(())

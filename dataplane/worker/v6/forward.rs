@@ -7,21 +7,20 @@
 use super::intercept;
 use super::neighbours::write_header;
 use crate::worker::clock::Now;
-use crate::worker::dispatch;
 use crate::worker::icmp::Silence;
 use crate::worker::neigh::NextHop;
-use crate::worker::net::{LogKind, Net};
+use crate::worker::net::Net;
 use crate::worker::runtime::View;
+use crate::worker::{dispatch, tell};
 use dpdk::Mbuf;
 use fedgate_flow::conn::{ConnId, Dir};
 use fedgate_flow::firewall::Hits;
 use fedgate_flow::intercept::may_have_cookie;
 use fedgate_flow::v6::{Admission6, First6, NO_HOP};
 use fedgate_flow::{Booked, Packet};
-use fedgate_tables::counters::Stat;
+use fedgate_tables::counters::{Counter, InterfaceCounter, Stat};
 use fedgate_tables::drops::DropReason;
-use fedgate_tables::link::Event;
-use fedgate_tables::policy::ACE_LOG;
+use fedgate_tables::link::Packet5;
 use fedgate_wire::parse6::embedded6;
 use fedgate_wire::{Parsed6, emit6, icmp6, ipv6, parse6, proto};
 
@@ -49,6 +48,9 @@ pub(super) fn first(net: &mut Net, view: &View<'_>, now: Now, ifindex: u8, mbuf:
     for slot in hits.aces.into_iter().flatten() {
         net.counters.ace(slot);
     }
+    if hits.told != [None; 3] {
+        tell::acls6(net, view, now, told_of(&first, &hits), &hits);
+    }
     match admission {
         Admission6::New(id) if proof.is_some() => {
             net.counters.add(Stat::ConnsBuilt, 1);
@@ -69,20 +71,10 @@ pub(super) fn first(net: &mut Net, view: &View<'_>, now: Now, ifindex: u8, mbuf:
             intercept::answer(net, view, now, ifindex, out_if, mbuf, parsed);
         }
         Admission6::Refused(reason) => {
-            if matches!(
-                reason,
-                DropReason::ConnTableFull
-                    | DropReason::ConnLimit
-                    | DropReason::TcpConnLimit
-                    | DropReason::HostLimit
-                    | DropReason::TcpInterceptKill
-            ) {
-                net.counters.add(Stat::ConnsRefused, 1);
-                if net.may_log(now, LogKind::Firewall) {
-                    net.event(Event::Limit { what: reason.text().to_owned(), limit: 0 });
-                }
+            if reason == DropReason::RpfViolated {
+                net.counters.count(Counter::Interface(ifindex, InterfaceCounter::RpfDrops), 1);
             }
-            log_denial(net, view, now, &first, &hits);
+            tell::refused(net, now, told_of(&first, &hits), reason, &hits);
             let owed = match reason {
                 DropReason::NoRoute => Some(icmp6::Error::NoRoute),
                 DropReason::TtlExceeded => Some(icmp6::Error::HopLimitExceeded),
@@ -96,26 +88,22 @@ pub(super) fn first(net: &mut Net, view: &View<'_>, now: Now, ifindex: u8, mbuf:
     }
 }
 
-fn log_denial(net: &mut Net, view: &View<'_>, now: Now, first: &First6, hits: &Hits) {
-    let Some(index) = hits.denied_by else { return };
-    let Some(ace) = view.flow.aces6.get(index as usize).filter(|ace| ace.flags & ACE_LOG != 0) else {
-        return;
+/// The packet as messages name it.
+fn told_of(first: &First6, hits: &Hits) -> Packet5 {
+    let key = first.key;
+    let (sport, dport) = match key.proto {
+        proto::ICMPV6 => (first.icmp_type.into(), first.icmp_code.into()),
+        _ => (key.sport, key.dport),
     };
-    if !net.may_log(now, LogKind::Firewall) {
-        return;
+    Packet5 {
+        proto: key.proto,
+        src: key.src.into(),
+        sport,
+        dst: key.dst.into(),
+        dport,
+        in_if: first.in_if,
+        out_if: hits.out_if,
     }
-    let acl = view.flow.acls.iter().position(|a| (a.first6..a.first6 + a.count6).contains(&index));
-    let tuple = first.key;
-    net.event(Event::AclDenied {
-        acl: acl.map_or(u32::MAX, |a| a as u32),
-        line: ace.line,
-        proto: tuple.proto,
-        src: tuple.src.into(),
-        sport: tuple.sport,
-        dst: tuple.dst.into(),
-        dport: tuple.dport,
-        ifindex: first.in_if,
-    });
 }
 
 /// A packet of a connection.

@@ -57,7 +57,7 @@ pub enum Admission6 {
 
 impl Flow {
     /// Decides on `first` and, where it may pass, makes the connection. `egress` gives the interface
-    /// that leads to an address. In what comes back, [`Hits::denied_by`] is an index into the policy's IPv6 ACEs.
+    /// that leads to an address. In what comes back, the ACEs of [`Hits::told`] are among the policy's IPv6 ACEs.
     pub fn admit6(
         &mut self,
         first: &First6,
@@ -108,6 +108,7 @@ impl Flow {
         }
         let in_if = first.in_if;
         let out_if = egress(key.dst).ok_or(DropReason::NoRoute)?;
+        hits.out_if = Some(out_if);
         let interface =
             |index: u8| policy.interfaces.get(usize::from(index)).ok_or(DropReason::InterfaceUnconfigured);
         let (from, to) = (interface(in_if)?, interface(out_if)?);
@@ -119,12 +120,12 @@ impl Flow {
         let settings = settings6(first, policy);
         let state = first_state(key.proto, settings);
         if let Some(class) = settings {
-            self.limits.may_begin(class, key.src)?;
+            self.limits.may_begin(class, key.src).map_err(|reached| hits.refused(reached))?;
             if state == State::SynSent
                 && !proven
-                && let Err(limit) = self.limits.may_be_embryonic(class, key.src)
+                && let Err(reached) = self.limits.may_be_embryonic(class, key.src)
             {
-                return Ok(Admission6::Intercept { out_if, limit });
+                return Ok(Admission6::Intercept { out_if, limit: hits.refused(reached) });
             }
         }
         let new = NewConn6 { key, iface: [in_if, out_if], state, inbound: from.security < to.security };

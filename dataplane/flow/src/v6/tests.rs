@@ -211,7 +211,10 @@ fn levels_and_lists_decide() {
     let syn = inwards(out(TCP, SYN));
     let (admission, hits) = lab.admit(syn);
     assert_eq!(admission, Admission6::Refused(DropReason::AclDrop));
-    assert_eq!((hits.aces, hits.denied_by), ([Some(7), None, None], Some(1)));
+    assert_eq!(
+        (hits.aces, hits.told[0].and_then(|told| told.decision.ace)),
+        ([Some(7), None, None], Some(1))
+    );
     let neighbour = First6 { key: Tuple6 { src: FAR + 1, ..syn.key }, ..syn };
     let (admission, hits) = lab.admit(neighbour);
     let Admission6::New(id) = admission else { panic!("{admission:?}") };

@@ -67,6 +67,7 @@ kinds! {
         InterceptCookies "tcp_intercept_cookies" "TCP Intercept: SYNs answered by a cookie";
         InterceptConns "tcp_intercept_conns" "TCP Intercept: clients that acknowledged one";
         InterceptOpened "tcp_intercept_opened" "TCP Intercept: servers that answered";
+        AclHitsLost "acl_hits_lost" "Hits of access-lists that no message tells: too many flows at once";
     }
 }
 
@@ -81,6 +82,7 @@ kinds! {
         ProxySessionsMostUsed "proxy_sessions_most_used" "TLS proxy sessions most used";
         ProxyMemoryBytes "proxy_memory_bytes" "Bytes held for TLS proxy sessions";
         MbufsInUse "mbufs_in_use" "Packet buffers in use";
+        CyclesAll "cycles_all" "TSC cycles since the workers began";
         PolicyGeneration "policy_generation" "Generation of the policy in force";
     }
 }
@@ -110,6 +112,11 @@ kinds! {
         RxBytes "rx_bytes" "Bytes received";
         TxPackets "tx_packets" "Packets sent";
         TxBytes "tx_bytes" "Bytes sent";
+        RxMissed "rx_missed" "Frames lost by the device: the receive queue was full";
+        RxErrors "rx_errors" "Frames received damaged";
+        RxNoMbuf "rx_no_mbuf" "Frames lost by the driver: no packet buffer";
+        TxErrors "tx_errors" "Frames that the driver could not send";
+        RpfDrops "rpf_drops" "Packets dropped by ip verify reverse-path";
     }
 }
 

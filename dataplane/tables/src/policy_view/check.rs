@@ -240,7 +240,11 @@ fn ace_rest(
 ) -> Finding {
     range(sport, "sport")?;
     range(dport, "dport")?;
-    must(flags & !(ACE_PERMIT | ACE_LOG | ACE_INACTIVE | ACE_ANY_PROTO) == 0, "flags", Fault::Bits)?;
+    must(
+        flags & !(ACE_PERMIT | ACE_LOG | ACE_INACTIVE | ACE_ANY_PROTO | ACE_QUIET) == 0,
+        "flags",
+        Fault::Bits,
+    )?;
     let known = time_range == NONE16 || usize::from(time_range) < cx.view.time_ranges.len();
     must(known, "time_range", Fault::Index)?;
     must(counter < MAX_ACE_COUNTERS, "counter", Fault::Value)
