@@ -11,11 +11,11 @@ use super::clock::Now;
 use super::net::{LogKind, Net};
 use super::runtime::View;
 use fedgate_flow::firewall::{self, Told};
+use fedgate_flow::key::fold;
 use fedgate_tables::counters::Stat;
 use fedgate_tables::drops::DropReason;
-use fedgate_tables::link::{AclFlow, Bound, Event, Packet5};
+use fedgate_tables::link::{AclFlow, Addr, Bound, Event, Packet5};
 use fedgate_tables::policy::{ACE_LOG, ACE_QUIET};
-use std::hash::{BuildHasher, RandomState};
 
 /// Flows that are counted at once.
 const PLACES: usize = 256;
@@ -32,20 +32,19 @@ pub(super) struct Hits {
     at: usize,
     /// When the next round may begin, milliseconds.
     next: u64,
-    hasher: RandomState,
 }
 
 impl Default for Hits {
     fn default() -> Self {
         let places = vec![None; PLACES].into_boxed_slice();
-        Self { places, held: 0, at: PLACES, next: 0, hasher: RandomState::new() }
+        Self { places, held: 0, at: PLACES, next: 0 }
     }
 }
 
 impl Hits {
     /// One more of `flow`. Gives what had to make room for it.
     fn add(&mut self, flow: AclFlow) -> Option<(AclFlow, u32)> {
-        let place = &mut self.places[self.hasher.hash_one(flow) as usize % PLACES];
+        let place = &mut self.places[place(&flow)];
         match place {
             Some((held, hits)) if *held == flow && *hits < u32::MAX => {
                 *hits += 1;
@@ -77,6 +76,22 @@ impl Hits {
         }
         None
     }
+}
+
+/// Where a flow is counted. Whoever makes flows collide only makes them be told sooner.
+fn place(flow: &AclFlow) -> usize {
+    let bits = |addr: Addr| match addr {
+        Addr::V4(addr) => u64::from(addr),
+        Addr::V6(addr) => {
+            let bits = addr.to_bits();
+            fold((bits >> 64) as u64, bits as u64 | 1)
+        }
+    };
+    let Packet5 { src, sport, dst, dport, .. } = flow.packet;
+    let rest =
+        u64::from(sport) << 48 | u64::from(dport) << 32 | u64::from(flow.acl ^ flow.line.rotate_left(16));
+    fold(bits(src).rotate_left(32) ^ bits(dst) ^ 0x9e37_79b9_7f4a_7c15, rest ^ 0xa076_1d64_78bd_642f) as usize
+        % PLACES
 }
 
 /// Notes what access-lists said of a packet of IPv4.

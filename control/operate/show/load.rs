@@ -178,7 +178,7 @@ mod tests {
             total_line([12.4, 3.0, 0.2]),
             "CPU utilization for 5 seconds = 12%; 1 minute: 3%; 5 minutes: 0%"
         );
-        assert_eq!(core_line(0, &[1.25, 30.0, 100.0]), "Core 0       1.2%     30.0%    100.0%");
+        assert_eq!(core_line(0, &[1.25, 30.0, 100.0]), "Core 0        1.2%     30.0%    100.0%");
         assert_eq!(
             memory_text(845_044_716, 228_697_108, 1_073_741_824),
             "Free memory:         845044716 bytes (79%)\nUsed memory:         228697108 bytes (21%)\n\
