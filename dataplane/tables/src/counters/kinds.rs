@@ -58,9 +58,12 @@ kinds! {
         SipDeniedRelay "sip_denied_relay" "Denied: Request-URI is not one of our domains";
         SipDeniedSpoof "sip_denied_spoof" "Denied: one of our domains in From, from outside";
         SipDeniedMethod "sip_denied_method" "Denied: method not served from outside";
+        SipDeniedDialog "sip_denied_dialog" "Denied: in a dialog of another peer, or out of its order";
         SipDeniedOutbound "sip_denied_outbound" "Denied: outbound request to a domain not permitted";
         SipBadMessage "sip_bad_message" "SIP messages that break the syntax";
         SipDropped "sip_dropped" "SIP messages dropped without an answer";
+        SipHeadersCut "sip_headers_cut" "SIP headers from outside cut out: identities that nobody vouches for";
+        SipDialogsRefused "sip_dialogs_refused" "SIP dialogs not remembered for lack of room";
         HandedOver "handed_over" "Frames handed to the worker that has their connection";
         TakenOver "taken_over" "Frames taken from the worker that received them";
         EventsLost "events_lost" "Events that control was too slow to take";
@@ -81,6 +84,7 @@ kinds! {
         ProxySessionsInUse "proxy_sessions_in_use" "TLS proxy sessions in use";
         ProxySessionsMostUsed "proxy_sessions_most_used" "TLS proxy sessions most used";
         ProxyMemoryBytes "proxy_memory_bytes" "Bytes held for TLS proxy sessions";
+        SipDialogsInUse "sip_dialogs_in_use" "SIP dialogs in use";
         MbufsInUse "mbufs_in_use" "Packet buffers in use";
         CyclesAll "cycles_all" "TSC cycles since the workers began";
         PolicyGeneration "policy_generation" "Generation of the policy in force";
