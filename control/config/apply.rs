@@ -291,6 +291,8 @@ impl Editor {
                 Timer::Udp => (&mut timeouts.udp, defaults.udp),
                 Timer::Icmp => (&mut timeouts.icmp, defaults.icmp),
                 Timer::Sip => (&mut timeouts.sip, defaults.sip),
+                Timer::SipInvite => (&mut timeouts.sip_invite, defaults.sip_invite),
+                Timer::SipDisconnect => (&mut timeouts.sip_disconnect, defaults.sip_disconnect),
                 Timer::PatXlate => (&mut timeouts.pat_xlate, defaults.pat_xlate),
                 Timer::Xlate => (&mut timeouts.xlate, defaults.xlate),
                 Timer::ConnHolddown => (&mut timeouts.conn_holddown, defaults.conn_holddown),

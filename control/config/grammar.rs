@@ -111,7 +111,7 @@ pub const SPECS: &[Spec] = &[
     leaf(Mode::Global, "ipv6 route", "ipv6 route NAMEIF PREFIX/LENGTH GATEWAY [METRIC]", "a static IPv6 route", system::route6),
     leaf(Mode::Global, "names", "names", "names of `name` lines may stand for addresses", system::names),
     leaf(Mode::Global, "name", "name ADDRESS NAME", "a name that may be written for an address", system::name),
-    leaf(Mode::Global, "timeout", "timeout {conn|half-closed|embryonic|udp|icmp|sip|pat-xlate|xlate|conn-holddown} H:MM:SS ...", "idle timers; those of what fedgate does not do are taken, with a warning", system::timeout),
+    leaf(Mode::Global, "timeout", "timeout {conn|half-closed|embryonic|udp|icmp|sip|sip-invite|sip-disconnect|pat-xlate|xlate|conn-holddown} H:MM:SS ...", "idle timers; those of what fedgate does not do are taken, with a warning", system::timeout),
     leaf(Mode::Global, "arp timeout", "arp timeout SECONDS", "age at which an ARP entry is asked again", system::arp_timeout),
     node(Mode::Trustpoint, "crypto ca trustpoint", "crypto ca trustpoint NAME", "an identity, or CAs, or both", crypto::trustpoint),
     leaf(Mode::Trustpoint, "certificate file", "certificate file PATH", "own certificate, then intermediates (PEM)", crypto::certificate),

@@ -266,6 +266,10 @@ pub struct Timeouts {
     pub icmp: Seconds,
     /// Idle proxied SIP connections.
     pub sip: Seconds,
+    /// A SIP dialog whose INVITE has no final answer.
+    pub sip_invite: Seconds,
+    /// A SIP dialog whose BYE has no answer.
+    pub sip_disconnect: Seconds,
     /// A PAT xlate after its last connection.
     pub pat_xlate: Seconds,
     /// A dynamic (not PAT) xlate after its last connection.
@@ -288,6 +292,8 @@ impl Default for Timeouts {
             udp: Seconds(120),
             icmp: Seconds(2),
             sip: Seconds(1800),
+            sip_invite: Seconds(180),
+            sip_disconnect: Seconds(120),
             pat_xlate: Seconds(30),
             xlate: Seconds(10800),
             conn_holddown: Seconds(15),

@@ -154,7 +154,7 @@ fn timeouts(t: &Timeouts, out: &mut impl Write) -> fmt::Result {
     writeln!(out, "timeout pat-xlate {}", t.pat_xlate)?;
     writeln!(out, "timeout conn {} half-closed {} udp {} icmp {}", t.conn, t.half_closed, t.udp, t.icmp)?;
     writeln!(out, "timeout embryonic {}", t.embryonic)?;
-    writeln!(out, "timeout sip {}", t.sip)?;
+    writeln!(out, "timeout sip {} sip-invite {} sip-disconnect {}", t.sip, t.sip_invite, t.sip_disconnect)?;
     for (name, value) in &t.unused {
         let absolute = if *name == "uauth" { " absolute" } else { "" };
         writeln!(out, "timeout {name} {value}{absolute}")?;

@@ -151,6 +151,10 @@ pub enum Timer {
     Icmp,
     /// `sip`.
     Sip,
+    /// `sip-invite`.
+    SipInvite,
+    /// `sip-disconnect`.
+    SipDisconnect,
     /// `pat-xlate`.
     PatXlate,
     /// `xlate`.

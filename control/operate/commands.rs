@@ -27,6 +27,7 @@ pub enum Run {
     ShowDrops,
     ShowDomains,
     ShowProxy,
+    ShowSip,
     ShowInterface,
     ShowRoute,
     ShowArp,
@@ -71,6 +72,7 @@ impl Run {
             | Self::ShowXlate
             | Self::ShowDrops
             | Self::ShowProxy
+            | Self::ShowSip
             | Self::ShowArp
             | Self::ShowIpv6Neighbor
             | Self::ShowCounters
@@ -124,6 +126,7 @@ pub const SPECS: &[Spec] = &[
     spec("show domains", "show domains", "domain lists with what was let in and denied", Run::ShowDomains),
     spec("show proxy", "show proxy", "TLS proxy: totals and sessions", Run::ShowProxy),
     spec("show tls-proxy", "show tls-proxy", "the same as show proxy", Run::ShowProxy),
+    spec("show sip", "show sip", "SIP dialogs that have crossed", Run::ShowSip),
     spec("show interface", "show interface [NAMEIF]", "interfaces with traffic", Run::ShowInterface),
     spec("show route", "show route", "routes", Run::ShowRoute),
     spec("show arp", "show arp", "neighbours", Run::ShowArp),

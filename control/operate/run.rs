@@ -162,6 +162,7 @@ async fn dispatch(
         Run::ShowDrops => show::counts::drops(daemon, out).await,
         Run::ShowDomains => show::domains::domains(daemon, out).await,
         Run::ShowProxy => show::proxy::proxy(daemon, out).await,
+        Run::ShowSip => show::proxy::sip(daemon, out).await,
         Run::ShowInterface => show::net::interface(daemon, name.as_deref(), out).await,
         Run::ShowRoute => show::net::route(daemon, out).await,
         Run::ShowArp => show::net::arp(daemon, out).await,

@@ -19,8 +19,11 @@ use fedgate_flow::conn::{ConnId, Dir, Hot, NO_SESSION};
 use fedgate_flow::key::{TCP, UDP};
 use fedgate_flow::tcp::{State, seen};
 use fedgate_flow::v6::Hot6;
+use fedgate_sip::dialog;
 use fedgate_tables::counters::Stat;
-use fedgate_tables::link::{Addr, ArpRow, ConnRow, End, Event, Filter, ProxyRow, Rows, What, XlateRow};
+use fedgate_tables::link::{
+    Addr, ArpRow, ConnRow, End, Event, Filter, ProxyRow, Rows, SipRow, What, XlateRow,
+};
 use std::sync::Arc;
 
 /// Rows in a page.
@@ -161,6 +164,7 @@ pub fn page(dump: &Dump, net: &Net, sessions: &Sessions, view: Option<&View<'_>>
         (What::Pools, _) => census::pools(dump, net),
         (What::Classes, Some(view)) => (census::classes(net, view), None),
         (What::Hosts, Some(view)) => census::hosts(dump, net, view),
+        (What::Sip, _) => sip(dump, sessions, now),
         // Ports are housekeeping's own to list; without a policy there is nothing else.
         (What::Conns, None) => (Rows::Conns(Vec::new()), None),
         (What::Xlates, None) => (Rows::Xlates(Vec::new()), None),
@@ -215,7 +219,7 @@ pub fn clear(
             net.clear_neighbours6(view, now);
             (count, None)
         }
-        What::Ports | What::Pools | What::Classes | What::Hosts => (0, None),
+        What::Ports | What::Pools | What::Classes | What::Hosts | What::Sip => (0, None),
     };
     Reply::Cleared { clear: Clear { count: clear.count + count, ..*clear }, next }
 }
@@ -365,6 +369,24 @@ fn proxy(dump: &Dump, net: &Net, sessions: &Sessions, now: Now) -> (Rows, Option
     let rows: Vec<_> = rows.map(|row| ProxyRow { session: net.session_number(row.session), ..row }).collect();
     let next = (rows.len() == PAGE).then_some(dump.cursor + PAGE as u32);
     (Rows::Proxy(rows), next)
+}
+
+fn sip(dump: &Dump, sessions: &Sessions, now: Now) -> (Rows, Option<u32>) {
+    let now = now.proxy().0;
+    let (found, next) = sessions.engine.dialogs().page(dump.cursor as usize, PAGE, SCAN, now);
+    let secs = |micros: u64| u32::try_from(micros / 1_000_000).unwrap_or(u32::MAX);
+    let rows = found.into_iter().map(|row| SipRow {
+        call_id: row.call_id.into(),
+        state: match row.state {
+            dialog::State::Init => "Call init",
+            dialog::State::Active => "Active",
+            dialog::State::Closing => "Call closing",
+        }
+        .into(),
+        idle_secs: secs(row.idle),
+        left_secs: secs(row.left),
+    });
+    (Rows::Sip(rows.collect()), next.map(|at| at as u32))
 }
 
 fn xlates(dump: &Dump, net: &Net, view: &View<'_>, now: Now) -> (Rows, Option<u32>) {

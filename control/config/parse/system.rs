@@ -71,28 +71,28 @@ pub fn name(args: &mut Args<'_, '_>, _: &Env<'_>) -> Parsed {
 const MOST: u32 = 4_294_800;
 
 /// Name, timer, least and greatest seconds. The ASA's limits where it has one.
-const TIMERS: [(&str, Timer, u32, u32); 9] = [
+const TIMERS: [(&str, Timer, u32, u32); 11] = [
     ("conn", Timer::Conn, 300, MOST),
     ("half-closed", Timer::HalfClosed, 30, MOST),
     ("embryonic", Timer::Embryonic, 5, MOST),
     ("udp", Timer::Udp, 60, MOST),
     ("icmp", Timer::Icmp, 2, MOST),
     ("sip", Timer::Sip, 300, MOST),
+    ("sip-invite", Timer::SipInvite, 60, 1800),
+    ("sip-disconnect", Timer::SipDisconnect, 1, 600),
     ("pat-xlate", Timer::PatXlate, 30, 300),
     ("xlate", Timer::Xlate, 60, MOST),
     ("conn-holddown", Timer::ConnHolddown, 0, 15),
 ];
 
 /// Timers of an ASA that have nothing to time here.
-const UNUSED: [&str; 13] = [
+const UNUSED: [&str; 11] = [
     "sunrpc",
     "h323",
     "h225",
     "mgcp",
     "mgcp-pat",
     "sip_media",
-    "sip-invite",
-    "sip-disconnect",
     "sip-provisional-media",
     "uauth",
     "tcp-proxy-reassembly",

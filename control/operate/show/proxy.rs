@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! `show tls-proxy`: totals, then the sessions, each leg with its state and cipher.
+//! `show tls-proxy`: totals, then the sessions, each leg with its state and cipher. `show sip`: the dialogs that have crossed.
 
 use fedgate_tables::counters::{Counter, Gauge, Histo, Stat};
-use fedgate_tables::link::{End2, Filter, ProxyRow, Rows, What};
+use fedgate_tables::link::{End2, Filter, ProxyRow, Rows, SipRow, What};
 use serde_json::json;
 
 use super::{attached, hms, ip, listing};
@@ -12,7 +12,7 @@ use crate::operate::events::escaped;
 use crate::operate::run::Stop;
 use crate::operate::server::Out;
 
-const TOTALS: [Stat; 19] = [
+const TOTALS: [Stat; 22] = [
     Stat::ProxySessionsOpened,
     Stat::ProxySessionsClosed,
     Stat::TlsHandshakesClientLeg,
@@ -28,9 +28,12 @@ const TOTALS: [Stat; 19] = [
     Stat::SipDeniedRelay,
     Stat::SipDeniedSpoof,
     Stat::SipDeniedMethod,
+    Stat::SipDeniedDialog,
     Stat::SipDeniedOutbound,
     Stat::SipBadMessage,
     Stat::SipDropped,
+    Stat::SipHeadersCut,
+    Stat::SipDialogsRefused,
     Stat::EventsLost,
 ];
 
@@ -85,6 +88,31 @@ pub async fn proxy(daemon: &Daemon, out: &mut Out) -> Result<(), Stop> {
         Ok(())
     })
     .await
+}
+
+/// `show sip`, as the ASA has it
+pub async fn sip(daemon: &Daemon, out: &mut Out) -> Result<(), Stop> {
+    let attached = attached(daemon)?;
+    let total = attached.counters.sum(Counter::Gauge(Gauge::SipDialogsInUse));
+    out.row(|| format!("Total: {total}"), || json!({ "total": total })).await?;
+    listing(&attached, What::Sip, Filter::default(), async |rows| {
+        let Rows::Sip(rows) = rows else { return Ok(()) };
+        for row in &rows {
+            out.row(|| sip_text(row), || json!(row)).await?;
+        }
+        Ok(())
+    })
+    .await
+}
+
+fn sip_text(row: &SipRow) -> String {
+    format!(
+        "call-id {}\n\x20   | state {}, idle {}, forgotten in {}",
+        escaped(&row.call_id),
+        row.state,
+        hms(row.idle_secs),
+        hms(row.left_secs)
+    )
 }
 
 fn end(end: End2) -> String {

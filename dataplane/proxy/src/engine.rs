@@ -242,11 +242,6 @@ impl Engine {
         &self.dialogs
     }
 
-    /// Forgets all dialogs (`clear sip`): what comes of them is judged by itself again. How many there were.
-    pub fn clear_dialogs(&mut self) -> usize {
-        self.dialogs.clear()
-    }
-
     fn most(&self) -> u32 {
         if self.by_policy == 0 { self.limits.sessions } else { self.by_policy.min(self.limits.sessions) }
     }

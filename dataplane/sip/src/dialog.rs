@@ -373,13 +373,6 @@ impl Dialogs {
         }
         (found, (end < self.entries.len()).then_some(end))
     }
-
-    /// Forgets all dialogs; how many there were.
-    pub fn clear(&mut self) -> usize {
-        let count = self.places.len();
-        *self = Self { keyed: self.keyed.clone(), ..Self::new(self.limits) };
-        count
-    }
 }
 
 impl Entry {

@@ -21,6 +21,6 @@ pub use event::{AclFlow, Bound, ClassBound, Event, Packet5};
 pub use messages::{LINK_LAYOUT, Message, ToControl, ToDataplane};
 pub use rows::{
     Addr, ArpRow, ClassRow, ConnRow, End, End2, Filter, HostRow, MAX_IDENTITY, MAX_TEXT, PoolRow, PortRow,
-    ProxyRow, Rows, What, XlateRow,
+    ProxyRow, Rows, SipRow, What, XlateRow,
 };
 pub use socket::{LinkError, LinkListener, LinkSocket, MAX_DATAGRAM, MAX_FDS};

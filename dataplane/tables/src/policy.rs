@@ -263,8 +263,12 @@ pub struct Globals {
     pub blocks_per_host: u32,
     /// Local time minus UTC, seconds (`clock timezone`): time-ranges are in local time.
     pub utc_offset: i32,
+    /// `timeout sip-invite`: a dialog whose INVITE has no final answer, seconds.
+    pub timeout_sip_invite: u32,
+    /// `timeout sip-disconnect`: a dialog whose BYE has no answer, seconds.
+    pub timeout_sip_disconnect: u32,
     /// Zero.
-    pub reserved: [u32; 13],
+    pub reserved: [u32; 11],
 }
 const _: () = assert!(size_of::<Globals>() == 128);
 /// `same-security-traffic permit inter-interface`.
@@ -295,7 +299,9 @@ impl Default for Globals {
             block_size: 512,
             blocks_per_host: 4,
             utc_offset: 0,
-            reserved: [0; 13],
+            timeout_sip_invite: 180,
+            timeout_sip_disconnect: 120,
+            reserved: [0; 11],
         }
     }
 }

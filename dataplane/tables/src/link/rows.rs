@@ -29,6 +29,8 @@ pub enum What {
     Neighbors6,
     /// TLS proxy sessions.
     Proxy,
+    /// SIP dialogs.
+    Sip,
     /// Ports.
     Ports,
     /// Addresses of dynamic NAT and how far they are used.
@@ -245,6 +247,20 @@ pub struct ProxyRow {
     pub memory: u32,
 }
 
+/// `show sip`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SipRow {
+    /// Its Call-ID, as the peer wrote it.
+    pub call_id: String,
+    /// The ASA's word for where it is.
+    pub state: String,
+    /// Since the last message.
+    pub idle_secs: u32,
+    /// Until it is forgotten.
+    pub left_secs: u32,
+}
+
 /// `show interface`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -336,6 +352,8 @@ pub enum Rows {
     Arp(Vec<ArpRow>),
     /// TLS proxy sessions.
     Proxy(Vec<ProxyRow>),
+    /// SIP dialogs.
+    Sip(Vec<SipRow>),
     /// Ports.
     Ports(Vec<PortRow>),
     /// Addresses of dynamic NAT.
@@ -357,6 +375,9 @@ impl Rows {
             Self::Pools(rows) => parts(rows, |_| {}, Self::Pools),
             Self::Classes(rows) => parts(rows, |_| {}, Self::Classes),
             Self::Hosts(rows) => parts(rows, |_| {}, Self::Hosts),
+            Self::Sip(rows) => {
+                parts(rows, |row| [&mut row.call_id, &mut row.state].into_iter().for_each(clip), Self::Sip)
+            }
             Self::Ports(rows) => {
                 parts(rows, |row| [&mut row.device, &mut row.driver].into_iter().for_each(clip), Self::Ports)
             }
