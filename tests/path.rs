@@ -13,8 +13,9 @@ mod common;
 use common::lab::{
     Appliance, Namespace, call, echo, exchange, hops, is_root, own_name, pat_policy, udp_echo, until,
 };
-use fedgate_tables::counters::{Counter, FragmentCounter};
+use fedgate_tables::counters::{Counter, FragmentCounter, Gauge, Stat};
 use fedgate_tables::drops::DropReason;
+use fedgate_tables::link::{Addr, HostRow, Rows, What};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::thread;
 
@@ -73,6 +74,7 @@ fn real_hosts_ping_trace_and_find_the_path_mtu() {
     fragments_cross(&lab);
     traces(&lab);
     path_mtu(&lab);
+    counts(&lab);
     assert_eq!(lab.appliance.dropped(DropReason::Fragment), 0);
     lab.appliance.no_window_drops();
 }
@@ -96,6 +98,30 @@ fn traces(lab: &Lab) {
         let expected = [OURS_INSIDE, ROUTER, FAR].map(|a| a.to_string());
         assert_eq!(hops(&lab.inside, how, FAR.into()), expected, "traceroute {how}");
     }
+}
+
+/// What the traffic has left behind is listed by host and by pool, and the workers' cycles are counted.
+fn counts(lab: &Lab) {
+    let hosts: Vec<HostRow> =
+        lab.appliance.list(What::Hosts).into_iter().fold(Vec::new(), |mut all, rows| {
+            let Rows::Hosts(rows) = rows else { panic!("no hosts: {rows:?}") };
+            all.extend(rows);
+            all
+        });
+    let ends = |ifindex, addr: Ipv4Addr| {
+        let of = hosts.iter().filter(|row| (row.ifindex, row.addr) == (ifindex, Addr::V4(addr.into())));
+        of.map(|row| row.tcp + row.udp + row.other).sum::<u32>()
+    };
+    assert!(ends(0, INSIDE) > 0 && ends(1, FAR) > 0, "{hosts:?}");
+    let pools = lab.appliance.list(What::Pools).into_iter().flat_map(|rows| match rows {
+        Rows::Pools(rows) => rows,
+        other => panic!("no pools: {other:?}"),
+    });
+    let udp = pools.filter(|row| (row.addr, row.proto) == (OURS_OUTSIDE.into(), 17));
+    assert!(udp.map(|row| row.allocated.iter().sum::<u32>()).sum::<u32>() > 0, "the traceroute's ports");
+    let counters = [Counter::Stat(Stat::CyclesBusy), Counter::Gauge(Gauge::CyclesAll)];
+    let [busy, all] = counters.map(|counter| lab.appliance.counters.sum(counter));
+    assert!(busy > 0 && busy < all, "{busy} of {all}");
 }
 
 /// The narrow hop's word reaches the sender: `ping -M do` is told, and a TCP transfer goes on in smaller segments.

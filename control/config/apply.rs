@@ -98,6 +98,12 @@ impl Editor {
             }
             Command::Timezone(zone) => single(&mut self.model.timezone, zone, negated, About::Other),
             Command::AccessList(edit) => self.access_list(edit, negated),
+            Command::DenyFlowMax(flows) => {
+                single(&mut self.model.acl_deny_flow_max, flows, negated, About::Other)
+            }
+            Command::AlertInterval(seconds) => {
+                single(&mut self.model.acl_alert_interval, seconds, negated, About::Other)
+            }
             Command::AccessGroup(acl, place) => {
                 let about = About::AccessGroup(place.clone());
                 let groups = &mut self.model.access_groups;
@@ -285,6 +291,8 @@ impl Editor {
                 Timer::Udp => (&mut timeouts.udp, defaults.udp),
                 Timer::Icmp => (&mut timeouts.icmp, defaults.icmp),
                 Timer::Sip => (&mut timeouts.sip, defaults.sip),
+                Timer::SipInvite => (&mut timeouts.sip_invite, defaults.sip_invite),
+                Timer::SipDisconnect => (&mut timeouts.sip_disconnect, defaults.sip_disconnect),
                 Timer::PatXlate => (&mut timeouts.pat_xlate, defaults.pat_xlate),
                 Timer::Xlate => (&mut timeouts.xlate, defaults.xlate),
                 Timer::ConnHolddown => (&mut timeouts.conn_holddown, defaults.conn_holddown),

@@ -46,6 +46,10 @@ pub struct Model {
     pub timezone: Option<Timezone>,
     /// `access-list`: its lines in order, at least one.
     pub acls: BTreeMap<Name, Arc<AclLines>>,
+    /// `access-list deny-flow-max`.
+    pub acl_deny_flow_max: Option<u32>,
+    /// `access-list alert-interval`, seconds.
+    pub acl_alert_interval: Option<u32>,
     /// `access-group`: which ACL stands where.
     pub access_groups: BTreeMap<Place, String>,
     /// `nat ... source` and `static`: section 1, in order.
@@ -267,6 +271,10 @@ pub struct Timeouts {
     pub icmp: Seconds,
     /// Idle proxied SIP connections.
     pub sip: Seconds,
+    /// A SIP dialog whose INVITE has no final answer.
+    pub sip_invite: Seconds,
+    /// A SIP dialog whose BYE has no answer.
+    pub sip_disconnect: Seconds,
     /// A PAT xlate after its last connection.
     pub pat_xlate: Seconds,
     /// A dynamic (not PAT) xlate after its last connection.
@@ -291,6 +299,8 @@ impl Default for Timeouts {
             udp: Seconds(120),
             icmp: Seconds(2),
             sip: Seconds(1800),
+            sip_invite: Seconds(180),
+            sip_disconnect: Seconds(120),
             pat_xlate: Seconds(30),
             xlate: Seconds(10800),
             conn_holddown: Seconds(15),

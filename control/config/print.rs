@@ -29,6 +29,8 @@ pub fn print(model: &Model, out: &mut impl Write) -> fmt::Result {
             writeln!(out, "access-list {name} {line}")?;
         }
     }
+    line(out, "access-list deny-flow-max", &model.acl_deny_flow_max)?;
+    line(out, "access-list alert-interval", &model.acl_alert_interval)?;
     nat::nat(model, out)?;
     for (place, acl) in &model.access_groups {
         writeln!(out, "access-group {acl} {place}")?;
@@ -152,7 +154,7 @@ fn timeouts(t: &Timeouts, out: &mut impl Write) -> fmt::Result {
     writeln!(out, "timeout pat-xlate {}", t.pat_xlate)?;
     writeln!(out, "timeout conn {} half-closed {} udp {} icmp {}", t.conn, t.half_closed, t.udp, t.icmp)?;
     writeln!(out, "timeout embryonic {}", t.embryonic)?;
-    writeln!(out, "timeout sip {}", t.sip)?;
+    writeln!(out, "timeout sip {} sip-invite {} sip-disconnect {}", t.sip, t.sip_invite, t.sip_disconnect)?;
     for (name, value) in &t.unused {
         let absolute = if *name == "uauth" { " absolute" } else { "" };
         writeln!(out, "timeout {name} {value}{absolute}")?;

@@ -151,6 +151,10 @@ pub enum Timer {
     Icmp,
     /// `sip`.
     Sip,
+    /// `sip-invite`.
+    SipInvite,
+    /// `sip-disconnect`.
+    SipDisconnect,
     /// `pat-xlate`.
     PatXlate,
     /// `xlate`.
@@ -195,7 +199,9 @@ pub enum FragmentBound {
 pub enum Command {
     Hostname(String),
     DomainName(String),
-    SameSecurity { inter: bool },
+    SameSecurity {
+        inter: bool,
+    },
     Interface(Device),
     Nameif(String),
     SecurityLevel(u8),
@@ -237,6 +243,10 @@ pub enum Command {
     TrustFile(TrustFile, PathBuf),
     TlsProxy(String),
     MaxProxySessions(u32),
+    /// `access-list deny-flow-max`.
+    DenyFlowMax(u32),
+    /// `access-list alert-interval`.
+    AlertInterval(u32),
     TrustPoint(Face, String),
     ClassMap(String),
     Match(ClassMatch),

@@ -65,6 +65,16 @@ fn holds<T: PartialOrd>(a: [T; 2], b: [T; 2]) -> bool {
 }
 
 impl Rule {
+    /// What a dynamic rule calls its mapped side.
+    pub fn pool_name(&self) -> &str {
+        let mut words = self.text.split_whitespace().skip_while(|word| *word != "dynamic").skip(2);
+        let name = match words.next() {
+            Some("pat-pool") => words.next(),
+            name => name,
+        };
+        name.unwrap_or_default()
+    }
+
     /// Whether both map real addresses to one mapped address (and port) on one interface, so that for what comes in there `self`, the
     /// earlier, decides and `later` is never asked. A later rule with more ports, or for more destinations,
     /// is still asked for the rest, and is none that collides. Only for static rules.

@@ -13,17 +13,25 @@ pub enum Run {
     ShowConn,
     ShowXlate,
     ShowNat,
+    ShowNatPool,
+    ShowServicePolicy,
+    ShowLocalHost,
+    ShowVerify,
+    ShowCpu,
+    ShowMemory,
+    ShowIpv6Route,
+    ShowIpv6Interface,
     ShowAccessList,
     ShowObjectGroup,
     ShowTimeRange,
     ShowDrops,
     ShowDomains,
     ShowProxy,
+    ShowSip,
     ShowInterface,
     ShowRoute,
     ShowArp,
     ShowIpv6Neighbor,
-    ShowIpv6Interface,
     ShowFragment,
     ShowCounters,
     ShowVersion,
@@ -44,19 +52,27 @@ impl Run {
     pub fn reads_configuration(self) -> bool {
         match self {
             Self::ShowNat
+            | Self::ShowNatPool
+            | Self::ShowServicePolicy
+            | Self::ShowLocalHost
+            | Self::ShowVerify
+            | Self::ShowIpv6Route
+            | Self::ShowIpv6Interface
             | Self::ShowAccessList
             | Self::ShowObjectGroup
             | Self::ShowTimeRange
             | Self::ShowDomains
             | Self::ShowInterface
-            | Self::ShowIpv6Interface
             | Self::ShowFragment
             | Self::ShowRoute
             | Self::ShowRunning => true,
             Self::ShowConn
+            | Self::ShowCpu
+            | Self::ShowMemory
             | Self::ShowXlate
             | Self::ShowDrops
             | Self::ShowProxy
+            | Self::ShowSip
             | Self::ShowArp
             | Self::ShowIpv6Neighbor
             | Self::ShowCounters
@@ -93,9 +109,15 @@ const fn spec(words: &'static str, usage: &'static str, help: &'static str, run:
 /// Every command but the configuration's.
 #[rustfmt::skip]
 pub const SPECS: &[Spec] = &[
-    spec("show conn", "show conn [address A] [port P] [protocol {tcp|udp|icmp|icmp6}] [count]", "connections", Run::ShowConn),
+    spec("show conn", "show conn [address A] [port P] [protocol {tcp|udp|icmp|icmp6}] [count|detail|long]", "connections", Run::ShowConn),
     spec("show xlate", "show xlate [address A] [port P] [protocol {tcp|udp|icmp|icmp6}] [count]", "translations", Run::ShowXlate),
-    spec("show nat", "show nat", "NAT rules in the order of evaluation, with hits", Run::ShowNat),
+    spec("show nat", "show nat [detail]", "NAT rules in the order of evaluation, with hits", Run::ShowNat),
+    spec("show nat pool", "show nat pool", "addresses of dynamic NAT, and how far they are used", Run::ShowNatPool),
+    spec("show service-policy", "show service-policy", "classes with what they count", Run::ShowServicePolicy),
+    spec("show local-host", "show local-host [ADDRESS] [all|brief|detail] [connection {tcp|udp|embryonic} [LEAST[-MOST]]]", "hosts with connections; of one host they too", Run::ShowLocalHost),
+    spec("show ip verify statistics", "show ip verify statistics", "what reverse-path checks dropped", Run::ShowVerify),
+    spec("show cpu", "show cpu [detailed]", "how busy the workers are", Run::ShowCpu),
+    spec("show memory", "show memory", "where memory is", Run::ShowMemory),
     spec("show access-list", "show access-list [NAME]", "access-lists with hits", Run::ShowAccessList),
     spec("show object-group", "show object-group [NAME]", "object-groups with their members", Run::ShowObjectGroup),
     spec("show time-range", "show time-range [NAME]", "time-ranges, and whether they hold now", Run::ShowTimeRange),
@@ -104,10 +126,12 @@ pub const SPECS: &[Spec] = &[
     spec("show domains", "show domains", "domain lists with what was let in and denied", Run::ShowDomains),
     spec("show proxy", "show proxy", "TLS proxy: totals and sessions", Run::ShowProxy),
     spec("show tls-proxy", "show tls-proxy", "the same as show proxy", Run::ShowProxy),
+    spec("show sip", "show sip", "SIP dialogs that have crossed", Run::ShowSip),
     spec("show interface", "show interface [NAMEIF]", "interfaces with traffic", Run::ShowInterface),
     spec("show route", "show route", "routes", Run::ShowRoute),
     spec("show arp", "show arp", "neighbours", Run::ShowArp),
-    spec("show ipv6 interface", "show ipv6 interface [NAMEIF]", "IPv6 addresses, whether they are used, and groups", Run::ShowIpv6Interface),
+    spec("show ipv6 route", "show ipv6 route", "IPv6 routes", Run::ShowIpv6Route),
+    spec("show ipv6 interface", "show ipv6 interface [NAMEIF]", "interfaces with their IPv6 addresses", Run::ShowIpv6Interface),
     spec("show ipv6 neighbor", "show ipv6 neighbor", "IPv6 neighbours", Run::ShowIpv6Neighbor),
     spec("show fragment", "show fragment [NAMEIF]", "datagrams in fragments: bounds, what waits, what was dropped", Run::ShowFragment),
     spec("show counters", "show counters", "every statistic, level and distribution", Run::ShowCounters),

@@ -18,17 +18,21 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use fedgate_tables::link::ToDataplane;
+use fedgate_tables::policy::{Globals, NatKind};
 use fedgate_tables::region::Region;
 use tokio::sync::Mutex;
 
-use super::events::{EventLog, Names};
+use super::acl_log::Logging;
+use super::events::EventLog;
 use super::files;
+use super::messages::{AclName, Names, PoolName};
 use super::session::{PushError, Session};
+use super::show::{self, acl::hashes, load::Load};
 use super::table::{Change, Table};
 use crate::config::apply::apply_domain;
 use crate::config::check::permit_warning;
 use crate::config::diag::Report;
-use crate::config::model::{DomainKey, DomainRule};
+use crate::config::model::{ALERT_INTERVAL, AceLog, AclLine, DENY_FLOW_MAX, DomainKey, DomainRule};
 use crate::config::{Config, Loaded, load_file, print};
 use crate::policy::slots::{Slots, Zero};
 use crate::policy::{Compiled, compile, interfaces};
@@ -93,6 +97,7 @@ pub struct Daemon {
     change: Mutex<()>,
     keeping: Keeping,
     log: EventLog,
+    load: Load,
 }
 
 impl Daemon {
@@ -128,8 +133,10 @@ impl Daemon {
             change: Mutex::new(()),
             keeping: Keeping::default(),
             log: EventLog::default(),
+            load: Load::default(),
         });
         tokio::task::spawn_local(daemon.clone().write_behind());
+        tokio::task::spawn_local(daemon.clone().each_second());
         let link = match first {
             Ok((session, fds)) => Some(daemon.connected(session, fds).await),
             Err(why) => {
@@ -139,6 +146,26 @@ impl Daemon {
         };
         tokio::task::spawn_local(daemon.clone().keep_connected(link));
         Ok(daemon)
+    }
+
+    /// What is done each second: what access-lists owe the log, and a look at the workers' cycles.
+    async fn each_second(self: Rc<Self>) {
+        let mut second = tokio::time::interval(std::time::Duration::from_secs(1));
+        loop {
+            second.tick().await;
+            self.log.write_due(&*self);
+            self.load.note(self.attached().as_deref());
+        }
+    }
+
+    /// How busy the workers were.
+    pub fn load(&self) -> &Load {
+        &self.load
+    }
+
+    /// The log of what the dataplane tells.
+    pub fn log(&self) -> &EventLog {
+        &self.log
     }
 
     /// The configuration in force, or to be in force.
@@ -403,15 +430,46 @@ impl Names for Daemon {
         interface.and_then(|i| i.nameif.clone()).unwrap_or_else(|| format!("interface {ifindex}"))
     }
 
-    fn acl(&self, index: u32) -> String {
+    fn acl(&self, acl: u32, line: u32, element: u32) -> AclName {
         let config = self.config();
-        config
-            .model
-            .acls
-            .keys()
-            .nth(index as usize)
-            .map(|name| name.to_string())
-            .unwrap_or_else(|| format!("access-list {index}"))
+        let Some((name, lines)) = config.model.acls.iter().nth(acl as usize) else {
+            return AclName { name: acl.to_string(), ..AclName::default() };
+        };
+        let named = AclName { name: name.to_string(), hashes: (element, 0), logging: None };
+        match line.checked_sub(1).and_then(|at| lines.get(at as usize)).map(|line| &**line) {
+            Some(AclLine::Ace(ace)) => AclName {
+                hashes: hashes(ace, element),
+                logging: match ace.log {
+                    Some(AceLog::On { level, interval }) => Some(Logging { level, interval }),
+                    Some(AceLog::Disable | AceLog::Default) | None => None,
+                },
+                ..named
+            },
+            Some(AclLine::Remark(_)) | None => named,
+        }
+    }
+
+    fn acl_bounds(&self) -> (u32, u32) {
+        let model = &self.config().model;
+        (model.acl_deny_flow_max.unwrap_or(DENY_FLOW_MAX), model.acl_alert_interval.unwrap_or(ALERT_INTERVAL))
+    }
+
+    fn class(&self, slot: u32) -> Option<String> {
+        self.with_slots(|slots| slots.class(slot).map(str::to_owned))
+    }
+
+    fn pool(&self, rule: u32) -> Option<PoolName> {
+        show::rules::numbered(self, &self.config().model).find(|(_, slot)| *slot == Some(rule)).map(
+            |(of, _)| {
+                let first = of.pool.first().unwrap_or(&of.mapped)[0].into();
+                let one_to_one = of.kind == NatKind::Dynamic;
+                PoolName { name: of.pool_name().to_owned(), first, flags: of.flags, one_to_one }
+            },
+        )
+    }
+
+    fn blocks_per_host(&self) -> u32 {
+        self.config().model.blocks_per_host.unwrap_or(Globals::default().blocks_per_host)
     }
 }
 

@@ -5,24 +5,19 @@
 //! log or colours onto a terminal. At most [`RATE`] lines a second after a burst of [`BURST`]; what is over is counted and told
 //! with the next line that passes.
 
-use std::cell::Cell;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::cell::{Cell, RefCell};
+use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
-use fedgate_tables::link::{Addr, End2, Event};
+use fedgate_tables::link::{AclFlow, Bound, End2, Event};
+
+use super::acl_log::{AclLog, Taken};
+use super::messages::{self, Message, Names};
 
 /// Lines a second.
 pub const RATE: f64 = 50.0;
 /// Lines at once.
 pub const BURST: f64 = 200.0;
-
-/// Names for the numbers in events.
-pub trait Names {
-    /// `nameif` of an interface.
-    fn interface(&self, ifindex: u8) -> String;
-    /// Name of an access-list.
-    fn acl(&self, index: u32) -> String;
-}
 
 /// A token bucket.
 pub struct Limiter {
@@ -41,6 +36,12 @@ impl Limiter {
             suppressed: Cell::new(0),
             told: Cell::new(now),
         }
+    }
+
+    /// Whether the next line may pass.
+    fn has_room(&self, now: Instant) -> bool {
+        let earned = now.saturating_duration_since(self.last.get()).as_secs_f64() * RATE;
+        self.tokens.get() + earned >= 1.0
     }
 
     /// Whether a line may pass; with it, at most once a second, how many before it did not.
@@ -64,20 +65,68 @@ impl Limiter {
 /// The log of one daemon.
 pub struct EventLog {
     limiter: Limiter,
+    /// Of 106100, whose lines can wait: no flood of others keeps them back, nor they others.
+    acl_limiter: Limiter,
+    acls: RefCell<AclLog>,
 }
 
 impl Default for EventLog {
     fn default() -> Self {
-        Self { limiter: Limiter::new(Instant::now()) }
+        let now = Instant::now();
+        Self { limiter: Limiter::new(now), acl_limiter: Limiter::new(now), acls: RefCell::default() }
     }
 }
 
 impl EventLog {
     /// Logs an event, or counts it.
     pub fn log(&self, event: Event, names: &impl Names) {
-        if self.may_write() {
-            write(event, names);
+        match event {
+            Event::AclHits { flow, hits } => self.acl(flow, hits, names),
+            event => {
+                if self.may_write() {
+                    write(event, names);
+                }
+            }
         }
+    }
+
+    fn acl(&self, flow: AclFlow, hits: u32, names: &impl Names) {
+        let logging = if flow.log { names.acl(flow.acl, flow.line, flow.id).logging } else { None };
+        let Some(logging) = logging else {
+            // A line whose `log` was taken out since is as one without.
+            if !flow.permitted && self.may_write() {
+                write_message(&messages::denied(&flow, names), Some(hits.into()));
+            }
+            return;
+        };
+        let (denied_max, alert) = names.acl_bounds();
+        let bounds = (denied_max, Duration::from_secs(alert.into()));
+        let taken = self.acls.borrow_mut().hit(flow, hits, logging, bounds, Instant::now());
+        match taken {
+            Taken::Counted => self.write_due(names),
+            Taken::Untold => {}
+            Taken::Alert => {
+                if self.may_write() {
+                    write_message(&messages::flows_full(denied_max), None);
+                }
+            }
+        }
+    }
+
+    /// Writes what is due of access-lists, as far as there is room; the rest is due again later.
+    pub fn write_due(&self, names: &impl Names) {
+        let now = Instant::now();
+        while self.acl_limiter.has_room(now)
+            && let Some(due) = self.acls.borrow_mut().due(now)
+        {
+            self.acl_limiter.pass(now);
+            write_message(&messages::logged(&due, names), None);
+        }
+    }
+
+    /// Flows of access-lists that are remembered, and the denied ones among them.
+    pub fn acl_flows(&self) -> (usize, usize) {
+        self.acls.borrow().flows()
     }
 
     /// Events that never left the dataplane.
@@ -141,15 +190,8 @@ fn write(event: Event, names: &impl Names) {
         Event::SessionClosed { session, reason } => {
             tracing::info!(session, reason = escaped(&reason), "proxy session closed");
         }
-        Event::AclDenied { acl, line, proto, src, sport, dst, dport, ifindex } => tracing::warn!(
-            access_list = names.acl(acl),
-            line,
-            protocol = crate::config::ports::proto_text(proto),
-            interface = names.interface(ifindex),
-            src = end6(src, sport),
-            dst = end6(dst, dport),
-            "denied by access-list"
-        ),
+        // It has its own way in.
+        Event::AclHits { flow, hits } => write_message(&messages::denied(&flow, names), Some(hits.into())),
         // 305014, 305015.
         Event::PortBlock { given, proto, real_if, real, mapped_if, mapped, first, last, share } => {
             tracing::info!(
@@ -165,7 +207,16 @@ fn write(event: Event, names: &impl Names) {
                 if given { "allocated" } else { "released" },
             )
         }
-        Event::Limit { what, limit } => tracing::warn!(what = escaped(&what), limit, "limit reached"),
+        Event::Limit { bound, packet } => {
+            let message = messages::bound(&bound, &packet, names);
+            match bound {
+                Bound::Class { slot, .. } => {
+                    let class = names.class(slot).unwrap_or_default();
+                    tracing::error!(class, "{}", headed(&message));
+                }
+                Bound::Conns | Bound::Pool { .. } | Bound::Blocks => write_message(&message, None),
+            }
+        }
         Event::Port { ifindex, text } => {
             tracing::info!(interface = names.interface(ifindex), "{}", escaped(&text));
         }
@@ -178,8 +229,21 @@ fn write(event: Event, names: &impl Names) {
     }
 }
 
-fn end6(addr: Addr, port: u16) -> String {
-    SocketAddr::new(addr.into(), port).to_string()
+/// Writes a message at its severity; `hits` where it stands for more than one packet of a kind that the ASA tells singly.
+fn write_message(message: &Message, hits: Option<u64>) {
+    let text = headed(message);
+    match message.severity {
+        0..=3 => tracing::error!(hits, "{text}"),
+        4 => tracing::warn!(hits, "{text}"),
+        5 | 6 => tracing::info!(hits, "{text}"),
+        7.. => tracing::debug!(hits, "{text}"),
+    }
+}
+
+/// `%ASA-4-106023: ...`
+fn headed(message: &Message) -> String {
+    let Message { severity, number, text } = message;
+    format!("%ASA-{severity}-{number}: {text}")
 }
 
 fn end(end: End2) -> String {
@@ -208,6 +272,51 @@ mod tests {
         assert_eq!(limiter.pass(start + Duration::from_secs(1)), Some(1000 - BURST as u64));
         let later = start + Duration::from_secs(1);
         assert_eq!((0..1000).filter(|_| limiter.pass(later).is_some()).count(), RATE as usize - 1);
+    }
+
+    /// What a flood of one flow, a line without `log` and a bound leave in the log: one line each, of which nothing is lost.
+    #[test]
+    fn events_become_the_asas_lines() {
+        use crate::operate::messages::tests::Known;
+        use fedgate_tables::link::{ClassBound, Packet5};
+        #[derive(Clone, Default)]
+        struct Page(std::sync::Arc<std::sync::Mutex<Vec<u8>>>);
+        impl std::io::Write for Page {
+            fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+                self.0.lock().unwrap().extend_from_slice(bytes);
+                Ok(bytes.len())
+            }
+            fn flush(&mut self) -> std::io::Result<()> {
+                Ok(())
+            }
+        }
+        let page = Page::default();
+        let writer = page.clone();
+        let subscriber =
+            tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+        tracing::subscriber::with_default(subscriber, || {
+            let log = EventLog::default();
+            let packet = Packet5 { proto: 6, sport: 4, dport: 5, out_if: Some(1), ..Packet5::default() };
+            let flow = AclFlow { line: 2, id: 0xab, log: true, packet, ..AclFlow::default() };
+            for hits in [3, 4] {
+                log.log(Event::AclHits { flow, hits }, &Known);
+            }
+            assert_eq!(log.acl_flows(), (1, 1));
+            let plain = AclFlow { line: 0, id: 0, log: false, ..flow };
+            log.log(Event::AclHits { flow: plain, hits: 9 }, &Known);
+            let bound = Bound::Class { slot: 1, which: ClassBound::Conns, has: 5, limit: 5 };
+            log.log(Event::Limit { bound, packet }, &Known);
+        });
+        let text = String::from_utf8(page.0.lock().unwrap().clone()).unwrap();
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines.len(), 3, "{text}");
+        for (line, parts) in lines.iter().zip([
+            [" INFO", "%ASA-6-106100: access-list outside_in denied tcp outside/0.0.0.0(4) -> inside/0.0.0.0(5) hit-cnt 1 first hit [0x000000ab, 0x00000000]"],
+            [" WARN", "%ASA-4-106023: Deny tcp src outside:0.0.0.0/4 dst inside:0.0.0.0/5 by access-group \"outside_in\" [0x0, 0x0] hits=9"],
+            ["ERROR", "%ASA-3-201011: Connection limit exceeded 5/5 for input packet from 0.0.0.0/4 to 0.0.0.0/5 on interface outside class=\"federation-in\""],
+        ]) {
+            assert!(parts.iter().all(|part| line.contains(part)), "{line}");
+        }
     }
 
     #[test]

@@ -2,14 +2,16 @@
 //! The programs: the daemon that holds the configuration and the dataplane's tables, and the CLI that speaks to it.
 //!
 //! Daemon, one thread (tokio current-thread, `LocalSet`): [`daemon`] (state and changes), [`session`] (the dataplane), [`table`] (domains),
-//! [`events`] (log), [`server`] (CLI sockets), [`commands`] (the grammar), [`run`] and [`show`] (what commands do).
+//! [`events`], [`acl_log`] and [`messages`] (log), [`server`] (CLI sockets), [`commands`] (the grammar), [`run`] and [`show`] (what commands do).
 //! CLI: [`client`] (one command), [`shell`] (interactive). Both: [`protocol`].
 
+pub mod acl_log;
 pub mod client;
 pub mod commands;
 pub mod daemon;
 pub mod events;
 pub mod files;
+pub mod messages;
 pub mod protocol;
 pub mod run;
 pub mod server;

@@ -13,7 +13,7 @@ use super::events::escaped;
 use super::protocol::{FAILED, OK, Reply, Request, USAGE};
 use super::server::Out;
 use super::session::Gone;
-use super::show::{self, Selection};
+use super::show::{self, Selection, hosts::HostQuery};
 use crate::config::args::Args;
 use crate::config::diag::{Problem, Report};
 use crate::config::model::Model;
@@ -110,7 +110,7 @@ async fn dispatch(
         _ => (None, false),
     };
     let selection = match what {
-        Some(_) => Selection::parse(&mut args, !changes).map_err(wrong)?,
+        Some(_) => Selection::parse(&mut args, !changes, spec.run == Run::ShowConn).map_err(wrong)?,
         None => Selection::default(),
     };
     let name = match spec.run {
@@ -124,6 +124,21 @@ async fn dispatch(
         _ => Ok(None),
     };
     let name = name.map_err(wrong)?;
+    let word = match spec.run {
+        Run::ShowNat => "detail",
+        _ => "detailed",
+    };
+    let in_full = match spec.run {
+        Run::ShowNat | Run::ShowCpu => match args.peek() {
+            Some(_) => args.one_of(&[word]).map(|_| true).map_err(wrong)?,
+            None => false,
+        },
+        _ => false,
+    };
+    let hosts = match spec.run {
+        Run::ShowLocalHost => HostQuery::parse(&mut args).map_err(wrong)?,
+        _ => HostQuery::default(),
+    };
     args.end().map_err(wrong)?;
     if changes {
         info!(uid, user = escaped(&request.user), command = escaped(text), "command");
@@ -134,18 +149,26 @@ async fn dispatch(
     match spec.run {
         Run::ShowConn => show::conn::conn(daemon, selection, out).await,
         Run::ShowXlate => show::conn::xlate(daemon, selection, out).await,
-        Run::ShowNat => show::rules::nat(daemon, out).await,
+        Run::ShowNat => show::rules::nat(daemon, in_full, out).await,
+        Run::ShowNatPool => show::pools::nat_pool(daemon, out).await,
+        Run::ShowServicePolicy => show::service::service_policy(daemon, out).await,
+        Run::ShowLocalHost => show::hosts::local_host(daemon, hosts, out).await,
+        Run::ShowVerify => show::net::verify_statistics(daemon, out).await,
+        Run::ShowCpu => show::load::cpu(daemon, in_full, out).await,
+        Run::ShowMemory => show::load::memory(daemon, out).await,
         Run::ShowAccessList => show::acl::access_list(daemon, name.as_deref(), out).await,
         Run::ShowObjectGroup => show::acl::object_group(daemon, name.as_deref(), out).await,
         Run::ShowTimeRange => show::acl::time_range(daemon, name.as_deref(), out).await,
         Run::ShowDrops => show::counts::drops(daemon, out).await,
         Run::ShowDomains => show::domains::domains(daemon, out).await,
         Run::ShowProxy => show::proxy::proxy(daemon, out).await,
+        Run::ShowSip => show::proxy::sip(daemon, out).await,
         Run::ShowInterface => show::net::interface(daemon, name.as_deref(), out).await,
         Run::ShowRoute => show::net::route(daemon, out).await,
         Run::ShowArp => show::net::arp(daemon, out).await,
-        Run::ShowIpv6Interface => show::ipv6::interface(daemon, name.as_deref(), out).await,
-        Run::ShowIpv6Neighbor => show::net::ipv6_neighbor(daemon, out).await,
+        Run::ShowIpv6Neighbor => show::net6::neighbor(daemon, out).await,
+        Run::ShowIpv6Route => show::net6::route(daemon, out).await,
+        Run::ShowIpv6Interface => show::net6::interface(daemon, name.as_deref(), out).await,
         Run::ShowFragment => show::fragment::fragment(daemon, name.as_deref(), out).await,
         Run::ShowCounters => show::counts::counters(daemon, out).await,
         Run::ShowVersion => show::counts::version(daemon, out).await,

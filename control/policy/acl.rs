@@ -15,7 +15,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use fedgate_tables::policy::{
-    ACE_ANY_PROTO, ACE_INACTIVE, ACE_LOG, ACE_PERMIT, ANY_PORT, Ace, Ace6, Acl, NONE16,
+    ACE_ANY_PROTO, ACE_INACTIVE, ACE_LOG, ACE_PERMIT, ACE_QUIET, ANY_PORT, Ace, Ace6, Acl, NONE16,
 };
 use fedgate_tables::policy_view::PolicyView;
 
@@ -281,7 +281,10 @@ fn base(ace: &model::Ace, line: u32, time_ranges: &HashMap<&str, u16>) -> Ace {
     let time_range = ace.time_range.as_ref().and_then(|name| time_ranges.get(&**name)).copied();
     Ace {
         line,
-        flags: flag(ace.permit, ACE_PERMIT) | flag(ace.logs(), ACE_LOG) | flag(ace.inactive, ACE_INACTIVE),
+        flags: flag(ace.permit, ACE_PERMIT)
+            | flag(ace.logs(), ACE_LOG)
+            | flag(ace.log == Some(model::AceLog::Disable), ACE_QUIET)
+            | flag(ace.inactive, ACE_INACTIVE),
         time_range: time_range.unwrap_or(NONE16),
         ..Ace::default()
     }

@@ -379,6 +379,8 @@ impl<'m> Compiler<'m> {
             timeout_udp: timeouts.udp.0,
             timeout_icmp: timeouts.icmp.0,
             timeout_sip: timeouts.sip.0,
+            timeout_sip_invite: timeouts.sip_invite.0,
+            timeout_sip_disconnect: timeouts.sip_disconnect.0,
             timeout_pat_xlate: timeouts.pat_xlate.0,
             timeout_arp: timeouts.arp.0,
             timeout_xlate: timeouts.xlate.0,

@@ -102,6 +102,11 @@ impl Slots {
         self.nat.get(&(text.to_owned(), place)).copied()
     }
 
+    /// The class with this slot.
+    pub fn class(&self, slot: u32) -> Option<&str> {
+        self.classes.iter().find(|(_, used)| **used == slot).map(|(name, _)| name.as_str())
+    }
+
     /// Slots for the classes of the next policy: those that were there keep theirs, a new one gets none that was in use.
     pub fn of_classes<'n>(
         &self,

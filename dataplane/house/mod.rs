@@ -18,7 +18,7 @@ use crate::worker::mates::{self, Mates};
 use crate::worker::runtime::Runtime;
 use attach::Image;
 use dpdk::{Eal, Mempool};
-use fedgate_tables::counters::{Counters, Gauge, Stat, WorkerCounters};
+use fedgate_tables::counters::{Counter, Counters, Gauge, Stat, WorkerCounters};
 use fedgate_tables::link::{
     Addr, Event, LINK_LAYOUT, LinkError, LinkListener, LinkSocket, Rows, ToControl, ToDataplane, What,
 };
@@ -30,7 +30,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Commands, answers and events that may wait between the threads.
 const COMMANDS: usize = 64;
@@ -42,8 +42,8 @@ const OUTBOX: usize = 256;
 const LISTINGS: usize = 256;
 /// How long to wait for something to happen.
 const WAIT: Duration = Duration::from_millis(5);
-/// The same while workers are about to take a new image.
-const WAIT_ADOPTION: Duration = Duration::from_micros(100);
+/// The same while workers are about to take a new image, or to answer.
+const WAIT_ANSWER: Duration = Duration::from_micros(100);
 
 /// Why housekeeping cannot go on.
 #[derive(Debug, thiserror::Error)]
@@ -111,9 +111,13 @@ pub struct House {
     outbox: VecDeque<ToControl>,
     listings: VecDeque<Listing>,
     clears: VecDeque<(usize, Clear)>,
+    /// Pages that workers were asked for and have not given.
+    asked: usize,
     /// Neighbours (interface, address) that were listed already, by the request's number.
     arp_listed: HashMap<u64, HashSet<(u8, Addr)>>,
     lost: u64,
+    /// When the drivers' counters were last read.
+    looked: Option<Instant>,
 }
 
 impl House {
@@ -160,8 +164,10 @@ impl House {
             outbox: VecDeque::new(),
             listings: VecDeque::new(),
             clears: VecDeque::new(),
+            asked: 0,
             arp_listed: HashMap::new(),
             lost: 0,
+            looked: None,
         };
         Ok((house, seats))
     }
@@ -199,11 +205,24 @@ impl House {
         self.publication.reclaim();
         self.collect();
         self.send();
+        self.look_at_drivers();
         self.own.set(
             Gauge::MbufsInUse,
             u64::from(self.pool.capacity() - self.pool.available().min(self.pool.capacity())),
         );
         self.own.set(Gauge::PolicyGeneration, self.image.policy_generation());
+    }
+
+    /// Once a second: a driver's counters may take a trip to the device.
+    fn look_at_drivers(&mut self) {
+        if self.looked.is_some_and(|last| last.elapsed() < Duration::from_secs(1)) {
+            return;
+        }
+        self.looked = Some(Instant::now());
+        let own = &self.own;
+        self.ports.losses(self.image.policy(), |ifindex, counter, lost| {
+            own.count(Counter::Interface(ifindex, counter), lost);
+        });
     }
 
     fn has_room(&self) -> bool {
@@ -217,7 +236,7 @@ impl House {
         use rustix::event::{PollFd, PollFlags, Timespec, poll};
         let mut fds = vec![PollFd::from_borrowed_fd(self.listener.as_fd(), PollFlags::IN)];
         fds.extend(self.link.as_ref().map(|link| PollFd::from_borrowed_fd(link.as_fd(), PollFlags::IN)));
-        let wait = if self.adopting.is_empty() { WAIT } else { WAIT_ADOPTION };
+        let wait = if self.adopting.is_empty() && self.asked == 0 { WAIT } else { WAIT_ANSWER };
         let wait = Timespec { tv_sec: 0, tv_nsec: i64::from(wait.subsec_nanos()) };
         match poll(&mut fds, Some(&wait)) {
             Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
@@ -357,7 +376,10 @@ impl House {
             {
                 self.take_reply(worker, reply);
             }
-            while let Some(event) = self.desks[worker].events.0.pop() {
+            // They wait where they are while control reads; where nobody does, they are lost at once, and counted.
+            while (!self.greeted || self.outbox.len() < OUTBOX)
+                && let Some(event) = self.desks[worker].events.0.pop()
+            {
                 self.note(event);
             }
         }
@@ -375,6 +397,7 @@ impl House {
                 self.listings.push_front(Listing { worker, dump });
                 break;
             }
+            self.asked += 1;
         }
     }
 
@@ -386,8 +409,11 @@ impl House {
             None => (worker + 1 < workers).then_some((worker + 1, 0)),
         };
         match reply {
-            Reply::Page { dump, .. } if dump.asker.link != self.links => {}
+            Reply::Page { dump, .. } if dump.asker.link != self.links => {
+                self.asked = self.asked.saturating_sub(1);
+            }
             Reply::Page { dump, mut rows, next } => {
+                self.asked = self.asked.saturating_sub(1);
                 let next = go_on(next);
                 if let Rows::Arp(rows) = &mut rows {
                     // Each worker has neighbours of its own, which are mostly the same.

@@ -12,8 +12,9 @@
 use crate::worker::command::{Command, Desk};
 use crate::worker::net::Outlet;
 use crate::worker::runtime::IoSlot;
-use dpdk::{Eal, Mempool, Port, PortConfig, Rss};
+use dpdk::{Eal, Mempool, Port, PortConfig, Rss, Stats};
 use fedgate_flow::shard::{self, Dealing, Dealt};
+use fedgate_tables::counters::InterfaceCounter;
 use fedgate_tables::link::PortRow;
 use fedgate_tables::policy::{IF_MAC_SET, Interface, MAX_INTERFACES};
 use fedgate_tables::policy_view::Checked;
@@ -28,6 +29,8 @@ struct Attached {
     dealt: Option<Dealt>,
     mac: [u8; 6],
     mtu: u16,
+    /// The driver's counters as they were last read.
+    seen: Stats,
 }
 
 /// See the module.
@@ -199,8 +202,33 @@ impl Ports {
             ports: [spread.tcp, spread.udp],
             queues: plan.rx as u8,
         });
-        self.attached.push(Attached { device: device.to_owned(), port, dealt, mac, mtu });
+        let seen = Stats::default();
+        self.attached.push(Attached { device: device.to_owned(), port, dealt, mac, mtu, seen });
         Ok(slot)
+    }
+
+    /// What drivers have lost since the last call, by interface of `policy`.
+    pub fn losses(&mut self, policy: Option<&Checked>, mut each: impl FnMut(u8, InterfaceCounter, u64)) {
+        let Some(policy) = policy else { return };
+        let view = policy.view();
+        for attached in &mut self.attached {
+            let Ok(stats) = attached.port.stats() else { continue };
+            let before = std::mem::replace(&mut attached.seen, stats);
+            let named = |interface: &Interface| attached.device == view.str(interface.device);
+            let Some(ifindex) = view.interfaces().iter().position(named) else { continue };
+            for (counter, now, before) in [
+                (InterfaceCounter::RxMissed, stats.rx_missed, before.rx_missed),
+                (InterfaceCounter::RxErrors, stats.rx_errors, before.rx_errors),
+                (InterfaceCounter::RxNoMbuf, stats.rx_no_mbuf, before.rx_no_mbuf),
+                (InterfaceCounter::TxErrors, stats.tx_errors, before.tx_errors),
+            ] {
+                // A driver that begins anew counts from zero.
+                let lost = now.checked_sub(before).unwrap_or(now);
+                if lost > 0 {
+                    each(ifindex as u8, counter, lost);
+                }
+            }
+        }
     }
 
     /// Rows for `show interface`.

@@ -46,10 +46,10 @@ impl Bench {
 #[test]
 fn the_greeting_is_answered_before_anything_else() {
     let mut bench = Bench::new();
-    assert!(bench.seats[0].desk.events.put(Event::Limit { what: "x".into(), limit: 0 }));
+    assert!(bench.seats[0].desk.events.put(Event::Port { ifindex: 0, text: "x".into() }));
     bench.house.turn();
     let link = bench.connect();
-    assert!(bench.seats[0].desk.events.put(Event::Limit { what: "y".into(), limit: 0 }));
+    assert!(bench.seats[0].desk.events.put(Event::Port { ifindex: 0, text: "y".into() }));
     bench.house.turn();
     link.try_send(&ToDataplane::Hello { layout: LINK_LAYOUT, pid: 1 }, &[]).unwrap();
     bench.house.turn();

@@ -52,6 +52,12 @@ impl Clock {
         Now { micros: ((u128::from(ticks) * u128::from(self.scale)) >> 32) as u64 }
     }
 
+    /// TSC ticks since the origin.
+    #[inline]
+    pub fn since_origin(self, tsc: u64) -> u64 {
+        tsc.wrapping_sub(self.origin)
+    }
+
     /// The TSC value at which the time is `micros`, to within a microsecond: for tests that make their own time.
     #[cfg(test)]
     pub fn tsc_of(self, micros: u64) -> u64 {

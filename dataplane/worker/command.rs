@@ -6,6 +6,7 @@
 //! last. So `show conn` of a million connections costs the worker some microseconds a loop and no memory to speak
 //! of. Rows are allocated here, on the worker: the one place where that is accepted, at an operator's pace.
 
+use super::census;
 use super::clock::Now;
 use super::neigh::{Entry, State as ArpState};
 use super::net::{Net, Outlet};
@@ -18,8 +19,11 @@ use fedgate_flow::conn::{ConnId, Dir, Hot, NO_SESSION};
 use fedgate_flow::key::{TCP, UDP};
 use fedgate_flow::tcp::{State, seen};
 use fedgate_flow::v6::Hot6;
+use fedgate_sip::dialog;
 use fedgate_tables::counters::Stat;
-use fedgate_tables::link::{Addr, ArpRow, ConnRow, End, Event, Filter, ProxyRow, Rows, What, XlateRow};
+use fedgate_tables::link::{
+    Addr, ArpRow, ConnRow, End, Event, Filter, ProxyRow, Rows, SipRow, What, XlateRow,
+};
 use std::sync::Arc;
 
 /// Rows in a page.
@@ -27,7 +31,7 @@ const PAGE: usize = 64;
 /// Entries looked at for a page.
 const SCAN: usize = 2048;
 /// In a cursor over connections: among IPv6's, which follow IPv4's. (No table has so many entries.)
-const AMONG_V6: u32 = 1 << 31;
+pub(super) const AMONG_V6: u32 = 1 << 31;
 
 /// A request.
 pub enum Command {
@@ -157,11 +161,17 @@ pub fn page(dump: &Dump, net: &Net, sessions: &Sessions, view: Option<&View<'_>>
         (What::Arp, Some(view)) => (Rows::Arp(arp(net, view, now)), None),
         (What::Neighbors6, Some(view)) => (Rows::Arp(neighbours6(net, view, now)), None),
         (What::Proxy, Some(_)) => proxy(dump, net, sessions, now),
+        (What::Pools, _) => census::pools(dump, net),
+        (What::Classes, Some(view)) => (census::classes(net, view), None),
+        (What::Hosts, Some(view)) => census::hosts(dump, net, view),
+        (What::Sip, _) => sip(dump, sessions, now),
         // Ports are housekeeping's own to list; without a policy there is nothing else.
         (What::Conns, None) => (Rows::Conns(Vec::new()), None),
         (What::Xlates, None) => (Rows::Xlates(Vec::new()), None),
         (What::Arp | What::Neighbors6, None) => (Rows::Arp(Vec::new()), None),
         (What::Proxy, None) => (Rows::Proxy(Vec::new()), None),
+        (What::Classes, None) => (Rows::Classes(Vec::new()), None),
+        (What::Hosts, None) => (Rows::Hosts(Vec::new()), None),
         (What::Ports, _) => (Rows::Ports(Vec::new()), None),
     };
     Reply::Page { dump: *dump, rows, next }
@@ -209,7 +219,7 @@ pub fn clear(
             net.clear_neighbours6(view, now);
             (count, None)
         }
-        What::Ports => (0, None),
+        What::Ports | What::Pools | What::Classes | What::Hosts | What::Sip => (0, None),
     };
     Reply::Cleared { clear: Clear { count: clear.count + count, ..*clear }, next }
 }
@@ -239,7 +249,7 @@ fn matches6(filter: &Filter, hot: &Hot6) -> bool {
 }
 
 /// Where IPv6's connections begin, if there are any.
-fn begin6(net: &Net) -> Option<u32> {
+pub(super) fn begin6(net: &Net) -> Option<u32> {
     (net.flow.conns6.in_use().0 > 0).then_some(AMONG_V6)
 }
 
@@ -359,6 +369,24 @@ fn proxy(dump: &Dump, net: &Net, sessions: &Sessions, now: Now) -> (Rows, Option
     let rows: Vec<_> = rows.map(|row| ProxyRow { session: net.session_number(row.session), ..row }).collect();
     let next = (rows.len() == PAGE).then_some(dump.cursor + PAGE as u32);
     (Rows::Proxy(rows), next)
+}
+
+fn sip(dump: &Dump, sessions: &Sessions, now: Now) -> (Rows, Option<u32>) {
+    let now = now.proxy().0;
+    let (found, next) = sessions.engine.dialogs().page(dump.cursor as usize, PAGE, SCAN, now);
+    let secs = |micros: u64| u32::try_from(micros / 1_000_000).unwrap_or(u32::MAX);
+    let rows = found.into_iter().map(|row| SipRow {
+        call_id: row.call_id.into(),
+        state: match row.state {
+            dialog::State::Init => "Call init",
+            dialog::State::Active => "Active",
+            dialog::State::Closing => "Call closing",
+        }
+        .into(),
+        idle_secs: secs(row.idle),
+        left_secs: secs(row.left),
+    });
+    (Rows::Sip(rows.collect()), next.map(|at| at as u32))
 }
 
 fn xlates(dump: &Dump, net: &Net, view: &View<'_>, now: Now) -> (Rows, Option<u32>) {

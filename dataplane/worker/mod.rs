@@ -4,13 +4,14 @@
 //! A loop is: take the newest policy image if there is one ([`runtime`]) -> for each port receive a burst and run it through
 //! the stages ([`stages`]: parse, hash, lookup, act) -> the same with what other workers handed over ([`mates`]) -> do what is due by time (connection expiry, neighbours, proxy
 //! sessions) -> answer housekeeping ([`command`]) -> flush the transmit buffers ([`net`]). A packet that is not of a
-//! known connection goes through [`slow`], one of a proxied connection through [`proxied`].
+//! known connection goes through [`slow`], one of a proxied connection through [`proxied`], one that a SYN cookie opened by [`intercept`] as well.
 //!
 //! What stands where: `net` owns ports, connection table, neighbours and counters, and is the only way for a frame to
 //! leave or be dropped; `route`, `neigh` and `icmp` are plain logic without IO; IPv6 is in `v6`, with passes of its own over what a burst has of it. No locks, no clock but [`clock`], no
 //! logging here: what an operator should read goes as an event to the housekeeping thread, bounded and counted.
 
 mod announce;
+mod census;
 pub mod clock;
 mod collect;
 pub mod command;
@@ -19,6 +20,7 @@ pub mod domains;
 mod floating;
 mod fragment;
 pub mod icmp;
+mod intercept;
 pub mod mates;
 pub mod neigh;
 pub mod net;
@@ -29,6 +31,7 @@ pub mod route;
 pub mod runtime;
 mod slow;
 mod stages;
+mod tell;
 pub mod v6;
 
 #[cfg(test)]
@@ -164,6 +167,7 @@ impl Worker {
         } else {
             path.net.counters.add(Stat::EmptyPolls, 1);
         }
+        path.net.counters.set(Gauge::CyclesAll, self.clock.since_origin(tsc));
         work
     }
 
@@ -216,10 +220,12 @@ impl Path {
     fn due(&mut self, view: &runtime::View<'_>, now: clock::Now) -> usize {
         let mut work = self.net.expire(view, now, TIMERS_A_LOOP);
         work += self.net.expire6(view, now, TIMERS_A_LOOP);
+        work += intercept::retry(&mut self.net, view, now);
         work += self.net.resolve(view, now) + self.net.resolve6(view, now);
         work += self.net.announce(view) + self.net.speak6(view, now);
         work += self.close_floating(view, now);
         work += collect::expire(&mut self.net, view, now);
+        work += tell::due(&mut self.net, now);
         work += self.sessions.poll(&mut self.net, view, now);
         self.gauges();
         work

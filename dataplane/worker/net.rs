@@ -13,10 +13,12 @@ use super::command::EventSink;
 use super::floating::Floating;
 use super::fragment;
 use super::icmp::{Rate, Responder, TokenBucket};
+use super::intercept;
 use super::mates::Mates;
 use super::neigh::{Action, Limits, Neighbours, NextHop, Refusal, Resolve};
 use super::runtime::{IoSlot, View};
 use super::slow;
+use super::tell;
 use super::v6::V6;
 use dpdk::{Burst, Mbuf, Mempool, RxQueue, TxQueue};
 use fedgate_flow::conn::{ConnId, Dir};
@@ -32,8 +34,10 @@ pub const HEADER_ROOM: usize = ethernet::HEADER_LEN;
 /// Tries to hand a buffer to a transmit queue that takes nothing, before its head is dropped, and before all of it is.
 const TX_TRIES: u32 = 8;
 const TX_TRIES_IN_ALL: u32 = 16;
-/// Events a second that may go to control, and at once.
+/// Events of a kind a second that may go to control, and at once.
 const LOG_RATE: Rate = Rate { per_second: 100, burst: 200 };
+/// Hits of access-lists are told by flows, of which control knows some thousands.
+const ACL_RATE: Rate = Rate { per_second: 1000, burst: 2000 };
 
 /// How often we speak up for an address of ours that somebody else claims (RFC 5227 2.4 asks for 10 s a host).
 const DEFENCE_RATE: Rate = Rate { per_second: 1, burst: 4 };
@@ -49,6 +53,8 @@ pub enum LogKind {
     Link,
     /// Port blocks.
     Nat,
+    /// Hits of access-lists.
+    Acl,
 }
 
 /// How a worker sends by a port.
@@ -95,7 +101,9 @@ pub struct Net {
     pub(super) fragments: Fragments,
     actions: Vec<Action<Mbuf>>,
     events: EventSink,
-    log: [TokenBucket; 4],
+    log: [TokenBucket; 5],
+    /// Hits of access-lists that wait to be told.
+    pub(super) acl_hits: tell::Hits,
     /// The last image's ports.
     slots: Vec<Option<IoSlot>>,
     announcements: Announcements<u32>,
@@ -131,7 +139,10 @@ impl Net {
             icmp: Responder::default(),
             actions: Vec::with_capacity(64),
             events,
-            log: std::array::from_fn(|_| TokenBucket::full(LOG_RATE)),
+            log: std::array::from_fn(|kind| {
+                TokenBucket::full(if kind == LogKind::Acl as usize { ACL_RATE } else { LOG_RATE })
+            }),
+            acl_hits: tell::Hits::default(),
             slots: Vec::new(),
             announcements: Announcements::default(),
             defence: TokenBucket::full(DEFENCE_RATE),
@@ -288,6 +299,7 @@ impl Net {
         let leaves = hot.leaves_as(dir);
         let deltas = hot.deltas.towards(dir);
         cut_trailer(&mut mbuf, parsed);
+        intercept::shift(self, id, dir, mbuf.data_mut(), parsed.l4);
         rewrite::translate(mbuf.data_mut(), parsed, &leaves, deltas);
         if parsed.ip_len > mtu {
             if leaves.src != parsed.tuple.src {
@@ -549,11 +561,13 @@ impl Net {
         may
     }
 
-    /// Gives control something to log.
-    pub fn event(&mut self, event: Event) {
-        if !self.events.put(event) {
+    /// Gives control something to log. False where there was no room, which is counted.
+    pub fn event(&mut self, event: Event) -> bool {
+        let put = self.events.put(event);
+        if !put {
             self.counters.add(Stat::EventsLost, 1);
         }
+        put
     }
 }
 

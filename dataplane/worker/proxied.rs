@@ -190,6 +190,7 @@ impl Sessions {
         self.most = self.most.max(open);
         net.counters.set(Gauge::ProxySessionsInUse, open);
         net.counters.set(Gauge::ProxySessionsMostUsed, self.most);
+        net.counters.set(Gauge::SipDialogsInUse, self.engine.dialogs().len() as u64);
         net.counters.set(Gauge::ProxyMemoryBytes, self.engine.memory() as u64);
     }
 }

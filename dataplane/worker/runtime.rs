@@ -172,7 +172,12 @@ impl<'a> View<'a> {
             0 => u64::MAX / 2_000_000,
             s => u64::from(s),
         };
-        Timeouts { idle: seconds * 1_000_000, ..Timeouts::default() }
+        Timeouts {
+            idle: seconds * 1_000_000,
+            sip_invite: u64::from(self.flow.globals.timeout_sip_invite) * 1_000_000,
+            sip_disconnect: u64::from(self.flow.globals.timeout_sip_disconnect) * 1_000_000,
+            ..Timeouts::default()
+        }
     }
 }
 

@@ -7,18 +7,20 @@
 //! Every function here is cold: it may look at rules and routes. None may block or grow without bound. Worker core only.
 
 use super::clock::Now;
-use super::net::{LogKind, Net};
+use super::net::Net;
 use super::proxied::Sessions;
 use super::runtime::View;
-use super::{dispatch, stages, v6};
+use super::{dispatch, intercept, stages, tell, v6};
 use dpdk::Mbuf;
+use fedgate_flow::conn::{ConnId, Dir};
 use fedgate_flow::firewall::{Admission, First, Hits};
+use fedgate_flow::intercept::{Proof, may_have_cookie};
 use fedgate_flow::rewrite;
-use fedgate_tables::counters::{NatCounter, Stat};
+use fedgate_tables::counters::{Counter, InterfaceCounter, NatCounter, Stat};
 use fedgate_tables::drops::DropReason;
-use fedgate_tables::link::Event;
-use fedgate_tables::policy::{ACE_LOG, Ace, IF_VERIFY_REVERSE_PATH};
-use fedgate_wire::{Fragment, Kind, Parsed, icmp4};
+use fedgate_tables::link::Packet5;
+use fedgate_tables::policy::IF_VERIFY_REVERSE_PATH;
+use fedgate_wire::{Fragment, Kind, Parsed, icmp4, proto};
 
 pub(super) mod fragments;
 
@@ -58,9 +60,12 @@ fn first(
     mbuf: Mbuf,
     parsed: &Parsed,
 ) {
-    match admit(net, view, now, ifindex, &mbuf, parsed) {
+    if let Some(proof) = intercept::proof(net, now, ifindex, mbuf.data(), parsed) {
+        return intercept::proven(net, view, now, ifindex, mbuf, parsed, &proof);
+    }
+    match admit(net, view, now, ifindex, &mbuf, parsed, None) {
         Admission::New { id, tls_proxy: None } => {
-            let dir = fedgate_flow::conn::Dir::Forward;
+            let dir = Dir::Forward;
             let booked = stages::packet(mbuf.data(), parsed);
             match net.flow.account(id, dir, &booked, &view.flow, now.tick()) {
                 Ok(_) => net.forward(view, now, ifindex, id, dir, mbuf, parsed),
@@ -74,13 +79,54 @@ fn first(
             sessions.open(net, view, now, id, proxy, mbuf, parsed);
         }
         Admission::Local => net.local_delivery(view, now, ifindex, mbuf, parsed),
+        Admission::Intercept { out_if, .. } => {
+            intercept::answer(net, view, now, ifindex, out_if, mbuf, parsed);
+        }
         Admission::Refused(reason) => net.drop(reason, mbuf),
     }
 }
 
+/// A segment that is not of its connection, and is to be dropped as `reason`. But where a SYN was answered by a cookie and repeated when the
+/// limits had room again, there is a connection that knows nothing of the answer: what the client says of that counts more.
+#[cold]
+pub(super) fn refused_by_tcp(
+    net: &mut Net,
+    view: &View<'_>,
+    now: Now,
+    ifindex: u8,
+    mbuf: Mbuf,
+    parsed: &Parsed,
+    (id, dir): (ConnId, Dir),
+    reason: DropReason,
+) {
+    let hot = net.flow.conns.hot(id);
+    let proof = match dir {
+        Dir::Forward if may_have_cookie(hot.state, hot.history, hot.flags) => {
+            intercept::proof(net, now, ifindex, mbuf.data(), parsed)
+        }
+        Dir::Forward | Dir::Reverse => None,
+    };
+    match proof {
+        Some(proof) => {
+            net.end(id, now);
+            intercept::proven(net, view, now, ifindex, mbuf, parsed, &proof);
+        }
+        None => net.drop(reason, mbuf),
+    }
+}
+
 /// Decides on a datagram that begins a connection by its first packet, or first fragment: books what decided, logs what is to be
-/// logged, and tells the sender what it is owed. What then becomes of the datagram is the caller's.
-fn admit(net: &mut Net, view: &View<'_>, now: Now, ifindex: u8, mbuf: &Mbuf, parsed: &Parsed) -> Admission {
+/// logged, and tells the sender what it is owed. What then becomes of the datagram is the caller's. With a `proof` it is the ACK of
+/// a cookie, and stands for the SYN.
+pub(super) fn admit(
+    net: &mut Net,
+    view: &View<'_>,
+    now: Now,
+    ifindex: u8,
+    mbuf: &Mbuf,
+    parsed: &Parsed,
+    proof: Option<&Proof>,
+) -> Admission {
     let packet = First {
         key: parsed.tuple,
         in_if: ifindex,
@@ -99,16 +145,23 @@ fn admit(net: &mut Net, view: &View<'_>, now: Now, ifindex: u8, mbuf: &Mbuf, par
         return Admission::Refused(DropReason::InterfaceUnconfigured);
     }
     if spoofed(view, ifindex, parsed.tuple.src) {
+        net.counters.count(Counter::Interface(ifindex, InterfaceCounter::RpfDrops), 1);
         return Admission::Refused(DropReason::RpfViolated);
     }
     let ways = dispatch::Ways::new(net, view);
     let xlates = net.flow.xlates.in_use().0;
-    let (admission, hits) = net.flow.admit(&packet, &view.flow, ways, now.tick());
+    let (admission, hits) = match proof {
+        None => net.flow.admit(&packet, &view.flow, ways, now.tick()),
+        Some(proof) => net.flow.admit_proven(&packet, proof, &view.flow, ways, now.tick()),
+    };
     net.counters.add(Stat::XlatesBuilt, u64::from(net.flow.xlates.in_use().0 - xlates));
     book(net, &hits);
+    if hits.told != [None; 3] {
+        tell::acls(net, view, now, told_of(ifindex, parsed, &hits), &hits);
+    }
     match admission {
         Admission::New { .. } => net.counters.add(Stat::ConnsBuilt, 1),
-        Admission::Local => {}
+        Admission::Local | Admission::Intercept { .. } => {}
         Admission::Refused(reason) => refused(net, view, now, ifindex, mbuf, parsed, reason, &hits),
     }
     admission
@@ -131,23 +184,7 @@ fn refused(
     reason: DropReason,
     hits: &Hits,
 ) {
-    if matches!(
-        reason,
-        DropReason::ConnTableFull
-            | DropReason::PatPoolExhausted
-            | DropReason::PatHostLimit
-            | DropReason::ConnLimit
-            | DropReason::TcpConnLimit
-            | DropReason::HostLimit
-    ) {
-        net.counters.add(Stat::ConnsRefused, 1);
-        if net.may_log(now, LogKind::Firewall) {
-            net.event(Event::Limit { what: reason.text().to_owned(), limit: 0 });
-        }
-    }
-    if let Some(ace) = hits.denied_by.and_then(|a| view.flow.aces.get(a as usize)) {
-        log_denial(net, view, now, ifindex, parsed, ace, hits.denied_by.unwrap_or_default());
-    }
+    tell::refused(net, now, told_of(ifindex, parsed, hits), reason, hits);
     // RFC 1812 5.2.7.1, 5.3.1; RFC 6888 REQ-11.
     let owed = match reason {
         DropReason::NoRoute => Some(icmp4::Error::NetUnreachable),
@@ -172,22 +209,23 @@ fn book(net: &mut Net, hits: &Hits) {
     }
 }
 
-fn log_denial(net: &mut Net, view: &View<'_>, now: Now, ifindex: u8, parsed: &Parsed, ace: &Ace, index: u32) {
-    if ace.flags & ACE_LOG == 0 || !net.may_log(now, LogKind::Firewall) {
-        return;
-    }
-    let acl = view.flow.acls.iter().position(|a| (a.first..a.first + a.count).contains(&index));
+/// The packet as messages name it.
+fn told_of(ifindex: u8, parsed: &Parsed, hits: &Hits) -> Packet5 {
     let tuple = parsed.tuple;
-    net.event(Event::AclDenied {
-        acl: acl.map_or(u32::MAX, |a| a as u32),
-        line: ace.line,
+    let (dst, dport) = hits.real.unwrap_or((tuple.dst, tuple.dport));
+    let (sport, dport) = match tuple.proto {
+        proto::ICMP => (parsed.icmp_type.into(), parsed.icmp_code.into()),
+        _ => (tuple.sport, dport),
+    };
+    Packet5 {
         proto: tuple.proto,
         src: tuple.src.into(),
-        sport: tuple.sport,
-        dst: tuple.dst.into(),
-        dport: tuple.dport,
-        ifindex,
-    });
+        sport,
+        dst: dst.into(),
+        dport,
+        in_if: ifindex,
+        out_if: hits.out_if,
+    }
 }
 
 /// Somebody's ICMP error about a packet that we translated, or about nothing we know.
@@ -210,6 +248,7 @@ fn icmp_error(net: &mut Net, view: &View<'_>, now: Now, ifindex: u8, mut mbuf: M
     if view.interface(egress).is_some_and(|i| parsed.ip_len > i.mtu) {
         return net.drop(DropReason::MtuExceeded, mbuf); // no error is owed for an error
     }
+    intercept::unshift_quoted(net, id, dir.flip(), mbuf.data_mut(), parsed);
     rewrite::translate_error(mbuf.data_mut(), parsed, &hot, dir);
     net.send_by_connection(view, now, id, dir, mbuf);
 }

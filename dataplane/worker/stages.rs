@@ -13,7 +13,7 @@ use super::net::Net;
 use super::probe::{Pass, Probe};
 use super::runtime::{IoSlot, View};
 use super::v6::stages::Stages6;
-use super::{Path, proxied, slow};
+use super::{Path, intercept, proxied, slow};
 use dpdk::{Burst, Mbuf};
 use fedgate_flow::conn::{ConnId, Dir, NO_SESSION};
 use fedgate_flow::{Booked, Packet, rewrite};
@@ -36,6 +36,15 @@ struct Meta {
 
 /// How many packets ahead of its use a line is brought from the second cache into the first.
 pub(super) const AHEAD: usize = 8;
+
+/// So many connections, their buckets included, stay in the second cache: what is asked for comes from there, not from memory.
+const FEW: u32 = 4096;
+
+/// Asks for a line that another pass will use, in a table of more than [`FEW`] connections or not.
+#[inline(always)]
+fn ask<T>(line: &T, many: bool) {
+    if many { dpdk::prefetch_near(line) } else { dpdk::prefetch(line) }
+}
 
 /// No entry has this number.
 const NOBODY: ConnId = ConnId(u32::MAX);
@@ -80,6 +89,7 @@ pub(super) fn run(
         return;
     }
     net.follow_neighbours(view);
+    let many = net.flow.conns.in_use().0 > FEW;
     let ours = Ours::new(view.mac(ifindex));
     let Stages { metas, strays, six } = stages;
     let metas = &mut metas[..burst.len()];
@@ -91,7 +101,7 @@ pub(super) fn run(
             (meta.key, meta.ip_len) = (plain.key, plain.ip_len);
             meta.hash = net.flow.conns.hash_packed(&plain.key);
             if let Some(bucket) = net.flow.conns.home(meta.hash) {
-                dpdk::prefetch_near(bucket);
+                ask(bucket, many);
             }
         }
     }
@@ -105,7 +115,7 @@ pub(super) fn run(
         match conns.likely(meta.hash) {
             Some((id, dir)) => {
                 (meta.id, meta.dir) = (id, dir);
-                conns.fetch(id, meta.key.proto, dpdk::prefetch_near, dpdk::prefetch_near);
+                conns.fetch(id, meta.key.proto, |hot| ask(hot, many), |warm| ask(warm, many));
             }
             // A few in a hundred, when the table is well filled; and first packets.
             None if meta.ip_len != 0 => {
@@ -134,7 +144,7 @@ pub(super) fn run(
     let tick = now.tick();
     let mut ahead = metas.iter().skip(AHEAD);
     for (mut mbuf, meta) in burst.drain().zip(&*metas) {
-        if let Some(next) = ahead.next() {
+        if many && let Some(next) = ahead.next() {
             net.flow.conns.fetch(next.id, next.key.proto, dpdk::prefetch, dpdk::prefetch);
         }
         match short_way(net, tick, ifindex, meta, &mut mbuf) {
@@ -286,7 +296,8 @@ fn established(
             net.end(id, now);
             slow::packet(net, sessions, view, now, ifindex, mbuf, parsed);
         }
-        Err(reason) => net.drop(reason, mbuf),
+        Ok(Booked::Handshake(reaction)) => intercept::react(net, view, now, id, &reaction),
+        Err(reason) => slow::refused_by_tcp(net, view, now, ifindex, mbuf, parsed, (id, dir), reason),
     }
 }
 

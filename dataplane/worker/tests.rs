@@ -9,6 +9,7 @@ mod forwarding;
 mod fragments;
 mod garbage;
 mod icmp_errors;
+mod intercept;
 mod rig;
 mod sanity;
 mod shards;

@@ -24,6 +24,7 @@ pub mod addresses;
 mod forward;
 pub(in crate::worker) mod fragments;
 mod icmp;
+mod intercept;
 mod listener;
 mod neighbours;
 mod own;
@@ -32,6 +33,7 @@ pub(in crate::worker) mod stages;
 
 use addresses::Addresses;
 use icmp::Responder6;
+pub(super) use intercept::retry;
 use listener::Listener;
 
 /// How long a neighbour is known without a word from it; in use, it is asked in the last three of them (RFC 4861 section 10:

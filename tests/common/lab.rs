@@ -142,22 +142,31 @@ impl Appliance {
         self.counters.sum(Counter::Drop(reason))
     }
 
-    /// TCP in a listing of all workers' connections.
-    pub fn tcp_connections(&self) -> Vec<ConnRow> {
-        let dump = ToDataplane::Dump { id: 3, what: What::Conns, filter: Filter::default() };
+    /// A listing of all workers.
+    pub fn list(&self, what: What) -> Vec<Rows> {
+        let dump = ToDataplane::Dump { id: 3, what, filter: Filter::default() };
         self.control.link.send(&dump, &[], Some(PATIENCE)).unwrap();
-        let mut rows: Vec<ConnRow> = Vec::new();
+        let mut all = Vec::new();
         loop {
             match self.control.verdict() {
-                ToControl::Rows { id: 3, rows: Rows::Conns(more), done } => {
-                    rows.extend(more.into_iter().filter(|row| row.proto == 6));
+                ToControl::Rows { id: 3, rows, done } => {
+                    all.push(rows);
                     if done {
-                        return rows;
+                        return all;
                     }
                 }
                 other => panic!("no rows: {other:?}"),
             }
         }
+    }
+
+    /// TCP in a listing of all workers' connections.
+    pub fn tcp_connections(&self) -> Vec<ConnRow> {
+        let conns = self.list(What::Conns).into_iter().flat_map(|rows| match rows {
+            Rows::Conns(rows) => rows,
+            other => panic!("no connections: {other:?}"),
+        });
+        conns.filter(|row| row.proto == 6).collect()
     }
 
     /// No segment of an honest host was taken for a forged one.

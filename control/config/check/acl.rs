@@ -70,7 +70,6 @@ pub fn time_ranges(model: &Model, found: &mut Found) {
 pub fn lists(model: &Model, found: &mut Found) {
     let (mut elements, mut entries, mut full) = (0u64, 0u64, false);
     for (name, lines) in &model.acls {
-        let mut levels = None;
         for (at, line) in lines.iter().enumerate() {
             let AclLine::Ace(ace) = &**line else { continue };
             let about = || About::AclLine(name.clone(), at + 1);
@@ -91,15 +90,6 @@ pub fn lists(model: &Model, found: &mut Found) {
                 full = true;
                 found.push((about(), too_many(size, elements, entries)));
             }
-            if ace.logs() && ace.log != Some(crate::config::model::AceLog::PLAIN) {
-                levels.get_or_insert(at + 1);
-            }
-        }
-        if let Some(at) = levels {
-            let what = format!(
-                "access-list {name}: the level and interval of `log` have no effect yet: hits are logged as by `log` alone"
-            );
-            found.push((About::AclLine(name.clone(), at), Fault::warning(what)));
         }
         let used = model.access_groups.values().any(|acl| **acl == **name)
             || model

@@ -121,6 +121,11 @@ pub enum AceLog {
     Default,
 }
 
+/// `access-list deny-flow-max`, at most and where nothing is said.
+pub const DENY_FLOW_MAX: u32 = 4096;
+/// `access-list alert-interval` where nothing is said, seconds.
+pub const ALERT_INTERVAL: u32 = 300;
+
 impl AceLog {
     /// `log` alone.
     pub const PLAIN: Self = Self::On { level: 6, interval: 300 };

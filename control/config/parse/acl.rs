@@ -9,7 +9,7 @@ use crate::config::addr::Net6;
 use crate::config::args::{Args, Env};
 use crate::config::diag::Problem;
 use crate::config::model::{
-    Ace, AceAddr, AceIcmp, AceLog, AcePorts, AceProto, AclLine, GroupKind, Name, Place,
+    Ace, AceAddr, AceIcmp, AceLog, AcePorts, AceProto, AclLine, DENY_FLOW_MAX, GroupKind, Name, Place,
 };
 use crate::config::ports::{self, ICMP, ICMP6, TCP, UDP};
 use crate::config::raw::{AclEdit, Command};
@@ -214,6 +214,16 @@ fn log(args: &mut Args<'_, '_>) -> Result<AceLog, Problem> {
     let interval =
         if args.accept("interval") { args.number("a number of seconds", 1, 600)? as u16 } else { 300 };
     Ok(AceLog::On { level, interval })
+}
+
+/// `access-list deny-flow-max N`
+pub fn deny_flow_max(args: &mut Args<'_, '_>, _: &Env<'_>) -> Parsed {
+    Ok(Command::DenyFlowMax(args.number("a number of flows", 1, DENY_FLOW_MAX)?))
+}
+
+/// `access-list alert-interval S`
+pub fn alert_interval(args: &mut Args<'_, '_>, _: &Env<'_>) -> Parsed {
+    Ok(Command::AlertInterval(args.number("a number of seconds", 1, 3600)?))
 }
 
 /// `access-group NAME {{in|out} interface I | global}`

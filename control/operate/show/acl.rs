@@ -7,7 +7,7 @@
 use serde_json::json;
 
 use crate::config::expand::Parts;
-use crate::config::model::{Ace, AceAddr, AceLog, AclLine, Model};
+use crate::config::model::{ALERT_INTERVAL, Ace, AceAddr, AceLog, AclLine, DENY_FLOW_MAX, Model};
 use crate::config::print;
 use crate::config::types::fnv1a;
 use crate::operate::daemon::{Attached, Daemon};
@@ -24,9 +24,13 @@ pub async fn access_list(daemon: &Daemon, name: Option<&str>, out: &mut Out) -> 
     if let Some(name) = name.filter(|name| !model.acls.contains_key(*name)) {
         return Err(Stop::Failed(format!("ERROR: access-list <{name}> does not exist")));
     }
-    out.note(
-        "access-list cached ACL log flows: total 0, denied 0 (deny-flow-max 4096)\n            alert-interval 300\n",
-    )
+    let (total, denied) = daemon.log().acl_flows();
+    let most = model.acl_deny_flow_max.unwrap_or(DENY_FLOW_MAX);
+    let alert = model.acl_alert_interval.unwrap_or(ALERT_INTERVAL);
+    out.note(&format!(
+        "access-list cached ACL log flows: total {total}, denied {denied} (deny-flow-max {most})\n            \
+         alert-interval {alert}\n"
+    ))
     .await?;
     for (acl, lines) in model.acls.iter().filter(|(acl, _)| name.is_none_or(|name| name == &***acl)) {
         let block = daemon.with_slots(|slots| slots.blocks.get(acl).cloned());
@@ -113,13 +117,23 @@ fn rows(
         rule: ace.to_string(),
         element: false,
         hits: rows.iter().map(|row| row.hits).sum(),
-        hash: if names_nothing(ace) { rows[0].hash } else { fnv1a(ace.to_string().as_bytes()) },
+        hash: if names_nothing(ace) { rows[0].hash } else { line_hash(ace) },
     };
     if names_nothing(ace) {
         rows.clear();
     }
     rows.insert(0, line);
     rows
+}
+
+/// The two hashes that messages name an element of a line by: the line's and the element's, or the one of a line that is its own one
+/// element, and 0.
+pub fn hashes(ace: &Ace, element: u32) -> (u32, u32) {
+    if names_nothing(ace) { (element, 0) } else { (line_hash(ace), element) }
+}
+
+fn line_hash(ace: &Ace) -> u32 {
+    fnv1a(ace.to_string().as_bytes())
 }
 
 /// Whether the line is its own one element. `interface I` is shown as written.

@@ -26,13 +26,16 @@ pub async fn conn(daemon: &Daemon, selection: Selection, out: &mut Out) -> Resul
     if !selection.count {
         out.note(&format!("{now} in use, {most} most used\n")).await?;
     }
+    if selection.layout == Layout::Detail {
+        out.note(LEGEND).await?;
+    }
     let names = IfNames::new(daemon);
     let mut count = 0u64;
     listing(&attached, What::Conns, selection.filter, async |rows| {
         let Rows::Conns(rows) = rows else { return Ok(()) };
         count += rows.len() as u64;
         for row in rows.iter().filter(|_| !selection.count) {
-            out.row(|| conn_text(row, &names), || conn_json(row, &names)).await?;
+            out.row(|| conn_text(row, &names, selection.layout), || conn_json(row, &names)).await?;
         }
         Ok(())
     })
@@ -47,10 +50,31 @@ async fn counted(selection: Selection, count: u64, out: &mut Out) -> Result<(), 
     Ok(())
 }
 
+/// How much of a connection is shown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Layout {
+    /// A line.
+    #[default]
+    Short,
+    /// With its age and its timeout.
+    Detail,
+    /// The same, and as what each end is shown.
+    Long,
+}
+
+/// The letters that connections of ours can have.
+const LEGEND: &str = "Flags: A - awaiting inside ACK to SYN, a - awaiting outside ACK to SYN,\n       \
+    B - initial SYN from outside, F - outside FIN, f - inside FIN,\n       \
+    I - inbound data, O - outbound data, S - awaiting inside SYN,\n       \
+    s - awaiting outside SYN, T - SIP, U - up\n";
+
 /// The ends in the ASA's order: the less secure first.
-fn conn_text(row: &ConnRow, names: &IfNames) -> String {
+pub fn conn_text(row: &ConnRow, names: &IfNames, layout: Layout) -> String {
     let (first, second) =
         if row.inbound { (row.initiator, row.responder) } else { (row.responder, row.initiator) };
+    if layout != Layout::Short {
+        return in_full(row, [first, second], names, layout);
+    }
     let end = |end: End| format!("{} {}:{}", names.name(end.ifindex), end.real, end.real_port);
     let proxied = row.session.map_or(String::new(), |session| format!(", proxy session {session}"));
     format!(
@@ -64,7 +88,40 @@ fn conn_text(row: &ConnRow, names: &IfNames) -> String {
     )
 }
 
-fn conn_json(row: &ConnRow, names: &IfNames) -> serde_json::Value {
+fn in_full(row: &ConnRow, ends: [End; 2], names: &IfNames, layout: Layout) -> String {
+    let [first, second] = ends.map(|end| {
+        let shown = match layout {
+            Layout::Long => format!(" ({}/{})", end.mapped, end.mapped_port),
+            Layout::Short | Layout::Detail => String::new(),
+        };
+        format!("{}: {}/{}{shown}", names.name(end.ifindex), end.real, end.real_port)
+    });
+    let proxied = row.session.map_or(String::new(), |session| format!(", proxy session {session}"));
+    format!(
+        "{} {first} {second},\n    flags {}, idle {}, uptime {}, timeout {}, bytes {}{proxied}",
+        proto_upper(row.proto),
+        row.flags,
+        spoken(row.idle_secs),
+        spoken(row.age_secs),
+        spoken(row.timeout_secs),
+        row.bytes
+    )
+}
+
+/// `1h2m`, `2m5s`, `30s`: the two largest units.
+fn spoken(seconds: u32) -> String {
+    let (days, hours, minutes, rest) =
+        (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{rest}s"),
+        (0, 0, _) => format!("{minutes}m{rest}s"),
+        (0, _, _) => format!("{hours}h{minutes}m"),
+        _ => format!("{days}D{hours}h"),
+    }
+}
+
+/// A connection with all that is known of it.
+pub fn conn_json(row: &ConnRow, names: &IfNames) -> serde_json::Value {
     let end = |end: End| {
         json!({
             "interface": names.name(end.ifindex),
@@ -94,6 +151,15 @@ pub async fn xlate(daemon: &Daemon, selection: Selection, out: &mut Out) -> Resu
     }
     let names = IfNames::new(daemon);
     let mut count = 0u64;
+    let config = daemon.config();
+    for (rule, _) in super::rules::numbered(daemon, &config.model) {
+        for fixed in super::statics::of(&rule, &selection.filter) {
+            count += 1;
+            if !selection.count {
+                out.row(|| fixed.text(), || fixed.json()).await?;
+            }
+        }
+    }
     listing(&attached, What::Xlates, selection.filter, async |rows| {
         let Rows::Xlates(rows) = rows else { return Ok(()) };
         count += rows.len() as u64;
@@ -106,7 +172,8 @@ pub async fn xlate(daemon: &Daemon, selection: Selection, out: &mut Out) -> Resu
     counted(selection, count, out).await
 }
 
-fn xlate_text(row: &XlateRow, names: &IfNames) -> String {
+/// A translation's line.
+pub fn xlate_text(row: &XlateRow, names: &IfNames) -> String {
     let (real_if, mapped_if) = (names.name(row.real_if), names.name(row.mapped_if));
     let (real, mapped, flags) = (ip(row.real), ip(row.mapped), &row.flags);
     let times = format!("flags {flags} idle {} timeout {}", hms(row.idle_secs), hms(row.timeout_secs));
@@ -122,7 +189,8 @@ fn xlate_text(row: &XlateRow, names: &IfNames) -> String {
     format!("{proto} PAT from {real_if}:{real}/{rp} to {mapped_if}:{mapped}/{mp} {times}")
 }
 
-fn xlate_json(row: &XlateRow, names: &IfNames) -> serde_json::Value {
+/// A translation with all that is known of it.
+pub fn xlate_json(row: &XlateRow, names: &IfNames) -> serde_json::Value {
     json!({
         "protocol": if row.proto == 0 { "ip".to_owned() } else { crate::config::ports::proto_text(row.proto) },
         "real_interface": names.name(row.real_if), "real_address": ip(row.real), "real_port": row.real_port,
@@ -165,10 +233,19 @@ mod tests {
         };
         let line =
             "TCP outside 198.51.100.20:40001 inside 10.10.0.11:5062, idle 0:00:03, bytes 21873, flags UIOBT";
-        assert_eq!(conn_text(&row, &names()), line);
+        assert_eq!(conn_text(&row, &names(), Layout::Short), line);
         std::mem::swap(&mut row.initiator, &mut row.responder);
         row.inbound = false;
-        assert_eq!(conn_text(&row, &names()), line);
+        assert_eq!(conn_text(&row, &names(), Layout::Short), line);
+        (row.age_secs, row.timeout_secs, row.responder.mapped_port) = (3725, 1800, 5061);
+        assert_eq!(
+            conn_text(&row, &names(), Layout::Detail),
+            "TCP outside: 198.51.100.20/40001 inside: 10.10.0.11/5062,\n    flags UIOBT, idle 3s, uptime 1h2m, timeout 30m0s, bytes 21873"
+        );
+        assert!(conn_text(&row, &names(), Layout::Long).starts_with(
+            "TCP outside: 198.51.100.20/40001 (0.0.0.0/5061) inside: 10.10.0.11/5062 (0.0.0.0/0),\n"
+        ));
+        assert_eq!([59, 60, 86_399, 90_000].map(spoken), ["59s", "1m0s", "23h59m", "1D1h"]);
 
         let mut row = XlateRow {
             proto: 6,

@@ -8,10 +8,15 @@ pub mod conn;
 pub mod counts;
 pub mod domains;
 pub mod fragment;
-pub mod ipv6;
+pub mod hosts;
+pub mod load;
 pub mod net;
+pub mod net6;
+pub mod pools;
 pub mod proxy;
 pub mod rules;
+pub mod service;
+pub mod statics;
 pub mod text;
 
 use std::net::{IpAddr, Ipv4Addr};
@@ -33,14 +38,18 @@ pub struct Selection {
     pub filter: Filter,
     /// How many, not which.
     pub count: bool,
+    /// How much of each.
+    pub layout: conn::Layout,
 }
 
 impl Selection {
     /// Takes what is there, in any order.
-    pub fn parse(args: &mut Args<'_, '_>, may_count: bool) -> Result<Self, Problem> {
+    pub fn parse(args: &mut Args<'_, '_>, may_count: bool, may_detail: bool) -> Result<Self, Problem> {
         let mut selection = Self::default();
+        let words = ["address", "port", "protocol", "count", "detail", "long"];
+        let known = if may_detail { &words[..] } else { &words[..4] };
         while args.peek().is_some() {
-            match args.one_of(&["address", "port", "protocol", "count"])? {
+            match args.one_of(known)? {
                 0 => {
                     let addr = args.parsed("an address", str::parse::<IpAddr>)?;
                     selection.filter.address = Some(addr.into());
@@ -50,6 +59,8 @@ impl Selection {
                     let known = args.one_of(&["tcp", "udp", "icmp", "icmp6"])?;
                     selection.filter.proto = Some([TCP, UDP, ICMP, ICMP6][known]);
                 }
+                4 => selection.layout = conn::Layout::Detail,
+                5 => selection.layout = conn::Layout::Long,
                 _ if may_count => selection.count = true,
                 _ => return Err(args.wrong("`count` belongs to show")),
             }
@@ -94,6 +105,11 @@ impl IfNames {
         let config = daemon.config();
         let name = |i: &crate::config::model::Interface| (i.nameif.clone().unwrap_or_default(), i.security());
         Self(interfaces(&config.model).map(name).collect())
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> u8 {
+        self.0.len() as u8
     }
 
     /// `outside`.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! `show interface`, `show route`, `show arp`, `show ipv6 neighbor`.
+//! `show interface`, `show ip verify statistics`, `show route`, `show arp`. IPv6 has [`super::net6`].
 
 use fedgate_tables::counters::{Counter, InterfaceCounter};
 use fedgate_tables::link::{ArpRow, Filter, PortRow, Rows, What};
@@ -19,14 +19,7 @@ pub async fn interface(daemon: &Daemon, only: Option<&str>, out: &mut Out) -> Re
     if let Some(only) = only.filter(|only| config.model.interface(only).is_none()) {
         return Err(Stop::Failed(format!("there is no interface `{only}`")));
     }
-    let mut ports: Vec<PortRow> = Vec::new();
-    listing(&attached, What::Ports, Filter::default(), async |rows| {
-        if let Rows::Ports(rows) = rows {
-            ports.extend(rows);
-        }
-        Ok(())
-    })
-    .await?;
+    let ports = ports(&attached).await?;
     for (interface, ifindex) in interfaces(&config.model).zip(0u8..) {
         let name = interface.nameif.as_deref().unwrap_or_default();
         if only.is_none_or(|only| only == name) {
@@ -42,12 +35,24 @@ pub async fn interface(daemon: &Daemon, only: Option<&str>, out: &mut Out) -> Re
     Ok(())
 }
 
-type Traffic = [u64; 4];
+/// The dataplane's ports, at most one an interface.
+pub(super) async fn ports(attached: &Attached) -> Result<Vec<PortRow>, Stop> {
+    let mut ports: Vec<PortRow> = Vec::new();
+    listing(attached, What::Ports, Filter::default(), async |rows| {
+        if let Rows::Ports(rows) = rows {
+            ports.extend(rows);
+        }
+        Ok(())
+    })
+    .await?;
+    Ok(ports)
+}
+
+/// What an interface has counted.
+type Traffic = [u64; InterfaceCounter::COUNT];
 
 fn traffic(attached: &Attached, ifindex: u8) -> Traffic {
-    use InterfaceCounter::{RxBytes, RxPackets, TxBytes, TxPackets};
-    [RxPackets, RxBytes, TxPackets, TxBytes]
-        .map(|what| attached.counters.sum(Counter::Interface(ifindex, what)))
+    std::array::from_fn(|at| attached.counters.sum(Counter::Interface(ifindex, InterfaceCounter::ALL[at])))
 }
 
 fn interface_text(interface: &Interface, name: &str, port: Option<&PortRow>, traffic: Traffic) -> String {
@@ -67,10 +72,11 @@ fn interface_text(interface: &Interface, name: &str, port: Option<&PortRow>, tra
     let address = interface
         .address
         .map_or(String::new(), |(addr, mask)| format!("  IP address {addr}, subnet mask {mask}\n"));
-    let [rx, rx_bytes, tx, tx_bytes] = traffic;
+    let [rx, rx_bytes, tx, tx_bytes, missed, rx_errors, no_mbuf, tx_errors, _] = traffic;
     format!(
         "Interface {} \"{name}\", is {status}, line protocol is {line}\n{hardware}{address}  Security level {}\n  \
-         {rx} packets input, {rx_bytes} bytes\n  {tx} packets output, {tx_bytes} bytes",
+         {rx} packets input, {rx_bytes} bytes, {no_mbuf} no buffer\n  {rx_errors} input errors, {missed} overrun\n  \
+         {tx} packets output, {tx_bytes} bytes\n  {tx_errors} output errors",
         interface.device,
         interface.security()
     )
@@ -82,15 +88,33 @@ fn interface_json(
     port: Option<&PortRow>,
     traffic: Traffic,
 ) -> serde_json::Value {
-    let [rx, rx_bytes, tx, tx_bytes] = traffic;
-    json!({
+    let mut row = json!({
         "name": name, "device": interface.device.to_string(), "shutdown": interface.shutdown,
         "link_up": port.is_some_and(|p| p.link_up), "driver": port.map(|p| &p.driver),
         "mac": port.map(|p| mac(p.mac)), "speed_mbps": port.map(|p| p.speed_mbps), "mtu": interface.mtu,
         "address": interface.address.map(|(a, _)| a), "mask": interface.address.map(|(_, m)| m),
         "security_level": interface.security(),
-        "rx_packets": rx, "rx_bytes": rx_bytes, "tx_packets": tx, "tx_bytes": tx_bytes,
-    })
+    });
+    for (what, count) in InterfaceCounter::ALL.iter().zip(traffic) {
+        row[what.name()] = count.into();
+    }
+    row
+}
+
+/// `show ip verify statistics`: the interfaces with the check.
+pub async fn verify_statistics(daemon: &Daemon, out: &mut Out) -> Result<(), Stop> {
+    let attached = attached(daemon)?;
+    let config = daemon.config();
+    for (interface, ifindex) in interfaces(&config.model).zip(0u8..).filter(|(i, _)| i.verify_reverse_path) {
+        let name = interface.nameif.as_deref().unwrap_or_default();
+        let drops = attached.counters.sum(Counter::Interface(ifindex, InterfaceCounter::RpfDrops));
+        out.row(
+            || format!("interface {name}: {drops} unicast rpf drops"),
+            || json!({ "interface": name, "unicast_rpf_drops": drops }),
+        )
+        .await?;
+    }
+    Ok(())
 }
 
 /// `show route`: static and connected, as configured.
@@ -127,12 +151,7 @@ pub async fn arp(daemon: &Daemon, out: &mut Out) -> Result<(), Stop> {
     neighbours(daemon, What::Arp, out).await
 }
 
-/// `show ipv6 neighbor`
-pub async fn ipv6_neighbor(daemon: &Daemon, out: &mut Out) -> Result<(), Stop> {
-    neighbours(daemon, What::Neighbors6, out).await
-}
-
-async fn neighbours(daemon: &Daemon, what: What, out: &mut Out) -> Result<(), Stop> {
+pub(super) async fn neighbours(daemon: &Daemon, what: What, out: &mut Out) -> Result<(), Stop> {
     let attached = attached(daemon)?;
     let names = IfNames::new(daemon);
     listing(&attached, what, Filter::default(), async |rows| {

@@ -1,17 +1,18 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! `show tls-proxy`: totals, then the sessions, each leg with its state and cipher.
+//! `show tls-proxy`: totals, then the sessions, each leg with its state and cipher. `show sip`: the dialogs that have crossed.
 
 use fedgate_tables::counters::{Counter, Gauge, Histo, Stat};
-use fedgate_tables::link::{End2, Filter, ProxyRow, Rows, What};
+use fedgate_tables::link::{End2, Filter, ProxyRow, Rows, SipRow, What};
 use serde_json::json;
 
 use super::{attached, hms, ip, listing};
+use crate::config::model::Model;
 use crate::operate::daemon::Daemon;
 use crate::operate::events::escaped;
 use crate::operate::run::Stop;
 use crate::operate::server::Out;
 
-const TOTALS: [Stat; 19] = [
+const TOTALS: [Stat; 22] = [
     Stat::ProxySessionsOpened,
     Stat::ProxySessionsClosed,
     Stat::TlsHandshakesClientLeg,
@@ -27,11 +28,21 @@ const TOTALS: [Stat; 19] = [
     Stat::SipDeniedRelay,
     Stat::SipDeniedSpoof,
     Stat::SipDeniedMethod,
+    Stat::SipDeniedDialog,
     Stat::SipDeniedOutbound,
     Stat::SipBadMessage,
     Stat::SipDropped,
+    Stat::SipHeadersCut,
+    Stat::SipDialogsRefused,
     Stat::EventsLost,
 ];
+
+/// The TLS proxies in the order of their indices in the policy: by name, those that are complete.
+pub fn names(model: &Model) -> Vec<&str> {
+    let complete =
+        model.tls_proxies.iter().filter(|(_, proxy)| proxy.server.is_some() && proxy.client.is_some());
+    complete.map(|(name, _)| name.as_str()).collect()
+}
 
 /// `show proxy`
 pub async fn proxy(daemon: &Daemon, out: &mut Out) -> Result<(), Stop> {
@@ -66,24 +77,42 @@ pub async fn proxy(daemon: &Daemon, out: &mut Out) -> Result<(), Stop> {
         || json!({ "handshake_us": { "p50": at(0.5), "p99": at(0.99), "max": at(1.0) } }),
     )
     .await?;
-    // In the order of their indices in the policy: by name, those that are complete.
     let config = daemon.config();
-    let names: Vec<&String> = config
-        .model
-        .tls_proxies
-        .iter()
-        .filter(|(_, proxy)| proxy.server.is_some() && proxy.client.is_some())
-        .map(|(name, _)| name)
-        .collect();
+    let names = names(&config.model);
     listing(&attached, What::Proxy, Filter::default(), async |rows| {
         let Rows::Proxy(rows) = rows else { return Ok(()) };
         for row in &rows {
-            let name = names.get(row.tls_proxy as usize).map_or("?", |name| name.as_str());
+            let name = names.get(row.tls_proxy as usize).copied().unwrap_or("?");
             out.row(|| text(row, name), || object(row, name)).await?;
         }
         Ok(())
     })
     .await
+}
+
+/// `show sip`, as the ASA has it
+pub async fn sip(daemon: &Daemon, out: &mut Out) -> Result<(), Stop> {
+    let attached = attached(daemon)?;
+    let total = attached.counters.sum(Counter::Gauge(Gauge::SipDialogsInUse));
+    out.row(|| format!("Total: {total}"), || json!({ "total": total })).await?;
+    listing(&attached, What::Sip, Filter::default(), async |rows| {
+        let Rows::Sip(rows) = rows else { return Ok(()) };
+        for row in &rows {
+            out.row(|| sip_text(row), || json!(row)).await?;
+        }
+        Ok(())
+    })
+    .await
+}
+
+fn sip_text(row: &SipRow) -> String {
+    format!(
+        "call-id {}\n\x20   | state {}, idle {}, forgotten in {}",
+        escaped(&row.call_id),
+        row.state,
+        hms(row.idle_secs),
+        hms(row.left_secs)
+    )
 }
 
 fn end(end: End2) -> String {

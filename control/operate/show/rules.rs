@@ -7,6 +7,7 @@ use std::net::Ipv4Addr;
 use fedgate_tables::policy::{ANY_ADDR, ANY_PORT, NAT_INTERFACE};
 use serde_json::json;
 
+use crate::config::model::Model;
 use crate::config::ports;
 use crate::config::resolve::{self, Range, Rule};
 use crate::config::types::PortOp;
@@ -15,16 +16,12 @@ use crate::operate::run::Stop;
 use crate::operate::server::Out;
 use crate::policy::slots::Counts;
 
-/// `show nat`
-pub async fn nat(daemon: &Daemon, out: &mut Out) -> Result<(), Stop> {
+/// `show nat [detail]`
+pub async fn nat(daemon: &Daemon, in_full: bool, out: &mut Out) -> Result<(), Stop> {
     let config = daemon.config();
     let attached = daemon.attached();
-    let mut places: HashMap<String, u32> = HashMap::new();
     let (mut section, mut number) = (0, 0);
-    for rule in resolve::rules(&config.model).into_iter().filter_map(|(_, rule)| rule.ok()) {
-        let place = places.entry(rule.text.clone()).or_insert(0);
-        let slot = daemon.with_slots(|slots| slots.nat(&rule.text, *place));
-        *place += 1;
+    for (rule, slot) in counted(daemon, &config.model) {
         let hits = attached.as_ref().zip(slot).map_or((0, 0), |(attached, (slot, base))| {
             let (translate, untranslate) = attached.counters.nat(slot);
             (translate.saturating_sub(base.0), untranslate.saturating_sub(base.1))
@@ -37,10 +34,10 @@ pub async fn nat(daemon: &Daemon, out: &mut Out) -> Result<(), Stop> {
         number += 1;
         out.row(
             || {
-                let detail = detail(&rule);
                 let (translate, untranslate) = hits;
+                let detail = if in_full { format!("\n{}", detail(&rule)) } else { String::new() };
                 format!(
-                    "{number} {}\n    translate_hits = {translate}, untranslate_hits = {untranslate}\n{detail}",
+                    "{number} {}\n    translate_hits = {translate}, untranslate_hits = {untranslate}{detail}",
                     rule.text
                 )
             },
@@ -54,6 +51,23 @@ pub async fn nat(daemon: &Daemon, out: &mut Out) -> Result<(), Stop> {
         .await?;
     }
     Ok(())
+}
+
+/// Each rule in order with its counter slot, if it has one.
+pub fn numbered(daemon: &Daemon, model: &Model) -> impl Iterator<Item = (Rule, Option<u32>)> {
+    counted(daemon, model).map(|(rule, slot)| (rule, slot.map(|(slot, _)| slot)))
+}
+
+/// Each rule in order with its counter slot, and what that stood at when the rule took it.
+#[expect(clippy::type_complexity, reason = "a slot and its two bases")]
+fn counted(daemon: &Daemon, model: &Model) -> impl Iterator<Item = (Rule, Option<(u32, (u64, u64))>)> {
+    let mut places: HashMap<String, u32> = HashMap::new();
+    resolve::rules(model).into_iter().filter_map(|(_, rule)| rule.ok()).map(move |rule| {
+        let place = places.entry(rule.text.clone()).or_insert(0);
+        let slot = daemon.with_slots(|slots| slots.nat(&rule.text, *place));
+        *place += 1;
+        (rule, slot)
+    })
 }
 
 fn detail(rule: &Rule) -> String {
@@ -87,7 +101,7 @@ fn detail(rule: &Rule) -> String {
 }
 
 /// `10.0.0.0/24`, or `10.0.0.1-10.0.0.9`.
-fn cidr([first, last]: Range) -> String {
+pub fn cidr([first, last]: Range) -> String {
     let host = first ^ last;
     if host & host.wrapping_add(1) == 0 && first & host == 0 {
         format!("{}/{}", Ipv4Addr::from(first), host.leading_zeros())

@@ -12,7 +12,8 @@ use std::time::Duration;
 use fedgate_tables::counters::{Counters, WorkerCounters};
 use fedgate_tables::domains::{DomainReader, DomainWriter};
 use fedgate_tables::link::{
-    ConnRow, End, LINK_LAYOUT, LinkError, LinkListener, LinkSocket, Rows, ToControl, ToDataplane, What,
+    ClassRow, ConnRow, End, HostRow, LINK_LAYOUT, LinkError, LinkListener, LinkSocket, PoolRow, Rows,
+    ToControl, ToDataplane, What,
 };
 use fedgate_tables::policy_view::Checked;
 use fedgate_tables::region::Region;
@@ -178,6 +179,28 @@ impl State {
                 };
                 let rows = (0..self.conns).map(row).collect();
                 ToControl::rows(id, Rows::Conns(rows), true)
+            }
+            ToDataplane::Dump { id, what: What::Hosts, filter } => {
+                // As two workers would: each host twice.
+                let row = |n: u64| HostRow {
+                    ifindex: 1,
+                    addr: (0x0a0a_0000 + (n / 2) as u32).into(),
+                    tcp: 3,
+                    embryonic: 1,
+                    ..HostRow::default()
+                };
+                let rows = (0..self.conns * 2).map(row);
+                let rows =
+                    rows.filter(|row| filter.address.is_none_or(|wanted| wanted == row.addr)).collect();
+                ToControl::rows(id, Rows::Hosts(rows), true)
+            }
+            ToDataplane::Dump { id, what: What::Pools, .. } => {
+                let row = PoolRow { addr: 0xcb00_7102, proto: 6, allocated: [0, 1, 20], block_ports: 0 };
+                ToControl::rows(id, Rows::Pools(vec![row.clone(), row]), true)
+            }
+            ToDataplane::Dump { id, what: What::Classes, .. } => {
+                let row = ClassRow { slot: 0, conns: 4, embryonic: 1, refused: 2 };
+                ToControl::rows(id, Rows::Classes(vec![row.clone(), row]), true)
             }
             ToDataplane::Dump { id, .. } => ToControl::rows(id, Rows::Ports(vec![]), true),
             ToDataplane::Clear { id, .. } => vec![ToControl::Cleared { id, count: 7 }],

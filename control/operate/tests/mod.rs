@@ -4,6 +4,7 @@
 mod attach;
 mod fake;
 mod life;
+mod shows;
 mod socket;
 
 use std::path::PathBuf;

@@ -12,8 +12,8 @@ use crate::Policy;
 use crate::key::{ICMP, Key};
 use fedgate_acl::{Address, Layered, Query, Rule};
 use fedgate_tables::policy::{
-    ACE_ANY_PROTO, ACE_INACTIVE, ACE_PERMIT, ANY_PORT, Ace, Ace6, Acl, Interface, SAME_SECURITY_INTER,
-    SAME_SECURITY_INTRA,
+    ACE_ANY_PROTO, ACE_INACTIVE, ACE_LOG, ACE_PERMIT, ANY_PORT, Ace, Ace6, Acl, Interface,
+    SAME_SECURITY_INTER, SAME_SECURITY_INTRA,
 };
 
 /// What an ACL says of a packet.
@@ -23,6 +23,20 @@ pub struct Decision {
     pub permit: bool,
     /// The ACE that decided, as an index into all ACEs of its family; `None` for the implicit deny.
     pub ace: Option<u32>,
+    /// Its flags; 0 for the implicit deny.
+    pub flags: u8,
+}
+
+impl Decision {
+    fn by(ace: Option<u32>, flags: Option<u8>) -> Self {
+        let flags = flags.unwrap_or(0);
+        Self { permit: flags & ACE_PERMIT != 0, ace, flags }
+    }
+
+    /// Whether it may have to be told: a denial, or a hit of a line with `log`.
+    pub(crate) fn is_told(&self) -> bool {
+        !self.permit || self.flags & ACE_LOG != 0
+    }
 }
 
 /// The parts of a policy that ACLs are compiled from.
@@ -125,16 +139,14 @@ pub fn classify(policy: &Policy<'_>, index: u32, key: &Key, icmp: (u8, u8)) -> O
     };
     let query = Query { src: key.src, dst: key.dst, sport, dport, proto: key.proto };
     let ace = compiled.v4.lookup(&query).map(|place| acl.first + place);
-    let permit = ace.and_then(|i| policy.aces.get(i as usize)).is_some_and(|a| a.flags & ACE_PERMIT != 0);
-    Some(Decision { permit, ace })
+    Some(Decision::by(ace, ace.and_then(|i| policy.aces.get(i as usize)).map(|a| a.flags)))
 }
 
 /// [`classify`] for IPv6; ICMPv6 has its type for the destination port and its code for the source port.
 pub fn classify6(policy: &Policy<'_>, index: u32, query: &Query<u128>) -> Option<Decision> {
     let (acl, compiled) = (policy.acls.get(index as usize)?, policy.compiled.0.get(index as usize)?);
     let ace = compiled.v6.lookup(query).map(|place| acl.first6 + place);
-    let permit = ace.and_then(|i| policy.aces6.get(i as usize)).is_some_and(|a| a.flags & ACE_PERMIT != 0);
-    Some(Decision { permit, ace })
+    Some(Decision::by(ace, ace.and_then(|i| policy.aces6.get(i as usize)).map(|a| a.flags)))
 }
 
 /// The rule where no ACL stands on the way in: from a higher to a lower security level is permitted; between equal

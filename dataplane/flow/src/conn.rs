@@ -67,6 +67,8 @@ pub mod flag {
     pub const BYPASS: u8 = 8;
     /// Counted against its client's limits in its class.
     pub const PER_CLIENT: u8 = 16;
+    /// Opened by a SYN cookie ([`crate::intercept`]).
+    pub const INTERCEPTED: u8 = 32;
 }
 
 /// What an established packet touches: one cache line.
@@ -81,7 +83,7 @@ pub struct Hot {
     pub last: Tick, // 32..36
     /// What the hops were found by: they hold while the owner's number is the same.
     pub epoch: u32, // 36..40
-    /// Proxy session, or [`NO_SESSION`]. Set by [`Conns::set_session`].
+    /// Proxy session, or [`NO_SESSION`], set by [`Conns::set_session`]; of an intercepted connection its shift.
     session: u32, // 40..44
     /// Packets, both ways.
     pub packets: u32, // 44..48
@@ -164,7 +166,30 @@ impl Hot {
 
     /// Proxy session, or [`NO_SESSION`].
     pub fn session(&self) -> u32 {
+        if self.is_intercepted() { NO_SESSION } else { self.session }
+    }
+
+    /// Opened by a SYN cookie: its packets are shifted by [`Hot::shift`].
+    #[inline]
+    pub fn is_intercepted(&self) -> bool {
+        self.flags & flag::INTERCEPTED != 0
+    }
+
+    /// Intercepted, and its server has not answered yet.
+    #[inline]
+    pub fn is_opening(&self) -> bool {
+        self.is_intercepted() && self.state == State::SynSent
+    }
+
+    /// Of an intercepted connection: what is to be added to the server's sequence numbers; the cookie while it is opening.
+    pub fn shift(&self) -> u32 {
         self.session
+    }
+
+    /// Makes it an intercepted connection with this shift; it is no proxy session's.
+    pub(crate) fn intercept(&mut self, shift: u32) {
+        self.flags |= flag::SPECIAL | flag::INTERCEPTED;
+        self.session = shift;
     }
 
     /// In use, and no reason in it to look closer at its packets than their headers.

@@ -12,7 +12,7 @@
 use crate::acl;
 use crate::conn::{ConnId, InsertError, NO_CLASS, NewConn};
 use crate::key::{ICMP, Key, TCP, UDP};
-use crate::limits::{self, Member};
+use crate::limits::{self, Member, Reached};
 use crate::nat::{Source, Twice};
 use crate::tcp::{self, State};
 use crate::xlate::{Made, NO_XLATE, Want, XlateError, XlateId};
@@ -68,6 +68,14 @@ pub enum Admission {
     },
     /// For the appliance itself.
     Local,
+    /// A SYN that would pass, but for the embryonic limits of its class or client: no state is made, and it is to be answered by a
+    /// cookie ([`Flow::cookie`]), or dropped.
+    Intercept {
+        /// Where it would leave.
+        out_if: u8,
+        /// The reason where it is dropped.
+        limit: DropReason,
+    },
     /// Dropped.
     Refused(DropReason),
 }
@@ -81,8 +89,31 @@ pub struct Hits {
     pub translate: Option<u32>,
     /// Counter slot of the NAT rule that un-translated the destination.
     pub untranslate: Option<u32>,
-    /// The ACE that denied, as an index into all ACEs, where it asked to be logged.
-    pub denied_by: Option<u32>,
+    /// What an ACL said that may have to be told: in, global, out.
+    pub told: [Option<Told>; 3],
+    /// Destination and its port as they really are, of IPv4, once NAT has been asked.
+    pub real: Option<(u32, u16)>,
+    /// Interface that it would have left by, once the way is known.
+    pub out_if: Option<u8>,
+    /// The bound of a class that was reached.
+    pub reached: Option<Reached>,
+}
+
+/// What one ACL said of a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Told {
+    /// Its index.
+    pub acl: u32,
+    /// What it said.
+    pub decision: acl::Decision,
+}
+
+impl Hits {
+    /// A bound of a class stands in the way.
+    pub(crate) fn refused(&mut self, reached: Reached) -> DropReason {
+        self.reached = Some(reached);
+        reached.reason()
+    }
 }
 
 /// `Err` carries the drop reason; it is turned into [`Admission::Refused`] at the door.
@@ -97,8 +128,20 @@ impl Flow {
         paths: impl Paths,
         now: Tick,
     ) -> (Admission, Hits) {
+        self.admit_as(first, policy, paths, now, false)
+    }
+
+    /// [`Flow::admit`]; embryonic limits are not asked for a client that is `proven` to be there.
+    pub(crate) fn admit_as(
+        &mut self,
+        first: &First,
+        policy: &Policy<'_>,
+        paths: impl Paths,
+        now: Tick,
+        proven: bool,
+    ) -> (Admission, Hits) {
         let mut hits = Hits::default();
-        let admission = match self.try_admit(first, policy, &paths, now, &mut hits) {
+        let admission = match self.try_admit(first, policy, &paths, now, proven, &mut hits) {
             Ok(admission) => admission,
             Err(reason) => Admission::Refused(reason),
         };
@@ -111,6 +154,7 @@ impl Flow {
         policy: &Policy<'_>,
         paths: &impl Paths,
         now: Tick,
+        proven: bool,
         hits: &mut Hits,
     ) -> Step<Admission> {
         let key = first.key;
@@ -142,6 +186,7 @@ impl Flow {
         }
         let real = target.key;
         let out_if = target.out_if.or_else(|| paths.egress(real.dst)).ok_or(DropReason::NoRoute)?;
+        (hits.real, hits.out_if) = (Some((real.dst, real.dport)), Some(out_if));
         let from = interface(policy, in_if)?;
         let to = interface(policy, out_if)?;
 
@@ -152,7 +197,20 @@ impl Flow {
         let settings = settings();
         let state = first_state(key.proto, settings);
         if let Some(class) = settings {
-            self.limits.may_begin(class, limits::client_v4(key.src), state == State::SynSent)?;
+            let client = limits::client_v4(key.src);
+            self.limits.may_begin(class, client).map_err(|reached| hits.refused(reached))?;
+            if state == State::SynSent
+                && !proven
+                && let Err(reached) = self.limits.may_be_embryonic(class, client)
+            {
+                let limit = hits.refused(reached);
+                // A TLS proxy would end the TCP connection itself.
+                if service(policy, &real).is_some() {
+                    self.limits.count_refused(class);
+                    return Err(limit);
+                }
+                return Ok(Admission::Intercept { out_if, limit });
+            }
         }
 
         let (shown, xlate, made) = self.show(&target, policy, (in_if, shown_if), paths, now, hits)?;
@@ -355,18 +413,21 @@ pub(crate) fn permit_by(
     hits: &mut Hits,
     classify: impl Fn(u32) -> Option<(acl::Decision, Option<u32>)>,
 ) -> Step<()> {
-    let mut ask = |index: u32, slot: usize| -> Option<acl::Decision> {
+    let ask = |hits: &mut Hits, index: u32, slot: usize| -> Option<acl::Decision> {
         let (decision, counter) = classify(index)?;
         hits.aces[slot] = counter;
-        if !decision.permit {
-            hits.denied_by = decision.ace;
+        if decision.is_told() {
+            hits.told[slot] = Some(Told { acl: index, decision });
         }
         Some(decision)
     };
-    let own = ask(from.1.acl_in, 0);
+    let own = ask(hits, from.1.acl_in, 0);
     // The implicit deny of an interface ACL moves behind the global ACL where there is one.
     let undecided = own.is_none_or(|d| d.ace.is_none());
-    let global = if undecided { ask(policy.globals.acl_global, 1) } else { None };
+    let global = if undecided { ask(hits, policy.globals.acl_global, 1) } else { None };
+    if global.is_some() {
+        hits.told[0] = None;
+    }
     let permitted = match (own, global) {
         (Some(d), None) => d.permit,
         (_, Some(g)) => g.permit,
@@ -377,7 +438,7 @@ pub(crate) fn permit_by(
     if !permitted {
         return Err(DropReason::AclDrop);
     }
-    match ask(to.1.acl_out, 2) {
+    match ask(hits, to.1.acl_out, 2) {
         Some(d) if !d.permit => Err(DropReason::AclDrop),
         Some(_) | None => Ok(()),
     }

@@ -10,11 +10,13 @@
 pub mod acl;
 mod challenge;
 pub mod conn;
+pub mod cookie;
 mod entries;
 mod extended;
 pub mod firewall;
 mod hosts;
 pub mod index;
+pub mod intercept;
 pub mod key;
 pub mod limits;
 pub mod nat;
@@ -34,9 +36,11 @@ mod tests;
 use acl::Acls;
 use challenge::{Challenges, Settled, Whose};
 use conn::{ConnId, Conns, Dir, Hot, NO_CLASS, NO_SESSION, flag};
+use cookie::Cookies;
 use fedgate_tables::drops::DropReason;
 use fedgate_tables::policy::{Ace, Ace6, Acl, Globals, Interface, NONE, ServiceClass};
 use fedgate_wire::proto::ICMPV6;
+use intercept::{Due, Reaction};
 use key::{ICMP, TCP};
 use limits::{Limits, Member};
 use nat::Nat;
@@ -205,6 +209,8 @@ pub enum Booked {
     Passes,
     /// A SYN asks for the tuple of a connection that is over: the caller ends that and admits the packet as a first one.
     Afresh,
+    /// It goes no further: its connection waits for its server ([`intercept`]), and this is what it leads to.
+    Handshake(Reaction),
 }
 
 /// See the crate.
@@ -220,7 +226,15 @@ pub struct Flow {
     rng: Rng,
     /// Of both tables.
     pub(crate) challenges: Challenges,
+    cookies: Cookies,
+    /// Connections of both tables that wait for their servers.
+    opening: u32,
+    due: Vec<Due>,
+    due6: Vec<Due>,
 }
+
+/// Room for handshakes whose time has come at once: what a caller lets [`Flow::expire`] look at.
+const DUE: usize = 64;
 
 impl Flow {
     /// Empty tables.
@@ -237,6 +251,10 @@ impl Flow {
                 rng.next(),
             ),
             challenges: Challenges::new(rng.next()),
+            cookies: Cookies::new(),
+            opening: 0,
+            due: Vec::with_capacity(DUE),
+            due6: Vec::with_capacity(DUE),
             rng,
         }
     }
@@ -252,6 +270,25 @@ impl Flow {
     /// # Errors
     /// The reason to drop it; nothing is booked then.
     pub fn account(
+        &mut self,
+        id: ConnId,
+        dir: Dir,
+        packet: &Packet<'_>,
+        policy: &Policy<'_>,
+        now: Tick,
+    ) -> Result<Booked, DropReason> {
+        let Some(hot) = self.conns.try_hot(id) else { return Ok(Booked::Passes) };
+        if hot.is_opening() {
+            return self.opens(id, dir, packet, policy, now);
+        }
+        if hot.is_intercepted() {
+            let seen = intercept::as_client_sees(packet, dir, hot.shift());
+            return self.follow(id, dir, &seen, policy, now);
+        }
+        self.follow(id, dir, packet, policy, now)
+    }
+
+    fn follow(
         &mut self,
         id: ConnId,
         dir: Dir,
@@ -313,6 +350,7 @@ impl Flow {
             return false;
         }
         let xlate = self.conns.warm(id).xlate;
+        self.opening -= u32::from(self.conns.hot(id).is_opening());
         self.limits.follow(Member::of(self.conns.hot(id)), None);
         self.conns.remove(id);
         self.challenges.forget(Whose::v4(id.0));
@@ -330,7 +368,8 @@ impl Flow {
     }
 
     /// Ends what has been idle for too long, looking at no more than `budget` timers of each kind; gives how many connections and
-    /// how many xlates ended. Proxied connections end with their session, not here.
+    /// how many xlates ended. Proxied connections end with their session, not here; handshakes whose time has come are left for
+    /// [`Flow::due`].
     pub fn expire(&mut self, policy: &Policy<'_>, now: Tick, budget: usize) -> (u32, u32) {
         let mut ended = 0;
         for _ in 0..budget {
@@ -338,7 +377,9 @@ impl Flow {
             let id = ConnId(n);
             let hot = self.conns.hot(id);
             let limit = policy.timeout(hot);
-            if hot.session() != NO_SESSION {
+            if hot.is_opening() {
+                self.retry(id, now);
+            } else if hot.session() != NO_SESSION {
                 self.conns.wheel.set(n, now.wrapping_add(limit));
             } else if now.wrapping_sub(hot.last) >= limit {
                 self.end(id, now);

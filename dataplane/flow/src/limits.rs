@@ -7,7 +7,7 @@
 //! is whoever began the connection, by his real address; he is counted only where the class has per-client limits then.
 //!
 //! Each worker counts its own and admits its part of each limit, rounded up. At the limit a first packet is dropped by
-//! name; nothing is evicted. Worker cores, when a connection begins, opens or ends. Twin: a recount, in tests.
+//! name, or at an embryonic one intercepted ([`crate::intercept`]: such a connection is embryonic until its server answers); nothing is evicted. Worker cores, when a connection begins, opens or ends. Twin: a recount, in tests.
 
 use crate::conn::{Dir, Hot, NO_CLASS, NO_SESSION, flag};
 use crate::hosts::Hosts;
@@ -15,6 +15,7 @@ use crate::key::TCP;
 use crate::tcp::State;
 use crate::v6::Hot6;
 use fedgate_tables::drops::DropReason;
+use fedgate_tables::link::ClassBound;
 use fedgate_tables::policy::{MAX_CLASS_SLOTS, ServiceClass};
 
 /// Connections, and those of them that are embryonic.
@@ -35,6 +36,30 @@ impl Count {
         Self {
             conns: self.conns.saturating_sub(1),
             embryonic: self.embryonic.saturating_sub(embryonic.into()),
+        }
+    }
+}
+
+/// A bound that is reached, as far as it is this worker's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reached {
+    /// The class's slot.
+    pub slot: u8,
+    /// Which of its bounds.
+    pub which: ClassBound,
+    /// What there is.
+    pub has: u32,
+    /// What there may be.
+    pub limit: u32,
+}
+
+impl Reached {
+    /// The drop's name.
+    pub fn reason(&self) -> DropReason {
+        match self.which {
+            ClassBound::Conns => DropReason::ConnLimit,
+            ClassBound::Embryonic => DropReason::TcpConnLimit,
+            ClassBound::ClientConns | ClassBound::ClientEmbryonic => DropReason::HostLimit,
         }
     }
 }
@@ -86,6 +111,8 @@ pub struct Limits {
     /// Workers that share each limit.
     of: u32,
     classes: Box<[Count; MAX_CLASS_SLOTS as usize]>,
+    /// First packets refused, a class.
+    refused: Box<[u64; MAX_CLASS_SLOTS as usize]>,
     hosts: Hosts,
 }
 
@@ -93,7 +120,8 @@ impl Limits {
     /// For at most `max` connections in this worker, of `of`.
     pub fn new(max: u32, of: u16, seed: u64) -> Self {
         let classes = Box::new([Count::default(); MAX_CLASS_SLOTS as usize]);
-        Self { of: u32::from(of).max(1), classes, hosts: Hosts::new(max, seed) }
+        let refused = Box::new([0; MAX_CLASS_SLOTS as usize]);
+        Self { of: u32::from(of).max(1), classes, refused, hosts: Hosts::new(max, seed) }
     }
 
     /// What counts in a class.
@@ -106,33 +134,51 @@ impl Limits {
         self.hosts.get(client, slot)
     }
 
-    /// Whether one more may begin.
+    /// First packets that were refused in a class.
+    pub fn refused(&self, slot: u8) -> u64 {
+        self.refused.get(usize::from(slot)).copied().unwrap_or_default()
+    }
+
+    /// Whether one more may begin; where not, that is counted.
     ///
     /// # Errors
-    /// [`DropReason::ConnLimit`], [`DropReason::TcpConnLimit`] for the class, [`DropReason::HostLimit`] for the client.
-    pub(crate) fn may_begin(
-        &self,
-        class: &ServiceClass,
-        client: u128,
-        embryonic: bool,
-    ) -> Result<(), DropReason> {
-        let full = |limit: u32, has: u32| limit != 0 && has >= limit.div_ceil(self.of);
-        let has = self.class(class.slot as u8);
-        if full(class.conn_max, has.conns) {
-            return Err(DropReason::ConnLimit);
+    /// The bound that is reached.
+    pub(crate) fn may_begin(&mut self, class: &ServiceClass, client: u128) -> Result<(), Reached> {
+        let has = self.class(class.slot as u8).conns;
+        let mut may = self.below(class, ClassBound::Conns, class.conn_max, has);
+        if may.is_ok() && class.per_client_max != 0 {
+            let has = self.client(class.slot as u8, client).conns;
+            may = self.below(class, ClassBound::ClientConns, class.per_client_max, has);
         }
-        if embryonic && full(class.embryonic_max, has.embryonic) {
-            return Err(DropReason::TcpConnLimit);
+        may.inspect_err(|_| self.count_refused(class))
+    }
+
+    /// A first packet is refused.
+    pub(crate) fn count_refused(&mut self, class: &ServiceClass) {
+        if let Some(refused) = self.refused.get_mut(class.slot as usize) {
+            *refused += 1;
         }
-        if class.per_client_max | class.per_client_embryonic_max != 0 {
-            let has = self.client(class.slot as u8, client);
-            if full(class.per_client_max, has.conns)
-                || embryonic && full(class.per_client_embryonic_max, has.embryonic)
-            {
-                return Err(DropReason::HostLimit);
-            }
+    }
+
+    /// Whether one more may be embryonic.
+    ///
+    /// # Errors
+    /// The bound that is reached; it is not refused where it can be intercepted.
+    pub(crate) fn may_be_embryonic(&self, class: &ServiceClass, client: u128) -> Result<(), Reached> {
+        let has = self.class(class.slot as u8).embryonic;
+        self.below(class, ClassBound::Embryonic, class.embryonic_max, has)?;
+        if class.per_client_embryonic_max == 0 {
+            return Ok(());
         }
-        Ok(())
+        let has = self.client(class.slot as u8, client).embryonic;
+        self.below(class, ClassBound::ClientEmbryonic, class.per_client_embryonic_max, has)
+    }
+
+    /// This worker's part of a bound, 0 for none, leaves room for one more.
+    fn below(&self, class: &ServiceClass, which: ClassBound, limit: u32, has: u32) -> Result<(), Reached> {
+        let limit = limit.div_ceil(self.of);
+        let full = limit != 0 && has >= limit;
+        if full { Err(Reached { slot: class.slot as u8, which, has, limit }) } else { Ok(()) }
     }
 
     /// What a connection counts as has changed from `was` to `is`; `None` before it begins and after it ends.

@@ -165,6 +165,12 @@ impl Ports {
         self.allocated
     }
 
+    /// Ports in blocks.
+    pub fn block_ports(&self) -> u32 {
+        let granules = |held: &Granules| held.iter().map(|word| word.count_ones()).sum::<u32>();
+        self.blocks.as_deref().map_or(0, granules) * u32::from(GRANULE)
+    }
+
     /// True where something is taken.
     pub fn is_used(&self) -> bool {
         self.allocated != [0; 3]

@@ -13,6 +13,7 @@ use crate::challenge::{Settled, Whose};
 use crate::conn::{ConnId, Dir, InsertError, NO_CLASS, NO_HOP, flag};
 use crate::entries::{self, Entry};
 use crate::index::{Bucket, Index};
+use crate::intercept;
 use crate::key::{TCP, fold};
 use crate::limits::Member;
 use crate::tcp::{self, Outcome, State, Track, Windows};
@@ -68,7 +69,9 @@ pub struct Hot6 {
     windows: Windows, // 80..100
     /// Of a free entry: the next free one, plus one.
     next_free: u32, // 100..104
-    _rest: [u8; 24], // 104..128
+    /// Of an intercepted connection: what is to be added to the server's sequence numbers; the cookie while it is opening.
+    pub shift: u32, // 104..108
+    _rest: [u8; 20], // 108..128
 }
 const _: () = assert!(size_of::<Hot6>() == 128 && align_of::<Hot6>() == 64);
 const _: () = assert!(std::mem::offset_of!(Hot6, serial) == 64);
@@ -78,6 +81,29 @@ impl Hot6 {
     pub fn key(&self) -> Tuple6 {
         let (sport, dport) = ((self.ports >> 16) as u16, self.ports as u16);
         Tuple6 { src: self.src, dst: self.dst, sport, dport, proto: self.proto }
+    }
+
+    /// Opened by a SYN cookie: its packets are shifted by [`Hot6::shift`].
+    pub fn is_intercepted(&self) -> bool {
+        self.flags & flag::INTERCEPTED != 0
+    }
+
+    /// Intercepted, and its server has not answered yet.
+    pub fn is_opening(&self) -> bool {
+        self.is_intercepted() && self.state == State::SynSent
+    }
+
+    /// What TCP's segments move.
+    pub(crate) fn track(&mut self) -> Track<'_> {
+        let Self { state, history, scale, windows, .. } = self;
+        Track { state, history, scale, windows }
+    }
+
+    /// Counts a packet and marks the connection as in use.
+    pub(crate) fn book(&mut self, now: Tick, ip_len: u16) {
+        self.last = now;
+        self.bytes += u64::from(ip_len);
+        self.packets = self.packets.wrapping_add(1);
     }
 
     /// Where packets of a direction go.
@@ -101,7 +127,7 @@ impl Hot6 {
     /// In use, and no reason in it to look closer at its packets than their headers.
     #[inline(always)]
     pub fn is_common(&self) -> bool {
-        self.flags & (flag::LIVE | flag::SPECIAL) == flag::LIVE
+        self.flags & (flag::LIVE | flag::SPECIAL | flag::INTERCEPTED) == flag::LIVE
     }
 
     /// In use.
@@ -164,7 +190,7 @@ pub struct Conns6 {
     /// The first entry that never was.
     fresh: u32,
     index: Index,
-    wheel: Wheel,
+    pub(crate) wheel: Wheel,
     seed: u64,
     serial: u64,
     most: u32,
@@ -313,7 +339,8 @@ impl Conns6 {
             class: NO_CLASS,
             windows: Windows::default(),
             next_free: NIL,
-            _rest: [0; 24],
+            shift: 0,
+            _rest: [0; 20],
         };
         self.most = self.most.max(self.in_use().0);
         Ok(ConnId(n))
@@ -358,16 +385,34 @@ impl Flow {
         policy: &Policy<'_>,
         now: Tick,
     ) -> Result<Booked, DropReason> {
+        let hot = self.conns6.hot(id);
+        if hot.is_opening() {
+            return self.opens6(id, dir, packet, policy, now);
+        }
+        if hot.is_intercepted() {
+            let seen = intercept::as_client_sees(packet, dir, hot.shift);
+            return self.follow6(id, dir, &seen, policy, now);
+        }
+        self.follow6(id, dir, packet, policy, now)
+    }
+
+    fn follow6(
+        &mut self,
+        id: ConnId,
+        dir: Dir,
+        packet: &Packet<'_>,
+        policy: &Policy<'_>,
+        now: Tick,
+    ) -> Result<Booked, DropReason> {
         let hot = self.conns6.hot_mut(id);
         if hot.proto == TCP && hot.flags & flag::BYPASS == 0 {
             let was = Member::of6(hot);
-            let Hot6 { state, history, scale, windows, .. } = hot;
-            let mut track = Track { state, history, scale, windows };
+            let two_sided = hot.iface[0] != hot.iface[1];
+            let mut track = hot.track();
             match tcp::segment(&mut track, &packet.segment, packet.options, dir == Dir::Forward)? {
                 Outcome::Same => {}
                 Outcome::Moved => self.moved6(id, was, policy, now),
                 Outcome::Challenge => {
-                    let two_sided = hot.iface[0] != hot.iface[1];
                     let (whose, forward) = (Whose::v6(id.0), dir == Dir::Forward);
                     match self.challenges.settle(whose, &mut track, packet, forward, two_sided, now)? {
                         Settled::Asked => return Ok(Booked::Passes),
@@ -401,7 +446,7 @@ impl Flow {
     }
 
     #[cold]
-    fn moved6(&mut self, id: ConnId, was: Option<Member>, policy: &Policy<'_>, now: Tick) {
+    pub(crate) fn moved6(&mut self, id: ConnId, was: Option<Member>, policy: &Policy<'_>, now: Tick) {
         let hot = self.conns6.hot(id);
         self.limits.follow(was, Member::of6(hot));
         let limit = policy.timeout_of(hot.proto, hot.state, hot.class);
@@ -413,6 +458,7 @@ impl Flow {
         if !self.conns6.is_live(id) {
             return false;
         }
+        self.opening -= u32::from(self.conns6.hot(id).is_opening());
         self.limits.follow(Member::of6(self.conns6.hot(id)), None);
         self.conns6.remove(id);
         self.challenges.forget(Whose::v6(id.0));
@@ -426,7 +472,9 @@ impl Flow {
             let Some(n) = self.conns6.wheel.due(now) else { break };
             let hot = self.conns6.hot(ConnId(n));
             let limit = policy.timeout_of(hot.proto, hot.state, hot.class);
-            if now.wrapping_sub(hot.last) >= limit {
+            if hot.is_opening() {
+                self.retry6(ConnId(n), now);
+            } else if now.wrapping_sub(hot.last) >= limit {
                 self.end6(ConnId(n));
                 ended += 1;
             } else {

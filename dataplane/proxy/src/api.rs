@@ -8,6 +8,7 @@
 use crate::event::Event;
 use crate::tcp::Addr;
 use crate::tls::ProxyTls;
+use fedgate_sip::dialog;
 use fedgate_tables::counters::{Counter, Histo};
 use std::sync::Arc;
 
@@ -138,11 +139,20 @@ pub struct Limits {
     pub tcp_rx: usize,
     /// TCP transmit buffer of a leg, bytes.
     pub tcp_tx: usize,
+    /// Dialogs that are remembered.
+    pub dialogs: dialog::Limits,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { sessions: 10_000, handshakes: 2_000, memory: 2 << 30, tcp_rx: 16 << 10, tcp_tx: 16 << 10 }
+        Self {
+            sessions: 10_000,
+            handshakes: 2_000,
+            memory: 2 << 30,
+            tcp_rx: 16 << 10,
+            tcp_tx: 16 << 10,
+            dialogs: dialog::Limits::default(),
+        }
     }
 }
 
@@ -157,6 +167,10 @@ pub struct Timeouts {
     pub message: u64,
     /// `timeout sip`: no plaintext from either side.
     pub idle: u64,
+    /// `timeout sip-invite`: an INVITE that crossed has no final answer.
+    pub sip_invite: u64,
+    /// `timeout sip-disconnect`: a BYE that crossed has no answer.
+    pub sip_disconnect: u64,
     /// From the end of what one side sends to the end of what the other does.
     pub half_closed: u64,
     /// A peer acknowledges nothing although something waits for it.
@@ -173,10 +187,19 @@ impl Default for Timeouts {
             tls_handshake: 10 * SECOND,
             message: 15 * SECOND,
             idle: 1800 * SECOND,
+            sip_invite: 180 * SECOND,
+            sip_disconnect: 120 * SECOND,
             half_closed: 60 * SECOND,
             stall: 60 * SECOND,
             linger: 15 * SECOND,
         }
+    }
+}
+
+impl Timeouts {
+    /// Those of dialogs.
+    pub(crate) fn dialogs(&self) -> dialog::Timers {
+        dialog::Timers { idle: self.idle, invite: self.sip_invite, disconnect: self.sip_disconnect }
     }
 }
 

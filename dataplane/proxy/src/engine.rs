@@ -17,6 +17,7 @@ use crate::session::{Env, Next, Session};
 use crate::side::{Side, TLS_BYTES};
 use crate::sip::{DomainList, LocalDomains};
 use crate::tcp::{Endpoint, Stack};
+use fedgate_sip::dialog::Dialogs;
 use fedgate_tables::link::ProxyRow;
 use rustls::Connection;
 use std::collections::VecDeque;
@@ -33,6 +34,8 @@ pub struct Engine {
     slots: Vec<Slot>,
     free: Vec<u32>,
     deadlines: Deadlines,
+    /// What has crossed, of all sessions.
+    dialogs: Dialogs,
     /// Sessions in TIME_WAIT, oldest first; some may be gone already.
     lingering: VecDeque<SessionId>,
     /// Sessions in the order they were opened, as far as they may still be in TCP's handshake.
@@ -64,6 +67,7 @@ impl Engine {
             slots: Vec::new(),
             free: Vec::new(),
             deadlines: Deadlines::default(),
+            dialogs: Dialogs::new(limits.dialogs),
             lingering: VecDeque::new(),
             embryonic: VecDeque::new(),
             open: 0,
@@ -151,7 +155,8 @@ impl Engine {
     ) -> Result<(), InputError> {
         let (room, side_cost) = (self.room(), self.cost_of_side());
         let session = live(&mut self.slots, id).ok_or(InputError::NoSession)?;
-        let mut env = Env { now, stack: &mut self.stack, ctx, out, room, side_cost };
+        let mut env =
+            Env { now, stack: &mut self.stack, ctx, out, dialogs: &mut self.dialogs, room, side_cost };
         if !session.input(leg, packet, &mut env) {
             return Err(InputError::NotOurs);
         }
@@ -172,7 +177,15 @@ impl Engine {
             let Some(slot) = self.deadlines.pop_due(now) else { break };
             let (room, side_cost) = (self.room(), self.cost_of_side());
             let Some(session) = self.slots[slot as usize].session.as_mut() else { continue };
-            let next = session.pump(&mut Env { now, stack: &mut self.stack, ctx, out, room, side_cost });
+            let next = session.pump(&mut Env {
+                now,
+                stack: &mut self.stack,
+                ctx,
+                out,
+                dialogs: &mut self.dialogs,
+                room,
+                side_cost,
+            });
             self.settle(slot, next, out);
         }
         self.deadlines.first()
@@ -189,7 +202,10 @@ impl Engine {
     ) -> bool {
         let (room, side_cost) = (self.room(), self.cost_of_side());
         let Some(session) = live(&mut self.slots, id) else { return false };
-        session.abort(reason, &mut Env { now, stack: &mut self.stack, ctx, out, room, side_cost });
+        session.abort(
+            reason,
+            &mut Env { now, stack: &mut self.stack, ctx, out, dialogs: &mut self.dialogs, room, side_cost },
+        );
         self.settle(id.slot, Next::Gone(CloseReason::Aborted(reason)), out);
         true
     }
@@ -219,6 +235,11 @@ impl Engine {
         self.slots
             .iter()
             .filter_map(move |slot| slot.session.as_deref().map(|session| session.row(now, slot.charged)))
+    }
+
+    /// The dialogs that have crossed.
+    pub fn dialogs(&self) -> &Dialogs {
+        &self.dialogs
     }
 
     fn most(&self) -> u32 {

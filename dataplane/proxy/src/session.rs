@@ -18,6 +18,7 @@ use crate::side::{Outgoing, READ_AHEAD, Side};
 use crate::sip::{self, Head, Judged, Way};
 use crate::tcp::{Addr, Endpoint, Port, Stack};
 use crate::transactions::Transactions;
+use fedgate_sip::dialog::Dialogs;
 use fedgate_tables::counters::{Counter, Histo, Stat};
 use rustls::Connection;
 
@@ -35,6 +36,8 @@ pub(crate) struct Env<'a, D, L, O> {
     pub(crate) stack: &'a mut Stack,
     pub(crate) ctx: &'a Context<'a, D, L>,
     pub(crate) out: &'a mut O,
+    /// The dialogs of all sessions.
+    pub(crate) dialogs: &'a mut Dialogs,
     /// Bytes left of the engine's memory; with less than a message's, no inbox grows past [`READ_AHEAD`].
     pub(crate) room: usize,
     /// Bytes that another side would take of it.
@@ -337,7 +340,8 @@ impl Session {
         };
         let Some(peer) = &side.peer else { return false };
         let hosts = own_hosts(&self.params);
-        let origin = sip::Origin { id, leg, way, remote, peer, tag: &self.tag, hosts, asked: &self.asked };
+        let (asked, dialogs, now) = (&self.asked, &*env.dialogs, env.now);
+        let origin = sip::Origin { id, leg, way, remote, peer, tag: &self.tag, hosts, asked, dialogs, now };
         let judged = sip::judge(&mut side.framer, side.inbox.bytes(), &origin, env.ctx, env.out);
         match judged {
             Judged::Incomplete { need } => {
@@ -379,7 +383,11 @@ impl Session {
     }
 
     /// Hands the message at the head on, or answers it; false when it has to wait.
-    fn hand_on<D: sip::DomainList, L, O: Output>(&mut self, leg: Leg, env: &mut Env<'_, D, L, O>) -> bool {
+    fn hand_on<D: sip::DomainList, L: sip::LocalDomains, O: Output>(
+        &mut self,
+        leg: Leg,
+        env: &mut Env<'_, D, L, O>,
+    ) -> bool {
         let (id, way, remote, refuse) = (self.id, self.way(leg), self.remote(leg), self.refuse);
         let (from, to) = match leg {
             Leg::Client => (&mut self.client, self.server.as_mut()),
@@ -414,8 +422,9 @@ impl Session {
         }
         if let (Some(peer), Some(far)) = (from.peer(), to.peer()) {
             let hosts = own_hosts(&self.params);
+            let (asked, dialogs, now) = (&self.asked, &*env.dialogs, env.now);
             let origin =
-                sip::Origin { id, leg, way, remote, peer, tag: &self.tag, hosts, asked: &self.asked };
+                sip::Origin { id, leg, way, remote, peer, tag: &self.tag, hosts, asked, dialogs, now };
             let bytes = &from.inbox.bytes()[..len];
             let checked = match way {
                 Way::Inward => sip::still_permitted(bytes, &passed, &origin, env.ctx, env.out),
@@ -431,7 +440,23 @@ impl Session {
                 return true;
             }
         }
-        to.send_from(&mut from.inbox, len);
+        let outside = if way == Way::Inward { from.peer() } else { to.peer() };
+        if passed.note.in_dialog()
+            && let Some(outside) = outside
+        {
+            let (peer, frame) = (env.dialogs.peer_key(outside), &from.inbox.bytes()[..len]);
+            let timers = env.ctx.timeouts.dialogs();
+            if !env.dialogs.crossed(&passed.note, frame, peer, env.now.0, &timers) {
+                env.out.count(Counter::Stat(Stat::SipDialogsRefused), 1);
+            }
+        }
+        match passed.changed(&from.inbox.bytes()[..len], env.ctx, env.out) {
+            None => to.send_from(&mut from.inbox, len),
+            Some(changed) => {
+                to.send(&changed);
+                from.inbox.consume(len);
+            }
+        }
         self.asked.crossed(leg, passed.part, env.now);
         from.head = Head::default();
         self.passed[leg as usize] += 1;

@@ -15,11 +15,16 @@ use crate::tcp::Addr;
 use crate::tls::ProxyTls;
 use crate::transactions::{Part, Transactions};
 use fedgate_sip::answer::{compose, compose_unread, compose_with, reason_phrase};
+use fedgate_sip::asserted::{self, Trust};
+use fedgate_sip::dialog::{Dialogs, Note, Standing};
 use fedgate_sip::domain::Domain;
+use fedgate_sip::edit;
 use fedgate_sip::frame::{Frame, Framer, Limits};
 use fedgate_sip::identity::PeerIdentity;
 use fedgate_sip::message::Message;
-use fedgate_sip::verdict::{Denial, Listed, Subject, Verdict, inbound, outbound_peer, outbound_policy};
+use fedgate_sip::verdict::{
+    Denial, Listed, Subject, Verdict, Voucher, inbound_by, outbound_by, outbound_peer,
+};
 pub(crate) use fedgate_sip::verdict::{DomainList, LocalDomains};
 use fedgate_tables::counters::{Counter, DomainCounter, Stat};
 use rustls::pki_types::ServerName;
@@ -60,6 +65,12 @@ pub(crate) struct Passed {
     subject: Subject,
     /// Its transaction.
     pub(crate) part: Part,
+    /// Its dialog.
+    pub(crate) note: Note,
+    /// Whose that dialog is, where it is known.
+    dialog_peer: Option<u64>,
+    /// Something has to be cut out of it.
+    cut: bool,
 }
 
 impl Default for Head {
@@ -108,6 +119,23 @@ impl Passed {
         target.unwrap_or_else(|| ServerName::from(IpAddr::V4(Ipv4Addr::from_bits(addr))))
     }
 
+    /// What goes out instead of the message `bytes` as they came, if anything of it has to be changed.
+    pub(crate) fn changed<L: LocalDomains, D, O: Output>(
+        &self,
+        bytes: &[u8],
+        ctx: &Context<'_, D, L>,
+        out: &mut O,
+    ) -> Option<Vec<u8>> {
+        if !self.cut {
+            return None;
+        }
+        // It was scanned before it passed.
+        let message = Message::scan_with(bytes, &LIMITS).ok()?;
+        let edits = asserted::cuts(&message, self.subject.domain.as_ref()?, ctx.locals, Trust::Checked);
+        out.count(Counter::Stat(Stat::SipHeadersCut), edits.len() as u64);
+        (!edits.is_empty()).then(|| edit::apply(&message, edits))
+    }
+
     /// Counts it, now that it crosses.
     pub(crate) fn count<O: Output>(&self, way: Way, out: &mut O) {
         out.count(Counter::Stat(Stat::SipPassed), 1);
@@ -152,6 +180,9 @@ pub(crate) struct Origin<'a> {
     pub(crate) hosts: Hosts<'a>,
     /// What has crossed and may be answered.
     pub(crate) asked: &'a Transactions,
+    /// The dialogs that have crossed on this worker.
+    pub(crate) dialogs: &'a Dialogs,
+    pub(crate) now: Micros,
 }
 
 /// Whose hosts requests inside a dialog may name (a Contact or a Route is a host, not a SIP domain): those of our own
@@ -236,18 +267,17 @@ fn verdict<D: DomainList, L: LocalDomains, O: Output>(
         (Way::Outward, false) => Stat::SipOutResponses,
     };
     out.count(Counter::Stat(stat), 1);
-    let verdict = match origin.way {
-        Way::Inward => {
-            let ours = Ours { domains: ctx.locals, hosts: origin.hosts };
-            inbound(message, origin.peer, ctx.domains, &ours)
-        }
-        Way::Outward => outbound_policy(message, ctx.domains, ctx.locals),
+    let note = origin.dialogs.note(message, origin.way == Way::Inward);
+    let (verdict, dialog_peer) = match standing(&note, origin) {
+        Ok(known) => (judgement(message, known.is_some(), origin, ctx), known),
+        Err(why) => (refusal(message, why), None),
     };
     match verdict {
         Verdict::Pass { subject } => {
             let part = origin.asked.part(message);
             if origin.asked.may_cross(origin.leg, part) {
-                return Judged::Pass(Passed { len, subject, part });
+                let cut = origin.way == Way::Inward && asserted::needs_cuts(message, Trust::Checked);
+                return Judged::Pass(Passed { len, subject, part, note, dialog_peer, cut });
             }
             out.count(Counter::Stat(Stat::SipDropped), 1);
             report(message, Denial::StrayResponse, 0, &subject, origin, out);
@@ -267,6 +297,46 @@ fn verdict<D: DomainList, L: LocalDomains, O: Output>(
     }
 }
 
+/// Whose dialog the message is in, if that is known; an error where it cannot be of that dialog. What goes outside
+/// is held to its far peer when that is known ([`vouched`]).
+fn standing(note: &Note, origin: &Origin<'_>) -> Result<Option<u64>, Denial> {
+    match origin.dialogs.standing(note, origin.now.0) {
+        Standing::Unknown => Ok(None),
+        Standing::Known { peer, .. }
+            if origin.way == Way::Inward && peer != origin.dialogs.peer_key(origin.peer) =>
+        {
+            Err(Denial::DialogPeer)
+        }
+        Standing::Known { stale: true, .. } => Err(Denial::DialogOrder),
+        Standing::Known { peer, stale: false } => Ok(Some(peer)),
+    }
+}
+
+/// The domain verdict. `known`: the message is of a dialog that was let through, and of its peer.
+fn judgement<D: DomainList, L: LocalDomains>(
+    message: &Message<'_>,
+    known: bool,
+    origin: &Origin<'_>,
+    ctx: &Context<'_, D, L>,
+) -> Verdict {
+    match origin.way {
+        Way::Inward => {
+            let ours = Ours { domains: ctx.locals, hosts: origin.hosts };
+            let voucher = if known { Voucher::Dialog } else { Voucher::Peer(origin.peer) };
+            inbound_by(message, voucher, ctx.domains, &ours, Trust::Checked)
+        }
+        Way::Outward => outbound_by(message, known, ctx.domains, ctx.locals),
+    }
+}
+
+fn refusal(message: &Message<'_>, why: Denial) -> Verdict {
+    let subject = Subject { domain: None, id: None, method: message.method() };
+    match message.is_answerable() {
+        true => Verdict::Deny { why, status: why.status(), subject },
+        false => Verdict::Drop { why, subject },
+    }
+}
+
 /// Whether a request from outside that has waited would still pass: its domain may have been shut out meanwhile. If not, what
 /// to answer it.
 pub(crate) fn still_permitted<D: DomainList, L, O: Output>(
@@ -280,6 +350,7 @@ pub(crate) fn still_permitted<D: DomainList, L, O: Output>(
     let why = match ctx.domains.lookup(domain.as_str()) {
         Listed::Permitted { .. } => return Ok(()),
         Listed::Blocked { .. } => Denial::Blocked,
+        Listed::Unlisted if passed.dialog_peer.is_some() => return Ok(()),
         Listed::Unlisted => Denial::NotPermitted,
     };
     refused(bytes, passed, why, origin, out)
@@ -296,7 +367,14 @@ pub(crate) fn vouched<D: DomainList, L, O: Output>(
     out: &mut O,
 ) -> Result<(), Option<Vec<u8>>> {
     let Some(domain) = &passed.subject.domain else { return Ok(()) };
-    match outbound_peer(domain, &ctx.domains.lookup(domain.as_str()), far) {
+    let listed = ctx.domains.lookup(domain.as_str());
+    let checked = match (passed.dialog_peer, &listed) {
+        (None, _) => outbound_peer(domain, &listed, far),
+        (Some(_), Listed::Blocked { .. }) => Err(Denial::OutboundBlocked),
+        (Some(peer), _) if peer == origin.dialogs.peer_key(far) => Ok(()),
+        (Some(_), _) => Err(Denial::DialogPeer),
+    };
+    match checked {
         Ok(()) => Ok(()),
         Err(why) => refused(bytes, passed, why, &Origin { peer: far, ..*origin }, out),
     }
@@ -345,8 +423,9 @@ fn deny<O: Output>(
         Denial::OutboundNotPermitted => (Stat::SipDeniedOutbound, Some(DomainCounter::DeniedNotPermitted)),
         Denial::OutboundBlocked => (Stat::SipDeniedOutbound, Some(DomainCounter::DeniedBlocked)),
         Denial::OutboundPeer => (Stat::SipDeniedPeer, Some(DomainCounter::DeniedPeer)),
+        Denial::DialogPeer | Denial::DialogOrder => (Stat::SipDeniedDialog, None),
         Denial::Malformed => (Stat::SipBadMessage, None),
-        Denial::Method => (Stat::SipDeniedMethod, None),
+        Denial::Method | Denial::Extension => (Stat::SipDeniedMethod, None),
         Denial::StrayResponse => (Stat::SipDropped, None),
     };
     out.count(Counter::Stat(stat), 1);

@@ -74,8 +74,14 @@ header_names! {
     MinExpires "Min-Expires" b"min-expires" once;
     MinSe "Min-SE" b"min-se" once;
     Organization "Organization" b"organization" once;
+    MsAssertedVerificationLevel "ms-asserted-verification-level" b"ms-asserted-verification-level";
+    MsEdgeProxyMessageTrust "ms-edge-proxy-message-trust" b"ms-edge-proxy-message-trust";
     PAssertedIdentity "P-Asserted-Identity" b"p-asserted-identity";
+    PAssociatedUri "P-Associated-URI" b"p-associated-uri";
     PPreferredIdentity "P-Preferred-Identity" b"p-preferred-identity";
+    PProfileKey "P-Profile-Key" b"p-profile-key";
+    PServedUser "P-Served-User" b"p-served-user";
+    PUserDatabase "P-User-Database" b"p-user-database";
     Priority "Priority" b"priority" once;
     ProxyAuthorization "Proxy-Authorization" b"proxy-authorization";
     ProxyRequire "Proxy-Require" b"proxy-require";
@@ -107,7 +113,7 @@ header_names! {
 }
 
 /// The longest name in the table; longer ones are [`HeaderName::Other`] without a look.
-const LONGEST: usize = 20;
+const LONGEST: usize = 30;
 
 impl HeaderName {
     /// The header with this name, in any case, long or compact. Takes the name as it stands before the colon, without
@@ -130,8 +136,8 @@ impl fmt::Display for HeaderName {
 
 /// The set of known headers that a message carries.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct HeaderSet(u64);
-const _: () = assert!((HeaderName::Other as u8) < 64, "one bit a known name");
+pub struct HeaderSet(u128);
+const _: () = assert!((HeaderName::Other as u8) < 128, "one bit a known name");
 
 impl HeaderSet {
     /// Adds `name`; whether it was there already. [`HeaderName::Other`] is never a member.

@@ -41,7 +41,7 @@ pub enum IdentityError {
 }
 
 /// Who the peer is.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct PeerIdentity {
     /// SIP domain identities by RFC 5922: sorted, canonical.
     domains: Box<[Box<str>]>,

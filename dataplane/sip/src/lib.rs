@@ -10,18 +10,23 @@
 //!    behind it can be walked around.
 //! 3. [`verdict`] asks the three questions: is the From domain permitted, does the peer's certificate
 //!    ([`identity::PeerIdentity`]) vouch for it, is the target ours.
+//!    Messages of a dialog that is known ([`dialog`]) need only be its peer's; what they assert is held to the same
+//!    ([`asserted`]).
 //! 4. [`answer`] composes the refusal where one is owed.
 //!
 //! [`domain::Domain`] is the canonical form in which all names are compared; control uses it for its lists too, so
 //! that both halves agree on what equal means.
 //!
 //! The dataplane's workers call 1-3 for each message; only 4, and names that are not plain ASCII, touch the heap.
-//! A message that passes is forwarded byte for byte as it came: nothing here re-serialises it.
+//! A message that passes is forwarded byte for byte as it came, but for what [`edit`] cuts out of it or puts in.
 #![forbid(unsafe_code)]
 
 pub mod address;
 pub mod answer;
+pub mod asserted;
+pub mod dialog;
 pub mod domain;
+pub mod edit;
 mod fault;
 pub mod frame;
 pub mod headers;

@@ -14,6 +14,9 @@
 //!
 //! REGISTER and PUBLISH do not cross inwards: they write what only our own users may write.
 //!
+//! What belongs to a dialog that was let in is judged by [`inbound_by`] and [`outbound_by`]: whether its domain is permitted is
+//! not asked again, everything else is.
+//!
 //! Responses carry the From and To of their request, so the same is asked of them the other way round: of From and To the
 //! one is ours, the other foreign, permitted, and vouched for by the far certificate. A transaction is not looked for here.
 //! Neither responses nor ACKs are ever answered: they are dropped.
@@ -22,11 +25,12 @@
 //! allocation for plain ASCII domains.
 
 use crate::address::Addresses;
+use crate::asserted::{self, Trust};
 use crate::domain::Domain;
 use crate::headers::HeaderName;
 use crate::identity::PeerIdentity;
 use crate::message::{Message, Method, Start};
-use crate::uri::{Scheme, Uri};
+use crate::uri::Uri;
 pub use denial::{ALLOW, Denial};
 
 mod denial;
@@ -154,6 +158,16 @@ impl Verdict {
     }
 }
 
+/// Who answers for the domain that a message from outside speaks for.
+#[derive(Clone, Copy, Debug)]
+pub enum Voucher<'a> {
+    /// The peer's certificate, and our list.
+    Peer(&'a PeerIdentity),
+    /// The dialog that it belongs to: its first message was let in, and the caller has seen that this one is of the same
+    /// peer ([`crate::dialog`]). The list is only asked whether the domain is blocked: that is meant to end what there is.
+    Dialog,
+}
+
 /// The verdict on a message that came from outside, over a connection whose peer is `peer`.
 pub fn inbound(
     message: &Message<'_>,
@@ -161,10 +175,23 @@ pub fn inbound(
     list: &impl DomainList,
     locals: &impl LocalDomains,
 ) -> Verdict {
+    inbound_by(message, Voucher::Peer(peer), list, locals, Trust::Checked)
+}
+
+/// [`inbound`], with a say in who vouches and in what the peer may assert.
+pub fn inbound_by(
+    message: &Message<'_>,
+    voucher: Voucher<'_>,
+    list: &impl DomainList,
+    locals: &impl LocalDomains,
+    trust: Trust,
+) -> Verdict {
     let mut subject = Subject { domain: None, id: None, method: message.method() };
     let checked = match message.start {
-        Start::Request { uri, .. } => inbound_request(message, &uri, &mut subject, peer, list, locals),
-        Start::Response { .. } => inbound_response(message, &mut subject, peer, list, locals),
+        Start::Request { uri, .. } => {
+            inbound_request(message, &uri, &mut subject, voucher, list, locals, trust)
+        }
+        Start::Response { .. } => inbound_response(message, &mut subject, voucher, list, locals),
     };
     Verdict::of(message, subject, checked)
 }
@@ -173,25 +200,29 @@ fn inbound_request(
     message: &Message<'_>,
     request_uri: &Uri<'_>,
     subject: &mut Subject,
-    peer: &PeerIdentity,
+    voucher: Voucher<'_>,
     list: &impl DomainList,
     locals: &impl LocalDomains,
+    trust: Trust,
 ) -> Result<(), Denial> {
     let from = domain_of(&message.from.uri).ok_or(Denial::NotPermitted)?;
     subject.domain = Some(from);
+    let method = message.method_name().unwrap_or_default();
+    let stays_outside = NOT_INWARD.iter().any(|no| method.eq_ignore_ascii_case(no.name()));
     if locals.is_local(from.as_str()) {
-        return Err(Denial::SpoofLocal);
+        // Our own users register from wherever they are, and are told that it is not done here.
+        return Err(if stays_outside { Denial::Method } else { Denial::SpoofLocal });
     }
     let listed = list.lookup(from.as_str());
     subject.id = listed.id();
-    inbound_peer(&from, &listed, peer)?;
-    if message
-        .method_name()
-        .is_some_and(|name| NOT_INWARD.iter().any(|no| name.eq_ignore_ascii_case(no.name())))
-    {
+    inbound_peer(&from, &listed, voucher)?;
+    if stays_outside {
         return Err(Denial::Method);
     }
-    check_asserted(message, &from, locals)?;
+    if asks_for_extension(message) {
+        return Err(Denial::Extension);
+    }
+    asserted::check(message, &from, locals, trust)?;
     let is_local = |host: &Domain| locals.is_local(host.as_str());
     let is_own = |host: &Domain| is_local(host) || locals.is_own_host(host.as_str());
     let to_us = is_local_domain(&message.to.uri, locals)
@@ -212,12 +243,70 @@ fn inbound_request(
 
 /// Whether the certificate of a peer is good for the foreign domain that it speaks for. `entry` is what the list says
 /// of `domain`.
-fn inbound_peer(domain: &Domain, entry: &Listed, peer: &PeerIdentity) -> Result<(), Denial> {
+fn inbound_peer(domain: &Domain, entry: &Listed, voucher: Voucher<'_>) -> Result<(), Denial> {
+    let peer = match (voucher, entry) {
+        (Voucher::Peer(peer), _) => peer,
+        (Voucher::Dialog, Listed::Blocked { .. }) => return Err(Denial::Blocked),
+        (Voucher::Dialog, Listed::Permitted { .. } | Listed::Unlisted) => return Ok(()),
+    };
     outbound_peer(domain, entry, peer).map_err(|why| match why {
         Denial::OutboundPeer => Denial::PeerMismatch,
         Denial::OutboundBlocked => Denial::Blocked,
         _ => Denial::NotPermitted,
     })
+}
+
+/// Option tags that begin so are Microsoft's, which its clients write into Proxy-Require for their own proxies and which
+/// reach a federated edge; IANA's are listed. Anything else asks every proxy on the way for what none of them knows.
+const KNOWN_OPTIONS: [&str; 36] = [
+    "100rel",
+    "199",
+    "answermode",
+    "early-session",
+    "eventlist",
+    "explicitsub",
+    "from-change",
+    "geolocation-http",
+    "geolocation-sip",
+    "gin",
+    "gruu",
+    "histinfo",
+    "ice",
+    "join",
+    "multiple-refer",
+    "norefersub",
+    "nosub",
+    "outbound",
+    "path",
+    "policy",
+    "precondition",
+    "pref",
+    "privacy",
+    "recipient-list-invite",
+    "recipient-list-message",
+    "recipient-list-subscribe",
+    "record-aware",
+    "replaces",
+    "resource-priority",
+    "sdp-anat",
+    "sec-agree",
+    "siprec",
+    "tdialog",
+    "timer",
+    "trickle-ice",
+    "uui",
+];
+
+/// A request that wants something of all proxies on its way that we have never heard of (RFC 3261 section 16.3, step 5).
+#[inline]
+fn asks_for_extension(message: &Message<'_>) -> bool {
+    let known = |tag: &str| {
+        tag.get(..3).is_some_and(|start| start.eq_ignore_ascii_case("ms-"))
+            || KNOWN_OPTIONS.iter().any(|known| tag.eq_ignore_ascii_case(known))
+    };
+    // An ACK and a CANCEL carry what their INVITE asked for.
+    let asked = !matches!(message.method(), Some(Method::Ack | Method::Cancel));
+    asked && !message.tokens(HeaderName::ProxyRequire).all(known)
 }
 
 /// Whether a request with this URI in its Request-URI or a Route goes to a host for which `ours` holds, and to no other: an
@@ -242,7 +331,7 @@ fn is_local_domain(uri: &Uri<'_>, locals: &impl LocalDomains) -> bool {
 fn inbound_response(
     message: &Message<'_>,
     subject: &mut Subject,
-    peer: &PeerIdentity,
+    voucher: Voucher<'_>,
     list: &impl DomainList,
     locals: &impl LocalDomains,
 ) -> Result<(), Denial> {
@@ -253,7 +342,7 @@ fn inbound_response(
     }
     let listed = list.lookup(to.as_str());
     subject.id = listed.id();
-    inbound_peer(&to, &listed, peer)
+    inbound_peer(&to, &listed, voucher)
 }
 
 /// The verdict on a message that goes outside, over a connection whose peer is `peer`.
@@ -275,12 +364,32 @@ pub fn outbound(
 /// The half of [`outbound`] that needs no peer, for when the connection has yet to be opened: what passes here, request
 /// or response, has a [`Subject::domain`] and must pass [`outbound_peer`] for it before it is sent.
 pub fn outbound_policy(message: &Message<'_>, list: &impl DomainList, locals: &impl LocalDomains) -> Verdict {
+    outbound_by(message, false, list, locals)
+}
+
+/// [`outbound_policy`]; `known`: of a dialog that was let through. Then the far domain need not be permitted any more, and
+/// instead of [`outbound_peer`] the caller sees to it that the far peer is the dialog's.
+pub fn outbound_by(
+    message: &Message<'_>,
+    known: bool,
+    list: &impl DomainList,
+    locals: &impl LocalDomains,
+) -> Verdict {
     let mut subject = Subject { domain: None, id: None, method: message.method() };
     let checked = match message.start {
         Start::Request { uri, .. } => outbound_request(message, &uri, &mut subject, list, locals),
         Start::Response { .. } => outbound_response(message, &mut subject, list, locals),
     };
+    let checked = match checked {
+        Err(Denial::OutboundNotPermitted) if known && foreign(&subject, locals) => Ok(()),
+        other => other,
+    };
     Verdict::of(message, subject, checked)
+}
+
+/// There is a far domain, and it is not ours.
+fn foreign(subject: &Subject, locals: &impl LocalDomains) -> bool {
+    subject.domain.as_ref().is_some_and(|domain| !locals.is_local(domain.as_str()))
 }
 
 /// Whether the certificate of the far peer is good for the domain that a request goes to, or whose request a response
@@ -351,39 +460,6 @@ fn vouches(peer: &PeerIdentity, domain: &Domain, pinned: Option<&Domain>) -> boo
         Some(host) => peer.is_host(host),
         None => peer.covers(domain),
     }
-}
-
-/// Headers that say who somebody is, and that what is inside may believe (RFC 3325 section 4: the trust domain ends here).
-const ASSERTING: [HeaderName; 6] = [
-    HeaderName::PAssertedIdentity,
-    HeaderName::PPreferredIdentity,
-    HeaderName::RemotePartyId,
-    HeaderName::ReferredBy,
-    HeaderName::Diversion,
-    HeaderName::HistoryInfo,
-];
-
-/// An outside peer may assert identities in the domain its From is in, and no others. History-Info lists where the
-/// request was sent to, so our own domains may stand in it too. A `tel:` identity has no domain to differ.
-#[inline]
-fn check_asserted(message: &Message<'_>, from: &Domain, locals: &impl LocalDomains) -> Result<(), Denial> {
-    if !message.present.contains_any(&ASSERTING) {
-        return Ok(());
-    }
-    for header in message.headers().filter(|header| ASSERTING.contains(&header.id)) {
-        for address in Addresses::new(header.value) {
-            let uri = address.ok_or(Denial::Malformed)?.uri;
-            if uri.scheme == Scheme::Tel {
-                continue;
-            }
-            let domain = domain_of(&uri).ok_or(Denial::AssertedIdentity)?;
-            let ours = header.id == HeaderName::HistoryInfo && locals.is_local(domain.as_str());
-            if domain != *from && !ours {
-                return Err(Denial::AssertedIdentity);
-            }
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -83,4 +83,5 @@ drop_reasons! {
     PatHostLimit "pat-host-limit" "Host has all the port blocks it may have";
     TcpConnLimit "tcp-conn-limit" "TCP connection limit reached";
     HostLimit "host-limit" "Host limit exceeded";
+    TcpInterceptKill "tcp-intercept-kill" "Flow terminated by TCP Intercept";
 }

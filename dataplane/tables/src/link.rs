@@ -17,9 +17,10 @@ mod socket;
 #[cfg(all(test, not(loom)))]
 mod tests;
 
-pub use event::Event;
+pub use event::{AclFlow, Bound, ClassBound, Event, Packet5};
 pub use messages::{LINK_LAYOUT, Message, ToControl, ToDataplane};
 pub use rows::{
-    Addr, ArpRow, ConnRow, End, End2, Filter, MAX_IDENTITY, MAX_TEXT, PortRow, ProxyRow, Rows, What, XlateRow,
+    Addr, ArpRow, ClassRow, ConnRow, End, End2, Filter, HostRow, MAX_IDENTITY, MAX_TEXT, PoolRow, PortRow,
+    ProxyRow, Rows, SipRow, What, XlateRow,
 };
 pub use socket::{LinkError, LinkListener, LinkSocket, MAX_DATAGRAM, MAX_FDS};

@@ -263,11 +263,15 @@ pub struct Globals {
     pub blocks_per_host: u32,
     /// Local time minus UTC, seconds (`clock timezone`): time-ranges are in local time.
     pub utc_offset: i32,
+    /// `timeout sip-invite`: a dialog whose INVITE has no final answer, seconds.
+    pub timeout_sip_invite: u32,
+    /// `timeout sip-disconnect`: a dialog whose BYE has no answer, seconds.
+    pub timeout_sip_disconnect: u32,
     /// `timeout floating-conn`: how long a connection goes on by an interface to which its best route leads no more, seconds; 0 for as long as it
     /// lives.
     pub timeout_floating_conn: u32,
     /// Zero.
-    pub reserved: [u32; 12],
+    pub reserved: [u32; 10],
 }
 const _: () = assert!(size_of::<Globals>() == 128);
 /// `same-security-traffic permit inter-interface`.
@@ -298,8 +302,10 @@ impl Default for Globals {
             block_size: 512,
             blocks_per_host: 4,
             utc_offset: 0,
+            timeout_sip_invite: 180,
+            timeout_sip_disconnect: 120,
             timeout_floating_conn: 0,
-            reserved: [0; 12],
+            reserved: [0; 10],
         }
     }
 }

@@ -4,6 +4,7 @@
 use super::{Net, write_header};
 use crate::worker::clock::Now;
 use crate::worker::icmp::{Offence, Silence};
+use crate::worker::intercept;
 use crate::worker::runtime::View;
 use dpdk::Mbuf;
 use fedgate_flow::conn::NO_SESSION;
@@ -25,6 +26,7 @@ impl Net {
             if hot.session() != NO_SESSION {
                 return None;
             }
+            intercept::unshift(self, id, back.flip(), mbuf.data_mut(), parsed.l4);
             let sent = hot.key(back.flip());
             rewrite::translate(mbuf.data_mut(), &parsed, &sent, hot.deltas.towards(back));
             Some((hot.iface[back.flip() as usize], sent.src))

@@ -10,6 +10,7 @@
 
 use super::admit;
 use crate::worker::clock::Now;
+use crate::worker::intercept;
 use crate::worker::net::{HEADER_ROOM, Net};
 use crate::worker::proxied::Sessions;
 use crate::worker::reassembly::{Ipv4Identity, Span};
@@ -143,6 +144,10 @@ fn established(
             net.end(id, now);
             begins(net, sessions, view, now, ifindex, pieces, datagram);
         }
+        Ok(Booked::Handshake(reaction)) => {
+            pieces.clear(); // they have said what they had to say
+            intercept::react(net, view, now, id, &reaction);
+        }
         Err(reason) => collect::drop_all(net, reason, pieces),
     }
 }
@@ -157,7 +162,7 @@ fn begins(
     pieces: &mut Pieces,
     datagram: &Parsed,
 ) {
-    match admit(net, view, now, ifindex, &pieces[0].mbuf, &pieces[0].parsed) {
+    match admit(net, view, now, ifindex, &pieces[0].mbuf, &pieces[0].parsed, None) {
         Admission::New { id, tls_proxy: None } => {
             let booked = stages::packet(pieces[0].mbuf.data(), datagram);
             match net.flow.account(id, Dir::Forward, &booked, &view.flow, now.tick()) {
@@ -173,7 +178,10 @@ fn begins(
             None => net.end(id, now),
         },
         Admission::Local => local(net, view, now, ifindex, pieces, datagram),
-        Admission::Refused(reason) => collect::drop_all(net, reason, pieces),
+        // Nobody sends a SYN in pieces who does not wish to be taken for a flood.
+        Admission::Intercept { limit: reason, .. } | Admission::Refused(reason) => {
+            collect::drop_all(net, reason, pieces)
+        }
     }
 }
 
@@ -196,6 +204,9 @@ fn forward(
         return answer(net, view, now, ifindex, error, DropReason::MtuExceeded, pieces);
     }
     let ident = shared.then(|| net.fragments.new_ident());
+    if let Some(first) = pieces.first_mut() {
+        intercept::shift(net, id, dir, first.mbuf.data_mut(), first.parsed.l4);
+    }
     for Piece { mut mbuf, parsed } in pieces.drain(..) {
         rewrite_fragment::translate(mbuf.data_mut(), &parsed, &leaves, deltas, ident);
         if parsed.ip_len > mtu {

@@ -132,6 +132,12 @@ pub fn policy() -> PolicyBuilder {
     b
 }
 
+/// A class of all connections, with this limit.
+pub fn limit(b: &mut PolicyBuilder, embryonic_max: u32) {
+    let name = b.blob(b"everybody");
+    b.class(ServiceClass { name, flags: CLASS_LIMITS, embryonic_max, ..ServiceClass::default() });
+}
+
 impl Rig {
     pub fn new() -> Self {
         Self::with(policy())
@@ -228,6 +234,22 @@ impl Rig {
             self.micros += 100_000;
             self.turn();
         }
+    }
+
+    /// Lets a moment pass.
+    pub fn step(&mut self, micros: u64) {
+        self.micros += micros;
+        self.turn();
+    }
+
+    /// Microseconds since the worker began.
+    pub fn micros(&self) -> u64 {
+        self.micros
+    }
+
+    /// The worker's connections.
+    pub fn flow(&self) -> &fedgate_flow::Flow {
+        &self.worker.path.net.flow
     }
 
     /// A frame into one side, and what came out at both.

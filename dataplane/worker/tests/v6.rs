@@ -16,6 +16,7 @@ use std::net::Ipv6Addr;
 
 mod addresses;
 pub(super) mod fragments;
+mod intercept;
 mod neighbours;
 
 const fn addr(net: u16, host: u16) -> u128 {
@@ -283,18 +284,31 @@ fn tcp_is_let_in_by_the_acl_and_listed() {
     assert_eq!(conns(&mut rig, Filter::default()), std::slice::from_ref(&row));
     assert_eq!(conns(&mut rig, Filter { address: Some(HOST.ip.into()), ..Filter::default() }), [row]);
     assert_eq!(conns(&mut rig, Filter { address: Some(REMOTE.into()), ..Filter::default() }), []);
+    let dump = Dump { asker: ASKER, what: What::Hosts, filter: Filter::default(), cursor: 0 };
+    let mut hosts = Vec::new();
+    let mut next = Some(0);
+    while let Some(cursor) = next {
+        let Reply::Page { rows: Rows::Hosts(rows), next: go_on, .. } =
+            rig.command(Command::Dump(Dump { cursor, ..dump }))
+        else {
+            panic!("no hosts")
+        };
+        hosts.extend(rows.into_iter().map(|row| (row.ifindex, row.addr, row.tcp, row.embryonic)));
+        next = go_on;
+    }
+    assert_eq!(hosts, [(0, Addr::from(WEB.ip), 1, 0), (1, Addr::from(HOST.ip), 1, 0)]);
     rig.collect();
     rig.moved();
 
     // Another port is denied, and the log has it; a segment without a connection is named.
     rig.send(OUTSIDE, &tcp(WEB, HOST.ip, (40_000, 22), OUTSIDE, SYN));
     rig.expect(&[("outside rx", 1), ("acl-drop", 1), ("ace 2", 1)]);
+    rig.wait(200);
     let denied = rig.events();
-    let [Event::AclDenied { acl: 0, line: 2, proto: 6, src, dst, dport: 22, ifindex: 0, .. }] = denied[..]
-    else {
-        panic!("{denied:?}")
-    };
-    assert_eq!((src, dst), (Addr::from(WEB.ip), Addr::from(HOST.ip)));
+    let [Event::AclHits { flow, hits: 1 }] = denied[..] else { panic!("{denied:?}") };
+    assert_eq!((flow.acl, flow.line, flow.permitted, flow.packet.dport), (0, 2, false, 22));
+    assert_eq!((flow.packet.src, flow.packet.dst), (Addr::from(WEB.ip), Addr::from(HOST.ip)));
+    assert_eq!((flow.packet.in_if, flow.packet.out_if), (0, Some(1)));
     rig.send(OUTSIDE, &tcp(WEB, HOST.ip, (40_001, 443), OUTSIDE, ACK));
     rig.expect(&[("outside rx", 1), ("tcp-not-syn", 1)]);
 

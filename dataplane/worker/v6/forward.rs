@@ -4,20 +4,21 @@
 //! A packet leaves as it came but for its hop limit and its Ethernet header. Routers do not fragment (RFC 8200 section 5):
 //! what is larger than the next link takes goes back as "packet too big". Worker core, slow path.
 
+use super::intercept;
 use super::neighbours::write_stations;
 use crate::worker::clock::Now;
-use crate::worker::dispatch;
-use crate::worker::net::{LogKind, Net, unanswered};
+use crate::worker::net::{Net, unanswered};
 use crate::worker::runtime::View;
+use crate::worker::{dispatch, tell};
 use dpdk::Mbuf;
 use fedgate_flow::conn::{ConnId, Dir, NO_HOP};
 use fedgate_flow::firewall::Hits;
+use fedgate_flow::intercept::{Proof, may_have_cookie};
 use fedgate_flow::v6::{Admission6, First6};
 use fedgate_flow::{Booked, Packet};
-use fedgate_tables::counters::Stat;
+use fedgate_tables::counters::{Counter, InterfaceCounter, Stat};
 use fedgate_tables::drops::DropReason;
-use fedgate_tables::link::Event;
-use fedgate_tables::policy::ACE_LOG;
+use fedgate_tables::link::Packet5;
 use fedgate_wire::parse6::embedded6;
 use fedgate_wire::{Parsed6, emit6, icmp6, ipv6, parse6, proto};
 
@@ -28,7 +29,12 @@ pub(super) fn first(net: &mut Net, view: &View<'_>, now: Now, ifindex: u8, mbuf:
     {
         return net.hand_over(there, mbuf);
     }
-    match admit(net, view, now, ifindex, &mbuf, parsed) {
+    let proof = intercept::proof(net, now, ifindex, mbuf.data(), parsed);
+    match admit(net, view, now, ifindex, &mbuf, parsed, proof.as_ref()) {
+        Admission6::New(id) if proof.is_some() => intercept::proven(net, view, now, id, mbuf),
+        Admission6::Intercept { out_if, .. } => {
+            intercept::answer(net, view, now, ifindex, out_if, mbuf, parsed);
+        }
         Admission6::New(id) => {
             let booked = booked(mbuf.data(), parsed);
             match net.flow.account6(id, Dir::Forward, &booked, &view.flow, now.tick()) {
@@ -52,6 +58,7 @@ pub(super) fn admit(
     ifindex: u8,
     mbuf: &Mbuf,
     parsed: &Parsed6,
+    proof: Option<&Proof>,
 ) -> Admission6 {
     let first = First6 {
         key: parsed.tuple,
@@ -62,26 +69,24 @@ pub(super) fn admit(
         hop_limit: parsed.hop_limit,
     };
     let egress = |addr| view.routes6().lookup(addr).map(|way| way.ifindex);
-    let (admission, hits) = net.flow.admit6(&first, &view.flow, egress, now.tick());
+    let (admission, hits) = match proof {
+        None => net.flow.admit6(&first, &view.flow, egress, now.tick()),
+        Some(proof) => net.flow.admit_proven6(&first, proof, &view.flow, egress, now.tick()),
+    };
     for slot in hits.aces.into_iter().flatten() {
         net.counters.ace(slot);
     }
+    if hits.told != [None; 3] {
+        tell::acls6(net, view, now, told_of(&first, &hits), &hits);
+    }
     match admission {
         Admission6::New(_) => net.counters.add(Stat::ConnsBuilt, 1),
+        Admission6::Intercept { .. } => {}
         Admission6::Refused(reason) => {
-            if matches!(
-                reason,
-                DropReason::ConnTableFull
-                    | DropReason::ConnLimit
-                    | DropReason::TcpConnLimit
-                    | DropReason::HostLimit
-            ) {
-                net.counters.add(Stat::ConnsRefused, 1);
-                if net.may_log(now, LogKind::Firewall) {
-                    net.event(Event::Limit { what: reason.text().to_owned(), limit: 0 });
-                }
+            if reason == DropReason::RpfViolated {
+                net.counters.count(Counter::Interface(ifindex, InterfaceCounter::RpfDrops), 1);
             }
-            log_denial(net, view, now, &first, &hits);
+            tell::refused(net, now, told_of(&first, &hits), reason, &hits);
             let owed = match reason {
                 DropReason::NoRoute => Some(icmp6::Error::NoRoute),
                 DropReason::TtlExceeded => Some(icmp6::Error::HopLimitExceeded),
@@ -95,26 +100,22 @@ pub(super) fn admit(
     admission
 }
 
-fn log_denial(net: &mut Net, view: &View<'_>, now: Now, first: &First6, hits: &Hits) {
-    let Some(index) = hits.denied_by else { return };
-    let Some(ace) = view.flow.aces6.get(index as usize).filter(|ace| ace.flags & ACE_LOG != 0) else {
-        return;
+/// The packet as messages name it.
+fn told_of(first: &First6, hits: &Hits) -> Packet5 {
+    let key = first.key;
+    let (sport, dport) = match key.proto {
+        proto::ICMPV6 => (first.icmp_type.into(), first.icmp_code.into()),
+        _ => (key.sport, key.dport),
     };
-    if !net.may_log(now, LogKind::Firewall) {
-        return;
+    Packet5 {
+        proto: key.proto,
+        src: key.src.into(),
+        sport,
+        dst: key.dst.into(),
+        dport,
+        in_if: first.in_if,
+        out_if: hits.out_if,
     }
-    let acl = view.flow.acls.iter().position(|a| (a.first6..a.first6 + a.count6).contains(&index));
-    let tuple = first.key;
-    net.event(Event::AclDenied {
-        acl: acl.map_or(u32::MAX, |a| a as u32),
-        line: ace.line,
-        proto: tuple.proto,
-        src: tuple.src.into(),
-        sport: tuple.sport,
-        dst: tuple.dst.into(),
-        dport: tuple.dport,
-        ifindex: first.in_if,
-    });
 }
 
 /// A packet of a connection.
@@ -141,7 +142,17 @@ pub(super) fn established(
             net.end6(id);
             first(net, view, now, ifindex, mbuf, parsed);
         }
-        Err(reason) => net.drop(reason, mbuf),
+        Ok(Booked::Handshake(reaction)) => intercept::react(net, view, now, id, &reaction),
+        Err(reason) => {
+            // As for IPv4: a client whose SYN came twice may answer the cookie that the first one had.
+            let hot = net.flow.conns6.hot(id);
+            let may = dir == Dir::Forward && may_have_cookie(hot.state, hot.history, hot.flags);
+            if may && intercept::proof(net, now, ifindex, mbuf.data(), parsed).is_some() {
+                net.end6(id);
+                return first(net, view, now, ifindex, mbuf, parsed);
+            }
+            net.drop(reason, mbuf);
+        }
     }
 }
 
@@ -161,7 +172,7 @@ fn pass(
     view: &View<'_>,
     now: Now,
     ifindex: u8,
-    mbuf: Mbuf,
+    mut mbuf: Mbuf,
     parsed: &Parsed6,
     id: ConnId,
     dir: Dir,
@@ -172,6 +183,7 @@ fn pass(
         net.answer_with_error6(view, now, ifindex, error, &mbuf, parsed);
         return net.drop(DropReason::MtuExceeded, mbuf);
     }
+    intercept::shift(net, id, dir, mbuf.data_mut(), parsed.l4);
     hop(net, view, now, mbuf, parsed, id, dir);
 }
 
@@ -197,6 +209,18 @@ pub(super) fn hop(
         // The callers have seen that there is one to take.
         ip.decrement_hop_limit();
     }
+    send_by_connection(net, view, now, mbuf, id, dir);
+}
+
+/// Sends a packet the way that packets of `dir` leave.
+pub(super) fn send_by_connection(
+    net: &mut Net,
+    view: &View<'_>,
+    now: Now,
+    mut mbuf: Mbuf,
+    id: ConnId,
+    dir: Dir,
+) {
     let hot = net.flow.conns6.hot(id);
     let (egress, dst) = (hot.iface[dir.flip() as usize], hot.destination(dir));
     if hot.epoch == net.v6.adjacencies.epoch()
@@ -226,7 +250,7 @@ pub(super) fn icmp_error(
     view: &View<'_>,
     now: Now,
     ifindex: u8,
-    mbuf: Mbuf,
+    mut mbuf: Mbuf,
     parsed: &Parsed6,
 ) {
     let Ok(quote) = embedded6(mbuf.data(), parsed) else { return net.drop(DropReason::InvalidIcmp, mbuf) };
@@ -244,7 +268,10 @@ pub(super) fn icmp_error(
         Some(_) if parsed.hop_limit <= 1 => net.drop(DropReason::TtlExceeded, mbuf),
         // No error about an error; honest ones are of 1,280 bytes at most.
         Some(_) if parsed.ip_len > ipv6::MIN_MTU => net.drop(DropReason::MtuExceeded, mbuf),
-        Some((id, dir)) => hop(net, view, now, mbuf, parsed, id, dir.flip()),
+        Some((id, dir)) => {
+            intercept::unshift_quoted(net, id, dir, mbuf.data_mut(), parsed, &quote);
+            hop(net, view, now, mbuf, parsed, id, dir.flip());
+        }
         None => match dispatch::whole6(net, view, ifindex, &quote.tuple).filter(|_| net.may_hand_over()) {
             Some(there) => net.hand_over(there, mbuf),
             None => net.drop(DropReason::IcmpErrorNoConn, mbuf),
@@ -300,10 +327,11 @@ impl Net {
     }
 
     /// Nobody answered for the next hop of a packet: tell its sender, whose station its frame still names, and drop it.
-    pub(super) fn address_unreachable(&mut self, view: &View<'_>, now: Now, mbuf: Mbuf) {
+    pub(super) fn address_unreachable(&mut self, view: &View<'_>, now: Now, mut mbuf: Mbuf) {
         if let Ok(parsed) = parse6(mbuf.data())
             && let Some((id, dir)) = self.flow.conns6.lookup(&parsed.tuple)
         {
+            intercept::unshift(self, id, dir, mbuf.data_mut(), parsed.l4, None);
             let ingress = self.flow.conns6.hot(id).iface[dir as usize];
             self.answer_with_error6(view, now, ingress, icmp6::Error::AddressUnreachable, &mbuf, &parsed);
         }

@@ -137,13 +137,17 @@ fn established(
             net.end6(id);
             begins(net, view, now, ifindex, pieces, packet);
         }
+        Ok(Booked::Handshake(reaction)) => {
+            pieces.clear(); // they have said what they had to say
+            super::intercept::react(net, view, now, id, &reaction);
+        }
         Err(reason) => collect::drop_all(net, reason, pieces),
     }
 }
 
 /// Of no connection: what `forward` does with a first packet.
 fn begins(net: &mut Net, view: &View<'_>, now: Now, ifindex: u8, pieces: &mut Pieces, packet: &Parsed6) {
-    match admit(net, view, now, ifindex, &pieces[0].mbuf, &pieces[0].parsed) {
+    match admit(net, view, now, ifindex, &pieces[0].mbuf, &pieces[0].parsed, None) {
         Admission6::New(id) => {
             match net.flow.account6(id, Dir::Forward, &booked(pieces, packet), &view.flow, now.tick()) {
                 Ok(_) => pass(net, view, now, ifindex, (id, Dir::Forward), pieces),
@@ -153,7 +157,10 @@ fn begins(net: &mut Net, view: &View<'_>, now: Now, ifindex: u8, pieces: &mut Pi
                 }
             }
         }
-        Admission6::Refused(reason) => collect::drop_all(net, reason, pieces),
+        // Nobody sends a SYN in pieces who does not wish to be taken for a flood.
+        Admission6::Intercept { limit: reason, .. } | Admission6::Refused(reason) => {
+            collect::drop_all(net, reason, pieces)
+        }
     }
 }
 
@@ -170,6 +177,9 @@ fn pass(
     if pieces.iter().any(|piece| piece.parsed.ip_len > mtu) {
         let error = icmp6::Error::PacketTooBig { mtu: mtu.max(ipv6::MIN_MTU).into() };
         return answer(net, view, now, ifindex, error, DropReason::MtuExceeded, pieces);
+    }
+    if let Some(first) = pieces.first_mut() {
+        super::intercept::shift(net, id, dir, first.mbuf.data_mut(), first.parsed.l4);
     }
     for Piece { mbuf, parsed } in pieces.drain(..) {
         forward::hop(net, view, now, mbuf, &parsed, id, dir);

@@ -51,7 +51,7 @@ impl Lab {
         let egress = |addr: u32| Some(u8::from(addr >> 24 == 10));
         match self.with(|flow, policy, now| flow.admit(&first, policy, egress, now).0) {
             Admission::New { id, .. } => Ok(id),
-            Admission::Refused(reason) => Err(reason),
+            Admission::Refused(reason) | Admission::Intercept { limit: reason, .. } => Err(reason),
             Admission::Local => panic!("nothing here is ours"),
         }
     }
@@ -62,7 +62,7 @@ impl Lab {
         let egress = |addr: u128| Some(u8::from(addr >> 64 == 10));
         match self.with(|flow, policy, now| flow.admit6(&first, policy, egress, now).0) {
             Admission6::New(id) => Ok(id),
-            Admission6::Refused(reason) => Err(reason),
+            Admission6::Refused(reason) | Admission6::Intercept { limit: reason, .. } => Err(reason),
         }
     }
 

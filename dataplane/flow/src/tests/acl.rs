@@ -32,7 +32,8 @@ fn walk(acl: &Acl, aces: &[Ace], key: &Key, (kind, code): (u8, u8)) -> Decision 
             && key.dst & ace.dst_mask == ace.dst
             && (ace.flags & ACE_ANY_PROTO != 0 || (key.proto == ace.proto && ports))
     });
-    Decision { permit: hit.is_some_and(|i| aces[i as usize].flags & ACE_PERMIT != 0), ace: hit }
+    let flags = hit.map_or(0, |i| aces[i as usize].flags);
+    Decision { permit: flags & ACE_PERMIT != 0, ace: hit, flags }
 }
 
 fn walk6(acl: &Acl, aces: &[Ace6], q: &Query<u128>) -> Decision {
@@ -48,7 +49,8 @@ fn walk6(acl: &Acl, aces: &[Ace6], q: &Query<u128>) -> Decision {
             && (ace.flags & ACE_ANY_PROTO != 0
                 || (q.proto == ace.proto && within(ace.sport, q.sport) && within(ace.dport, q.dport)))
     });
-    Decision { permit: hit.is_some_and(|i| aces[i as usize].flags & ACE_PERMIT != 0), ace: hit }
+    let flags = hit.map_or(0, |i| aces[i as usize].flags);
+    Decision { permit: flags & ACE_PERMIT != 0, ace: hit, flags }
 }
 
 fn flags(random: &mut Random) -> u8 {

@@ -166,7 +166,7 @@ fn an_unlisted_host_is_denied_by_the_logged_ace() {
     let mut lab = Lab::new();
     let (got, hits) = lab.send(OUTSIDE, TCP, (OTHER, 40001), (PUB, 5061), SYN);
     assert_eq!(got, Admission::Refused(DropReason::AclDrop));
-    assert_eq!((hits.aces[0], hits.denied_by), (Some(2), Some(1)));
+    assert_eq!((hits.aces[0], hits.told[0].and_then(|told| told.decision.ace)), (Some(2), Some(1)));
 }
 
 #[test]

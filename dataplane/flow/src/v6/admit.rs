@@ -44,13 +44,20 @@ pub struct First6 {
 pub enum Admission6 {
     /// A connection was made.
     New(ConnId),
+    /// A SYN above the embryonic limits, to be answered by a cookie.
+    Intercept {
+        /// Where it would leave.
+        out_if: u8,
+        /// The reason where it is dropped.
+        limit: DropReason,
+    },
     /// Dropped.
     Refused(DropReason),
 }
 
 impl Flow {
     /// Decides on `first` and, where it may pass, makes the connection. `egress` gives the interface
-    /// that leads to an address. In what comes back, [`Hits::denied_by`] is an index into the policy's IPv6 ACEs.
+    /// that leads to an address. In what comes back, the ACEs of [`Hits::told`] are among the policy's IPv6 ACEs.
     pub fn admit6(
         &mut self,
         first: &First6,
@@ -58,9 +65,21 @@ impl Flow {
         egress: impl Fn(u128) -> Option<u8>,
         now: Tick,
     ) -> (Admission6, Hits) {
+        self.admit6_as(first, policy, egress, now, false)
+    }
+
+    /// [`Flow::admit6`]; embryonic limits are not asked for a client that is `proven` to be there.
+    pub(crate) fn admit6_as(
+        &mut self,
+        first: &First6,
+        policy: &Policy<'_>,
+        egress: impl Fn(u128) -> Option<u8>,
+        now: Tick,
+        proven: bool,
+    ) -> (Admission6, Hits) {
         let mut hits = Hits::default();
-        let admission = match self.try_admit6(first, policy, egress, now, &mut hits) {
-            Ok(id) => Admission6::New(id),
+        let admission = match self.try_admit6(first, policy, egress, now, proven, &mut hits) {
+            Ok(admission) => admission,
             Err(reason) => Admission6::Refused(reason),
         };
         (admission, hits)
@@ -72,8 +91,9 @@ impl Flow {
         policy: &Policy<'_>,
         egress: impl Fn(u128) -> Option<u8>,
         now: Tick,
+        proven: bool,
         hits: &mut Hits,
-    ) -> Result<ConnId, DropReason> {
+    ) -> Result<Admission6, DropReason> {
         let key = first.key;
         let begins = may_begin(first);
         if begins.is_err() {
@@ -88,6 +108,7 @@ impl Flow {
         }
         let in_if = first.in_if;
         let out_if = egress(key.dst).ok_or(DropReason::NoRoute)?;
+        hits.out_if = Some(out_if);
         let interface =
             |index: u8| policy.interfaces.get(usize::from(index)).ok_or(DropReason::InterfaceUnconfigured);
         let (from, to) = (interface(in_if)?, interface(out_if)?);
@@ -99,7 +120,13 @@ impl Flow {
         let settings = settings6(first, policy);
         let state = first_state(key.proto, settings);
         if let Some(class) = settings {
-            self.limits.may_begin(class, key.src, state == State::SynSent)?;
+            self.limits.may_begin(class, key.src).map_err(|reached| hits.refused(reached))?;
+            if state == State::SynSent
+                && !proven
+                && let Err(reached) = self.limits.may_be_embryonic(class, key.src)
+            {
+                return Ok(Admission6::Intercept { out_if, limit: hits.refused(reached) });
+            }
         }
         let new = NewConn6 { key, iface: [in_if, out_if], state, inbound: from.security < to.security };
         let id = self.conns6.insert(new, now).map_err(|error| match error {
@@ -114,7 +141,7 @@ impl Flow {
         self.limits.follow(None, Member::of6(hot));
         let limit = policy.timeout_of(key.proto, new.state, self.conns6.hot(id).class);
         self.conns6.wheel.set(id.0, now.wrapping_add(limit));
-        Ok(id)
+        Ok(Admission6::New(id))
     }
 }
 

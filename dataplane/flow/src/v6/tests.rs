@@ -128,6 +128,7 @@ impl Lab {
     fn refused(&mut self, first: First6) -> DropReason {
         match self.admit(first).0 {
             Admission6::Refused(reason) => reason,
+            Admission6::Intercept { limit, .. } => limit,
             Admission6::New(id) => panic!("{:?}", self.flow.conns6.hot(id)),
         }
     }
@@ -135,7 +136,7 @@ impl Lab {
     fn admitted(&mut self, first: First6) -> ConnId {
         match self.admit(first).0 {
             Admission6::New(id) => id,
-            Admission6::Refused(reason) => panic!("{reason:?}"),
+            other => panic!("{other:?}"),
         }
     }
 
@@ -210,7 +211,10 @@ fn levels_and_lists_decide() {
     let syn = inwards(out(TCP, SYN));
     let (admission, hits) = lab.admit(syn);
     assert_eq!(admission, Admission6::Refused(DropReason::AclDrop));
-    assert_eq!((hits.aces, hits.denied_by), ([Some(7), None, None], Some(1)));
+    assert_eq!(
+        (hits.aces, hits.told[0].and_then(|told| told.decision.ace)),
+        ([Some(7), None, None], Some(1))
+    );
     let neighbour = First6 { key: Tuple6 { src: FAR + 1, ..syn.key }, ..syn };
     let (admission, hits) = lab.admit(neighbour);
     let Admission6::New(id) = admission else { panic!("{admission:?}") };

@@ -55,6 +55,8 @@ pub struct PoolUse {
     pub proto: u8,
     /// Ports allocated in each of [`crate::ports::Band::THREE`]; for protocol 0 their sum is the addresses.
     pub allocated: [u32; 3],
+    /// Ports in blocks that hosts have.
+    pub block_ports: u32,
 }
 
 /// What a new xlate is shown as.
@@ -126,6 +128,7 @@ impl Picker {
             addr: b.addr,
             proto: b.proto,
             allocated: b.ports.allocated(),
+            block_ports: b.ports.block_ports(),
         });
         (rows.collect(), (rest.len() > max).then_some(from + max as u32))
     }

@@ -3,14 +3,17 @@
 //!
 //! `net` is the network, `pki` makes certificates, `lists` are the domain lists, `scene` puts a usual case together.
 //! The tests: `pass` (what goes through and what does not), `ends` (how sessions end), `hostile` (what peers may
-//! try), `rough` (loss, reordering, scale).
+//! try), `attacks` (the list of them, one by one), `torture` (RFC 4475), `dialogs`, `rough` (loss, reordering, scale).
 
 mod lists;
 mod net;
 mod pki;
 mod scene;
 
+mod attacks;
+mod dialogs;
 mod ends;
 mod hostile;
 mod pass;
 mod rough;
+mod torture;

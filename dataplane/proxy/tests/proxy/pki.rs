@@ -86,19 +86,24 @@ pub fn proxy_tls(authority: &Authority, own: &Leaf) -> Arc<ProxyTls> {
 
 /// A TLS client that shows `leaf` (or nothing) and trusts `authority`.
 pub fn tls_client(authority: &Authority, leaf: Option<&Leaf>) -> Connection {
+    let config = Arc::new(tls_client_config(authority, leaf));
+    let name = ServerName::try_from("edge.local.example").expect("a name");
+    ClientConnection::new(config, name).expect("a client").into()
+}
+
+/// The configuration of [`tls_client`].
+pub fn tls_client_config(authority: &Authority, leaf: Option<&Leaf>) -> ClientConfig {
     let builder = ClientConfig::builder_with_provider(Arc::new(default_provider()))
         .with_safe_default_protocol_versions()
         .expect("versions")
         .with_root_certificates(authority.roots());
-    let config = match leaf {
+    match leaf {
         Some(leaf) => {
             let (chain, key) = leaf.parse();
             builder.with_client_auth_cert(chain, key).expect("own leaf")
         }
         None => builder.with_no_client_auth(),
-    };
-    let name = ServerName::try_from("edge.local.example").expect("a name");
-    ClientConnection::new(Arc::new(config), name).expect("a client").into()
+    }
 }
 
 /// A TLS server that shows `leaf` and wants a certificate from `authority`.

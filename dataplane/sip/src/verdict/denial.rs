@@ -38,6 +38,12 @@ pub enum Denial {
     OutboundBlocked,
     /// Outbound: the certificate of the peer does not vouch for the target domain.
     OutboundPeer,
+    /// Inbound: Proxy-Require asks for what no proxy here knows.
+    Extension,
+    /// Either way: of a dialog that another peer is in.
+    DialogPeer,
+    /// Either way: a CSeq below the last one in its dialog.
+    DialogOrder,
     /// A header that has to be checked cannot be read.
     Malformed,
     /// A response whose From and To are not those of a request that could have passed.
@@ -59,6 +65,9 @@ impl Denial {
             Self::OutboundNotPermitted => "outbound_not_permitted",
             Self::OutboundBlocked => "outbound_blocked",
             Self::OutboundPeer => "outbound_peer",
+            Self::Extension => "extension",
+            Self::DialogPeer => "dialog_peer",
+            Self::DialogOrder => "dialog_order",
             Self::Malformed => "malformed",
             Self::StrayResponse => "stray_resp",
         }
@@ -69,6 +78,8 @@ impl Denial {
         match self {
             Self::Malformed => 400,
             Self::Method => 405,
+            Self::Extension => 420,
+            Self::DialogOrder => 500,
             Self::NotPermitted
             | Self::Blocked
             | Self::PeerMismatch
@@ -79,6 +90,7 @@ impl Denial {
             | Self::OutboundNotPermitted
             | Self::OutboundBlocked
             | Self::OutboundPeer
+            | Self::DialogPeer
             | Self::StrayResponse => 403,
         }
     }
@@ -102,6 +114,9 @@ impl Denial {
             | Self::OutboundNotPermitted
             | Self::OutboundBlocked
             | Self::OutboundPeer
+            | Self::Extension
+            | Self::DialogPeer
+            | Self::DialogOrder
             | Self::Malformed
             | Self::StrayResponse => &[],
         }

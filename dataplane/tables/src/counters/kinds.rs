@@ -58,12 +58,19 @@ kinds! {
         SipDeniedRelay "sip_denied_relay" "Denied: Request-URI is not one of our domains";
         SipDeniedSpoof "sip_denied_spoof" "Denied: one of our domains in From, from outside";
         SipDeniedMethod "sip_denied_method" "Denied: method not served from outside";
+        SipDeniedDialog "sip_denied_dialog" "Denied: in a dialog of another peer, or out of its order";
         SipDeniedOutbound "sip_denied_outbound" "Denied: outbound request to a domain not permitted";
         SipBadMessage "sip_bad_message" "SIP messages that break the syntax";
         SipDropped "sip_dropped" "SIP messages dropped without an answer";
+        SipHeadersCut "sip_headers_cut" "SIP headers from outside cut out: identities that nobody vouches for";
+        SipDialogsRefused "sip_dialogs_refused" "SIP dialogs not remembered for lack of room";
         HandedOver "handed_over" "Frames handed to the worker that has their connection";
         TakenOver "taken_over" "Frames taken from the worker that received them";
         EventsLost "events_lost" "Events that control was too slow to take";
+        InterceptCookies "tcp_intercept_cookies" "TCP Intercept: SYNs answered by a cookie";
+        InterceptConns "tcp_intercept_conns" "TCP Intercept: clients that acknowledged one";
+        InterceptOpened "tcp_intercept_opened" "TCP Intercept: servers that answered";
+        AclHitsLost "acl_hits_lost" "Hits of access-lists that no message tells: too many flows at once";
     }
 }
 
@@ -77,7 +84,9 @@ kinds! {
         ProxySessionsInUse "proxy_sessions_in_use" "TLS proxy sessions in use";
         ProxySessionsMostUsed "proxy_sessions_most_used" "TLS proxy sessions most used";
         ProxyMemoryBytes "proxy_memory_bytes" "Bytes held for TLS proxy sessions";
+        SipDialogsInUse "sip_dialogs_in_use" "SIP dialogs in use";
         MbufsInUse "mbufs_in_use" "Packet buffers in use";
+        CyclesAll "cycles_all" "TSC cycles since the workers began";
         PolicyGeneration "policy_generation" "Generation of the policy in force";
     }
 }
@@ -107,6 +116,11 @@ kinds! {
         RxBytes "rx_bytes" "Bytes received";
         TxPackets "tx_packets" "Packets sent";
         TxBytes "tx_bytes" "Bytes sent";
+        RxMissed "rx_missed" "Frames lost by the device: the receive queue was full";
+        RxErrors "rx_errors" "Frames received damaged";
+        RxNoMbuf "rx_no_mbuf" "Frames lost by the driver: no packet buffer";
+        TxErrors "tx_errors" "Frames that the driver could not send";
+        RpfDrops "rpf_drops" "Packets dropped by ip verify reverse-path";
     }
 }
 

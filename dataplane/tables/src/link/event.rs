@@ -8,6 +8,82 @@
 use super::rows::{Addr, End2, clip, clip_names};
 use serde::{Deserialize, Serialize};
 
+/// A packet as messages name it: by real addresses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Packet5 {
+    /// IP protocol.
+    pub proto: u8,
+    /// Source address.
+    pub src: Addr,
+    /// Source port; of ICMP the type.
+    pub sport: u16,
+    /// Destination address.
+    pub dst: Addr,
+    /// Destination port; of ICMP the code.
+    pub dport: u16,
+    /// Interface it came in by.
+    pub in_if: u8,
+    /// Interface it would leave by, where that was known.
+    pub out_if: Option<u8>,
+}
+
+/// What an access-list said of packets that are all alike.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AclFlow {
+    /// Index of the ACL in the policy.
+    pub acl: u32,
+    /// Line in the ACL; 0 for the implicit deny.
+    pub line: u32,
+    /// Hash of the element, as [`crate::policy::Ace::id`]; 0 for the implicit deny.
+    pub id: u32,
+    /// Permitted, else denied.
+    pub permitted: bool,
+    /// The line has `log`.
+    pub log: bool,
+    /// The packets.
+    pub packet: Packet5,
+}
+
+/// A bound on connections or translations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Bound {
+    /// The connection table of a worker.
+    Conns,
+    /// `set connection` of a class, as far as it is one worker's.
+    Class {
+        /// [`crate::policy::ServiceClass::slot`].
+        slot: u32,
+        /// Which of its bounds.
+        which: ClassBound,
+        /// Connections there are.
+        has: u32,
+        /// Connections there may be.
+        limit: u32,
+    },
+    /// Ports or addresses of a dynamic rule.
+    Pool {
+        /// Counter slot of the rule.
+        rule: u32,
+    },
+    /// `xlate block-allocation maximum-per-host`.
+    Blocks,
+}
+
+/// One of the bounds of a class.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ClassBound {
+    /// `conn-max`.
+    Conns,
+    /// `embryonic-conn-max`.
+    Embryonic,
+    /// `per-client-max`.
+    ClientConns,
+    /// `per-client-embryonic-max`.
+    ClientEmbryonic,
+}
+
 /// An event.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -68,24 +144,12 @@ pub enum Event {
         /// Why.
         reason: String,
     },
-    /// A flow was denied by an ACE with `log`, or by the implicit deny.
-    AclDenied {
-        /// Index of the ACL in the policy.
-        acl: u32,
-        /// Line in the ACL; 0 for the implicit deny.
-        line: u32,
-        /// IP protocol.
-        proto: u8,
-        /// Source address.
-        src: Addr,
-        /// Source port.
-        sport: u16,
-        /// Destination address.
-        dst: Addr,
-        /// Destination port, or ICMP type.
-        dport: u16,
-        /// Interface it came in by.
-        ifindex: u8,
+    /// An access-list denied a flow, or permitted one by an ACE with `log`.
+    AclHits {
+        /// What, and by which line.
+        flow: AclFlow,
+        /// Packets denied or connections permitted since the last such event of the flow; at least 1.
+        hits: u32,
     },
     /// A block of ports of a pool address was given to a host, or taken back: what a log of translations needs where hosts have
     /// ports by blocks (RFC 6888 REQ-12, RFC 7422).
@@ -109,12 +173,12 @@ pub enum Event {
         /// Workers that share the address: of each so many times 64 ports, the block has 64.
         share: u16,
     },
-    /// A bound was reached.
+    /// A packet that would have begun a connection was dropped at a bound.
     Limit {
-        /// Of what.
-        what: String,
-        /// The bound.
-        limit: u64,
+        /// Which.
+        bound: Bound,
+        /// The packet.
+        packet: Packet5,
     },
     /// A port changed.
     Port {
@@ -147,8 +211,7 @@ impl Event {
                 clip_names(identity);
             }
             Self::SessionClosed { reason, .. } => clip(reason),
-            Self::AclDenied { .. } | Self::PortBlock { .. } => {}
-            Self::Limit { what, .. } => clip(what),
+            Self::AclHits { .. } | Self::PortBlock { .. } | Self::Limit { .. } => {}
             Self::Port { text, .. } => clip(text),
             Self::Log { level, text } => [level, text].into_iter().for_each(clip),
         }

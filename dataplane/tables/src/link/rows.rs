@@ -29,8 +29,16 @@ pub enum What {
     Neighbors6,
     /// TLS proxy sessions.
     Proxy,
+    /// SIP dialogs.
+    Sip,
     /// Ports.
     Ports,
+    /// Addresses of dynamic NAT and how far they are used.
+    Pools,
+    /// Classes with connection settings.
+    Classes,
+    /// Hosts with connections: partial sums, which control adds up.
+    Hosts,
 }
 
 /// An address of either family. In JSON a number for IPv4 (host order), a text for IPv6.
@@ -239,6 +247,20 @@ pub struct ProxyRow {
     pub memory: u32,
 }
 
+/// `show sip`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SipRow {
+    /// Its Call-ID, as the peer wrote it.
+    pub call_id: String,
+    /// The ASA's word for where it is.
+    pub state: String,
+    /// Since the last message.
+    pub idle_secs: u32,
+    /// Until it is forgotten.
+    pub left_secs: u32,
+}
+
 /// `show interface`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -257,6 +279,68 @@ pub struct PortRow {
     pub speed_mbps: u32,
 }
 
+/// `show nat pool`: one address and protocol, as one worker uses it; control adds the workers up.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PoolRow {
+    /// The address; for protocol 0 the /16 that addresses of dynamic NAT are of.
+    pub addr: u32,
+    /// IP protocol; 0 for addresses of dynamic NAT.
+    pub proto: u8,
+    /// Ports allocated below 512, below 1024, and above; for protocol 0 their sum is the addresses.
+    pub allocated: [u32; 3],
+    /// Ports in blocks that hosts have.
+    pub block_ports: u32,
+}
+
+/// `show service-policy`: what one worker counts in a class; control adds the workers up.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClassRow {
+    /// [`crate::policy::ServiceClass::slot`].
+    pub slot: u32,
+    /// Connections.
+    pub conns: u32,
+    /// Those of them that are embryonic.
+    pub embryonic: u32,
+    /// First packets dropped at a bound of the class.
+    pub refused: u64,
+}
+
+/// `show local-host`: some of a host's connections.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HostRow {
+    /// Interface it is behind.
+    pub ifindex: u8,
+    /// Its own address.
+    pub addr: Addr,
+    /// TCP connections.
+    pub tcp: u32,
+    /// UDP connections.
+    pub udp: u32,
+    /// Others.
+    pub other: u32,
+    /// Embryonic TCP connections to it.
+    pub embryonic: u32,
+    /// The least `per-client-max` among the classes of the connections that it began; 0 for none.
+    pub limit: u32,
+}
+
+impl HostRow {
+    /// Adds what another row of the same host says.
+    pub fn add(&mut self, other: &Self) {
+        self.tcp += other.tcp;
+        self.udp += other.udp;
+        self.other += other.other;
+        self.embryonic += other.embryonic;
+        self.limit = match (self.limit, other.limit) {
+            (0, limit) | (limit, 0) => limit,
+            (one, other) => one.min(other),
+        };
+    }
+}
+
 /// Rows of one kind.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Rows {
@@ -268,8 +352,16 @@ pub enum Rows {
     Arp(Vec<ArpRow>),
     /// TLS proxy sessions.
     Proxy(Vec<ProxyRow>),
+    /// SIP dialogs.
+    Sip(Vec<SipRow>),
     /// Ports.
     Ports(Vec<PortRow>),
+    /// Addresses of dynamic NAT.
+    Pools(Vec<PoolRow>),
+    /// Classes.
+    Classes(Vec<ClassRow>),
+    /// Hosts.
+    Hosts(Vec<HostRow>),
 }
 
 impl Rows {
@@ -280,6 +372,12 @@ impl Rows {
             Self::Xlates(rows) => parts(rows, |row| clip(&mut row.flags), Self::Xlates),
             Self::Arp(rows) => parts(rows, |row| clip(&mut row.state), Self::Arp),
             Self::Proxy(rows) => parts(rows, clip_proxy, Self::Proxy),
+            Self::Pools(rows) => parts(rows, |_| {}, Self::Pools),
+            Self::Classes(rows) => parts(rows, |_| {}, Self::Classes),
+            Self::Hosts(rows) => parts(rows, |_| {}, Self::Hosts),
+            Self::Sip(rows) => {
+                parts(rows, |row| [&mut row.call_id, &mut row.state].into_iter().for_each(clip), Self::Sip)
+            }
             Self::Ports(rows) => {
                 parts(rows, |row| [&mut row.device, &mut row.driver].into_iter().for_each(clip), Self::Ports)
             }

@@ -39,7 +39,7 @@ pub struct Ace {
     pub dport: [u16; 2],
     /// IP protocol; [`ACE_ANY_PROTO`] in `flags` for `ip`.
     pub proto: u8,
-    /// [`ACE_PERMIT`] | [`ACE_LOG`] | [`ACE_INACTIVE`] | [`ACE_ANY_PROTO`].
+    /// [`ACE_PERMIT`] | [`ACE_LOG`] | [`ACE_INACTIVE`] | [`ACE_ANY_PROTO`] | [`ACE_QUIET`].
     pub flags: u8,
     /// Index of the time-range outside of which it is skipped, or [`NONE16`].
     pub time_range: u16,
@@ -142,6 +142,8 @@ pub const ACE_LOG: u8 = 2;
 pub const ACE_INACTIVE: u8 = 4;
 /// Protocol `ip`.
 pub const ACE_ANY_PROTO: u8 = 8;
+/// `log disable`: a denial is not told of either.
+pub const ACE_QUIET: u8 = 16;
 
 /// One `time-range`: in force within `start..end` and, where it has periods, within one of them. The housekeeping thread of the
 /// dataplane looks at the clock, so that a time-range holds while control is away. 40 bytes.

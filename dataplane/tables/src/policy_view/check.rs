@@ -240,7 +240,11 @@ fn ace_rest(
 ) -> Finding {
     range(sport, "sport")?;
     range(dport, "dport")?;
-    must(flags & !(ACE_PERMIT | ACE_LOG | ACE_INACTIVE | ACE_ANY_PROTO) == 0, "flags", Fault::Bits)?;
+    must(
+        flags & !(ACE_PERMIT | ACE_LOG | ACE_INACTIVE | ACE_ANY_PROTO | ACE_QUIET) == 0,
+        "flags",
+        Fault::Bits,
+    )?;
     let known = time_range == NONE16 || usize::from(time_range) < cx.view.time_ranges.len();
     must(known, "time_range", Fault::Index)?;
     must(counter < MAX_ACE_COUNTERS, "counter", Fault::Value)
@@ -369,6 +373,8 @@ fn globals(cx: &Context<'_>, element: &Globals) -> Finding {
         timeout_udp: _,
         timeout_icmp: _,
         timeout_sip: _,
+        timeout_sip_invite: _,
+        timeout_sip_disconnect: _,
         timeout_pat_xlate: _,
         timeout_arp: _,
         max_proxy_sessions: _,
@@ -393,5 +399,5 @@ fn globals(cx: &Context<'_>, element: &Globals) -> Finding {
     must((32..=4096).contains(&block_size), "block_size", Fault::Value)?;
     must((1..=8).contains(&blocks_per_host), "blocks_per_host", Fault::Value)?;
     must(utc_offset.unsigned_abs() <= 86_400, "utc_offset", Fault::Value)?;
-    must(reserved == [0; 12], "reserved", Fault::Bits)
+    must(reserved == [0; 10], "reserved", Fault::Bits)
 }

@@ -303,7 +303,7 @@ fn each_fault_is_named() {
         (fault(|b| _ = b.acl(named, &[Ace { dport: [2, 1], ..good_ace }], &[])), "dport", Fault::Range),
         (fault(|b| _ = b.acl(named, &[Ace { dst: 1, ..good_ace }], &[])), "dst", Fault::HostBits),
         (fault(|b| _ = b.acl(named, &[Ace { src_mask: 1, ..good_ace }], &[])), "src", Fault::Mask),
-        (fault(|b| _ = b.acl(named, &[Ace { flags: 16, ..good_ace }], &[])), "flags", Fault::Bits),
+        (fault(|b| _ = b.acl(named, &[Ace { flags: 32, ..good_ace }], &[])), "flags", Fault::Bits),
         (
             fault(|b| _ = b.acl(named, &[Ace { counter: MAX_ACE_COUNTERS, ..good_ace }], &[])),
             "counter",
