@@ -202,7 +202,12 @@ pub fn interface(b: &mut PolicyBuilder, tap: &str, security: u8) -> Interface {
 }
 
 /// Everything from inside behind the outside address, and a way out by a router; nothing may begin outside.
-pub fn pat_policy(taps: &[String; 2], [inside, outside]: [Ipv4Addr; 2], router: Ipv4Addr) -> Vec<u8> {
+pub fn pat_policy(taps: &[String; 2], ours: [Ipv4Addr; 2], router: Ipv4Addr) -> Vec<u8> {
+    pat_rules(taps, ours, router).finish(1).unwrap()
+}
+
+/// [`pat_policy`], to be added to.
+pub fn pat_rules(taps: &[String; 2], [inside, outside]: [Ipv4Addr; 2], router: Ipv4Addr) -> PolicyBuilder {
     let mut b = PolicyBuilder::new();
     for (tap, addr, security) in [(&taps[0], inside, 100), (&taps[1], outside, 0)] {
         let interface = Interface { addr: addr.into(), ..interface(&mut b, tap, security) };
@@ -219,7 +224,7 @@ pub fn pat_policy(taps: &[String; 2], [inside, outside]: [Ipv4Addr; 2], router: 
         ..NatRule::default()
     });
     b.globals(Globals::default());
-    b.finish(1).unwrap()
+    b
 }
 
 /// Sends back what comes on so many connections, each until its end.

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! TCP Intercept as a client and a server see it, while a flood runs.
 
+use super::crew::{Crew, station, tuple};
 use super::rig::*;
+use super::shards;
+use fedgate_tables::counters::Stat;
 use fedgate_tables::policy_build::PolicyBuilder;
 use fedgate_wire::emit::{self, Station};
 use fedgate_wire::{Ipv4, MacAddr, Tcp, checksum, parse, proto};
@@ -270,6 +273,48 @@ fn a_cookie_counts_more_than_a_repeated_syn() {
     assert_eq!((moved.get("tcp_intercept_conns"), moved.get("conns_torn_down")), (Some(&1), Some(&1)));
     rig.send(INSIDE, &tcp_at((ROUTING, 5061), (WEB.ip, 9), MACS[INSIDE], SYN | ACK, [70, 9]));
     assert_eq!(rig.moved().get("tcp_intercept_opened"), Some(&1));
+}
+
+/// Whatever queues a connection's frames come by, the worker that gave the cookie has its ACK and the server's answer: from hosts with
+/// dynamic PAT, static NAT and none.
+#[test]
+fn one_worker_has_the_cookie_the_ack_and_the_answer() {
+    for (workers, sides) in [2, 3].into_iter().flat_map(|n| shards::SIDES.map(|sides| (n, sides))) {
+        let mut b = shards::policy();
+        limit(&mut b, workers.into());
+        let mut crew = Crew::new(workers, sides, b);
+        let remote = |n: u32| (ip(203, 0, 113, 1) + n % 200, 80);
+        let out = |host: u32, n: u32, flags, numbers| {
+            tcp_at((station(host), 5000 + n as u16), remote(n), MACS[INSIDE], flags, numbers)
+        };
+        for n in 0..100 {
+            crew.send(INSIDE, &out(ip(10, 10, 0, 2 + n as u8), n, SYN, [1, 0]));
+        }
+        let cookies = crew.stat(Stat::InterceptCookies);
+        assert_eq!(cookies, 100 - u64::from(workers), "each worker has its part of the limit");
+        for n in 100..150 {
+            let host = ip(10, 10, 0, 2 + (n * 7 % 120) as u8);
+            let [outside, inside] = crew.send(INSIDE, &out(host, n, SYN, [8, 0]));
+            assert!(outside.is_empty());
+            let cookie = header(&inside[0]).0;
+            let [outside, _] = crew.send(INSIDE, &out(host, n, ACK, [9, cookie.wrapping_add(1)]));
+            assert_eq!((header(&outside[0]).0, header(&outside[0]).2), (8, SYN));
+            let shown = tuple(&outside[0]);
+            let back = |flags, numbers| {
+                let (from, to) = ((station(WEB.ip), shown.dport), (shown.src, shown.sport));
+                let from = (Station { ip: shown.dst, ..from.0 }, from.1);
+                tcp_at(from, to, MACS[OUTSIDE], flags, numbers)
+            };
+            let [outside, inside] = crew.send(OUTSIDE, &back(SYN | ACK, [70, 9]));
+            assert_eq!((header(&outside[0]).1, header(&inside[0]).0), (71, cookie.wrapping_add(1)));
+            let [outside, _] = crew.send(INSIDE, &out(host, n, ACK, [9, cookie.wrapping_add(1)]));
+            assert_eq!(header(&outside[0]).1, 71);
+            let [_, inside] = crew.send(OUTSIDE, &back(ACK, [71, 9]));
+            assert_eq!(header(&inside[0]).0, cookie.wrapping_add(1));
+        }
+        assert_eq!((crew.stat(Stat::InterceptOpened), crew.all_drops()), (50, 0), "{workers} {sides:?}");
+        crew.assert_no_mbuf_held();
+    }
 }
 
 /// A genuine client and a genuine server, by wires of all kinds, while the flood goes on: every byte arrives, both ways.

@@ -21,7 +21,7 @@ use std::collections::BTreeSet;
 mod hairpins;
 
 /// As a NIC on each side deals them out; and where one or both sides have a single queue.
-const SIDES: [[Side; 2]; 5] = [
+pub(super) const SIDES: [[Side; 2]; 5] = [
     NICS,
     [Side::Dealt(Dealing::Symmetric), Side::Dealt(Dealing::Symmetric)],
     [Side::Single(0), Side::Single(1)],
@@ -31,7 +31,7 @@ const SIDES: [[Side; 2]; 5] = [
 const NICS: [Side; 2] = [Side::Dealt(Dealing::Symmetric), Side::Dealt(Dealing::BySource)];
 
 /// Inside hosts .1 to .63 have dynamic PAT, .64 to .79 static NAT, the others none. Everything is permitted.
-fn policy() -> PolicyBuilder {
+pub(super) fn policy() -> PolicyBuilder {
     let mut b = PolicyBuilder::new();
     let name = b.blob(b"all");
     let any = Ace {
