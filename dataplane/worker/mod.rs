@@ -16,6 +16,7 @@ pub mod clock;
 pub mod command;
 mod dispatch;
 pub mod domains;
+mod first;
 mod fragment;
 pub mod icmp;
 mod intercept;

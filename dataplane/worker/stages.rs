@@ -9,11 +9,13 @@
 //! only where the short one says yes. Worker core only; nothing here allocates.
 
 use super::clock::Now;
+use super::first::Firsts;
 use super::net::Net;
 use super::probe::{Pass, Probe};
 use super::runtime::{IoSlot, View};
 use super::{Path, intercept, proxied, slow};
 use dpdk::{Burst, Mbuf};
+use fedgate_flow::ahead::Seen;
 use fedgate_flow::conn::{ConnId, Dir, NO_SESSION};
 use fedgate_flow::{Booked, Packet, rewrite};
 use fedgate_tables::drops::DropReason;
@@ -53,12 +55,17 @@ pub(super) struct Stages {
     metas: Box<[Meta; dpdk::BURST]>,
     /// Places in the burst of packets that are not in the first bucket of their hash.
     strays: Box<[u8; dpdk::BURST]>,
+    firsts: Firsts,
 }
 
 impl Stages {
     pub(super) fn new() -> Self {
         let nothing = Meta { hash: 0, key: Packed::default(), ip_len: 0, dir: Dir::Forward, id: NOBODY };
-        Self { metas: Box::new([nothing; dpdk::BURST]), strays: Box::new([0; dpdk::BURST]) }
+        Self {
+            metas: Box::new([nothing; dpdk::BURST]),
+            strays: Box::new([0; dpdk::BURST]),
+            firsts: Firsts::default(),
+        }
     }
 }
 
@@ -84,7 +91,7 @@ pub(super) fn run(
     net.follow_neighbours(view);
     let many = net.flow.conns.in_use().0 > FEW;
     let ours = Ours::new(view.mac(ifindex));
-    let Stages { metas, strays } = stages;
+    let Stages { metas, strays, firsts } = stages;
     let metas = &mut metas[..burst.len()];
     let mut bytes = 0;
     for (mbuf, meta) in burst.iter().zip(&mut *metas) {
@@ -121,6 +128,7 @@ pub(super) fn run(
             None => {}
         }
     }
+    firsts.clear();
     for &n in &strays[..elsewhere] {
         let meta = &mut metas[usize::from(n)];
         if let Some((id, dir)) = conns.likely_second(meta.hash) {
@@ -128,10 +136,10 @@ pub(super) fn run(
             conns.fetch(id, meta.key.proto, dpdk::prefetch, dpdk::prefetch);
         } else {
             // A first packet, then.
-            let lines = net.flow.xlates.lines_of_first(&meta.key.unpack());
-            lines.into_iter().flatten().for_each(dpdk::prefetch);
+            meta.id = firsts.note(&meta.key);
         }
     }
+    firsts.look_ahead(net, view, ifindex);
     probe.done(Pass::Fetch);
 
     let tick = now.tick();
@@ -142,7 +150,7 @@ pub(super) fn run(
         }
         match short_way(net, tick, ifindex, meta, &mut mbuf) {
             Some((slot, egress)) => net.push(slot, egress, mbuf),
-            None => long_way(net, sessions, view, now, ifindex, mbuf),
+            None => long_way(net, sessions, view, now, ifindex, mbuf, firsts.seen(meta.id)),
         }
     }
     probe.done(Pass::Act);
@@ -205,6 +213,7 @@ fn long_way(
     now: Now,
     ifindex: u8,
     mbuf: Mbuf,
+    seen: Option<&Seen>,
 ) {
     let mut parsed = Parsed::default();
     if let Err(reason) = examine(mbuf.data(), view.mac(ifindex), &mut parsed) {
@@ -212,7 +221,7 @@ fn long_way(
     }
     match look_up(net, &parsed) {
         Some((id, dir)) => established(net, sessions, view, now, ifindex, mbuf, &parsed, id, dir),
-        None => slow::packet(net, sessions, view, now, ifindex, mbuf, &parsed),
+        None => slow::packet(net, sessions, view, now, ifindex, mbuf, &parsed, seen),
     }
 }
 
@@ -268,7 +277,7 @@ fn established(
         Ok(Booked::Passes) => net.forward(view, now, ifindex, id, dir, mbuf, parsed),
         Ok(Booked::Afresh) => {
             net.end(id, now);
-            slow::packet(net, sessions, view, now, ifindex, mbuf, parsed);
+            slow::packet(net, sessions, view, now, ifindex, mbuf, parsed, None);
         }
         Ok(Booked::Handshake(reaction)) => intercept::react(net, view, now, id, &reaction),
         Err(reason) => slow::refused_by_tcp(net, view, now, ifindex, mbuf, parsed, (id, dir), reason),
