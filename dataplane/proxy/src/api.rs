@@ -149,7 +149,7 @@ impl Default for Limits {
             sessions: 10_000,
             handshakes: 2_000,
             memory: 2 << 30,
-            tcp_rx: 16 << 10,
+            tcp_rx: 32 << 10,
             tcp_tx: 16 << 10,
             dialogs: dialog::Limits::default(),
         }
