@@ -16,7 +16,7 @@ use crate::deadlines::Deadlines;
 use crate::session::{Env, Next, Session};
 use crate::side::{HANDSHAKE_COST, Side};
 use crate::sip::{DomainList, LocalDomains};
-use crate::tcp::{Buffers, Endpoint};
+use crate::tcp::{Buffers, Endpoint, LEAST_RX};
 use fedgate_sip::dialog::Dialogs;
 use fedgate_tables::link::ProxyRow;
 use rustls::Connection;
@@ -153,8 +153,7 @@ impl Engine {
     ) -> Result<(), InputError> {
         let (room, side_cost, buffers) = (self.room(), Self::cost_of_side(), self.buffers());
         let session = live(&mut self.slots, id).ok_or(InputError::NoSession)?;
-        let mut env =
-            Env { now, buffers, ctx, out, dialogs: &mut self.dialogs, room, side_cost };
+        let mut env = Env { now, buffers, ctx, out, dialogs: &mut self.dialogs, room, side_cost };
         if !session.input(leg, packet, &env) {
             return Err(InputError::NotOurs);
         }
@@ -200,10 +199,8 @@ impl Engine {
     ) -> bool {
         let (room, side_cost, buffers) = (self.room(), Self::cost_of_side(), self.buffers());
         let Some(session) = live(&mut self.slots, id) else { return false };
-        session.abort(
-            reason,
-            &mut Env { now, buffers, ctx, out, dialogs: &mut self.dialogs, room, side_cost },
-        );
+        session
+            .abort(reason, &mut Env { now, buffers, ctx, out, dialogs: &mut self.dialogs, room, side_cost });
         self.settle(id.slot, Next::Gone(CloseReason::Aborted(reason)), out);
         true
     }
@@ -250,7 +247,7 @@ impl Engine {
     }
 
     fn buffers(&self) -> Buffers {
-        Buffers { rx: self.limits.tcp_rx, tx: self.limits.tcp_tx }
+        Buffers { rx: self.limits.tcp_rx.max(LEAST_RX), tx: self.limits.tcp_tx }
     }
 
     fn room(&self) -> usize {
@@ -261,7 +258,7 @@ impl Engine {
     fn settle<O: Output>(&mut self, slot: u32, next: Next, out: &mut O) {
         match next {
             Next::At(at) => {
-                self.deadlines.set(slot, Some(at));
+                self.deadlines.by(slot, at);
                 self.account(slot);
             }
             Next::Gone(reason) => self.remove(slot, reason, out),

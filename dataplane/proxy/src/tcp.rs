@@ -37,6 +37,8 @@ const HEADERS: u16 = 40;
 const IP_HEADER: usize = 20;
 /// The most that a TLS record may claim to hold (RFC 5246 6.2.3); what claims more is TLS's to refuse.
 const RECORD: usize = (16 << 10) + 2048;
+/// The least receive buffer: one record with its header.
+pub(crate) const LEAST_RX: usize = RECORD + 5;
 /// How long an endpoint stays after both ends have closed; Linux's is six times as long.
 const TIME_WAIT: u64 = 10_000_000;
 

@@ -181,7 +181,8 @@ proptest! {
             let control = [TcpControl::None, TcpControl::Psh, TcpControl::Syn, TcpControl::Fin, TcpControl::Rst][usize::from(kind)];
             let packet = segment(control, seq, Some(ack), window, &bytes);
             wire.ends[1].input(wire.now, &packet, ROOM);
-            wire.ends[1].write(&bytes).ok();
+            // As far as there is room.
+            wire.ends[1].write_all(&bytes).ok();
             sent(&mut wire.ends[1], wire.now);
             let end = &wire.ends[1];
             prop_assert!(end.receive.bytes().len() <= BUFFERS.rx);
