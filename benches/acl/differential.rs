@@ -6,7 +6,7 @@
 use crate::Failure;
 use crate::rows::Row;
 use fedgate_acl::testing::{self, Random, Shape, linear};
-use fedgate_acl::{Layered, Query, Rule};
+use fedgate_acl::{Layered, Query, Rule, Scratch};
 
 /// Rules of a set, and how often a size comes.
 const SIZES: &[usize] = &[30, 100, 100, 300, 300, 300, 1_000, 1_000, 3_000, 10_000];
@@ -35,12 +35,12 @@ pub fn rows(quick: bool) -> Result<Vec<Row>, Failure> {
 
 fn set<A: Shape>(size: usize, packets: usize, random: &mut Random) -> Result<usize, Failure> {
     let mut rules: Vec<Rule<A>> = testing::rules(size, random.bits());
-    let mut layered = Layered::new(rules.clone());
+    let (mut layered, mut scratch) = (Layered::new(rules.clone()), Scratch::default());
     for part in 0..4 {
         for _ in 0..packets / 4 / BURST {
             let queries: [Query<A>; BURST] = std::array::from_fn(|_| testing::query(random, &rules));
             let mut burst = [None; BURST];
-            layered.lookup_burst(&queries, &mut burst);
+            layered.lookup_burst(&queries, &mut burst, &mut scratch, dpdk::prefetch_near_at);
             for (q, burst) in queries.iter().zip(burst) {
                 let (want, single) = (linear(&rules, q), layered.lookup(q));
                 if single != want || burst != want {

@@ -8,7 +8,7 @@ use crate::rival::Rival;
 use crate::rows::Row;
 use crate::{Failure, name};
 use fedgate_acl::testing::{self, Random, Shape, linear};
-use fedgate_acl::{Layered, Query, Rule};
+use fedgate_acl::{Layered, Query, Rule, Scratch};
 use std::hint::black_box;
 use std::time::Instant;
 
@@ -83,10 +83,10 @@ pub fn single<A: Shape>(compiled: &Layered<A>, packets: &[Query<A>]) -> f64 {
 }
 
 fn burst<A: Shape>(compiled: &Layered<A>, packets: &[Query<A>]) -> f64 {
-    let mut found = [None; BURST];
+    let (mut found, mut scratch) = ([None; BURST], Scratch::default());
     rate(packets, |batch| {
         for queries in batch.chunks(BURST) {
-            compiled.lookup_burst(queries, &mut found);
+            compiled.lookup_burst(queries, &mut found, &mut scratch, dpdk::prefetch_near_at);
             black_box(&found);
         }
     })

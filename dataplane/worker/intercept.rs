@@ -115,7 +115,7 @@ pub(super) fn proven(
     parsed: &Parsed,
     proof: &Proof,
 ) {
-    match slow::admit(net, view, now, ifindex, &mbuf, parsed, Some(proof)) {
+    match slow::admit(net, view, now, ifindex, &mbuf, parsed, Some(proof), None) {
         Admission::New { id, .. } => {
             net.counters.add(Stat::InterceptConns, 1);
             net.flow.conns.hot_mut(id).book(now.tick(), parsed.ip_len);

@@ -17,6 +17,7 @@ mod collect;
 pub mod command;
 mod dispatch;
 pub mod domains;
+mod first;
 mod floating;
 mod fragment;
 pub mod icmp;

@@ -15,7 +15,7 @@ use super::fragment;
 use super::icmp::{Rate, Responder, TokenBucket};
 use super::intercept;
 use super::mates::Mates;
-use super::neigh::{Action, Limits, Neighbours, NextHop, Refusal, Resolve};
+use super::neigh::{Action, Limits, Neighbours};
 use super::runtime::{IoSlot, View};
 use super::slow;
 use super::tell;
@@ -27,7 +27,7 @@ use fedgate_tables::counters::{Stat, WorkerCounters};
 use fedgate_tables::drops::DropReason;
 use fedgate_tables::link::Event;
 use fedgate_wire::emit::{self, Station};
-use fedgate_wire::{MacAddr, Parsed, ethernet, plain};
+use fedgate_wire::{Parsed, ethernet, plain};
 
 /// Bytes before the IP header in a frame.
 pub const HEADER_ROOM: usize = ethernet::HEADER_LEN;
@@ -76,10 +76,12 @@ struct Io {
 mod adjacency;
 mod arp;
 mod handover;
+mod hops;
 mod owed;
 
 pub(super) use adjacency::Adjacencies;
 pub(super) use handover::{Gossip, Origin};
+use hops::write_header;
 pub(super) use owed::unanswered;
 
 /// See the module.
@@ -335,82 +337,6 @@ impl Net {
         drop(mbuf); // all of it has left, in pieces
     }
 
-    /// Sends a packet (an IP datagram behind [`HEADER_ROOM`] bytes) the way that packets of `dir` leave.
-    #[inline]
-    pub fn send_by_connection(&mut self, view: &View<'_>, now: Now, id: ConnId, dir: Dir, mut mbuf: Mbuf) {
-        let hot = self.flow.conns.hot(id);
-        if hot.epoch == self.adjacencies.epoch()
-            && let Some(adjacency) = self.adjacencies.get_mut(hot.hop[dir as usize]).filter(|a| a.mtu > 0)
-        {
-            adjacency.used = true;
-            let (slot, egress) = (adjacency.slot, adjacency.egress);
-            if let Some(head) = mbuf.data_mut().first_chunk_mut::<HEADER_ROOM>() {
-                head[..12].copy_from_slice(&adjacency.stations);
-                head[12..].copy_from_slice(&ethernet::TYPE_IPV4.to_be_bytes());
-            }
-            return self.push(slot, egress, mbuf);
-        }
-        self.find_hop(view, now, id, dir, mbuf);
-    }
-
-    /// The next hop is not known, or by an older policy.
-    #[cold]
-    fn find_hop(&mut self, view: &View<'_>, now: Now, id: ConnId, dir: Dir, mbuf: Mbuf) {
-        let hot = self.flow.conns.hot(id);
-        let egress = hot.iface[dir.flip() as usize];
-        let dst = hot.leaves_as(dir).dst;
-        if let Some(hop) = self.send_to(view, now, egress, dst, mbuf) {
-            let number = self.adjacencies.number(egress, hop, &mut self.neigh, view);
-            let epoch = self.adjacencies.epoch();
-            let hot = self.flow.conns.hot_mut(id);
-            if hot.epoch != epoch {
-                hot.epoch = epoch;
-                hot.hop = [fedgate_flow::conn::NO_HOP; 2];
-            }
-            hot.hop[dir as usize] = number;
-        }
-    }
-
-    /// Sends a packet to `dst` out of `egress`, asking for the next hop's MAC where need be. The handle is for keeping.
-    pub fn send_to(
-        &mut self,
-        view: &View<'_>,
-        now: Now,
-        egress: u8,
-        dst: u32,
-        mut mbuf: Mbuf,
-    ) -> Option<NextHop> {
-        let Some(way) = view.routes().lookup(dst).filter(|way| way.ifindex == u32::from(egress)) else {
-            self.drop(DropReason::NoRoute, mbuf);
-            return None;
-        };
-        let mut actions = std::mem::take(&mut self.actions);
-        let resolved = self
-            .neigh
-            .resolve(now.millis(), way.ifindex, way.next_hop, mbuf, &mut |action| actions.push(action));
-        self.actions = actions;
-        let hop = match resolved {
-            Resolve::Known { hop, mac, packet } => {
-                mbuf = packet;
-                write_header(&mut mbuf, mac, view.mac(egress));
-                self.transmit(view, egress, mbuf);
-                Some(hop)
-            }
-            // Only those who have answered once are kept, so that a scan of a network fills no list.
-            Resolve::Held { .. } => None,
-            Resolve::Refused { why, packet } => {
-                let reason = match why {
-                    Refusal::EntryQueueFull | Refusal::QueueFull => DropReason::AdjacencyQueueFull,
-                    Refusal::TableFull => DropReason::NoAdjacency,
-                };
-                self.drop(reason, packet);
-                None
-            }
-        };
-        self.act(view, now);
-        hop
-    }
-
     /// Lets neighbours do what their time asks for.
     pub fn resolve(&mut self, view: &View<'_>, now: Now) -> usize {
         if !self.neigh.is_due(now.millis()) {
@@ -578,15 +504,5 @@ fn cut_trailer(mbuf: &mut Mbuf, parsed: &Parsed) {
     if mbuf.len() > end {
         // No more than there is.
         let _ = mbuf.trim(mbuf.len() - end);
-    }
-}
-
-/// Ethernet header of an IPv4 frame.
-#[inline]
-fn write_header(mbuf: &mut Mbuf, to: MacAddr, from: MacAddr) {
-    if let Some(head) = mbuf.data_mut().first_chunk_mut::<HEADER_ROOM>() {
-        head[..6].copy_from_slice(&to.0);
-        head[6..12].copy_from_slice(&from.0);
-        head[12..].copy_from_slice(&ethernet::TYPE_IPV4.to_be_bytes());
     }
 }

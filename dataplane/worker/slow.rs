@@ -12,6 +12,7 @@ use super::proxied::Sessions;
 use super::runtime::View;
 use super::{dispatch, intercept, stages, tell, v6};
 use dpdk::Mbuf;
+use fedgate_flow::ahead::Seen;
 use fedgate_flow::conn::{ConnId, Dir};
 use fedgate_flow::firewall::{Admission, First, Hits};
 use fedgate_flow::intercept::{Proof, may_have_cookie};
@@ -24,7 +25,7 @@ use fedgate_wire::{Fragment, Kind, Parsed, icmp4, proto};
 
 pub(super) mod fragments;
 
-/// Anything that the connection table does not know.
+/// Anything that the connection table does not know. `seen` is what was found out beforehand about a packet that may begin a connection.
 #[cold]
 pub(super) fn packet(
     net: &mut Net,
@@ -34,6 +35,7 @@ pub(super) fn packet(
     ifindex: u8,
     mbuf: Mbuf,
     parsed: &Parsed,
+    seen: Option<&Seen>,
 ) {
     if net.may_hand_over()
         && let Some(there) = dispatch::elsewhere(net, view, ifindex, mbuf.data(), parsed)
@@ -47,7 +49,7 @@ pub(super) fn packet(
         Kind::Ipv4 if parsed.frag != Fragment::No => {
             fragments::packet(net, sessions, view, now, ifindex, mbuf, parsed);
         }
-        Kind::Ipv4 => first(net, sessions, view, now, ifindex, mbuf, parsed),
+        Kind::Ipv4 => first(net, sessions, view, now, ifindex, mbuf, parsed, seen),
     }
 }
 
@@ -59,11 +61,12 @@ fn first(
     ifindex: u8,
     mbuf: Mbuf,
     parsed: &Parsed,
+    seen: Option<&Seen>,
 ) {
     if let Some(proof) = intercept::proof(net, now, ifindex, mbuf.data(), parsed) {
         return intercept::proven(net, view, now, ifindex, mbuf, parsed, &proof);
     }
-    match admit(net, view, now, ifindex, &mbuf, parsed, None) {
+    match admit(net, view, now, ifindex, &mbuf, parsed, None, seen) {
         Admission::New { id, tls_proxy: None } => {
             let dir = Dir::Forward;
             let booked = stages::packet(mbuf.data(), parsed);
@@ -126,6 +129,7 @@ pub(super) fn admit(
     mbuf: &Mbuf,
     parsed: &Parsed,
     proof: Option<&Proof>,
+    seen: Option<&Seen>,
 ) -> Admission {
     let packet = First {
         key: parsed.tuple,
@@ -151,7 +155,7 @@ pub(super) fn admit(
     let ways = dispatch::Ways::new(net, view);
     let xlates = net.flow.xlates.in_use().0;
     let (admission, hits) = match proof {
-        None => net.flow.admit(&packet, &view.flow, ways, now.tick()),
+        None => net.flow.admit_seen(&packet, &view.flow, ways, now.tick(), seen),
         Some(proof) => net.flow.admit_proven(&packet, proof, &view.flow, ways, now.tick()),
     };
     net.counters.add(Stat::XlatesBuilt, u64::from(net.flow.xlates.in_use().0 - xlates));
@@ -160,7 +164,10 @@ pub(super) fn admit(
         tell::acls(net, view, now, told_of(ifindex, parsed, &hits), &hits);
     }
     match admission {
-        Admission::New { .. } => net.counters.add(Stat::ConnsBuilt, 1),
+        Admission::New { .. } => {
+            net.flow.fetch_next(dpdk::prefetch_near_at);
+            net.counters.add(Stat::ConnsBuilt, 1);
+        }
         Admission::Local | Admission::Intercept { .. } => {}
         Admission::Refused(reason) => refused(net, view, now, ifindex, mbuf, parsed, reason, &hits),
     }

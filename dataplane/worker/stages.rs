@@ -9,12 +9,14 @@
 //! only where the short one says yes. Worker core only; nothing here allocates.
 
 use super::clock::Now;
+use super::first::Firsts;
 use super::net::Net;
 use super::probe::{Pass, Probe};
 use super::runtime::{IoSlot, View};
 use super::v6::stages::Stages6;
 use super::{Path, intercept, proxied, slow};
 use dpdk::{Burst, Mbuf};
+use fedgate_flow::ahead::Seen;
 use fedgate_flow::conn::{ConnId, Dir, NO_SESSION};
 use fedgate_flow::{Booked, Packet, rewrite};
 use fedgate_tables::drops::DropReason;
@@ -54,6 +56,7 @@ pub(super) struct Stages {
     metas: Box<[Meta; dpdk::BURST]>,
     /// Places in the burst of packets that are not in the first bucket of their hash.
     strays: Box<[u8; dpdk::BURST]>,
+    firsts: Firsts,
     /// What is IPv6.
     six: Stages6,
 }
@@ -64,6 +67,7 @@ impl Stages {
         Self {
             metas: Box::new([nothing; dpdk::BURST]),
             strays: Box::new([0; dpdk::BURST]),
+            firsts: Firsts::default(),
             six: Stages6::new(),
         }
     }
@@ -91,7 +95,7 @@ pub(super) fn run(
     net.follow_neighbours(view);
     let many = net.flow.conns.in_use().0 > FEW;
     let ours = Ours::new(view.mac(ifindex));
-    let Stages { metas, strays, six } = stages;
+    let Stages { metas, strays, firsts, six } = stages;
     let metas = &mut metas[..burst.len()];
     let mut bytes = 0;
     for (mbuf, meta) in burst.iter().zip(&mut *metas) {
@@ -128,6 +132,7 @@ pub(super) fn run(
             None => {}
         }
     }
+    firsts.clear();
     for &n in &strays[..elsewhere] {
         let meta = &mut metas[usize::from(n)];
         if let Some((id, dir)) = conns.likely_second(meta.hash) {
@@ -135,10 +140,10 @@ pub(super) fn run(
             conns.fetch(id, meta.key.proto, dpdk::prefetch, dpdk::prefetch);
         } else {
             // A first packet, then.
-            let lines = net.flow.xlates.lines_of_first(&meta.key.unpack());
-            lines.into_iter().flatten().for_each(dpdk::prefetch);
+            meta.id = firsts.note(&meta.key);
         }
     }
+    firsts.look_ahead(net, view, ifindex);
     probe.done(Pass::Fetch);
 
     let tick = now.tick();
@@ -149,7 +154,7 @@ pub(super) fn run(
         }
         match short_way(net, tick, ifindex, meta, &mut mbuf) {
             Some((slot, egress)) => net.push(slot, egress, mbuf),
-            None => other(net, sessions, six, view, now, ifindex, mbuf),
+            None => other(net, sessions, six, view, now, ifindex, mbuf, firsts.seen(meta.id)),
         }
     }
     six.run(net, sessions, view, now, ifindex);
@@ -214,10 +219,11 @@ fn other(
     now: Now,
     ifindex: u8,
     mbuf: Mbuf,
+    seen: Option<&Seen>,
 ) {
     let left = if plain6::is_ipv6(mbuf.data()) { six.collect(mbuf) } else { Err(mbuf) };
     if let Err(mbuf) = left {
-        long_way(net, sessions, view, now, ifindex, mbuf);
+        long_way(net, sessions, view, now, ifindex, mbuf, seen);
     }
 }
 
@@ -231,6 +237,7 @@ pub(super) fn long_way(
     now: Now,
     ifindex: u8,
     mbuf: Mbuf,
+    seen: Option<&Seen>,
 ) {
     let mut parsed = Parsed::default();
     if let Err(reason) = examine(mbuf.data(), view.mac(ifindex), &mut parsed) {
@@ -238,7 +245,7 @@ pub(super) fn long_way(
     }
     match look_up(net, &parsed) {
         Some((id, dir)) => established(net, sessions, view, now, ifindex, mbuf, &parsed, id, dir),
-        None => slow::packet(net, sessions, view, now, ifindex, mbuf, &parsed),
+        None => slow::packet(net, sessions, view, now, ifindex, mbuf, &parsed, seen),
     }
 }
 
@@ -294,7 +301,7 @@ fn established(
         Ok(Booked::Passes) => net.forward(view, now, ifindex, id, dir, mbuf, parsed),
         Ok(Booked::Afresh) => {
             net.end(id, now);
-            slow::packet(net, sessions, view, now, ifindex, mbuf, parsed);
+            slow::packet(net, sessions, view, now, ifindex, mbuf, parsed, None);
         }
         Ok(Booked::Handshake(reaction)) => intercept::react(net, view, now, id, &reaction),
         Err(reason) => slow::refused_by_tcp(net, view, now, ifindex, mbuf, parsed, (id, dir), reason),

@@ -20,8 +20,6 @@ pub(crate) const NONE: u32 = u32::MAX;
 pub(crate) const DEPTH: usize = 32;
 /// Most bits that one entry cuts on.
 pub(crate) const MAX_BITS: u32 = 14;
-/// Searches that [`Classifier::lookup_burst`] has under way at a time.
-const LANES: usize = 8;
 
 /// A node.
 #[repr(C, align(16))]
@@ -93,13 +91,19 @@ impl Entry {
     }
 
     #[inline(always)]
-    fn is_leaf(&self) -> bool {
+    pub fn is_leaf(&self) -> bool {
         self.how & LEAF != 0
+    }
+
+    /// See [`REST`].
+    #[inline(always)]
+    pub fn has_rest(&self) -> bool {
+        self.how & REST != 0
     }
 
     /// The child for a packet.
     #[inline(always)]
-    fn child<A: Address>(&self, header: &A::Header) -> u32 {
+    pub fn child<A: Address>(&self, header: &A::Header) -> u32 {
         let word = A::pick(header, (self.how & 15) as usize);
         let value = word >> (self.how >> 4 & 31) & ((1 << (self.how >> 9 & 15)) - 1);
         self.at + value
@@ -107,7 +111,7 @@ impl Entry {
 
     /// False where no rule here or below can match.
     #[inline(always)]
-    fn passes<A: Address>(&self, header: &A::Header) -> bool {
+    pub fn passes<A: Address>(&self, header: &A::Header) -> bool {
         let word = A::pick(header, (self.how >> 15 & 15) as usize);
         u64::from(word ^ self.check) >> (self.how >> 19 & 63) == 0
     }
@@ -125,11 +129,11 @@ pub(crate) struct Packed<A> {
     sport_span: u16,
     dport: u16,
     dport_span: u16,
-    ordinal: u32,
+    pub ordinal: u32,
     proto: u8,
     proto_mask: u8,
     /// The last of its run.
-    last: bool,
+    pub last: bool,
 }
 const _: () = assert!(size_of::<Packed<u32>>() == 32);
 
@@ -154,7 +158,7 @@ impl<A: Address> Packed<A> {
 
     /// One branch for all of it: which part differs is anyone's guess.
     #[inline(always)]
-    fn matches(&self, q: &Query<A>) -> bool {
+    pub fn matches(&self, q: &Query<A>) -> bool {
         let addresses = (q.src ^ self.src) & self.src_mask | (q.dst ^ self.dst) & self.dst_mask;
         (addresses == A::default())
             & ((q.proto ^ self.proto) & self.proto_mask == 0)
@@ -210,32 +214,6 @@ impl<A: Address> Classifier<A> {
         search.best
     }
 
-    /// [`Classifier::find`] for many: [`LANES`] searches take turns, so that each one's cache misses pass while others work.
-    #[inline]
-    pub(crate) fn find_burst(&self, queries: &[Query<A>], found: &mut [u32], alive: impl Fn(u32) -> bool) {
-        for (queries, found) in queries.chunks(LANES).zip(found.chunks_mut(LANES)) {
-            let mut searches: [Search; LANES] = std::array::from_fn(|_| Search::new());
-            let mut headers = [A::header(&Query::default()); LANES];
-            for (header, q) in headers.iter_mut().zip(queries) {
-                *header = A::header(q);
-            }
-            let mut busy = (1u32 << queries.len()) - 1;
-            while busy != 0 {
-                let mut left = busy;
-                while left != 0 {
-                    let lane = left.trailing_zeros() as usize % LANES;
-                    left &= left - 1;
-                    if !self.step(&mut searches[lane], &queries[lane], &headers[lane], &alive) {
-                        busy &= !(1 << lane);
-                    }
-                }
-            }
-            for (found, search) in found.iter_mut().zip(&searches) {
-                *found = search.best;
-            }
-        }
-    }
-
     /// One entry further; false at the end. What is put aside for later is decided without branches, which nobody could
     /// predict; they are the cost of a search once its memory is near.
     #[inline(always)]
@@ -259,7 +237,7 @@ impl<A: Address> Classifier<A> {
             return true;
         }
         let (rest, child) = (entry.at - 1, entry.child::<A>(header));
-        self.put(search, rest, entry.how & REST != 0, header);
+        self.put(search, rest, entry.has_rest(), header);
         self.put(search, child, true, header);
         true
     }
@@ -274,7 +252,7 @@ impl<A: Address> Classifier<A> {
 
     /// The first match of a run before `best`, else `best`.
     #[inline(always)]
-    fn scan(&self, at: usize, q: &Query<A>, best: u32, alive: &impl Fn(u32) -> bool) -> u32 {
+    pub(crate) fn scan(&self, at: usize, q: &Query<A>, best: u32, alive: &impl Fn(u32) -> bool) -> u32 {
         for rule in self.rules.get(at..).unwrap_or_default() {
             if rule.ordinal >= best {
                 break;

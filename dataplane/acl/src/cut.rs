@@ -20,7 +20,7 @@ const RUN: f32 = 10.0;
 /// Most children for each rule that goes into them.
 const SPARSE: f32 = 3.0;
 /// Searching `k` times the rules costs `k` to the power of this. It weighs a rest against larger children.
-const GROWTH: f32 = 0.45;
+const GROWTH: f32 = 0.3;
 
 /// A word of a rule: (value, mask).
 pub(crate) type Ternary = (u32, u32);

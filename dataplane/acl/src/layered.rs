@@ -9,6 +9,7 @@
 //!
 //! The housekeeping thread makes each version; workers read it until they have moved on to the next. Versions share the base.
 
+use crate::burst::{self, Scratch};
 use crate::classifier::{Classifier, NONE};
 use crate::diff::{self, GONE};
 use crate::rule::{Address, Query, Rule};
@@ -128,24 +129,29 @@ impl<A: Address> Layered<A> {
         (found != NONE).then_some(found)
     }
 
-    /// [`lookup`](Self::lookup) for several packets, sooner than one after the other. `found` takes as many answers as both have room for.
-    pub fn lookup_burst(&self, queries: &[Query<A>], found: &mut [Option<u32>]) {
-        const CHUNK: usize = 32;
-        for (queries, found) in queries.chunks(CHUNK).zip(found.chunks_mut(CHUNK)) {
-            let mut base = [NONE; CHUNK];
-            let mut extra = [NONE; CHUNK];
-            let n = queries.len();
+    /// [`lookup`](Self::lookup) for several packets, sooner than one after the other. `found` takes as many answers as both have room
+    /// for; `fetch` starts to load the cache line at an address, which may be any.
+    pub fn lookup_burst(
+        &self,
+        queries: &[Query<A>],
+        found: &mut [Option<u32>],
+        scratch: &mut Scratch,
+        fetch: impl Fn(*const u8) + Copy,
+    ) {
+        for (queries, found) in queries.chunks(burst::MOST).zip(found.chunks_mut(burst::MOST)) {
+            let mut base = [NONE; burst::MOST];
             match &self.edits {
-                None => self.base.tree.find_burst(queries, &mut base[..n], |_| true),
+                None => self.base.tree.find_burst(queries, &mut base, |_| true, scratch, fetch),
                 Some(edits) => {
-                    self.base.tree.find_burst(queries, &mut base[..n], |r| edits.alive(r));
-                    edits.extra.find_burst(queries, &mut extra[..n], |_| true);
-                    for (base, extra) in base.iter_mut().zip(&extra) {
+                    let mut extra = [NONE; burst::MOST];
+                    self.base.tree.find_burst(queries, &mut base, |r| edits.alive(r), scratch, fetch);
+                    edits.extra.find_burst(queries, &mut extra, |_| true, scratch, fetch);
+                    for (base, extra) in base.iter_mut().zip(&extra).take(queries.len()) {
                         *base = edits.earlier(*base, *extra);
                     }
                 }
             }
-            for (found, place) in found.iter_mut().zip(base) {
+            for (found, place) in found.iter_mut().zip(base).take(queries.len()) {
                 *found = (place != NONE).then_some(place);
             }
         }

@@ -16,6 +16,7 @@
 #![forbid(unsafe_code)]
 
 mod build;
+mod burst;
 mod classifier;
 mod cut;
 mod diff;
@@ -26,6 +27,7 @@ pub mod testing;
 #[cfg(test)]
 mod tests;
 
+pub use burst::Scratch;
 pub use classifier::Classifier;
 pub use layered::Layered;
 pub use rule::{Address, Query, Rule};

@@ -63,6 +63,12 @@ pub fn prefetch_near<T>(what: &T) {
     mbuf::prefetch_near(std::ptr::from_ref(what).cast());
 }
 
+/// [`prefetch_near`] of the line at an address, which may be any.
+#[inline(always)]
+pub fn prefetch_near_at(address: *const u8) {
+    mbuf::prefetch_near(address);
+}
+
 /// Tells the CPU that this is a busy-wait loop.
 #[inline]
 pub fn pause() {

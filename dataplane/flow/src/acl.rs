@@ -10,11 +10,12 @@
 
 use crate::Policy;
 use crate::key::{ICMP, Key};
-use fedgate_acl::{Address, Layered, Query, Rule};
+use fedgate_acl::{Address, Layered, Query, Rule, Scratch};
 use fedgate_tables::policy::{
     ACE_ANY_PROTO, ACE_INACTIVE, ACE_LOG, ACE_PERMIT, ANY_PORT, Ace, Ace6, Acl, Interface,
     SAME_SECURITY_INTER, SAME_SECURITY_INTRA,
 };
+use fedgate_tables::policy_view::MAX_ACE_COUNTERS;
 
 /// What an ACL says of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,15 +24,15 @@ pub struct Decision {
     pub permit: bool,
     /// The ACE that decided, as an index into all ACEs of its family; `None` for the implicit deny.
     pub ace: Option<u32>,
+    /// Its slot among the hit counters.
+    pub counter: Option<u32>,
     /// Its flags; 0 for the implicit deny.
     pub flags: u8,
 }
 
 impl Decision {
-    fn by(ace: Option<u32>, flags: Option<u8>) -> Self {
-        let flags = flags.unwrap_or(0);
-        Self { permit: flags & ACE_PERMIT != 0, ace, flags }
-    }
+    /// The end of every ACL.
+    pub(crate) const IMPLICIT_DENY: Self = Self { permit: false, ace: None, counter: None, flags: 0 };
 
     /// Whether it may have to be told: a denial, or a hit of a line with `log`.
     pub(crate) fn is_told(&self) -> bool {
@@ -59,26 +60,69 @@ pub struct Acls(Vec<Compiled>);
 #[derive(Debug)]
 struct Compiled {
     name: String,
-    v4: Layered<u32>,
-    v6: Layered<u128>,
+    v4: Family<u32>,
+    v6: Family<u128>,
+}
+
+/// An ACL's elements of one family.
+#[derive(Debug)]
+struct Family<A> {
+    rules: Layered<A>,
+    verdicts: Vec<Verdict>,
+}
+
+/// What an ACE says of the packets that it matches, in a word, so that the rest of it need not be loaded: its flags, and above them its
+/// slot among the hit counters, of which there are not that many.
+#[derive(Clone, Copy, Debug)]
+struct Verdict(u32);
+const _: () = assert!(MAX_ACE_COUNTERS < u32::MAX >> 8);
+
+impl Verdict {
+    fn new(flags: u8, counter: u32) -> Self {
+        Self(counter.min(u32::MAX >> 8) << 8 | u32::from(flags))
+    }
+
+    fn decision(self, ace: u32) -> Decision {
+        let flags = self.0 as u8;
+        Decision { permit: flags & ACE_PERMIT != 0, ace: Some(ace), counter: Some(self.0 >> 8), flags }
+    }
+}
+
+impl<A: Address> Family<A> {
+    fn new(before: Option<&Self>, rules: Vec<Rule<A>>, verdicts: Vec<Verdict>) -> Self {
+        let rules = match before {
+            Some(before) => before.rules.updated(rules),
+            None => Layered::new(rules),
+        };
+        Self { rules, verdicts }
+    }
+
+    /// Of the `place`-th element of an ACL that begins at `first` among all.
+    #[inline]
+    fn decision(&self, first: u32, place: Option<u32>) -> Decision {
+        let verdict = place.and_then(|place| Some((place, self.verdicts.get(place as usize)?)));
+        verdict.map_or(Decision::IMPLICIT_DENY, |(place, verdict)| verdict.decision(first + place))
+    }
 }
 
 impl Acls {
     /// The ones for `lists`, which share with these what is unchanged.
     pub fn updated(&self, lists: &Lists<'_>) -> Self {
         let compiled = lists.acls.iter().map(|&(name, acl)| {
-            let v4 =
-                run(lists.aces, acl.first, acl.count).iter().map(|ace| rule(ace, lists.in_force)).collect();
-            let v6 = run(lists.aces6, acl.first6, acl.count6)
-                .iter()
-                .map(|ace| rule6(ace, lists.in_force))
-                .collect();
-            match self.0.iter().find(|before| before.name == name) {
-                Some(before) => {
-                    Compiled { name: name.to_owned(), v4: before.v4.updated(v4), v6: before.v6.updated(v6) }
-                }
-                None => Compiled { name: name.to_owned(), v4: Layered::new(v4), v6: Layered::new(v6) },
-            }
+            let aces = run(lists.aces, acl.first, acl.count);
+            let aces6 = run(lists.aces6, acl.first6, acl.count6);
+            let before = self.0.iter().find(|before| before.name == name);
+            let v4 = Family::new(
+                before.map(|before| &before.v4),
+                aces.iter().map(|ace| rule(ace, lists.in_force)).collect(),
+                aces.iter().map(|ace| Verdict::new(ace.flags, ace.counter)).collect(),
+            );
+            let v6 = Family::new(
+                before.map(|before| &before.v6),
+                aces6.iter().map(|ace| rule6(ace, lists.in_force)).collect(),
+                aces6.iter().map(|ace| Verdict::new(ace.flags, ace.counter)).collect(),
+            );
+            Compiled { name: name.to_owned(), v4, v6 }
         });
         Self(compiled.collect())
     }
@@ -86,7 +130,7 @@ impl Acls {
     /// True where the IPv4 parts of our ACL and of theirs are from one build.
     #[cfg(test)]
     pub(crate) fn shares(&self, ours: usize, other: &Self, theirs: usize) -> bool {
-        self.0[ours].v4.shares_base(&other.0[theirs].v4)
+        self.0[ours].v4.rules.shares_base(&other.0[theirs].v4.rules)
     }
 }
 
@@ -133,20 +177,53 @@ fn conditions<A: Address>(
 /// no such ACL.
 pub fn classify(policy: &Policy<'_>, index: u32, key: &Key, icmp: (u8, u8)) -> Option<Decision> {
     let (acl, compiled) = (policy.acls.get(index as usize)?, policy.compiled.0.get(index as usize)?);
+    let place = compiled.v4.rules.lookup(&query(key, icmp));
+    Some(compiled.v4.decision(acl.first, place))
+}
+
+/// [`classify`] of as many TCP and UDP packets as `found` has room for, sooner than one after the other. False, with nothing found, where there is
+/// no such ACL. `fetch` starts to load the cache line at an address, which may be any.
+pub(crate) fn classify_burst(
+    policy: &Policy<'_>,
+    index: u32,
+    queries: &[Query<u32>],
+    found: &mut [Decision],
+    scratch: &mut Scratch,
+    fetch: impl Fn(*const u8) + Copy,
+) -> bool {
+    let (Some(acl), Some(compiled)) =
+        (policy.acls.get(index as usize), policy.compiled.0.get(index as usize))
+    else {
+        return false;
+    };
+    const CHUNK: usize = 64;
+    for (queries, found) in queries.chunks(CHUNK).zip(found.chunks_mut(CHUNK)) {
+        let mut places = [None; CHUNK];
+        compiled.v4.rules.lookup_burst(queries, &mut places, scratch, fetch);
+        for place in places.iter().take(queries.len()).flatten() {
+            fetch(compiled.v4.verdicts.as_ptr().wrapping_add(*place as usize).cast());
+        }
+        for (found, place) in found.iter_mut().zip(places) {
+            *found = compiled.v4.decision(acl.first, place);
+        }
+    }
+    true
+}
+
+/// What is asked about a packet.
+#[inline]
+pub(crate) fn query(key: &Key, icmp: (u8, u8)) -> Query<u32> {
     let (sport, dport) = match key.proto {
         ICMP => (u16::from(icmp.1), u16::from(icmp.0)),
         _ => (key.sport, key.dport),
     };
-    let query = Query { src: key.src, dst: key.dst, sport, dport, proto: key.proto };
-    let ace = compiled.v4.lookup(&query).map(|place| acl.first + place);
-    Some(Decision::by(ace, ace.and_then(|i| policy.aces.get(i as usize)).map(|a| a.flags)))
+    Query { src: key.src, dst: key.dst, sport, dport, proto: key.proto }
 }
 
 /// [`classify`] for IPv6; ICMPv6 has its type for the destination port and its code for the source port.
 pub fn classify6(policy: &Policy<'_>, index: u32, query: &Query<u128>) -> Option<Decision> {
     let (acl, compiled) = (policy.acls.get(index as usize)?, policy.compiled.0.get(index as usize)?);
-    let ace = compiled.v6.lookup(query).map(|place| acl.first6 + place);
-    Some(Decision::by(ace, ace.and_then(|i| policy.aces6.get(i as usize)).map(|a| a.flags)))
+    Some(compiled.v6.decision(acl.first6, compiled.v6.rules.lookup(query)))
 }
 
 /// The rule where no ACL stands on the way in: from a higher to a lower security level is permitted; between equal

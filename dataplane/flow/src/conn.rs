@@ -459,6 +459,29 @@ impl Conns {
         Ok(ConnId(n))
     }
 
+    /// Asks for the lines of the `nth` entry from now that never was in use, if it is to come to those.
+    #[inline]
+    pub(crate) fn fetch_fresh(&self, nth: u32, fetch: impl Fn(*const u8) + Copy) {
+        if self.free == NIL {
+            self.fetch_entry(self.fresh.wrapping_add(nth), fetch);
+        }
+    }
+
+    /// Asks for the lines of the free entry that is used next.
+    #[inline]
+    pub(crate) fn fetch_free(&self, fetch: impl Fn(*const u8) + Copy) {
+        if self.free != NIL {
+            self.fetch_entry(self.free - 1, fetch);
+        }
+    }
+
+    #[inline]
+    fn fetch_entry(&self, n: u32, fetch: impl Fn(*const u8) + Copy) {
+        fetch(self.hot.as_ptr().wrapping_add(n as usize).cast());
+        fetch(self.warm.as_ptr().wrapping_add(n as usize).cast());
+        self.wheel.fetch(n, fetch);
+    }
+
     /// Takes a connection out. Its xlate and session are the caller's to release.
     pub fn remove(&mut self, id: ConnId) {
         let hot = self.hot(id);

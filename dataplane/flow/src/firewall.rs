@@ -10,6 +10,7 @@
 //! and come back, its source translated as on that way; only under `same-security-traffic permit intra-interface`.
 
 use crate::acl;
+use crate::ahead::Seen;
 use crate::conn::{ConnId, InsertError, NO_CLASS, NewConn};
 use crate::key::{ICMP, Key, TCP, UDP};
 use crate::limits::{self, Member, Reached};
@@ -128,10 +129,22 @@ impl Flow {
         paths: impl Paths,
         now: Tick,
     ) -> (Admission, Hits) {
-        self.admit_as(first, policy, paths, now, false)
+        self.admit_seen(first, policy, paths, now, None)
     }
 
-    /// [`Flow::admit`]; embryonic limits are not asked for a client that is `proven` to be there.
+    /// [`Self::admit`] of a packet that [`Self::look_ahead`] has seen in this burst.
+    pub fn admit_seen(
+        &mut self,
+        first: &First,
+        policy: &Policy<'_>,
+        paths: impl Paths,
+        now: Tick,
+        seen: Option<&Seen>,
+    ) -> (Admission, Hits) {
+        self.admit_as(first, policy, paths, now, false, seen)
+    }
+
+    /// [`Flow::admit_seen`]; embryonic limits are not asked for a client that is `proven` to be there.
     pub(crate) fn admit_as(
         &mut self,
         first: &First,
@@ -139,9 +152,10 @@ impl Flow {
         paths: impl Paths,
         now: Tick,
         proven: bool,
+        seen: Option<&Seen>,
     ) -> (Admission, Hits) {
         let mut hits = Hits::default();
-        let admission = match self.try_admit(first, policy, &paths, now, proven, &mut hits) {
+        let admission = match self.try_admit(first, policy, &paths, now, proven, seen, &mut hits) {
             Ok(admission) => admission,
             Err(reason) => Admission::Refused(reason),
         };
@@ -155,6 +169,7 @@ impl Flow {
         paths: &impl Paths,
         now: Tick,
         proven: bool,
+        seen: Option<&Seen>,
         hits: &mut Hits,
     ) -> Step<Admission> {
         let key = first.key;
@@ -190,7 +205,7 @@ impl Flow {
         let from = interface(policy, in_if)?;
         let to = interface(policy, out_if)?;
 
-        permit(policy, &real, first, (in_if, from), (out_if, to), hits)?;
+        permit(policy, &real, first, (in_if, from), (out_if, to), seen, hits)?;
         // Where the source is shown: where it leaves, or where it would have left.
         let shown_if = target.hairpin.unwrap_or(out_if);
         replies_return(policy, &key, &target, target.hairpin.unwrap_or(in_if), out_if)?;
@@ -396,26 +411,27 @@ fn permit(
     first: &First,
     from: (u8, &Interface),
     to: (u8, &Interface),
+    seen: Option<&Seen>,
     hits: &mut Hits,
 ) -> Step<()> {
-    permit_by(policy, from, to, hits, |index| {
-        let decision = acl::classify(policy, index, real, (first.icmp_type, first.icmp_code))?;
-        Some((decision, decision.ace.map(|a| policy.aces[a as usize].counter)))
+    permit_by(policy, from, to, hits, |index| match seen.and_then(|seen| seen.decision(index, real)) {
+        Some(decision) => Some(decision),
+        None => acl::classify(policy, index, real, (first.icmp_type, first.icmp_code)),
     })
 }
 
 /// The ASA's order, for either family: the ACL of the ingress interface, the global one, security levels where neither stands, the ACL of the
-/// egress interface. `classify` gives what the ACL of an index decides and the counter of the ACE that did; `None` where there is no such ACL.
+/// egress interface. `classify` gives what the ACL of an index decides; `None` where there is no such ACL.
 pub(crate) fn permit_by(
     policy: &Policy<'_>,
     from: (u8, &Interface),
     to: (u8, &Interface),
     hits: &mut Hits,
-    classify: impl Fn(u32) -> Option<(acl::Decision, Option<u32>)>,
+    classify: impl Fn(u32) -> Option<acl::Decision>,
 ) -> Step<()> {
     let ask = |hits: &mut Hits, index: u32, slot: usize| -> Option<acl::Decision> {
-        let (decision, counter) = classify(index)?;
-        hits.aces[slot] = counter;
+        let decision = classify(index)?;
+        hits.aces[slot] = decision.counter;
         if decision.is_told() {
             hits.told[slot] = Some(Told { acl: index, decision });
         }

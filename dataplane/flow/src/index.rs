@@ -3,7 +3,8 @@
 //!
 //! A bucket is one cache line: ten 16-bit tags, ten 32-bit values. An entry lives in one of two buckets picked by
 //! independent parts of its hash; a full pair makes room by moving one entry to its other bucket (one step: with
-//! ten slots a bucket that holds to about 95 % full). Never grows: memory is what it is at start, and a full index
+//! ten slots a bucket that holds to about 95 % full). A bucket counts those whose first home it is and that are in their second,
+//! so that most searches for what is not there end with one line. Never grows: memory is what it is at start, and a full index
 //! is an answer ("table full"), not a stall. Keys are not stored here; the caller compares them in its own entry, so that a hit
 //! costs this line and the entry's. Oracle: a HashMap, in tests.rs. Worker cores only.
 
@@ -20,7 +21,7 @@ const FREE: u16 = 0;
 pub struct Bucket {
     tags: [u16; SLOTS],   // 0..20
     values: [u32; SLOTS], // 20..60
-    _spare: u32,          // 60..64
+    away: u32,            // 60..64: entries whose first home this is, in their second
 }
 const _: () = assert!(size_of::<Bucket>() == 64);
 
@@ -82,6 +83,9 @@ impl Index {
                 }
                 mask &= mask - 1;
             }
+            if bucket.away == 0 {
+                break; // in the second home it does not matter: there is no third
+            }
         }
         None
     }
@@ -92,9 +96,10 @@ impl Index {
         self.buckets.get(self.first(hash))
     }
 
-    /// The line that it will read where the first has not what it looks for.
+    /// The line that it will read where the first has not what it looks for, if it will. Reads the first.
     #[inline]
     pub fn second_home(&self, hash: u64) -> Option<&Bucket> {
+        self.home(hash).filter(|first| first.away != 0)?;
         self.buckets.get(self.second(hash))
     }
 
@@ -124,6 +129,7 @@ impl Index {
         for home in homes {
             if let Some(slot) = self.buckets[home].free_slot() {
                 self.put(home, slot, tag, value);
+                self.count_away(homes, home, 1);
                 self.len += 1;
                 return Ok(());
             }
@@ -135,7 +141,10 @@ impl Index {
                 let other = if held_homes[0] == home { held_homes[1] } else { held_homes[0] };
                 if let Some(free) = self.buckets[other].free_slot().filter(|_| other != home) {
                     self.put(other, free, held_tag, held);
+                    self.count_away(held_homes, home, -1);
+                    self.count_away(held_homes, other, 1);
                     self.put(home, slot, tag, value);
+                    self.count_away(homes, home, 1);
                     self.len += 1;
                     return Ok(());
                 }
@@ -151,6 +160,7 @@ impl Index {
             let bucket = &self.buckets[home];
             if let Some(slot) = (0..SLOTS).find(|&i| bucket.values[i] == value && bucket.tags[i] == tag) {
                 self.put(home, slot, FREE, 0);
+                self.count_away(homes, home, -1);
                 self.len -= 1;
                 return true;
             }
@@ -162,6 +172,14 @@ impl Index {
         let bucket = &mut self.buckets[home];
         bucket.tags[slot] = tag;
         bucket.values[slot] = value;
+    }
+
+    /// Counts an entry that comes to (1) or leaves (-1) `home`, where that is its second.
+    fn count_away(&mut self, homes: [usize; 2], home: usize, change: i32) {
+        if home == homes[1] {
+            let away = &mut self.buckets[homes[0]].away;
+            *away = away.wrapping_add_signed(change);
+        }
     }
 
     /// Tag and the two homes: multiply-shift range reduction, so that any number of buckets will do.

@@ -298,7 +298,7 @@ impl Flow {
             return (Admission::Refused(DropReason::TcpInterceptKill), Hits::default());
         }
         let syn = First { tcp_flags: SYN, ..*first };
-        let (admission, hits) = self.admit_as(&syn, policy, paths, now, true);
+        let (admission, hits) = self.admit_as(&syn, policy, paths, now, true, None);
         let Admission::New { id, tls_proxy } = admission else { return (admission, hits) };
         let hot = self.conns.hot_mut(id);
         // The policy is another now, by which there would have been no cookie.

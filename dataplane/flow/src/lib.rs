@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 pub mod acl;
+pub mod ahead;
 mod challenge;
 pub mod conn;
 pub mod cookie;

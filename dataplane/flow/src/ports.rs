@@ -202,6 +202,14 @@ impl Ports {
         self.exhausted = 0;
     }
 
+    /// Asks for the line with `port`'s bit.
+    #[inline]
+    pub fn fetch(&self, port: u16, fetch: impl Fn(*const u8)) {
+        if let Some(ordinal) = self.share.ordinal(port) {
+            fetch(self.taken.as_ptr().wrapping_add(place(ordinal).0).cast());
+        }
+    }
+
     /// True where `port` is this worker's and nobody has it.
     pub fn is_free(&self, port: u16) -> bool {
         self.share.ordinal(port).is_some_and(|ordinal| {

@@ -56,6 +56,12 @@ impl Wheel {
         self.heads[slot as usize] = n;
     }
 
+    /// Asks for the line of `n`'s timer.
+    #[inline]
+    pub fn fetch(&self, n: u32, fetch: impl Fn(*const u8)) {
+        fetch(self.links.as_ptr().wrapping_add(n as usize).cast());
+    }
+
     /// Disarms the timer of `n`.
     pub fn cancel(&mut self, n: u32) {
         let Some(&Link { next, prev }) = self.links.get(n as usize) else { return };

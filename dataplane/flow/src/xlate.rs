@@ -13,14 +13,16 @@
 
 mod pick;
 
-use crate::index::{Bucket, Full, Index};
+use crate::index::{Full, Index};
 use crate::key::{Key, fold};
 use crate::nat::{Nat, Pool};
 use crate::paired::Hosts;
 use crate::ports::{Band, Share};
 use crate::{Rng, Tick};
+use fedgate_tables::pages::Pages;
 use pick::Picker;
 pub use pick::{BlockNote, PoolUse};
+use zerocopy::FromZeros;
 
 /// Number of an xlate in its table.
 pub type XlateId = u32;
@@ -35,7 +37,7 @@ const COUPLE: u8 = 3;
 const PAIRED: u8 = 4;
 
 /// One dynamic translation. 28 bytes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromZeros)]
 #[repr(C)]
 pub struct Xlate {
     /// Real address.
@@ -149,7 +151,9 @@ struct List {
 
 /// All dynamic translations of one worker.
 pub struct Xlates {
-    slots: Vec<Xlate>,
+    slots: Pages<Xlate>,
+    /// The first slot that never was in use.
+    used: XlateId,
     max: usize,
     free: XlateId,
     by_real: Index,
@@ -166,8 +170,8 @@ impl Xlates {
     /// Room for `max` xlates, of this worker's share of ports.
     pub fn new(max: u32, share: Share, seed: u64) -> Self {
         Self {
-            // Reserved, not touched: memory follows use, and growing never copies on the packet path.
-            slots: Vec::with_capacity(max as usize),
+            slots: Pages::new(max as usize),
+            used: 0,
             max: max as usize,
             free: NO_XLATE,
             by_real: Index::new(max as usize),
@@ -220,12 +224,34 @@ impl Xlates {
         self.picker.page(from, max)
     }
 
-    /// The index lines that the first packet of a connection will have looked at, from either side: for a prefetch.
+    /// Asks for the lines that looking for the xlate of a called address and port will need.
     #[inline]
-    pub fn lines_of_first(&self, key: &Key) -> [Option<&Bucket>; 2] {
-        let to = hash(self.seed, key.proto, key.dst, key.dport, 1);
-        let from = hash(self.seed, key.proto, key.src, key.sport, 0);
-        [self.by_mapped.home(to), self.by_real.home(from)]
+    pub(crate) fn fetch_mapped(&self, proto: u8, mapped: u32, port: u16, fetch: impl Fn(*const u8)) {
+        if let Some(bucket) = self.by_mapped.home(hash(self.seed, proto, mapped, port, 1)) {
+            fetch(std::ptr::from_ref(bucket).cast());
+        }
+    }
+
+    /// Asks for the lines of the `nth` xlate from now, if it is made for the source of `real` and shown as `mapped` with the same port.
+    #[inline]
+    pub(crate) fn fetch_new(&self, nth: u32, real: &Key, mapped: u32, fetch: impl Fn(*const u8) + Copy) {
+        let (proto, port) = (real.proto, real.sport);
+        if let Some(bucket) = self.by_real.home(hash(self.seed, proto, real.src, port, 0)) {
+            fetch(std::ptr::from_ref(bucket).cast());
+        }
+        self.fetch_mapped(proto, mapped, port, fetch);
+        self.picker.fetch(mapped, proto, port, fetch);
+        if self.free == NO_XLATE {
+            fetch(self.slots.as_ptr().wrapping_add(self.used as usize + nth as usize).cast());
+        }
+    }
+
+    /// Asks for the line of the free xlate that is used next.
+    #[inline]
+    pub(crate) fn fetch_free(&self, fetch: impl Fn(*const u8)) {
+        if self.free != NO_XLATE {
+            fetch(self.slots.as_ptr().wrapping_add(self.free as usize).cast());
+        }
     }
 
     /// The xlate that carries what arrives for (`mapped`, `port`): its port's, else its address's.
@@ -363,7 +389,7 @@ impl Xlates {
 
     /// Interfaces have new indices; an xlate whose interface is gone matches nothing any more and ends when idle.
     pub fn renumber(&mut self, new_index: impl Fn(u8) -> Option<u8>) {
-        for x in self.slots.iter_mut().filter(|x| x.is_live()) {
+        for x in self.slots[..self.used as usize].iter_mut().filter(|x| x.is_live()) {
             x.real_if = new_index(x.real_if).unwrap_or(u8::MAX);
             x.mapped_if = new_index(x.mapped_if).unwrap_or(u8::MAX);
         }
@@ -373,27 +399,27 @@ impl Xlates {
     /// where to go on.
     pub fn clear_idle(&mut self, from: u32, scan: usize) -> (u32, Option<u32>) {
         let mut ended = 0;
-        let end = self.slots.len().min((from as usize).saturating_add(scan));
+        let end = (self.used as usize).min((from as usize).saturating_add(scan));
         for id in from..end as u32 {
             if self.slots[id as usize].state() == IDLE {
                 self.end(id);
                 ended += 1;
             }
         }
-        (ended, (end < self.slots.len()).then_some(end as u32))
+        (ended, (end < (self.used as usize)).then_some(end as u32))
     }
 
     /// Live xlates from number `from` on, at most `max` of `scan` looked at, and where to go on; for `show xlate`.
     pub fn page(&self, from: u32, max: usize, scan: usize) -> (Vec<Xlate>, Option<u32>) {
         let mut rows = Vec::with_capacity(max);
-        let end = self.slots.len().min((from as usize).saturating_add(scan));
+        let end = (self.used as usize).min((from as usize).saturating_add(scan));
         for id in from..end as u32 {
             if rows.len() == max {
                 return (rows, Some(id));
             }
             rows.extend(self.get(id));
         }
-        (rows, (end < self.slots.len()).then_some(end as u32))
+        (rows, (end < (self.used as usize)).then_some(end as u32))
     }
 
     /// Ends an idle xlate.
@@ -414,9 +440,10 @@ impl Xlates {
             self.free = self.slots[id as usize].first;
             return Some(id);
         }
-        (self.slots.len() < self.max).then(|| {
-            self.slots.push(Xlate::default());
-            self.slots.len() as XlateId - 1
+        let fresh = self.used;
+        ((fresh as usize) < self.max).then(|| {
+            self.used += 1;
+            fresh
         })
     }
 

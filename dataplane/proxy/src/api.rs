@@ -135,9 +135,9 @@ pub struct Limits {
     pub handshakes: u32,
     /// Bytes of all buffers, TLS state at its worst included.
     pub memory: usize,
-    /// TCP receive buffer of a leg, bytes: also the largest window offered.
+    /// TCP receive buffer of a leg, bytes at most: also the largest window offered. Less than a whole TLS record is raised to one.
     pub tcp_rx: usize,
-    /// TCP transmit buffer of a leg, bytes.
+    /// TCP transmit buffer of a leg, bytes at most.
     pub tcp_tx: usize,
     /// Dialogs that are remembered.
     pub dialogs: dialog::Limits,
@@ -149,7 +149,7 @@ impl Default for Limits {
             sessions: 10_000,
             handshakes: 2_000,
             memory: 2 << 30,
-            tcp_rx: 16 << 10,
+            tcp_rx: 32 << 10,
             tcp_tx: 16 << 10,
             dialogs: dialog::Limits::default(),
         }

@@ -40,6 +40,15 @@ impl Deadlines {
         }
     }
 
+    /// Sees to it that the slot comes up at `at` or before. A deadline that has moved away stays where it is, and whoever is called too early says
+    /// anew when to be called: with every packet a retransmission timer is set and taken back, and neither is worth the heap's work.
+    pub(crate) fn by(&mut self, slot: u32, at: Micros) {
+        let place = self.place.get(slot as usize).copied().unwrap_or(ABSENT);
+        if self.heap.get(place as usize).is_none_or(|(set, _)| *set > at) {
+            self.set(slot, Some(at));
+        }
+    }
+
     /// The earliest deadline.
     pub(crate) fn first(&self) -> Option<Micros> {
         self.heap.first().map(|(at, _)| *at)

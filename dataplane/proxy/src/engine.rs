@@ -14,9 +14,9 @@ use crate::api::{
 };
 use crate::deadlines::Deadlines;
 use crate::session::{Env, Next, Session};
-use crate::side::{Side, TLS_BYTES};
+use crate::side::{HANDSHAKE_COST, Side};
 use crate::sip::{DomainList, LocalDomains};
-use crate::tcp::{Endpoint, Stack};
+use crate::tcp::{Buffers, Endpoint, LEAST_RX};
 use fedgate_sip::dialog::Dialogs;
 use fedgate_tables::link::ProxyRow;
 use rustls::Connection;
@@ -30,7 +30,6 @@ pub struct Engine {
     limits: Limits,
     /// A smaller bound on sessions; 0 for none.
     by_policy: u32,
-    stack: Stack,
     slots: Vec<Slot>,
     free: Vec<u32>,
     deadlines: Deadlines,
@@ -61,7 +60,6 @@ impl Engine {
     /// An engine without sessions; allocates nothing yet.
     pub fn new(limits: Limits) -> Self {
         Self {
-            stack: Stack::new(limits.tcp_rx, limits.tcp_tx),
             limits,
             by_policy: 0,
             slots: Vec::new(),
@@ -97,7 +95,7 @@ impl Engine {
                 return Err(OpenError::Handshakes);
             }
         }
-        let cost = self.cost_of_side();
+        let cost = Self::cost_of_side();
         while self.open >= self.most() || self.memory + cost > self.limits.memory {
             if !self.evict(out) {
                 let full = self.open >= self.most();
@@ -114,8 +112,8 @@ impl Engine {
         let seed = p.tls.random().ok_or(OpenError::Tls)?;
         let tag = p.tls.random().ok_or(OpenError::Tls)?;
         let tls = p.tls.accept(p.outside == Leg::Client).map_err(|_| OpenError::Tls)?;
-        let tcp = Endpoint::listen(&mut self.stack, now, p.client_local, p.client_remote, p.client_mtu, seed)
-            .ok_or(OpenError::Address)?;
+        let ends = (p.client_local, p.client_remote);
+        let tcp = Endpoint::listen(now, ends, p.client_mtu, self.buffers(), seed);
         let side = Side::new(tcp, Connection::Server(tls), now);
 
         let slot = self.free.pop().unwrap_or_else(|| {
@@ -153,11 +151,10 @@ impl Engine {
         ctx: &Context<'_, D, L>,
         out: &mut O,
     ) -> Result<(), InputError> {
-        let (room, side_cost) = (self.room(), self.cost_of_side());
+        let (room, side_cost, buffers) = (self.room(), Self::cost_of_side(), self.buffers());
         let session = live(&mut self.slots, id).ok_or(InputError::NoSession)?;
-        let mut env =
-            Env { now, stack: &mut self.stack, ctx, out, dialogs: &mut self.dialogs, room, side_cost };
-        if !session.input(leg, packet, &mut env) {
+        let mut env = Env { now, buffers, ctx, out, dialogs: &mut self.dialogs, room, side_cost };
+        if !session.input(leg, packet, &env) {
             return Err(InputError::NotOurs);
         }
         let next = session.pump(&mut env);
@@ -175,11 +172,11 @@ impl Engine {
     ) -> Option<Micros> {
         for _ in 0..SESSIONS_A_POLL {
             let Some(slot) = self.deadlines.pop_due(now) else { break };
-            let (room, side_cost) = (self.room(), self.cost_of_side());
+            let (room, side_cost, buffers) = (self.room(), Self::cost_of_side(), self.buffers());
             let Some(session) = self.slots[slot as usize].session.as_mut() else { continue };
             let next = session.pump(&mut Env {
                 now,
-                stack: &mut self.stack,
+                buffers,
                 ctx,
                 out,
                 dialogs: &mut self.dialogs,
@@ -200,12 +197,10 @@ impl Engine {
         ctx: &Context<'_, D, L>,
         out: &mut O,
     ) -> bool {
-        let (room, side_cost) = (self.room(), self.cost_of_side());
+        let (room, side_cost, buffers) = (self.room(), Self::cost_of_side(), self.buffers());
         let Some(session) = live(&mut self.slots, id) else { return false };
-        session.abort(
-            reason,
-            &mut Env { now, stack: &mut self.stack, ctx, out, dialogs: &mut self.dialogs, room, side_cost },
-        );
+        session
+            .abort(reason, &mut Env { now, buffers, ctx, out, dialogs: &mut self.dialogs, room, side_cost });
         self.settle(id.slot, Next::Gone(CloseReason::Aborted(reason)), out);
         true
     }
@@ -246,8 +241,13 @@ impl Engine {
         if self.by_policy == 0 { self.limits.sessions } else { self.by_policy.min(self.limits.sessions) }
     }
 
-    fn cost_of_side(&self) -> usize {
-        self.limits.tcp_rx + self.limits.tcp_tx + TLS_BYTES + size_of::<Side>()
+    /// What a side is charged until its handshake is done: room for it must be there before it begins.
+    fn cost_of_side() -> usize {
+        HANDSHAKE_COST + size_of::<Session>()
+    }
+
+    fn buffers(&self) -> Buffers {
+        Buffers { rx: self.limits.tcp_rx.max(LEAST_RX), tx: self.limits.tcp_tx }
     }
 
     fn room(&self) -> usize {
@@ -258,7 +258,7 @@ impl Engine {
     fn settle<O: Output>(&mut self, slot: u32, next: Next, out: &mut O) {
         match next {
             Next::At(at) => {
-                self.deadlines.set(slot, Some(at));
+                self.deadlines.by(slot, at);
                 self.account(slot);
             }
             Next::Gone(reason) => self.remove(slot, reason, out),
@@ -266,10 +266,9 @@ impl Engine {
     }
 
     fn account(&mut self, slot: u32) {
-        let fixed = self.cost_of_side();
         let place = &mut self.slots[slot as usize];
         let Some(session) = place.session.as_deref() else { return };
-        let cost: usize = Leg::BOTH.iter().filter_map(|l| session.side(*l)).map(|s| fixed + s.held()).sum();
+        let cost = session.held();
         self.memory = self.memory - place.charged + cost;
         place.charged = cost;
         let handshaking = session.is_handshaking();

@@ -13,7 +13,7 @@
 //!
 //! Bounds: sessions, handshakes in flight, memory in all, work a call, and a time limit on every state that a
 //! peer could sit in ([`Limits`], [`Timeouts`]). Files: `engine` (the table of sessions) -> `session` (one
-//! proxied connection) -> `side` (TCP + TLS + buffer of one leg) -> `tcp` (smoltcp); `sip` is the only file that
+//! proxied connection) -> `side` (TCP + TLS + buffer of one leg) -> `tcp` (one endpoint); `sip` is the only file that
 //! knows messages, `tls` the only one that makes rustls configurations.
 #![forbid(unsafe_code)]
 

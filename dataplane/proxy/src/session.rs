@@ -16,7 +16,7 @@ use crate::api::{AbortReason, CloseReason, Context, Leg, Micros, OpenParams, Out
 use crate::event::Event;
 use crate::side::{Outgoing, READ_AHEAD, Side};
 use crate::sip::{self, Head, Judged, Way};
-use crate::tcp::{Addr, Endpoint, Port, Stack};
+use crate::tcp::{Addr, Buffers, Endpoint, Port};
 use crate::transactions::Transactions;
 use fedgate_sip::dialog::Dialogs;
 use fedgate_tables::counters::{Counter, Histo, Stat};
@@ -33,7 +33,7 @@ const MALFORMED_IN_A_ROW: u32 = 32;
 /// What a call is given besides the session.
 pub(crate) struct Env<'a, D, L, O> {
     pub(crate) now: Micros,
-    pub(crate) stack: &'a mut Stack,
+    pub(crate) buffers: Buffers,
     pub(crate) ctx: &'a Context<'a, D, L>,
     pub(crate) out: &'a mut O,
     /// The dialogs of all sessions.
@@ -155,24 +155,18 @@ impl Session {
         }
     }
 
+    /// Bytes held, by the account that [`crate::Limits::memory`] bounds.
+    pub(crate) fn held(&self) -> usize {
+        size_of::<Self>() + self.sides().map(Side::held).sum::<usize>()
+    }
+
     fn sides(&self) -> impl Iterator<Item = &Side> {
         std::iter::once(&self.client).chain(&self.server)
     }
 
     /// Takes in one packet, without dealing with what it brought; false when it is not this leg's.
-    pub(crate) fn input<D, L, O: Output>(
-        &mut self,
-        leg: Leg,
-        packet: &[u8],
-        env: &mut Env<'_, D, L, O>,
-    ) -> bool {
-        let session = self.id;
-        let Some(side) = self.side_mut(leg) else { return false };
-        if !side.tcp.accepts(packet) {
-            return false;
-        }
-        side.tcp.input(env.stack, env.now, packet, Port { session, leg, out: env.out });
-        true
+    pub(crate) fn input<D, L, O>(&mut self, leg: Leg, packet: &[u8], env: &Env<'_, D, L, O>) -> bool {
+        self.side_mut(leg).is_some_and(|side| side.tcp.input(env.now, packet, env.room))
     }
 
     /// Does all there is to do now.
@@ -213,8 +207,8 @@ impl Session {
         let mut next: Option<Micros> = busy.then_some(now);
         for leg in Leg::BOTH {
             let Some(side) = self.side_mut(leg) else { continue };
-            let more = side.tcp.output(env.stack, now, Port { session, leg, out: &mut *env.out });
-            let at = if more { Some(now) } else { side.tcp.next_poll(env.stack, now) };
+            let more = side.tcp.output(now, Port { session, leg, out: &mut *env.out });
+            let at = if more { Some(now) } else { side.tcp.next_poll() };
             next = earlier(next, at);
         }
         if let Phase::Ending { reason, late, .. } = self.phase
@@ -233,7 +227,7 @@ impl Session {
         for leg in Leg::BOTH {
             let Some(side) = self.side_mut(leg) else { continue };
             side.tcp.abort();
-            side.tcp.output(env.stack, env.now, Port { session, leg, out: &mut *env.out });
+            side.tcp.output(env.now, Port { session, leg, out: &mut *env.out });
         }
     }
 
@@ -245,7 +239,7 @@ impl Session {
         side.watch(now);
         if !running {
             // What comes now is for nobody; reading it lets the peer's FIN through.
-            side.tcp.discard();
+            side.discard();
             return false;
         }
         let started = side.since;
@@ -484,7 +478,8 @@ impl Session {
         let name = passed.server_name(self.way(Leg::Client), p.server_remote.0);
         let seed = p.tls.random().filter(|_| env.room >= env.side_cost);
         let side = seed.and_then(|seed| {
-            let tcp = Endpoint::connect(env.stack, now, p.server_local, p.server_remote, p.server_mtu, seed)?;
+            let ends = (p.server_local, p.server_remote);
+            let tcp = Endpoint::connect(now, ends, p.server_mtu, env.buffers, seed);
             let tls = p.tls.connect(name).ok()?;
             Some(Side::new(tcp, Connection::Client(tls), now))
         });

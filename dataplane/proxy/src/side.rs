@@ -16,7 +16,7 @@ use crate::{Micros, sip};
 use fedgate_sip::frame::Framer;
 use fedgate_sip::identity::PeerIdentity;
 use rustls::Connection;
-use std::io::{self, BufRead, Write};
+use std::io::{self, BufRead, Read, Write};
 
 /// Plaintext read ahead of the message at hand.
 pub(crate) const READ_AHEAD: usize = 16 * 1024;
@@ -28,9 +28,11 @@ const HANDSHAKE_BYTES: usize = 48 * 1024;
 const RECORD_OVERHEAD: usize = 64;
 /// rustls cuts what it sends into records of this size.
 const RECORD: usize = 16 * 1024;
-/// What one side may hold in rustls besides what waits to be sent, for the memory account: in the handshake
-/// [`HANDSHAKE_BYTES`] and one read from TCP; later one record received, its plaintext, and the state.
-pub(crate) const TLS_BYTES: usize = 64 * 1024;
+/// What one side is charged for rustls in the handshake, beside what waits to be sent: [`HANDSHAKE_BYTES`], one read from
+/// TCP, and the state.
+pub(crate) const HANDSHAKE_COST: usize = 64 * 1024;
+/// And later: keys, the peer's certificates, and a buffer that is read into; parts of records stay with TCP.
+const SECURE_COST: usize = 10 * 1024;
 
 /// Where a peer stands with what it sends us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,6 +85,8 @@ pub(crate) struct Side {
     /// Bytes TLS holds for TCP; the overhead is estimated, never too low.
     backlog: usize,
     handshake_bytes: usize,
+    /// Bytes of whole records that TCP holds and TLS has not had: parts of records stay with TCP, which is the one that counts them.
+    whole: usize,
     /// When it was made, then when TCP came up.
     pub(crate) since: Micros,
     tcp_was_up: bool,
@@ -101,6 +105,7 @@ impl Side {
             outgoing: Outgoing::Open,
             backlog: 0,
             handshake_bytes: 0,
+            whole: 0,
             since: now,
             tcp_was_up: false,
         };
@@ -158,10 +163,13 @@ impl Side {
             }
             if self.incoming == Incoming::Ended {
                 // Nothing after a close_notify counts; the FIN behind it does.
-                self.tcp.discard();
+                self.discard();
                 break;
             }
-            if !self.tcp.can_recv() {
+            if self.whole == 0 {
+                self.whole = self.tcp.whole_records();
+            }
+            if self.whole == 0 {
                 if self.tcp.is_read_out() {
                     // A FIN without close_notify, or a reset. What is whole has been delivered; a cut message
                     // never will be.
@@ -176,10 +184,18 @@ impl Side {
         Ok(done)
     }
 
+    /// Reads and forgets what comes, so that the peer's FIN can come through.
+    pub(crate) fn discard(&mut self) {
+        self.tcp.discard();
+        self.whole = 0;
+    }
+
     /// One gulp from TCP through TLS; true when that ended the handshake.
     fn decrypt(&mut self) -> Result<bool, Failure> {
         // An error here would be rustls refusing to buffer more: it cannot, its plaintext was taken first.
-        let read = self.tls.read_tls(&mut self.tcp).map_err(|e| Failure::Tls(general(&e)))?;
+        let mut whole = (&mut self.tcp).take(self.whole as u64);
+        let read = self.tls.read_tls(&mut whole).map_err(|e| Failure::Tls(general(&e)))?;
+        self.whole -= read.min(self.whole);
         if !self.is_secure() {
             self.handshake_bytes += read;
         }
@@ -278,9 +294,10 @@ impl Side {
         moved
     }
 
-    /// Bytes that this side holds beyond its fixed buffers.
+    /// Bytes that this side holds elsewhere: what can be counted as it is, rustls's state at its worst.
     pub(crate) fn held(&self) -> usize {
-        self.inbox.capacity() + self.backlog
+        let tls = if self.is_secure() { SECURE_COST } else { HANDSHAKE_COST };
+        tls + self.tcp.held() + self.inbox.capacity() + self.backlog
     }
 }
 

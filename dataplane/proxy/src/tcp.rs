@@ -1,300 +1,387 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! One TCP endpoint a leg: a smoltcp socket alone in a `SocketSet` of its own, so that a segment costs the same
-//! with one connection as with fifty thousand (smoltcp walks a whole set for every packet).
+//! One TCP endpoint a leg (RFC 9293), sans-IO: segments and time go in, segments come out through [`Output`].
 //!
-//! All endpoints are driven through a few shared [`Interface`]s, one for each MTU in use, because smoltcp takes
-//! the MTU (and with it the MSS it offers) from there. The interface holds no addresses (`any_ip`): the
-//! connection table has already decided that a packet is ours, and [`Endpoint::accepts`] checks the 4-tuple
-//! again. Nothing here allocates after an endpoint is made, except when the output has no buffer to give.
+//! Why our own: a library's socket has its buffers and its window for life, 16 KiB each way and leg, and fifty thousand idle sessions would hold
+//! 3 GiB of nothing. Here buffers exist while something is in them ([`send`], [`receive`]), an idle endpoint is a few hundred bytes, and a segment
+//! costs the same however many connections there are. Headers are read and written by smoltcp's wire layer, checksums included.
 //!
-//! smoltcp draws initial sequence numbers from a small generator that can be guessed from its outputs; so the
-//! interface is made anew from the TLS provider's random source just before each connection's number is drawn.
+//! The connection table has already decided that a packet is ours; [`Endpoint::input`] checks the 4-tuple again. Attacks on the sequence space are
+//! answered as RFC 5961 says (challenge acknowledgements for RST, SYN and old ACKs), initial sequence numbers are 32 random bits of the
+//! TLS provider's. A segment that no output buffer could be had for is lost as it could be on the wire, and sent again.
 //!
-//! Limits: IPv4; the peer's SACK is not used for retransmission; TIME_WAIT lasts smoltcp's 10 s; smoltcp's own
-//! `set_timeout` is not used because it also ends connections that are merely idle; the session's deadlines do
-//! that work ([`Endpoint::stalled_since`]).
+//! Limits: IPv4; no SACK, no timestamps, no urgent data; every segment is acknowledged in the call that takes it; TIME_WAIT lasts
+//! [`TIME_WAIT`]; how long a peer may be silent is the session's business ([`Endpoint::stalled_since`]). Worker core only.
 
 use crate::{Leg, Micros, Output, SessionId};
-use smoltcp::iface::{Config, Interface, SocketHandle, SocketSet};
-use smoltcp::phy::{Device, DeviceCapabilities, Medium, RxToken, TxToken};
-use smoltcp::socket::tcp::{CongestionControl, Socket, SocketBuffer, State};
-use smoltcp::time::Instant;
-use smoltcp::wire::{HardwareAddress, IpEndpoint, IpProtocol, Ipv4Address, Ipv4Packet, TcpPacket};
+use receive::Receiver;
+use send::{Chunk, Sender};
+use smoltcp::phy::ChecksumCapabilities;
+use smoltcp::wire::{
+    IpAddress, IpProtocol, Ipv4Address, Ipv4Packet, Ipv4Repr, TcpControl, TcpPacket, TcpRepr, TcpSeqNumber,
+};
 use std::io;
+
+mod arrive;
+mod receive;
+mod send;
 
 /// Address (host order) and port.
 pub type Addr = (u32, u16);
 
 /// Segments one call may send on one leg; what is left goes at the next call.
 const SEGMENTS_A_CALL: usize = 64;
-/// How soon to look again when smoltcp says "now" but had nothing to send.
-const BACK_OFF: u64 = 1000;
 /// The smallest MTU used: RFC 791's least reassembly size, which leaves room for any option.
 const LEAST_MTU: u16 = 576;
+/// IP's header and TCP's, without options.
+const HEADERS: u16 = 40;
+const IP_HEADER: usize = 20;
+/// The most that a TLS record may claim to hold (RFC 5246 6.2.3); what claims more is TLS's to refuse.
+const RECORD: usize = (16 << 10) + 2048;
+/// The least receive buffer: one record with its header.
+pub(crate) const LEAST_RX: usize = RECORD + 5;
+/// How long an endpoint stays after both ends have closed; Linux's is six times as long.
+const TIME_WAIT: u64 = 10_000_000;
 
-/// The interfaces shared by all endpoints of an engine.
-pub(crate) struct Stack {
-    links: Vec<(u16, Interface)>,
-    rx_bytes: usize,
-    tx_bytes: usize,
+/// Bounds of an endpoint's buffers, bytes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Buffers {
+    /// Received and not read: also the largest window offered.
+    pub(crate) rx: usize,
+    /// Sent or to be sent, and not acknowledged.
+    pub(crate) tx: usize,
 }
 
-impl Stack {
-    pub(crate) fn new(rx_bytes: usize, tx_bytes: usize) -> Self {
-        Self { links: Vec::new(), rx_bytes, tx_bytes }
-    }
-
-    /// Index of the interface with this MTU, newly seeded for one initial sequence number.
-    fn seeded(&mut self, now: Micros, mtu: u16, seed: u64) -> usize {
-        let mtu = mtu.max(LEAST_MTU);
-        let mut config = Config::new(HardwareAddress::Ip);
-        config.random_seed = seed;
-        let mut link = Interface::new(config, &mut Idle { mtu }, instant(now));
-        link.set_any_ip(true);
-        match self.links.iter().position(|(m, _)| *m == mtu) {
-            Some(index) => {
-                self.links[index].1 = link;
-                index
-            }
-            None => {
-                self.links.push((mtu, link));
-                self.links.len() - 1
-            }
-        }
-    }
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Listen,
+    SynSent,
+    SynReceived,
+    /// Established, or one of the closing states, which `send` and `receive` tell apart.
+    Open,
+    TimeWait(Micros),
+    Closed,
 }
 
 /// A TCP connection seen from our end.
+#[derive(Debug)]
 pub(crate) struct Endpoint {
-    sockets: SocketSet<'static>,
-    handle: SocketHandle,
-    link: usize,
-    mtu: u16,
     local: Addr,
     remote: Addr,
-    /// A listening endpoint's SYN has come.
-    called: bool,
-    /// Bytes ever put into the transmit buffer, and when the last of them was acknowledged.
-    sent: u64,
-    acked: u64,
-    acked_at: Micros,
+    state: State,
+    send: Sender,
+    receive: Receiver,
+    /// To be sent with the next [`Self::output`].
+    owes: Owes,
+    /// The peer's FIN came before ours went.
+    they_first: bool,
+    /// What was unacknowledged when the peer was last heard to take something, and when that was.
+    progress: (u32, Micros),
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Owes {
+    syn: bool,
+    ack: bool,
+    /// A reset with this sequence number.
+    reset: Option<u32>,
 }
 
 impl Endpoint {
-    /// An endpoint that waits at `local` for the SYN of `remote`.
-    pub(crate) fn listen(
-        stack: &mut Stack,
-        now: Micros,
-        local: Addr,
-        remote: Addr,
-        mtu: u16,
-        seed: u64,
-    ) -> Option<Self> {
-        let mut end = Self::new(stack, now, local, remote, mtu, seed);
-        end.socket_mut().listen(endpoint(local)).ok()?;
-        Some(end)
+    /// An endpoint that waits at `local` for the SYN of `remote`. `seed` is random.
+    pub(crate) fn listen(now: Micros, ends: (Addr, Addr), mtu: u16, buffers: Buffers, seed: u64) -> Self {
+        Self::new(now, ends, mtu, buffers, seed, State::Listen)
     }
 
-    /// An endpoint that calls `remote` from `local`. `None` for an address or port of zero.
-    pub(crate) fn connect(
-        stack: &mut Stack,
-        now: Micros,
-        local: Addr,
-        remote: Addr,
-        mtu: u16,
-        seed: u64,
-    ) -> Option<Self> {
-        let mut end = Self::new(stack, now, local, remote, mtu, seed);
-        let (link, handle) = (&mut stack.links[end.link].1, end.handle);
-        let socket = end.sockets.get_mut::<Socket<'_>>(handle);
-        socket.connect(link.context(), endpoint(remote), endpoint(local)).ok()?;
-        Some(end)
+    /// An endpoint that calls `remote` from `local`.
+    pub(crate) fn connect(now: Micros, ends: (Addr, Addr), mtu: u16, buffers: Buffers, seed: u64) -> Self {
+        Self::new(now, ends, mtu, buffers, seed, State::SynSent)
     }
 
-    fn new(stack: &mut Stack, now: Micros, local: Addr, remote: Addr, mtu: u16, seed: u64) -> Self {
-        let mut socket = Socket::new(
-            SocketBuffer::new(vec![0; stack.rx_bytes]),
-            SocketBuffer::new(vec![0; stack.tx_bytes]),
-        );
-        // TLS records are written whole: holding back the last short segment would only add a round trip.
-        socket.set_nagle_enabled(false);
-        socket.set_ack_delay(None);
-        socket.set_congestion_control(CongestionControl::Reno);
-        let mut sockets = SocketSet::new(Vec::with_capacity(1));
-        let handle = sockets.add(socket);
-        let link = stack.seeded(now, mtu, seed);
+    fn new(
+        now: Micros,
+        (local, remote): (Addr, Addr),
+        mtu: u16,
+        buffers: Buffers,
+        seed: u64,
+        state: State,
+    ) -> Self {
+        let mss = mtu.max(LEAST_MTU) - HEADERS;
+        let iss = seed as u32;
         Self {
-            sockets,
-            handle,
-            link,
-            mtu: mtu.max(LEAST_MTU),
             local,
             remote,
-            called: false,
-            sent: 0,
-            acked: 0,
-            acked_at: now,
+            state,
+            send: Sender::new(iss, mss, buffers.tx),
+            receive: Receiver::new(buffers.rx, mss),
+            owes: Owes { syn: state == State::SynSent, ..Owes::default() },
+            they_first: false,
+            progress: (iss, now),
         }
     }
 
-    fn socket(&self) -> &Socket<'static> {
-        self.sockets.get(self.handle)
-    }
-
-    fn socket_mut(&mut self) -> &mut Socket<'static> {
-        self.sockets.get_mut(self.handle)
-    }
-
-    /// Whether this is a well-formed, unfragmented IPv4 TCP segment from our remote end to our local one.
-    pub(crate) fn accepts(&self, packet: &[u8]) -> bool {
-        let Ok(ip) = Ipv4Packet::new_checked(packet) else { return false };
-        if ip.next_header() != IpProtocol::Tcp || ip.more_frags() || ip.frag_offset() != 0 {
-            return false;
-        }
+    /// Takes in one packet, of whose payload `room` bytes at most may be kept; false when it is no whole, unfragmented IPv4 TCP segment of
+    /// this connection.
+    pub(crate) fn input(&mut self, now: Micros, packet: &[u8], room: usize) -> bool {
+        let Some(ip) = self.of_ours(packet) else { return false };
+        let (source, target) = (IpAddress::from(ip.src_addr()), IpAddress::from(ip.dst_addr()));
         let Ok(tcp) = TcpPacket::new_checked(ip.payload()) else { return false };
-        (ip.dst_addr().to_bits(), tcp.dst_port()) == self.local
-            && (ip.src_addr().to_bits(), tcp.src_port()) == self.remote
-    }
-
-    /// Takes in one segment that [`Self::accepts`]; may send one at once.
-    pub(crate) fn input<O: Output>(
-        &mut self,
-        stack: &mut Stack,
-        now: Micros,
-        packet: &[u8],
-        port: Port<'_, O>,
-    ) {
-        let mut wire = Wire { mtu: self.mtu, rx: Some(packet), port, sent: 0 };
-        stack.links[self.link].1.poll_ingress_single(instant(now), &mut wire, &mut self.sockets);
-        self.called |= !self.socket().is_listening();
-    }
-
-    /// Sends what may be sent now, [`SEGMENTS_A_CALL`] at most; true when more may be left.
-    pub(crate) fn output<O: Output>(&mut self, stack: &mut Stack, now: Micros, port: Port<'_, O>) -> bool {
-        let mut wire = Wire { mtu: self.mtu, rx: None, port, sent: 0 };
-        let link = &mut stack.links[self.link].1;
-        for _ in 0..SEGMENTS_A_CALL {
-            let before = wire.sent;
-            link.poll_egress(instant(now), &mut wire, &mut self.sockets);
-            if wire.sent == before {
-                return false;
-            }
+        // A wrong checksum, or flags that exclude each other: a segment that never was.
+        let Ok(it) = TcpRepr::parse(&tcp, &source, &target, &ChecksumCapabilities::default()) else {
+            return true;
+        };
+        let seq = it.seq_number.0 as u32;
+        let ack = it.ack_number.map(|n| n.0 as u32);
+        match self.state {
+            State::Listen => self.called(&it, seq, ack),
+            State::SynSent => self.answered(now, &it, seq, ack),
+            State::SynReceived | State::Open | State::TimeWait(_) => self.arrives(now, &it, seq, ack, room),
+            State::Closed => {}
         }
         true
     }
 
+    fn of_ours<'a>(&self, packet: &'a [u8]) -> Option<Ipv4Packet<&'a [u8]>> {
+        let ip = Ipv4Packet::new_checked(packet).ok()?;
+        if ip.next_header() != IpProtocol::Tcp || ip.more_frags() || ip.frag_offset() != 0 {
+            return None;
+        }
+        let tcp = TcpPacket::new_checked(ip.payload()).ok()?;
+        let ours = (ip.dst_addr().to_bits(), tcp.dst_port()) == self.local
+            && (ip.src_addr().to_bits(), tcp.src_port()) == self.remote;
+        ours.then_some(ip)
+    }
+
+    /// Sends what may be sent now, [`SEGMENTS_A_CALL`] at most; true when more may be left.
+    pub(crate) fn output<O: Output>(&mut self, now: Micros, mut port: Port<'_, O>) -> bool {
+        if let Some(seq) = self.owes.reset.take() {
+            self.emit(&mut port, &Outgoing { control: TcpControl::Rst, seq, ..Outgoing::default() });
+        }
+        let expired = match self.state {
+            State::SynSent | State::SynReceived | State::Open => self.send.expired(now),
+            State::TimeWait(until) if until <= now => {
+                self.state = State::Closed;
+                false
+            }
+            State::Listen | State::TimeWait(_) | State::Closed => false,
+        };
+        if matches!(self.state, State::SynSent | State::SynReceived) && (expired || self.owes.syn) {
+            self.owes = Owes::default();
+            let seq = self.send.syn(now);
+            let answers = self.state == State::SynReceived;
+            self.emit(&mut port, &Outgoing { control: TcpControl::Syn, seq, answers, ..Outgoing::default() });
+        }
+        if self.state == State::Open {
+            for _ in 0..SEGMENTS_A_CALL {
+                let Some(chunk) = self.send.next(now) else { break };
+                self.owes.ack = false;
+                let control = match chunk {
+                    Chunk { fin: true, .. } => TcpControl::Fin,
+                    Chunk { offset, len, .. } if offset + len == self.send.waiting() => TcpControl::Psh,
+                    Chunk { .. } => TcpControl::None,
+                };
+                self.emit(
+                    &mut port,
+                    &Outgoing { control, seq: chunk.seq, answers: true, chunk: Some(chunk) },
+                );
+            }
+        }
+        let owes_window = self.state == State::Open && self.receive.owes_window();
+        if matches!(self.state, State::Open | State::TimeWait(_) | State::Closed)
+            && (std::mem::take(&mut self.owes.ack) || owes_window)
+        {
+            let seq = self.send.max();
+            self.emit(&mut port, &Outgoing { seq, answers: true, ..Outgoing::default() });
+        }
+        self.state == State::Open && self.send.is_ready()
+    }
+
+    /// Writes one segment out.
+    fn emit<O: Output>(&mut self, port: &mut Port<'_, O>, it: &Outgoing) {
+        let is_syn = it.control == TcpControl::Syn;
+        let window_len = if it.control == TcpControl::Rst { 0 } else { self.receive.offer(is_syn) };
+        let payload = it.chunk.as_ref().map_or(&[][..], |chunk| self.send.bytes(chunk));
+        let tcp = TcpRepr {
+            src_port: self.local.1,
+            dst_port: self.remote.1,
+            control: it.control,
+            seq_number: TcpSeqNumber(it.seq as i32),
+            ack_number: it.answers.then(|| TcpSeqNumber(self.receive.nxt() as i32)),
+            window_len,
+            window_scale: self.receive.scale().filter(|_| is_syn),
+            max_seg_size: is_syn.then(|| self.receive.mss()),
+            sack_permitted: false,
+            sack_ranges: [None; 3],
+            timestamp: None,
+            payload,
+        };
+        let ip = Ipv4Repr {
+            src_addr: Ipv4Address::from_bits(self.local.0),
+            dst_addr: Ipv4Address::from_bits(self.remote.0),
+            next_header: IpProtocol::Tcp,
+            payload_len: tcp.buffer_len(),
+            hop_limit: 64,
+        };
+        port.out.packet(port.session, port.leg, IP_HEADER + ip.payload_len, |packet| {
+            let checksums = ChecksumCapabilities::default();
+            ip.emit(&mut Ipv4Packet::new_unchecked(&mut *packet), &checksums);
+            let mut segment = TcpPacket::new_unchecked(&mut packet[IP_HEADER..]);
+            tcp.emit(&mut segment, &ip.src_addr.into(), &ip.dst_addr.into(), &checksums);
+        });
+    }
+
     /// When TCP itself next wants [`Self::output`] called.
-    pub(crate) fn next_poll(&mut self, stack: &mut Stack, now: Micros) -> Option<Micros> {
-        let at = stack.links[self.link].1.poll_at(instant(now), &self.sockets)?;
-        let at = Micros(u64::try_from(at.total_micros()).unwrap_or(0));
-        Some(if at <= now { now.after(BACK_OFF) } else { at })
+    pub(crate) fn next_poll(&self) -> Option<Micros> {
+        match self.state {
+            State::SynSent | State::SynReceived | State::Open => self.send.timer(),
+            State::TimeWait(until) => Some(until),
+            State::Listen | State::Closed => None,
+        }
     }
 
     /// Notes what the peer has acknowledged since the last call; to be called before more is sent.
     pub(crate) fn watch(&mut self, now: Micros) {
-        let waiting = self.socket().send_queue() as u64;
-        let acked = self.sent - waiting;
-        if acked != self.acked || waiting == 0 {
-            (self.acked, self.acked_at) = (acked, now);
+        let una = self.send.una();
+        if una != self.progress.0 || self.send.waiting() == 0 {
+            self.progress = (una, now);
         }
     }
 
     /// Since when the peer has acknowledged nothing, while something waits for it.
     pub(crate) fn stalled_since(&self) -> Option<Micros> {
-        (self.socket().send_queue() > 0).then_some(self.acked_at)
+        (self.send.waiting() > 0).then_some(self.progress.1)
     }
 
-    fn state(&self) -> State {
-        self.socket().state()
+    /// Bytes held in buffers.
+    pub(crate) fn held(&self) -> usize {
+        self.send.held() + self.receive.held()
     }
 
     /// The three-way handshake is over (the connection may have ended since).
     pub(crate) fn is_up(&self) -> bool {
-        !matches!(self.state(), State::Listen | State::SynSent | State::SynReceived)
+        !matches!(self.state, State::Listen | State::SynSent | State::SynReceived)
     }
 
     /// No connection (any more): reset, refused, or closed from both ends.
     pub(crate) fn is_dead(&self) -> bool {
-        match self.state() {
-            State::Closed => true,
-            // smoltcp goes back to LISTEN when a half-open connection is reset; for us that is its end.
-            State::Listen => self.called,
-            _ => false,
-        }
+        self.state == State::Closed
     }
 
     /// Both ends have closed and the last acknowledgement is out; only a lost one could still be asked for again.
     pub(crate) fn is_lingering(&self) -> bool {
-        self.state() == State::TimeWait
+        matches!(self.state, State::TimeWait(_))
     }
 
     /// The peer will send nothing more, and all that it sent has been read.
     pub(crate) fn is_read_out(&self) -> bool {
-        self.is_up() && !self.socket().may_recv()
+        self.is_up() && !self.can_recv() && (self.state != State::Open || self.receive.ended())
     }
 
     /// Received bytes wait.
     pub(crate) fn can_recv(&self) -> bool {
-        self.socket().can_recv()
+        !self.receive.bytes().is_empty()
+    }
+
+    /// Bytes of the whole TLS records that wait (RFC 8446 5.1), when what waits begins with one; all that waits, where no more will
+    /// come, or where this is no TLS.
+    pub(crate) fn whole_records(&self) -> usize {
+        let waiting = self.receive.bytes();
+        if self.state != State::Open || self.receive.ended() {
+            return waiting.len();
+        }
+        let mut whole = 0;
+        while let Some([kind, major, _, high, low]) = waiting.get(whole..whole + 5) {
+            let len = usize::from(u16::from_be_bytes([*high, *low]));
+            if !(20..=24).contains(kind) || *major != 3 || len > RECORD {
+                return waiting.len();
+            }
+            if whole + 5 + len > waiting.len() {
+                break;
+            }
+            whole += 5 + len;
+        }
+        whole
     }
 
     /// There is room to send.
     pub(crate) fn can_send(&self) -> bool {
-        self.socket().can_send()
+        self.state == State::Open && self.send.has_room()
     }
 
     /// Reads and forgets what was received, so that the peer's FIN can come through.
     pub(crate) fn discard(&mut self) {
-        while self.socket().can_recv() {
-            // recv hands over one contiguous piece of the ring; taking all of it cannot fail while bytes wait.
-            let _ = self.socket_mut().recv(|bytes| (bytes.len(), ()));
-        }
+        self.receive.consume(self.receive.bytes().len());
     }
 
     /// Sends a FIN after what is queued.
     pub(crate) fn close(&mut self) {
-        self.socket_mut().close();
+        match self.state {
+            State::Listen | State::SynSent => self.state = State::Closed,
+            State::SynReceived | State::Open => self.send.finish(),
+            State::TimeWait(_) | State::Closed => {}
+        }
     }
 
     /// Ends the connection; the next [`Self::output`] sends a RST.
     pub(crate) fn abort(&mut self) {
-        self.socket_mut().abort();
+        if matches!(self.state, State::SynReceived | State::Open) {
+            self.owes = Owes { reset: Some(self.send.max()), ..Owes::default() };
+        }
+        self.state = State::Closed;
     }
 
     /// State name for `show proxy`.
     pub(crate) fn state_name(&self) -> &'static str {
-        match self.state() {
-            State::Closed => "closed",
+        match self.state {
             State::Listen => "listen",
             State::SynSent => "syn-sent",
             State::SynReceived => "syn-received",
-            State::Established => "established",
-            State::FinWait1 => "fin-wait-1",
-            State::FinWait2 => "fin-wait-2",
-            State::CloseWait => "close-wait",
-            State::Closing => "closing",
-            State::LastAck => "last-ack",
-            State::TimeWait => "time-wait",
+            State::TimeWait(_) => "time-wait",
+            State::Closed => "closed",
+            State::Open => match (self.send.is_finished(), self.receive.ended()) {
+                (false, false) => "established",
+                (false, true) => "close-wait",
+                (true, false) if self.send.fin_acked() => "fin-wait-2",
+                (true, false) => "fin-wait-1",
+                (true, true) if self.they_first => "last-ack",
+                (true, true) => "closing",
+            },
         }
+    }
+}
+
+/// What a segment says, besides the connection's own.
+struct Outgoing {
+    control: TcpControl,
+    seq: u32,
+    /// Acknowledges.
+    answers: bool,
+    chunk: Option<Chunk>,
+}
+
+impl Default for Outgoing {
+    fn default() -> Self {
+        Self { control: TcpControl::None, seq: 0, answers: false, chunk: None }
     }
 }
 
 /// Received bytes, for `rustls::Connection::read_tls`.
 impl io::Read for Endpoint {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        if !self.can_recv() {
+        let waiting = self.receive.bytes();
+        if waiting.is_empty() {
             return Err(io::ErrorKind::WouldBlock.into());
         }
-        self.socket_mut().recv_slice(buf).map_err(|_| io::ErrorKind::NotConnected.into())
+        let n = waiting.len().min(buf.len());
+        buf[..n].copy_from_slice(&waiting[..n]);
+        self.receive.consume(n);
+        Ok(n)
     }
 }
 
 /// Bytes to send, for `rustls::Connection::write_tls`.
 impl io::Write for Endpoint {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        let taken =
-            self.socket_mut().send_slice(buf).map_err(|_| io::Error::from(io::ErrorKind::NotConnected))?;
-        self.sent += taken as u64;
+        let taken = if self.state == State::Open { self.send.write(buf) } else { 0 };
         if taken == 0 && !buf.is_empty() { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(taken) }
     }
 
@@ -310,117 +397,19 @@ pub(crate) struct Port<'a, O> {
     pub(crate) out: &'a mut O,
 }
 
-fn instant(now: Micros) -> Instant {
-    Instant::from_micros(i64::try_from(now.0).unwrap_or(i64::MAX))
-}
-
-fn endpoint((addr, port): Addr) -> IpEndpoint {
-    IpEndpoint::new(Ipv4Address::from_bits(addr).into(), port)
-}
-
-fn capabilities(mtu: u16) -> DeviceCapabilities {
-    // The default is to verify and to fill in every checksum in software.
-    let mut caps = DeviceCapabilities::default();
-    caps.medium = Medium::Ip;
-    caps.max_transmission_unit = usize::from(mtu);
-    caps
-}
-
-/// smoltcp's view of the wire during one call: a packet that came, and the output.
-struct Wire<'a, O> {
-    mtu: u16,
-    rx: Option<&'a [u8]>,
-    port: Port<'a, O>,
-    sent: usize,
-}
-
-impl<'a, O: Output> Device for Wire<'a, O> {
-    type RxToken<'t>
-        = Came<'a>
-    where
-        Self: 't;
-    type TxToken<'t>
-        = Going<'t, O>
-    where
-        Self: 't;
-
-    fn receive(&mut self, _: Instant) -> Option<(Came<'a>, Going<'_, O>)> {
-        let packet = self.rx.take()?;
-        Some((Came(packet), Going { port: self.port.reborrow(), sent: &mut self.sent }))
+/// Appends to a buffer that holds at most `most`; what is kept for growth stays below that, too.
+fn append(buf: &mut Vec<u8>, bytes: &[u8], most: usize) {
+    let len = buf.len() + bytes.len();
+    if len > buf.capacity() {
+        buf.reserve_exact(len.max((2 * buf.capacity()).min(most)) - buf.len());
     }
-
-    fn transmit(&mut self, _: Instant) -> Option<Going<'_, O>> {
-        Some(Going { port: self.port.reborrow(), sent: &mut self.sent })
-    }
-
-    fn capabilities(&self) -> DeviceCapabilities {
-        capabilities(self.mtu)
-    }
+    buf.extend_from_slice(bytes);
 }
 
-impl<O> Port<'_, O> {
-    pub(crate) fn reborrow(&mut self) -> Port<'_, O> {
-        Port { session: self.session, leg: self.leg, out: self.out }
-    }
+/// Whether one sequence number comes before another; they are within half of all numbers of each other.
+fn before(a: u32, b: u32) -> bool {
+    (a.wrapping_sub(b) as i32) < 0
 }
 
-struct Came<'a>(&'a [u8]);
-
-impl RxToken for Came<'_> {
-    fn consume<R, F: FnOnce(&[u8]) -> R>(self, f: F) -> R {
-        f(self.0)
-    }
-}
-
-struct Going<'a, O> {
-    port: Port<'a, O>,
-    sent: &'a mut usize,
-}
-
-impl<O: Output> TxToken for Going<'_, O> {
-    fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, len: usize, f: F) -> R {
-        *self.sent += 1;
-        let (mut fill, mut filled) = (Some(f), None);
-        self.port.out.packet(self.port.session, self.port.leg, len, |buf| {
-            if let Some(fill) = fill.take() {
-                filled = Some(fill(buf));
-            }
-        });
-        match (filled, fill) {
-            (Some(done), _) => done,
-            // No buffer: the segment is lost as it could be on the wire, and TCP will send it again.
-            (None, Some(fill)) => fill(&mut vec![0; len]),
-            (None, None) => unreachable!("fill is taken only where filled is set"),
-        }
-    }
-}
-
-/// A device that says its MTU and does nothing: what an [`Interface`] asks for when it is made.
-struct Idle {
-    mtu: u16,
-}
-
-impl Device for Idle {
-    type RxToken<'t> = Came<'t>;
-    type TxToken<'t> = Nowhere;
-
-    fn receive(&mut self, _: Instant) -> Option<(Came<'_>, Nowhere)> {
-        None
-    }
-
-    fn transmit(&mut self, _: Instant) -> Option<Nowhere> {
-        None
-    }
-
-    fn capabilities(&self) -> DeviceCapabilities {
-        capabilities(self.mtu)
-    }
-}
-
-struct Nowhere;
-
-impl TxToken for Nowhere {
-    fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, len: usize, f: F) -> R {
-        f(&mut vec![0; len])
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -106,6 +106,14 @@ impl WorkerCounters {
         self.count(Counter::Ace(slot), 1);
     }
 
+    /// Asks for the line of an ACE's counter slot: `fetch` starts to load the one at an address, which may be any.
+    #[inline]
+    pub fn fetch_ace(&self, slot: u32, fetch: impl Fn(*const u8)) {
+        if let Some(offset) = Counter::Ace(slot).offset() {
+            fetch(self.region.atomics().as_ptr().wrapping_add(self.base + offset).cast());
+        }
+    }
+
     /// A hit of a NAT rule's counter slot.
     #[inline]
     pub fn nat(&self, slot: u32, way: NatCounter) {

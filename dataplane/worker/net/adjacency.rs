@@ -6,6 +6,9 @@
 //! its changes: whenever it has changed, all are looked up anew before the next burst ([`Adjacencies::follow`]). A new policy (or
 //! a full list, which only a scan of large connected networks can bring about) empties the list and begins a new epoch;
 //! a connection's numbers hold only in the epoch in which they were given. One list for each family. Worker core only; bound: [`MOST`].
+//!
+//! A new connection finds its adjacency by next hop in a small table of those that were found last ([`Adjacencies::recent`]), and only
+//! where it is not there by asking the neighbour table.
 
 use crate::worker::neigh::{Address, Neighbours, NextHop};
 use crate::worker::runtime::{IoSlot, View};
@@ -13,6 +16,8 @@ use std::collections::HashMap;
 
 /// Most adjacencies: the number must fit a connection's 16 bits, and 0 is none.
 const MOST: usize = 16_384;
+/// Places for adjacencies by next hop: a power of two.
+const RECENT: usize = 256;
 
 /// See the module.
 #[derive(Clone, Copy, Debug)]
@@ -31,10 +36,19 @@ pub struct Adjacency {
     hop: NextHop,
 }
 
+/// An adjacency by the next hop that it was found for. Number 0: none.
+#[derive(Clone, Copy, Default)]
+struct Recent {
+    next_hop: u32,
+    number: u16,
+    egress: u8,
+}
+
 /// All of a worker.
 pub struct Adjacencies {
     list: Vec<Adjacency>,
     by_hop: HashMap<(u8, NextHop), u16>,
+    recent: Box<[Recent; RECENT]>,
     epoch: u32,
     /// The neighbour table's changes that the list has followed.
     seen: u64,
@@ -42,8 +56,13 @@ pub struct Adjacencies {
 
 impl Adjacencies {
     pub fn new() -> Self {
-        let mut adjacencies =
-            Self { list: Vec::with_capacity(MOST), by_hop: HashMap::with_capacity(MOST), epoch: 0, seen: 0 };
+        let mut adjacencies = Self {
+            list: Vec::with_capacity(MOST),
+            by_hop: HashMap::with_capacity(MOST),
+            recent: Box::new([Recent::default(); RECENT]),
+            epoch: 0,
+            seen: 0,
+        };
         adjacencies.clear();
         adjacencies
     }
@@ -66,6 +85,7 @@ impl Adjacencies {
         // After 2^32 policies an idle connection might take an old number for a new one.
         self.epoch = self.epoch.wrapping_add(1).max(1);
         self.by_hop.clear();
+        self.recent.fill(Recent::default());
         self.list.clear();
         let none =
             Adjacency { stations: [0; 12], mtu: 0, slot: 0, egress: 0, used: false, hop: NextHop::NONE };
@@ -95,6 +115,19 @@ impl Adjacencies {
         number
     }
 
+    /// The number of the adjacency that IPv4 packets to `next_hop` leave by, where it was [noted](Self::note) not long ago and the neighbour is known.
+    #[inline]
+    pub fn recent(&self, egress: u8, next_hop: u32) -> Option<u16> {
+        let Recent { number, .. } = *Some(&self.recent[place(egress, next_hop)])
+            .filter(|recent| (recent.next_hop, recent.egress) == (next_hop, egress))?;
+        self.list.get(usize::from(number)).filter(|adjacency| adjacency.mtu > 0).map(|_| number)
+    }
+
+    /// Packets to `next_hop` leave by this adjacency.
+    pub fn note(&mut self, egress: u8, next_hop: u32, number: u16) {
+        self.recent[place(egress, next_hop)] = Recent { next_hop, number, egress };
+    }
+
     /// Takes over what has changed in the neighbour table. Once a burst; a compare where nothing has.
     #[inline]
     pub fn follow<P, A: Address>(&mut self, neigh: &mut Neighbours<P, A>, view: &View<'_>) {
@@ -117,6 +150,13 @@ impl Adjacencies {
             neigh.touch(adjacency.hop);
         }
     }
+}
+
+/// Where the adjacency of a next hop is noted.
+#[inline]
+fn place(egress: u8, next_hop: u32) -> usize {
+    let mixed = (next_hop ^ u32::from(egress).rotate_right(8)).wrapping_mul(0x9e37_79b1);
+    (mixed >> 24) as usize % RECENT
 }
 
 impl Adjacency {

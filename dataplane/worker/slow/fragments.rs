@@ -162,7 +162,7 @@ fn begins(
     pieces: &mut Pieces,
     datagram: &Parsed,
 ) {
-    match admit(net, view, now, ifindex, &pieces[0].mbuf, &pieces[0].parsed, None) {
+    match admit(net, view, now, ifindex, &pieces[0].mbuf, &pieces[0].parsed, None, None) {
         Admission::New { id, tls_proxy: None } => {
             let booked = stages::packet(pieces[0].mbuf.data(), datagram);
             match net.flow.account(id, Dir::Forward, &booked, &view.flow, now.tick()) {

@@ -65,6 +65,11 @@ pub struct Rig {
 
 /// The policy of the federation in small: static PAT 5061 to the routing server, interface PAT for the rest, outside ACL.
 pub fn policy() -> PolicyBuilder {
+    policy_with(&[])
+}
+
+/// The same with an ACL for what comes from inside, if it has lines.
+pub fn policy_with(inside: &[Ace]) -> PolicyBuilder {
     let mut b = PolicyBuilder::new();
     let ace = |src, dst, proto, dport, flags, counter, line| Ace {
         src,
@@ -88,6 +93,8 @@ pub fn policy() -> PolicyBuilder {
         ],
         &[],
     );
+    let name = b.blob(b"inside_in");
+    let acl_inside = if inside.is_empty() { NONE } else { b.acl(name, inside, &[]) };
     for (i, (name, security)) in [("outside", 0), ("inside", 100)].into_iter().enumerate() {
         let (name, device) = (b.blob(name.as_bytes()), b.blob(format!("net_ring{i}").as_bytes()));
         b.interface(Interface {
@@ -99,7 +106,7 @@ pub fn policy() -> PolicyBuilder {
             security,
             flags: IF_MAC_SET,
             mac: MACS[i].0,
-            acl_in: if i == OUTSIDE { acl } else { NONE },
+            acl_in: if i == OUTSIDE { acl } else { acl_inside },
             acl_out: NONE,
             ..Interface::default()
         });

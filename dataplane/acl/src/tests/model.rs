@@ -2,14 +2,14 @@
 //! Random rule sets and edits, both address families, against the linear model.
 
 use crate::testing::{self, Random, Shape, linear};
-use crate::{Classifier, Layered, Query, Rule};
+use crate::{Classifier, Layered, Query, Rule, Scratch};
 use proptest::prelude::*;
 
 /// Single lookups and bursts say what the model says.
 pub(super) fn agree<A: Shape>(layered: &Layered<A>, rules: &[Rule<A>], random: &mut Random, packets: usize) {
     let queries: Vec<Query<A>> = (0..packets).map(|_| testing::query(random, rules)).collect();
     let mut burst = vec![None; queries.len()];
-    layered.lookup_burst(&queries, &mut burst);
+    layered.lookup_burst(&queries, &mut burst, &mut Scratch::default(), |_| ());
     for (q, burst) in queries.iter().zip(burst) {
         let want = linear(rules, q);
         assert_eq!(layered.lookup(q), want, "{q:?}: {:?}", want.map(|i| rules[i as usize]));
@@ -108,16 +108,22 @@ proptest! {
         let mut random = Random::new(seed);
         let mut rules: Vec<Rule<u32>> = (0..n).map(|_| dense(&mut random)).collect();
         let mut layered = Layered::new(rules.clone());
+        let mut scratch = Scratch::default();
         for round in 0..4 {
-            for _ in 0..200 {
-                let q = Query {
+            let queries: Vec<Query<u32>> = (0..200)
+                .map(|_| Query {
                     src: random.bits() as u32 & 0x8000_0103,
                     dst: random.bits() as u32 & 0x8000_0103,
                     sport: random.below(13) as u16,
                     dport: random.below(13) as u16,
                     proto: 6 + random.below(3) as u8,
-                };
-                prop_assert_eq!(layered.lookup(&q), linear(&rules, &q), "round {}: {:?}", round, q);
+                })
+                .collect();
+            let mut burst = vec![None; queries.len()];
+            layered.lookup_burst(&queries, &mut burst, &mut scratch, |_| ());
+            for (q, burst) in queries.iter().zip(burst) {
+                prop_assert_eq!(layered.lookup(q), linear(&rules, q), "round {}: {:?}", round, q);
+                prop_assert_eq!(burst, linear(&rules, q), "round {}, in a burst: {:?}", round, q);
             }
             for _ in 0..keep.min(rules.len()) {
                 match random.below(3) {
@@ -128,6 +134,32 @@ proptest! {
             }
             layered = layered.updated(rules.clone());
         }
+    }
+}
+
+/// So many ways down that a burst's lists overflow: every rule leaves all but one bit of each address open, and its ports (which a tree cannot cut
+/// on) match only every other packet.
+#[test]
+fn paths_beyond_measure_are_searched_for_alone() {
+    let mut random = Random::new(31);
+    let rules: Vec<Rule<u32>> = (0..4096)
+        .map(|_| {
+            let (src_mask, dst_mask) = (1 << random.below(32), 1 << random.below(32));
+            let (src, dst) = (random.bits() as u32 & src_mask, random.bits() as u32 & dst_mask);
+            Rule { src, src_mask, dst, dst_mask, dport: [1, 65_534], ..Rule::default() }
+        })
+        .collect();
+    let layered = Layered::new(rules.clone());
+    let queries: Vec<Query<u32>> = (0..640)
+        .map(|n| {
+            let (src, dst) = (random.bits() as u32, random.bits() as u32);
+            Query { src, dst, sport: 5, dport: n % 2, proto: 6 }
+        })
+        .collect();
+    let mut found = vec![None; queries.len()];
+    layered.lookup_burst(&queries, &mut found, &mut Scratch::default(), |_| ());
+    for (q, found) in queries.iter().zip(found) {
+        assert_eq!(found, linear(&rules, q), "{q:?}");
     }
 }
 

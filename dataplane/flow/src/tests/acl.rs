@@ -32,8 +32,14 @@ fn walk(acl: &Acl, aces: &[Ace], key: &Key, (kind, code): (u8, u8)) -> Decision 
             && key.dst & ace.dst_mask == ace.dst
             && (ace.flags & ACE_ANY_PROTO != 0 || (key.proto == ace.proto && ports))
     });
-    let flags = hit.map_or(0, |i| aces[i as usize].flags);
-    Decision { permit: flags & ACE_PERMIT != 0, ace: hit, flags }
+    decided(hit, |i| (aces[i].flags, aces[i].counter))
+}
+
+/// What the ACE says, or the implicit deny.
+fn decided(hit: Option<u32>, ace: impl Fn(usize) -> (u8, u32)) -> Decision {
+    let says = hit.map(|i| ace(i as usize));
+    let flags = says.map_or(0, |(flags, _)| flags);
+    Decision { permit: flags & ACE_PERMIT != 0, ace: hit, counter: says.map(|(_, counter)| counter), flags }
 }
 
 fn walk6(acl: &Acl, aces: &[Ace6], q: &Query<u128>) -> Decision {
@@ -49,8 +55,7 @@ fn walk6(acl: &Acl, aces: &[Ace6], q: &Query<u128>) -> Decision {
             && (ace.flags & ACE_ANY_PROTO != 0
                 || (q.proto == ace.proto && within(ace.sport, q.sport) && within(ace.dport, q.dport)))
     });
-    let flags = hit.map_or(0, |i| aces[i as usize].flags);
-    Decision { permit: flags & ACE_PERMIT != 0, ace: hit, flags }
+    decided(hit, |i| (aces[i].flags, aces[i].counter))
 }
 
 fn flags(random: &mut Random) -> u8 {

@@ -180,8 +180,5 @@ fn permit(
     hits: &mut Hits,
 ) -> Result<(), DropReason> {
     let query = query(first);
-    permit_by(policy, from, to, hits, |index| {
-        let decision = acl::classify6(policy, index, &query)?;
-        Some((decision, decision.ace.map(|a| policy.aces6[a as usize].counter)))
-    })
+    permit_by(policy, from, to, hits, |index| acl::classify6(policy, index, &query))
 }

@@ -348,6 +348,14 @@ impl Picker {
         self.share.any_of(band, random)
     }
 
+    /// Asks for the line of a port's bit, where there is a bitmap.
+    #[inline]
+    pub fn fetch(&self, addr: u32, proto: u8, port: u16, fetch: impl Fn(*const u8)) {
+        if let Some(place) = self.at.get(&key(addr, proto)) {
+            self.bitmaps[*place].ports.fetch(port, fetch);
+        }
+    }
+
     /// The bitmap of an address and protocol, made at its first use.
     pub fn ports(&mut self, addr: u32, proto: u8) -> &mut Ports {
         let place = match self.at.get(&key(addr, proto)) {

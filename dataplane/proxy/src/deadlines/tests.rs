@@ -7,11 +7,11 @@ use std::collections::BTreeMap;
 
 proptest! {
     #[test]
-    fn behaves_like_a_map(steps in prop::collection::vec((0u32..40, prop::option::of(0u64..1000), 0u64..1000, any::<bool>()), 1..400)) {
+    fn behaves_like_a_map(steps in prop::collection::vec((0u32..40, prop::option::of(0u64..1000), 0u64..1000, 0u8..3), 1..400)) {
         let mut heap = Deadlines::default();
         let mut plain: BTreeMap<u32, Micros> = BTreeMap::new();
-        for (slot, at, now, pop) in steps {
-            if pop {
+        for (slot, at, now, what) in steps {
+            if what == 0 {
                 let earliest = plain.values().min().copied();
                 match heap.pop_due(Micros(now)) {
                     Some(got) => {
@@ -21,6 +21,10 @@ proptest! {
                     }
                     None => prop_assert!(earliest.is_none_or(|at| at > Micros(now))),
                 }
+            } else if let (1, Some(at)) = (what, at) {
+                heap.by(slot, Micros(at));
+                let held = plain.entry(slot).or_insert(Micros(at));
+                *held = (*held).min(Micros(at));
             } else {
                 heap.set(slot, at.map(Micros));
                 match at {

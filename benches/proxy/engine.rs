@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The worker's own proxy engine as a [`Middle`]: no driver, no packet path, every call on it timed by the TSC.
+//!
+//! What its calls allocate and do not free again is counted where that is asked for ([`InProcess::weigh`]); the packets that it puts out are not among
+//! that, as they are buffers of the driver's in the appliance. The tables are the real ones: the shared domain table and a policy's own domains.
+
+use crate::Failure;
+use crate::crowd::{Middle, PUBLIC, SERVER, caller, ends, number};
+use crate::pki::Pki;
+use fedgate_proxy::{
+    CloseReason, Context, Engine, Event, Federated, Leg, Limits, Micros, OpenParams, Output, OwnDomains,
+    ProxyTls, SessionId, Timeouts,
+};
+use fedgate_tables::counters::{Counter, Histo};
+use fedgate_tables::domains::{DomainReader, DomainWriter};
+use fedgate_tables::region::Region;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// See the module.
+pub struct InProcess {
+    engine: Engine,
+    sink: Sink,
+    tls: Arc<ProxyTls>,
+    federated: DomainReader,
+    locals: OwnDomains,
+    sessions: Vec<Option<SessionId>>,
+    started: Instant,
+    ticks: u64,
+    hz: f64,
+    weighs: bool,
+    held: i64,
+}
+
+#[derive(Default)]
+struct Sink {
+    packets: VecDeque<(Leg, Vec<u8>)>,
+    closed: Vec<CloseReason>,
+    denied: u64,
+}
+
+impl Output for Sink {
+    fn packet(&mut self, _: SessionId, leg: Leg, len: usize, fill: impl FnOnce(&mut [u8])) {
+        let (mut packet, packets) = (Vec::new(), &mut self.packets);
+        allocation_counter::opt_out(|| packet = vec![0; len]);
+        fill(&mut packet);
+        allocation_counter::opt_out(|| packets.push_back((leg, packet)));
+    }
+
+    fn event(&mut self, _: SessionId, event: Event<'_>) {
+        match event {
+            Event::Secured { .. } => {}
+            Event::TlsFailed { .. }
+            | Event::Denied { .. }
+            | Event::Malformed { .. }
+            | Event::Unreachable { .. } => {
+                self.denied += 1;
+            }
+        }
+    }
+
+    fn closed(&mut self, _: SessionId, reason: CloseReason) {
+        allocation_counter::opt_out(|| self.closed.push(reason));
+    }
+
+    fn count(&mut self, _: Counter, _: u64) {}
+
+    fn observe(&mut self, _: Histo, _: u64) {}
+}
+
+impl InProcess {
+    /// With room for `sessions`; `hz` are TSC ticks a second.
+    pub fn new(pki: &Pki, sessions: u32, hz: u64) -> Result<Self, Failure> {
+        let mut writer = DomainWriter::create(64)?;
+        writer.permit("foreign.example", false, None)?;
+        let limits = Limits { sessions, memory: 64 << 30, ..Limits::default() };
+        Ok(Self {
+            engine: Engine::new(limits),
+            sink: Sink::default(),
+            tls: pki.proxy()?,
+            federated: DomainReader::attach(Region::map_rw(writer.region().fd().try_clone_to_owned()?)?)?,
+            locals: ["local.example".to_owned()].into_iter().collect(),
+            sessions: Vec::new(),
+            started: Instant::now(),
+            ticks: 0,
+            hz: hz as f64,
+            weighs: false,
+            held: 0,
+        })
+    }
+
+    /// From now on counts what is held; slows every call down.
+    pub fn weigh(&mut self) {
+        self.weighs = true;
+    }
+
+    /// Bytes that the engine's calls have allocated and not freed since [`Self::weigh`].
+    pub fn held(&self) -> i64 {
+        self.held
+    }
+
+    /// Sessions, and what the engine's own account has them at.
+    pub fn account(&self) -> (u32, usize) {
+        (self.engine.sessions(), self.engine.memory())
+    }
+
+    fn call<T>(&mut self, work: impl FnOnce(&mut Self, Micros) -> T) -> Option<T> {
+        let now = Micros(self.started.elapsed().as_micros() as u64 + 1);
+        let mut done = None;
+        let before = dpdk::tsc();
+        if self.weighs {
+            let info = allocation_counter::measure(|| done = Some(work(self, now)));
+            self.held += info.bytes_current;
+        } else {
+            done = Some(work(self, now));
+        }
+        self.ticks += dpdk::tsc() - before;
+        done
+    }
+}
+
+impl Middle for InProcess {
+    fn input(&mut self, leg: Leg, packet: &[u8]) -> Result<(), Failure> {
+        let (from, to) = ends(packet);
+        let n = number(if leg == Leg::Client { from } else { to }).ok_or("a packet of nobody")?;
+        if self.sessions.len() <= n {
+            self.sessions.resize(n + 1, None);
+        }
+        if self.sessions[n].is_none() && leg == Leg::Client {
+            let params = OpenParams {
+                tls: self.tls.clone(),
+                tls_proxy: 0,
+                client_local: PUBLIC,
+                client_remote: caller(n as u32),
+                server_local: caller(n as u32),
+                server_remote: SERVER,
+                outside: Leg::Client,
+                client_mtu: 1500,
+                server_mtu: 1500,
+            };
+            let opened = self.call(|me, now| me.engine.open(now, params, &mut me.sink)).transpose()?;
+            self.sessions[n] = opened;
+        }
+        if let Some(id) = self.sessions[n] {
+            self.call(|me, now| {
+                let ctx = Context {
+                    domains: &Federated(&me.federated),
+                    locals: &me.locals,
+                    timeouts: Timeouts::default(),
+                };
+                // A session that is gone: the worker would count the packet and drop it.
+                let _ = me.engine.input(now, id, leg, packet, &ctx, &mut me.sink);
+            });
+        }
+        Ok(())
+    }
+
+    fn output(&mut self, out: &mut VecDeque<(Leg, Vec<u8>)>) -> Result<(), Failure> {
+        let now = Micros(self.started.elapsed().as_micros() as u64);
+        if self.engine.next_deadline().is_some_and(|at| at <= now) {
+            self.call(|me, now| {
+                let ctx = Context {
+                    domains: &Federated(&me.federated),
+                    locals: &me.locals,
+                    timeouts: Timeouts::default(),
+                };
+                me.engine.poll(now, &ctx, &mut me.sink)
+            });
+        }
+        if self.sink.denied > 0 {
+            return Err("the engine denied a message, or a handshake".into());
+        }
+        out.append(&mut self.sink.packets);
+        Ok(())
+    }
+
+    fn busy(&self) -> f64 {
+        self.ticks as f64 / self.hz
+    }
+}

@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The rows that need no packet path: handshakes beside rustls alone, memory of an idle session, and whether many sessions slow each other down.
+
+use crate::alone;
+use crate::crowd::{Crowd, Middle};
+use crate::engine::InProcess;
+use crate::pki::Pki;
+use crate::rows::{Row, median};
+use crate::{Failure, Options};
+
+/// Turns of ours and of the peer, and sessions in each.
+const TURNS: usize = 9;
+const A_TURN: usize = 200;
+/// TCP buffers of a host that is one of many, bytes: room for a flight of the handshake.
+const SMALL: usize = 4096;
+/// Sessions that `session_kib` and `scale` hold, and the few that `scale` compares with.
+const MANY: usize = 50_000;
+const QUICK_MANY: usize = 2_000;
+const FEW: usize = 100;
+/// Requests of a turn of `scale`, over all sessions.
+const REQUESTS: usize = 200_000;
+/// Text in a message, bytes.
+const BODY: usize = 100;
+
+/// The rows asked for.
+pub fn run(options: &Options, hz: u64) -> Result<Vec<Row>, Failure> {
+    let pki = Pki::new()?;
+    let mut rows = Vec::new();
+    if options.wants("handshakes_memory") {
+        rows.push(handshakes(&pki, hz)?);
+    }
+    if options.wants("session_kib") || options.wants("scale") {
+        rows.extend(many(options, &pki, hz)?);
+    }
+    Ok(rows)
+}
+
+/// Whole sessions: TCP, two handshakes, a message each way, the ends.
+fn handshakes(pki: &Pki, hz: u64) -> Result<Row, Failure> {
+    let mut crowd = Crowd::new(InProcess::new(pki, 60_000, hz)?, pki, 32 << 10, BODY);
+    let (mut ours, mut theirs, mut total) = (Vec::new(), Vec::new(), 0);
+    for _ in 0..TURNS {
+        total += A_TURN;
+        let before = crowd.middle.busy();
+        crowd.gather(total, true)?;
+        ours.push((crowd.middle.busy() - before) / A_TURN as f64);
+        theirs.push(alone::pair(pki, A_TURN, hz)?);
+    }
+    let (ours, theirs) = (median(&mut ours), median(&mut theirs));
+    println!("handshakes: {:.1} us a session, of rustls {:.1} us", ours * 1e6, theirs * 1e6);
+    Ok(Row::new("handshakes_memory", 1.0 / ours, "sessions/CPU s", "rustls in memory", 1.0 / theirs))
+}
+
+/// Memory first, on the way to the many sessions of `scale`.
+fn many(options: &Options, pki: &Pki, hz: u64) -> Result<Vec<Row>, Failure> {
+    let many = if options.quick { QUICK_MANY } else { MANY };
+    let mut rows = Vec::new();
+    let mut crowd = Crowd::new(InProcess::new(pki, 60_000, hz)?, pki, SMALL, BODY);
+    crowd.middle.weigh();
+    crowd.gather(many, false)?;
+    let kib = crowd.middle.held() as f64 / many as f64 / 1024.0;
+    let (sessions, account) = crowd.middle.account();
+    println!(
+        "memory: {sessions} sessions, {kib:.1} KiB each; {:.1} KiB by the engine's account",
+        account as f64 / f64::from(sessions) / 1024.0
+    );
+    rows.push(Row::times_less("session_kib", kib, "KiB/session", "what was asked for", 40.0));
+    if !options.wants("scale") {
+        return Ok(rows);
+    }
+    drop(crowd);
+
+    let rate = |sessions: usize| -> Result<f64, Failure> {
+        let mut crowd = Crowd::new(InProcess::new(pki, 60_000, hz)?, pki, SMALL, BODY);
+        crowd.gather(sessions, false)?;
+        let each = REQUESTS.div_ceil(sessions) as u64;
+        let mut rates = Vec::new();
+        for _ in 0..3 {
+            let before = crowd.middle.busy();
+            crowd.talk(0, each, 1)?;
+            rates.push((2 * each * sessions as u64) as f64 / (crowd.middle.busy() - before));
+        }
+        Ok(median(&mut rates))
+    };
+    let (few, many) = (rate(FEW)?, rate(many)?);
+    rows.push(Row::new("scale", many, "messages/CPU s", "the same with 100 sessions", few));
+    Ok(rows)
+}

@@ -1,0 +1,324 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Two endpoints on a wire that loses, repeats and reorders. What whole sessions do, with smoltcp at the far ends, is in tests/proxy.
+
+use super::*;
+use crate::{CloseReason, Event};
+use fedgate_tables::counters::{Counter, Histo};
+use proptest::prelude::*;
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+
+const A: Addr = (0x0a00_0001, 4000);
+const B: Addr = (0x0a00_0002, 5061);
+const BUFFERS: Buffers = Buffers { rx: 8 << 10, tx: 6 << 10 };
+const ROOM: usize = usize::MAX;
+
+#[derive(Default)]
+struct Sink(Vec<Vec<u8>>);
+
+impl Output for Sink {
+    fn packet(&mut self, _: SessionId, _: Leg, len: usize, fill: impl FnOnce(&mut [u8])) {
+        let mut packet = vec![0; len];
+        fill(&mut packet);
+        self.0.push(packet);
+    }
+    fn event(&mut self, _: SessionId, _: Event<'_>) {}
+    fn closed(&mut self, _: SessionId, _: CloseReason) {}
+    fn count(&mut self, _: Counter, _: u64) {}
+    fn observe(&mut self, _: Histo, _: u64) {}
+}
+
+/// What an endpoint sends now.
+fn sent(end: &mut Endpoint, now: Micros) -> Vec<Vec<u8>> {
+    let mut sink = Sink::default();
+    let session = SessionId { slot: 0, generation: 0 };
+    while end.output(now, Port { session, leg: Leg::Client, out: &mut sink }) {}
+    sink.0
+}
+
+fn parsed<T>(packet: &[u8], look: impl FnOnce(&TcpRepr<'_>) -> T) -> T {
+    let ip = Ipv4Packet::new_checked(packet).unwrap();
+    let tcp = TcpPacket::new_checked(ip.payload()).unwrap();
+    let (from, to) = (ip.src_addr().into(), ip.dst_addr().into());
+    look(&TcpRepr::parse(&tcp, &from, &to, &ChecksumCapabilities::default()).unwrap())
+}
+
+struct Wire {
+    now: Micros,
+    ends: [Endpoint; 2],
+    /// By arrival, with a number that keeps the order: the end it is for, and the packet.
+    air: BTreeMap<(Micros, u64), (usize, Vec<u8>)>,
+    count: u64,
+    dice: u64,
+    lost: u64,
+    late: u64,
+}
+
+impl Wire {
+    fn new(seed: u64, lost: u64, late: u64) -> Self {
+        let now = Micros(1);
+        let (a, b) = (seed, seed.rotate_left(32));
+        let ends = [
+            Endpoint::connect(now, (A, B), 1500, BUFFERS, a),
+            Endpoint::listen(now, (B, A), 1400, BUFFERS, b),
+        ];
+        let mut wire = Self { now, ends, air: BTreeMap::new(), count: 0, dice: seed | 1, lost, late };
+        wire.send();
+        wire
+    }
+
+    fn roll(&mut self, sides: u64) -> u64 {
+        self.dice = self.dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.dice >> 33) % sides
+    }
+
+    fn send(&mut self) {
+        for from in 0..2 {
+            self.ends[from].watch(self.now);
+            for packet in sent(&mut self.ends[from], self.now) {
+                // Repeated as often as lost.
+                let copies = match self.roll(1000) {
+                    n if n < self.lost => 0,
+                    n if n < 2 * self.lost => 2,
+                    _ => 1,
+                };
+                for _ in 0..copies {
+                    let late = if self.roll(1000) < self.late { self.roll(60_000) } else { 0 };
+                    self.count += 1;
+                    let place = (self.now.after(10_000 + late), self.count);
+                    self.air.insert(place, (1 - from, packet.clone()));
+                }
+            }
+        }
+    }
+
+    /// To the next moment at which something happens; false when nothing will.
+    fn step(&mut self) -> bool {
+        let arrival = self.air.keys().next().map(|(at, _)| *at);
+        let timers = self.ends.iter().filter_map(Endpoint::next_poll).min();
+        let Some(next) = [arrival, timers].into_iter().flatten().min() else { return false };
+        self.now = self.now.max(next);
+        while let Some(entry) = self.air.first_entry()
+            && entry.key().0 <= self.now
+        {
+            let (to, packet) = entry.remove();
+            assert!(self.ends[to].input(self.now, &packet, ROOM));
+            self.send();
+        }
+        self.send();
+        true
+    }
+
+    fn open(seed: u64) -> Self {
+        let mut wire = Self::new(seed, 0, 0);
+        while wire.ends.iter().any(|end| end.state != State::Open) {
+            assert!(wire.step());
+        }
+        while !wire.air.is_empty() {
+            wire.step();
+        }
+        wire
+    }
+}
+
+fn text(len: usize, salt: usize) -> Vec<u8> {
+    (0..len).map(|i| (i ^ (i >> 8) ^ salt) as u8).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(96))]
+    /// Whatever the weather, each end reads what the other wrote, then its end, and both come to theirs.
+    #[test]
+    fn nothing_is_lost_or_altered(
+        seed: u64,
+        lost in 0u64..150,
+        late in 0u64..300,
+        lens in prop::array::uniform2(0usize..60_000),
+        reads in prop::array::uniform2(1usize..5_000),
+    ) {
+        let mut wire = Wire::new(seed, lost, late);
+        let texts = [text(lens[0], 1), text(lens[1], 2)];
+        let (mut written, mut heard) = ([0; 2], [Vec::new(), Vec::new()]);
+        let mut steps = 0;
+        loop {
+            for n in 0..2 {
+                let end = &mut wire.ends[n];
+                while end.can_send() && written[n] < lens[n] {
+                    written[n] += end.write(&texts[n][written[n]..]).unwrap();
+                }
+                if written[n] == lens[n] && end.state == State::Open {
+                    end.close();
+                }
+                let mut chunk = vec![0; reads[n]];
+                if let Ok(len) = end.read(&mut chunk) {
+                    heard[n].extend_from_slice(&chunk[..len]);
+                }
+                prop_assert!(end.receive.bytes().len() <= BUFFERS.rx && end.send.waiting() <= BUFFERS.tx);
+            }
+            wire.send();
+            let done = wire.ends.iter().all(|end| end.is_read_out() && (end.is_dead() || end.is_lingering()));
+            if done {
+                break;
+            }
+            prop_assert!(wire.step() || wire.ends.iter().any(Endpoint::can_recv), "stuck: {:?}", wire.ends);
+            steps += 1;
+            prop_assert!(steps < 100_000, "no end: {:?}", wire.ends);
+        }
+        prop_assert_eq!(&heard[0], &texts[1]);
+        prop_assert_eq!(&heard[1], &texts[0]);
+    }
+
+    /// Any segment, at any time, leaves the bounds in force.
+    #[test]
+    fn any_segment_is_safe(segments in prop::collection::vec((any::<u32>(), any::<u32>(), any::<u16>(), 0u8..5, 0usize..1400), 1..60)) {
+        let mut wire = Wire::open(7);
+        let b = wire.ends[1].receive.nxt();
+        for (seq, ack, window, kind, len) in segments {
+            let bytes = text(len, 3);
+            // Half of them near the window.
+            let seq = if seq & 1 == 0 { b.wrapping_add(seq >> 18) } else { seq };
+            let ack = if ack & 1 == 0 { wire.ends[1].send.max() } else { ack };
+            let control = [TcpControl::None, TcpControl::Psh, TcpControl::Syn, TcpControl::Fin, TcpControl::Rst][usize::from(kind)];
+            let packet = segment(control, seq, Some(ack), window, &bytes);
+            wire.ends[1].input(wire.now, &packet, ROOM);
+            // As far as there is room.
+            wire.ends[1].write_all(&bytes).ok();
+            sent(&mut wire.ends[1], wire.now);
+            let end = &wire.ends[1];
+            prop_assert!(end.receive.bytes().len() <= BUFFERS.rx);
+            prop_assert!(end.held() <= 2 * (2 * BUFFERS.rx + BUFFERS.tx), "{}", end.held());
+        }
+    }
+}
+
+/// From the first end to the second.
+fn segment(control: TcpControl, seq: u32, ack: Option<u32>, window: u16, payload: &[u8]) -> Vec<u8> {
+    let tcp = TcpRepr {
+        src_port: A.1,
+        dst_port: B.1,
+        control,
+        seq_number: TcpSeqNumber(seq as i32),
+        ack_number: ack.map(|ack| TcpSeqNumber(ack as i32)),
+        window_len: window,
+        window_scale: None,
+        max_seg_size: None,
+        sack_permitted: false,
+        sack_ranges: [None; 3],
+        timestamp: None,
+        payload,
+    };
+    let (src_addr, dst_addr) = (Ipv4Address::from_bits(A.0), Ipv4Address::from_bits(B.0));
+    let ip = Ipv4Repr {
+        src_addr,
+        dst_addr,
+        next_header: IpProtocol::Tcp,
+        payload_len: tcp.buffer_len(),
+        hop_limit: 64,
+    };
+    let mut packet = vec![0; IP_HEADER + ip.payload_len];
+    let checksums = ChecksumCapabilities::default();
+    ip.emit(&mut Ipv4Packet::new_unchecked(&mut packet[..]), &checksums);
+    let mut out = TcpPacket::new_unchecked(&mut packet[IP_HEADER..]);
+    tcp.emit(&mut out, &src_addr.into(), &dst_addr.into(), &checksums);
+    packet
+}
+
+#[test]
+fn an_idle_endpoint_holds_no_buffer() {
+    let mut wire = Wire::open(1);
+    wire.ends[0].write_all(&text(5_000, 1)).unwrap();
+    wire.send();
+    assert!(wire.ends[0].held() >= 5_000);
+    while wire.ends[1].receive.bytes().len() < 5_000 {
+        assert!(wire.step());
+    }
+    wire.ends[1].discard();
+    while !wire.air.is_empty() {
+        wire.step();
+    }
+    assert_eq!((wire.ends[0].held(), wire.ends[1].held()), (0, 0));
+    assert!(size_of::<Endpoint>() <= 384, "{}", size_of::<Endpoint>());
+}
+
+/// RFC 5961: what is not the very next number is challenged, and a challenge is nothing but an acknowledgement.
+#[test]
+fn forged_resets_and_syns_are_challenged() {
+    let mut wire = Wire::open(2);
+    let next = wire.ends[1].receive.nxt();
+    for (control, seq) in
+        [(TcpControl::Rst, next.wrapping_add(1)), (TcpControl::Syn, next), (TcpControl::Syn, 0)]
+    {
+        wire.ends[1].input(wire.now, &segment(control, seq, Some(0), 0, b""), ROOM);
+        let answers = sent(&mut wire.ends[1], wire.now);
+        assert_eq!(answers.len(), 1, "{control:?}");
+        parsed(&answers[0], |it| {
+            assert_eq!((it.control, it.payload.len()), (TcpControl::None, 0));
+            assert_eq!(it.ack_number.map(|n| n.0 as u32), Some(next));
+        });
+        assert_eq!(wire.ends[1].state, State::Open);
+    }
+    wire.ends[1].input(wire.now, &segment(TcpControl::Rst, next, None, 0, b""), ROOM);
+    assert!(wire.ends[1].is_dead());
+    assert!(sent(&mut wire.ends[1], wire.now).is_empty());
+}
+
+/// A window that closes is probed, for ever, and data goes on when it opens, at once.
+#[test]
+fn a_closed_window_is_probed() {
+    let mut wire = Wire::open(3);
+    let bytes = text(BUFFERS.rx + 4_000, 1);
+    let mut written = 0;
+    let began = wire.now;
+    while wire.now.since(began) < 300_000_000 {
+        while wire.ends[0].can_send() && written < bytes.len() {
+            written += wire.ends[0].write(&bytes[written..]).unwrap();
+        }
+        wire.send();
+        assert!(wire.step());
+        assert!(wire.ends[1].receive.bytes().len() <= BUFFERS.rx);
+    }
+    assert_eq!(wire.ends[1].receive.bytes().len(), BUFFERS.rx);
+    let (began, mut heard) = (wire.now, Vec::new());
+    while heard.len() < bytes.len() {
+        heard.extend_from_slice(wire.ends[1].receive.bytes());
+        wire.ends[1].discard();
+        wire.send();
+        if heard.len() < bytes.len() {
+            assert!(wire.step());
+        }
+    }
+    assert_eq!(heard, bytes);
+    assert!(wire.now.since(began) < 200_000, "{}", wire.now.since(began));
+}
+
+/// One lost segment among many is repeated after three duplicates, not after the timer.
+#[test]
+fn a_hole_is_filled_by_fast_retransmit() {
+    let mut wire = Wire::open(4);
+    wire.ends[0].write_all(&text(6_000, 1)).unwrap();
+    let mut packets = sent(&mut wire.ends[0], wire.now);
+    assert!(packets.len() >= 5);
+    packets.remove(0);
+    for packet in packets {
+        wire.ends[1].input(wire.now, &packet, ROOM);
+        for ack in sent(&mut wire.ends[1], wire.now) {
+            wire.ends[0].input(wire.now, &ack, ROOM);
+        }
+    }
+    let again = sent(&mut wire.ends[0], wire.now);
+    assert_eq!(again.len(), 1);
+    wire.ends[1].input(wire.now, &again[0], ROOM);
+    assert_eq!(wire.ends[1].receive.bytes(), text(6_000, 1));
+}
+
+/// Where there is no memory for a segment it is neither kept nor acknowledged.
+#[test]
+fn no_room_is_no_loss() {
+    let mut wire = Wire::open(5);
+    let next = wire.ends[1].receive.nxt();
+    let packet = segment(TcpControl::Psh, next, Some(wire.ends[1].send.max()), 1000, b"hello");
+    wire.ends[1].input(wire.now, &packet, 4);
+    assert_eq!(wire.ends[1].receive.nxt(), next);
+    wire.ends[1].input(wire.now, &packet, 5);
+    assert_eq!(wire.ends[1].receive.bytes(), b"hello");
+}
