@@ -93,6 +93,8 @@ pub struct Net {
     pub(super) adjacencies: Adjacencies,
     /// What they were made by.
     ways: Option<u64>,
+    /// The NAT rules that the translations follow.
+    nat: Option<u64>,
     icmp: Responder,
     /// Datagrams that are not all here.
     pub(super) fragments: Fragments,
@@ -131,6 +133,7 @@ impl Net {
             neigh: Neighbours::new(Limits::default()),
             adjacencies: Adjacencies::new(),
             ways: None,
+            nat: None,
             icmp: Responder::default(),
             actions: Vec::with_capacity(64),
             events,
@@ -482,18 +485,19 @@ impl Net {
     /// announced. Gives the connections whose interface is gone.
     #[cold]
     pub fn adopt(&mut self, view: &View<'_>) -> Vec<ConnId> {
-        let ways = view.ways();
-        if self.ways != Some(ways) {
-            self.ways = Some(ways);
+        let changed = self.ways.replace(view.ways()) != Some(view.ways());
+        if changed {
             self.adjacencies.clear();
         }
-        self.flow.adopt(view.flow.nat);
+        if self.nat.replace(view.flow.nat.digest()) != Some(view.flow.nat.digest()) {
+            self.flow.adopt(view.flow.nat);
+        }
         self.neigh.set_timeout(u64::from(view.flow.globals.timeout_arp) * 1000);
         self.announcements.adopt(view.image.ours.iter().map(|(ifindex, ip)| view.shown(*ifindex, *ip)));
 
         let old = std::mem::replace(&mut self.slots, view.image.slots.clone());
         let moved = !self.slots.starts_with(&old);
-        self.adopt6(view, moved);
+        self.adopt6(view, changed, moved);
         if !moved {
             return Vec::new();
         }

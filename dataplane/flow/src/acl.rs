@@ -15,6 +15,7 @@ use fedgate_tables::policy::{
     ACE_ANY_PROTO, ACE_INACTIVE, ACE_LOG, ACE_PERMIT, ANY_PORT, Ace, Ace6, Acl, Interface,
     SAME_SECURITY_INTER, SAME_SECURITY_INTRA,
 };
+use std::collections::HashMap;
 
 /// What an ACL says of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,6 +67,7 @@ struct Compiled {
 impl Acls {
     /// The ones for `lists`, which share with these what is unchanged.
     pub fn updated(&self, lists: &Lists<'_>) -> Self {
+        let known: HashMap<&str, &Compiled> = self.0.iter().map(|acl| (acl.name.as_str(), acl)).collect();
         let compiled = lists.acls.iter().map(|&(name, acl)| {
             let v4 =
                 run(lists.aces, acl.first, acl.count).iter().map(|ace| rule(ace, lists.in_force)).collect();
@@ -73,7 +75,7 @@ impl Acls {
                 .iter()
                 .map(|ace| rule6(ace, lists.in_force))
                 .collect();
-            match self.0.iter().find(|before| before.name == name) {
+            match known.get(name) {
                 Some(before) => {
                     Compiled { name: name.to_owned(), v4: before.v4.updated(v4), v6: before.v6.updated(v6) }
                 }

@@ -218,14 +218,16 @@ impl Net {
         self.act6(view, now);
     }
 
-    /// Takes a new image into use: addresses to be announced. Where interfaces have `moved`, what waited for a neighbour is
-    /// dropped by name, and the neighbours will be asked again.
-    pub(in crate::worker) fn adopt6(&mut self, view: &View<'_>, moved: bool) {
+    /// Takes a new image into use: addresses to be announced. Where a way out may have `changed`, connections look theirs up anew; where
+    /// interfaces have `moved`, what waited for a neighbour is dropped by name, and the neighbours will be asked again.
+    pub(in crate::worker) fn adopt6(&mut self, view: &View<'_>, changed: bool, moved: bool) {
         let routes = view.routes6();
         let ours =
             routes.live().flat_map(|(ifindex, _)| routes.own(ifindex).map(move |ip| view.shown(ifindex, ip)));
         let Self { v6, counters, .. } = self;
-        v6.epoch = v6.epoch.wrapping_add(1).max(1);
+        if changed {
+            v6.epoch = v6.epoch.wrapping_add(1).max(1);
+        }
         v6.announcements.adopt(ours);
         if moved {
             v6.neigh.clear(None, &mut |action| {
