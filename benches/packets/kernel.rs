@@ -50,7 +50,7 @@ pub fn run(options: &Options) -> Result<Vec<Row>, Failure> {
     if !options.wants("nft_1m") {
         return Ok(Vec::new());
     }
-    let ours = rows::value_of(&options.out, "cycles_1m")?;
+    let ours = rows::number_of(&options.out, "cycles_1m", "value")?;
     let wall = poller("fgb-in", options.cpu)?;
     poller("fgb-sink", options.cpu)?;
     let (started, started_tsc) = (Instant::now(), dpdk::tsc());

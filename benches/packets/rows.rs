@@ -62,10 +62,10 @@ fn read(path: &Path) -> Result<Vec<Value>, Failure> {
     }
 }
 
-/// The value of a row that an earlier harness of the same run wrote.
-pub fn value_of(path: &Path, id: &str) -> Result<f64, Failure> {
+/// A number (`value`, `peer_value`) of a row that an earlier harness wrote.
+pub fn number_of(path: &Path, id: &str, field: &str) -> Result<f64, Failure> {
     let rows = read(path)?;
-    let value = rows.iter().find(|row| row["id"] == id).and_then(|row| row["value"].as_f64());
+    let value = rows.iter().find(|row| row["id"] == id).and_then(|row| row[field].as_f64());
     Ok(value.ok_or_else(|| format!("no row {id} in {}", path.display()))?)
 }
 

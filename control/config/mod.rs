@@ -38,6 +38,7 @@ pub(crate) mod tests;
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use apply::Editor;
@@ -50,13 +51,24 @@ use source::{Line, MAX_TEXT, Span};
 use trust::Material;
 
 /// A configuration that can be compiled.
-#[derive(Clone, Default, PartialEq, Eq)]
+#[derive(Clone, Default)]
 pub struct Config {
     /// What it says.
     pub model: Model,
     /// What its trustpoints' files hold.
     pub material: Material,
+    /// What [`check`] warns of in the model, so that the next edit need not look again; `None` once the model was changed beside it.
+    pub remarks: Option<Arc<HashSet<String>>>,
 }
+
+impl PartialEq for Config {
+    /// Remarks follow from the rest.
+    fn eq(&self, other: &Self) -> bool {
+        self.model == other.model && self.material == other.material
+    }
+}
+
+impl Eq for Config {}
 
 /// A configuration, and what was remarked on the way.
 pub struct Loaded {
@@ -94,8 +106,12 @@ pub fn load(text: &str, name: &str, base: &Path) -> Result<Loaded, Report> {
 /// Applies `text` to `config`: the lines of a sub-mode, outermost first, and then the line itself. Only warnings that
 /// `config` did not already earn are reported.
 pub fn edit(config: &Config, text: &str, base: &Path) -> Result<Loaded, Report> {
-    let known = check::check(&config.model).into_iter().map(|(_, fault)| fault.message).collect();
+    let known = config.remarks.clone().unwrap_or_else(|| Arc::new(messages(&check::check(&config.model))));
     Reader::new(config.model.clone(), text, "command line", base).finish(&known, config)
+}
+
+fn messages(found: &[(About, Fault)]) -> HashSet<String> {
+    found.iter().map(|(_, fault)| fault.message.clone()).collect()
 }
 
 /// A place among the sub-modes: what the CLI's prompt shows.
@@ -269,7 +285,9 @@ impl<'t> Reader<'t> {
             before.material.get(name).filter(|_| same && !touched)
         };
         let (material, trust) = trust::read(&model, now, known_pem);
-        let mut found: Vec<(Span, Fault)> = check::check(&model)
+        let faults = check::check(&model);
+        let remarks = Some(Arc::new(messages(&faults)));
+        let mut found: Vec<(Span, Fault)> = faults
             .into_iter()
             .chain(trust)
             .filter(|(_, fault)| fault.severity == Severity::Error || !known.contains(&fault.message))
@@ -282,6 +300,6 @@ impl<'t> Reader<'t> {
         if self.report.failed {
             return Err(self.report);
         }
-        Ok(Loaded { config: Config { model, material }, report: self.report })
+        Ok(Loaded { config: Config { model, material, remarks }, report: self.report })
     }
 }

@@ -373,8 +373,10 @@ impl Daemon {
         let before = self.config().model.domains.get(key).cloned().unwrap_or_default();
         let changed = {
             let mut config = self.config.borrow_mut();
-            let model = &mut Arc::make_mut(&mut config).model;
-            apply_domain(model, key, rule, negated).map_err(|fault| Refusal::Failed(fault.message))?
+            let config = Arc::make_mut(&mut config);
+            config.remarks = None;
+            apply_domain(&mut config.model, key, rule, negated)
+                .map_err(|fault| Refusal::Failed(fault.message))?
         };
         if changed && let Err(why) = self.enforce_domain(key).await {
             let mut config = self.config.borrow_mut();

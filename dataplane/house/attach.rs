@@ -159,6 +159,8 @@ impl Image {
         runtime.dealt.clone_from(&self.dealt);
         runtime.macs.clone_from(&self.macs);
         runtime.tls.clone_from(&self.tls);
+        // Here, so that no worker has to.
+        runtime.view().ways();
         runtime
     }
 }

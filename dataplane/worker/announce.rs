@@ -7,7 +7,7 @@
 
 use super::runtime::IoSlot;
 use fedgate_wire::MacAddr;
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 
 /// An address as the link sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -22,30 +22,30 @@ pub(super) struct Shown<A> {
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Announcements<A> {
-    /// Of the last image.
-    ours: BTreeSet<Shown<A>>,
+    /// Of the last image, sorted.
+    ours: Vec<Shown<A>>,
     /// Those of them that nobody was told of.
     waiting: VecDeque<Shown<A>>,
 }
 
 impl<A> Default for Announcements<A> {
     fn default() -> Self {
-        Self { ours: BTreeSet::new(), waiting: VecDeque::new() }
+        Self { ours: Vec::new(), waiting: VecDeque::new() }
     }
 }
 
 impl<A: Copy + Ord> Announcements<A> {
-    /// Takes a new image's addresses.
+    /// Takes a new image's addresses, sorted or nearly so; mostly they are the last one's.
     pub(super) fn adopt(&mut self, ours: impl Iterator<Item = Shown<A>>) {
-        let before = std::mem::take(&mut self.ours);
-        let mut fresh = Vec::new();
-        for shown in ours.filter(|shown| shown.slot.is_some()) {
-            if self.ours.insert(shown) && !before.contains(&shown) {
-                fresh.push(shown);
-            }
+        let mut ours: Vec<Shown<A>> = ours.filter(|shown| shown.slot.is_some()).collect();
+        ours.sort_unstable();
+        ours.dedup();
+        if ours == self.ours {
+            return;
         }
-        self.waiting.retain(|shown| self.ours.contains(shown));
-        self.waiting.extend(fresh);
+        let before = std::mem::replace(&mut self.ours, ours);
+        self.waiting.retain(|shown| self.ours.binary_search(shown).is_ok());
+        self.waiting.extend(self.ours.iter().filter(|shown| before.binary_search(shown).is_err()));
     }
 
     /// How many wait.
@@ -81,6 +81,8 @@ mod tests {
         assert_eq!(told(&mut all), [1, 2]);
         all.adopt([shown(1, MAC, 0), shown(2, MAC, 0), shown(3, MAC, 0)].into_iter());
         assert_eq!(told(&mut all), [3]);
+        all.adopt([shown(3, MAC, 0), shown(2, MAC, 0), shown(1, MAC, 0)].into_iter());
+        assert!(told(&mut all).is_empty(), "the same in another order");
         all.adopt([shown(1, OTHER, 0), shown(2, MAC, 0), shown(3, MAC, 1)].into_iter());
         assert_eq!(told(&mut all), [1, 3], "another port, another MAC");
         all.adopt([Shown { slot: None, ..shown(2, MAC, 0) }].into_iter());

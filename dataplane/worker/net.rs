@@ -98,6 +98,8 @@ pub struct Net {
     pub(super) adjacencies: Adjacencies,
     /// What they were made by.
     ways: Option<u64>,
+    /// The NAT rules that the translations follow.
+    nat: Option<u64>,
     icmp: Responder,
     /// Datagrams that are not all here.
     pub(super) fragments: Fragments,
@@ -138,6 +140,7 @@ impl Net {
             neigh: Neighbours::new(Limits::default()),
             adjacencies: Adjacencies::new(),
             ways: None,
+            nat: None,
             icmp: Responder::default(),
             actions: Vec::with_capacity(64),
             events,
@@ -422,7 +425,9 @@ impl Net {
             self.adjacencies.clear();
             self.v6.adjacencies.clear();
         }
-        self.flow.adopt(view.flow.nat);
+        if self.nat.replace(view.flow.nat.digest()) != Some(view.flow.nat.digest()) {
+            self.flow.adopt(view.flow.nat);
+        }
         self.neigh.set_timeout(u64::from(view.flow.globals.timeout_arp) * 1000);
         self.announcements.adopt(view.image.ours.iter().map(|(ifindex, ip)| view.shown(*ifindex, *ip)));
 

@@ -12,11 +12,11 @@ use fedgate_flow::nat::Nat;
 use fedgate_flow::shard::Dealt;
 use fedgate_proxy::{OwnDomains, ProxyTls, Timeouts};
 use fedgate_tables::domains::DomainReader;
-use fedgate_tables::policy::{IF_NO_PROXY_ARP, IF_SHUTDOWN, Interface, NONE, SAME_SECURITY_INTRA};
+use fedgate_tables::policy::{Blob, IF_NO_PROXY_ARP, IF_SHUTDOWN, Interface, NONE, SAME_SECURITY_INTRA};
 use fedgate_tables::policy_view::{Checked, PolicyView};
 use fedgate_wire::MacAddr;
 use std::hash::Hasher;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use zerocopy::IntoBytes;
 
 use super::domains::Federation;
@@ -49,6 +49,8 @@ pub struct Runtime {
     pub nat: Nat,
     /// What we answer ARP for, (interface, address), sorted; at most [`ANNOUNCED`].
     pub ours: Vec<(u8, u32)>,
+    /// See [`View::ways`].
+    ways: OnceLock<u64>,
 }
 
 /// Most addresses that are announced when a policy comes into use; the rest are only answered for.
@@ -74,6 +76,7 @@ impl Runtime {
             locals,
             nat,
             ours,
+            ways: OnceLock::new(),
         }
     }
 
@@ -122,16 +125,24 @@ impl<'a> View<'a> {
         self.flow.interfaces.get(usize::from(ifindex)).filter(|i| i.flags & IF_SHUTDOWN == 0)
     }
 
-    /// A number for all that decides by which way packets leave: the same while none of it changes.
+    /// A number for all that decides by which way packets leave: the same while none of it changes. Reckoned once an image, by
+    /// whoever asks first, which is the housekeeping thread.
     pub fn ways(&self) -> u64 {
-        let mut hasher = std::hash::DefaultHasher::new();
-        let mut add = |bytes: &[u8]| hasher.write(bytes);
-        add(self.flow.interfaces.as_bytes());
-        add(self.policy.routes().as_bytes());
-        add(self.policy.routes6().as_bytes());
-        self.image.macs.iter().for_each(|mac| add(&mac.0));
-        self.image.slots.iter().for_each(|slot| add(&slot.map_or([0, 0], |s| [1, s])));
-        hasher.finish()
+        *self.image.ways.get_or_init(|| {
+            let mut hasher = std::hash::DefaultHasher::new();
+            let mut add = |bytes: &[u8]| hasher.write(bytes);
+            for interface in self.flow.interfaces {
+                // Where names stand and which access-lists apply is another matter.
+                let (name, device) = (Blob::default(), Blob::default());
+                let way = Interface { name, device, security: 0, acl_in: NONE, acl_out: NONE, ..*interface };
+                add(way.as_bytes());
+            }
+            add(self.policy.routes().as_bytes());
+            add(self.policy.routes6().as_bytes());
+            self.image.macs.iter().for_each(|mac| add(&mac.0));
+            self.image.slots.iter().for_each(|slot| add(&slot.map_or([0, 0], |s| [1, s])));
+            hasher.finish()
+        })
     }
 
     /// The ways out.

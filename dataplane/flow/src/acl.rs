@@ -16,6 +16,7 @@ use fedgate_tables::policy::{
     SAME_SECURITY_INTER, SAME_SECURITY_INTRA,
 };
 use fedgate_tables::policy_view::MAX_ACE_COUNTERS;
+use std::collections::HashMap;
 
 /// What an ACL says of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,10 +109,11 @@ impl<A: Address> Family<A> {
 impl Acls {
     /// The ones for `lists`, which share with these what is unchanged.
     pub fn updated(&self, lists: &Lists<'_>) -> Self {
+        let known: HashMap<&str, &Compiled> = self.0.iter().map(|acl| (acl.name.as_str(), acl)).collect();
         let compiled = lists.acls.iter().map(|&(name, acl)| {
             let aces = run(lists.aces, acl.first, acl.count);
             let aces6 = run(lists.aces6, acl.first6, acl.count6);
-            let before = self.0.iter().find(|before| before.name == name);
+            let before = known.get(name).copied();
             let v4 = Family::new(
                 before.map(|before| &before.v4),
                 aces.iter().map(|ace| rule(ace, lists.in_force)).collect(),

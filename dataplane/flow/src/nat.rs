@@ -12,6 +12,8 @@
 use crate::key::Key;
 use fedgate_tables::policy::*;
 use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hasher};
+use zerocopy::IntoBytes;
 
 /// The destination as it really is, by which rule, and the interface it stands behind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,12 +75,19 @@ pub struct Nat {
     shown: ByAddress,
     /// For each rule of addresses for one host each, the lowest address of its pool and of those that share addresses with it; else 0.
     groups: Vec<u32>,
+    digest: u64,
 }
 
 impl Nat {
     /// Of a policy's rules and pools.
     pub fn new(rules: &[NatRule], pools: &[AddrRange]) -> Self {
         let mut nat = Self { rules: rules.to_vec(), pools: pools.to_vec(), ..Self::default() };
+        // Where the text stands in the policy is another matter.
+        nat.rules.iter_mut().for_each(|rule| rule.text = Blob::default());
+        let mut hasher = DefaultHasher::new();
+        hasher.write(nat.rules.as_bytes());
+        hasher.write(nat.pools.as_bytes());
+        nat.digest = hasher.finish();
         let active = || (0u32..).zip(rules).filter(|(_, rule)| rule.flags & NAT_INACTIVE == 0);
         nat.from = ByAddress::new(active().map(|(i, rule)| (i, rule.real)));
         nat.to = ByAddress::new(active().flat_map(|(i, rule)| {
@@ -101,7 +110,13 @@ impl Nat {
         for (pool, group) in pools.into_iter().zip(lowest.into_iter().cycle()) {
             self.groups[pool] = group;
         }
+        self.digest = self.digest.wrapping_add(1);
         self
+    }
+
+    /// A number for all rules and pools: the same while none of them changes.
+    pub fn digest(&self) -> u64 {
+        self.digest
     }
 
     /// See the field.

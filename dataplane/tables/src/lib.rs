@@ -13,7 +13,6 @@
 #![deny(unsafe_code)]
 
 pub mod counters;
-mod crc32;
 pub mod domains;
 pub mod drops;
 pub mod link;

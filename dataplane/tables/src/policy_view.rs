@@ -9,7 +9,6 @@
 //!
 //! Limits: [`MAX_POLICY_BYTES`], [`MAX_INTERFACES`], counter slots below [`MAX_ACE_COUNTERS`] and [`MAX_NAT_COUNTERS`].
 
-use crate::crc32::Crc32;
 use crate::policy::*;
 use crate::region::{Region, Sealed};
 use std::mem::offset_of;
@@ -226,7 +225,9 @@ impl<'a> PolicyView<'a> {
 
     fn check_sum(&self, segment: &[u8]) -> Result<(), BadSegment> {
         let at = offset_of!(Header, checksum);
-        let found = Crc32::new().update(&segment[..at]).update(&[0; 4]).update(&segment[at + 4..]).finish();
+        let mut sum = crc32fast::Hasher::new();
+        [&segment[..at], &[0; 4], &segment[at + 4..]].into_iter().for_each(|part| sum.update(part));
+        let found = sum.finalize();
         let says = self.header.checksum;
         if found == says { Ok(()) } else { Err(BadSegment::Checksum { found, says }) }
     }

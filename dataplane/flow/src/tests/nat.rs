@@ -400,3 +400,12 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn the_digest_follows_the_rules_and_not_the_place_of_their_text() {
+    let rule = NatRule { real: one_addr(1), mapped: one_addr(2), section: 1, ..NatRule::default() };
+    let digest = |rule: NatRule| Nat::new(&[rule], &[]).digest();
+    assert_eq!(digest(rule), digest(NatRule { text: Blob { offset: 8, len: 3 }, ..rule }));
+    assert_ne!(digest(rule), digest(NatRule { flags: NAT_INACTIVE, ..rule }));
+    assert_ne!(digest(rule), Nat::new(&[rule], &[AddrRange { first: 1, last: 1 }]).digest());
+}
