@@ -13,10 +13,10 @@ use std::collections::VecDeque;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Shown<A> {
     pub ifindex: u8,
+    pub ip: A,
     pub mac: MacAddr,
     /// None: by no port now, so there is nobody to tell.
     pub slot: Option<IoSlot>,
-    pub ip: A,
 }
 
 /// See the module.
