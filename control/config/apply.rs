@@ -195,8 +195,25 @@ impl Editor {
                 member(&mut self.model.local_domains, name, negated, about)
             }
             Command::Domain(key, rule) => {
+                let permits = matches!(rule, DomainRule::Permit(_));
                 apply_domain(&mut self.model, &key, rule, negated)?;
+                if permits {
+                    self.model.domain_trust.remove(&key);
+                }
                 Ok(About::Other)
+            }
+            Command::BoundDomain(key, permit, trustpoint) => {
+                if negated && self.model.domain_trust.get(&key) != Some(&trustpoint) {
+                    return Err(missing());
+                }
+                apply_domain(&mut self.model, &key, DomainRule::Permit(permit), negated)?;
+                let about = About::BoundDomain(key.clone());
+                if negated {
+                    self.model.domain_trust.remove(&key);
+                } else {
+                    self.model.domain_trust.insert(key, trustpoint);
+                }
+                Ok(about)
             }
         }
     }

@@ -20,7 +20,7 @@ use super::resolve::{self, Rule};
 use super::types::Device;
 
 mod acl;
-mod crypto;
+pub mod crypto;
 
 /// Most ACEs of all access-lists, after expansion: the number of hit counters (contracts: counters).
 pub const MAX_ACES: usize = 262_144;
@@ -68,6 +68,7 @@ pub enum About {
     Connections(String, String),
     ServicePolicy,
     LocalDomain(String),
+    BoundDomain(DomainKey),
 }
 
 /// Something wrong with the model.
@@ -124,6 +125,7 @@ pub fn check(model: &Model) -> Found {
     access_groups(model, &mut found);
     nat(model, &mut found);
     crypto::proxies(model, &mut found);
+    crypto::domains(model, &mut found);
     inspection(model, &mut found);
     local_domains(model, &mut found);
     found

@@ -149,7 +149,7 @@ pub const SPECS: &[Spec] = &[
     leaf(Mode::PolicyClass, "set connection", "set connection {conn-max|embryonic-conn-max|per-client-max|per-client-embryonic-max} N ...", "bounds of the class's connections; 0 for none", inspect::limits),
     leaf(Mode::Global, "service-policy", "service-policy NAME global", "puts a policy-map to work", inspect::service_policy),
     leaf(Mode::Global, "local domain", "local domain NAME", "a SIP domain of our own", system::local_domain),
-    leaf(Mode::Global, "permit domain", "permit domain {NAME | *.NAME} [peer FQDN]", "a foreign domain that may federate", system::permit_domain),
+    leaf(Mode::Global, "permit domain", "permit domain {NAME | *.NAME} [peer FQDN] [trustpoint TRUSTPOINT]", "a foreign domain that may federate", system::permit_domain),
     leaf(Mode::Global, "block domain", "block domain {NAME | *.NAME}", "a foreign domain that may not", system::block_domain),
 ];
 

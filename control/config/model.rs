@@ -102,6 +102,8 @@ pub struct Model {
     pub local_domains: BTreeSet<String>,
     /// `permit domain` and `block domain`. Shared, so that a commit of anything else does not copy a million entries.
     pub domains: Arc<Domains>,
+    /// `permit domain D ... trustpoint T`: the trustpoint, beside the permission.
+    pub domain_trust: BTreeMap<DomainKey, String>,
 }
 
 /// The domain lists.

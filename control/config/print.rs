@@ -51,7 +51,11 @@ pub fn print(model: &Model, out: &mut impl Write) -> fmt::Result {
     }
     for (key, entry) in model.domains.iter() {
         if let Some(permit) = &entry.permit {
-            writeln!(out, "{}", domain_line(key, &DomainRule::Permit(permit.clone())))?;
+            write!(out, "{}", domain_line(key, &DomainRule::Permit(permit.clone())))?;
+            match model.domain_trust.get(key) {
+                Some(trustpoint) => writeln!(out, " trustpoint {trustpoint}")?,
+                None => writeln!(out)?,
+            }
         }
         if entry.block {
             writeln!(out, "{}", domain_line(key, &DomainRule::Block))?;

@@ -8,8 +8,8 @@ use std::path::PathBuf;
 use super::addr::ObjectAddr;
 use super::model::{
     AclLine, ClassMatch, DomainKey, DomainRule, Enrollment, GroupKind, InspectSip, LegacyGlobal, LegacyNat,
-    LegacyStatic, Member, Minute, Name, ObjectNat, Periodic, Place, Revocation, Route, Route6, Timezone,
-    TwiceNat,
+    LegacyStatic, Member, Minute, Name, ObjectNat, Periodic, Permit, Place, Revocation, Route, Route6,
+    Timezone, TwiceNat,
 };
 use super::types::{Device, Mac, Seconds, Service};
 
@@ -288,4 +288,6 @@ pub enum Command {
     ServicePolicy(String),
     LocalDomain(String),
     Domain(DomainKey, DomainRule),
+    /// `permit domain D [peer P] trustpoint T`
+    BoundDomain(DomainKey, Permit, String),
 }

@@ -17,7 +17,7 @@ use super::session::Gone;
 use super::show::{self, Selection, hosts::HostQuery};
 use crate::config::args::Args;
 use crate::config::diag::{Problem, Report};
-use crate::config::model::Model;
+use crate::config::model::{DomainKey, Model};
 use crate::config::raw::{Command, Mode};
 use crate::config::source::Line;
 use crate::config::suggest::nearest;
@@ -253,7 +253,11 @@ async fn configure(
             Stop::Usage(format!("{}{more}", report.render(false)))
         })?;
     info!(uid, user = escaped(&request.user), command = escaped(text), "configuration");
-    if let Command::Domain(key, rule) = statement.command {
+    let bound = |key: &DomainKey| daemon.config().model.domain_trust.contains_key(key);
+    if let Command::Domain(key, rule) = statement.command
+        // What a domain is bound to is part of the policy.
+        && !bound(&key)
+    {
         let warning = daemon.edit_domain(&key, rule, statement.negated).await.map_err(refused)?;
         if let Some(warning) = warning {
             out.error(&format!("warning: {warning}")).await?;

@@ -4,12 +4,13 @@
 use std::collections::HashMap;
 
 use fedgate_tables::policy::{
-    FACE_NO_CLIENT_AUTH, Face, REVOCATION_CRL, REVOCATION_ENFORCE_UPDATE, REVOCATION_OR_NONE, Shown,
-    TlsProxy, Trustpoint,
+    FACE_NO_CLIENT_AUTH, Face, NameTrust, REVOCATION_CRL, REVOCATION_ENFORCE_UPDATE, REVOCATION_OR_NONE,
+    Shown, TlsProxy, Trustpoint,
 };
 
 use super::Compiler;
 use crate::config::Config;
+use crate::config::check::crypto::bound_name;
 use crate::config::model::{self, Revocation, TlsFace};
 
 impl<'m> Compiler<'m> {
@@ -33,6 +34,12 @@ impl<'m> Compiler<'m> {
         }
         let mut proxies = HashMap::new();
         let model = self.model;
+        for (key, trustpoint) in &model.domain_trust {
+            let (name, wildcard) = bound_name(model, key);
+            let Some(&trustpoint) = trustpoints.get(trustpoint) else { continue };
+            let name = self.builder.blob(name.as_bytes());
+            self.builder.name_trust(NameTrust { name, wildcard: u32::from(wildcard), trustpoint });
+        }
         for (name, proxy) in model.whole_proxies() {
             let mut server = self.face(&proxy.server, model.ssl.server_13_only, &trustpoints);
             if proxy.anonymous_clients {

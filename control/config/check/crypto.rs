@@ -4,9 +4,15 @@
 //! A CA vouches only where its trustpoint is named: a proxy whose faces name none would take nobody, so that is an error here and
 //! not a surprise at the first handshake. What the files of trustpoints hold is [`crate::config::trust`]'s matter.
 
-use super::{About, Fault, Found};
-use crate::config::model::{Model, Revocation, TlsFace};
+use std::collections::HashMap;
 
+use super::{About, Fault, Found};
+use crate::config::model::{DomainKey, Model, Revocation, TlsFace};
+
+/// Most domains that are bound to trustpoints.
+const MAX_BOUND: usize = 4096;
+
+/// Trustpoints and TLS proxies.
 pub fn proxies(model: &Model, found: &mut Found) {
     for (name, trustpoint) in &model.trustpoints {
         if trustpoint.certificate.is_some() != trustpoint.key.is_some() {
@@ -107,6 +113,51 @@ fn face(
             format!("tls-proxy {proxy}: of the suites of its {which} face none is of a version it speaks");
         found.push((about, Fault::error(what)));
     }
+}
+
+/// Domains that are bound to a trustpoint.
+pub fn domains(model: &Model, found: &mut Found) {
+    let mut names: HashMap<(&str, bool), (&DomainKey, &str)> = HashMap::new();
+    for (key, trustpoint) in &model.domain_trust {
+        let about = || About::BoundDomain(key.clone());
+        match model.trustpoints.get(trustpoint) {
+            None => found.push((about(), unknown(trustpoint))),
+            Some(files) if files.ca.is_none() => {
+                let what = format!("trustpoint {trustpoint} has no `ca file`, so it cannot vouch");
+                found.push((about(), Fault::error(what).word(trustpoint)));
+            }
+            Some(_) => {
+                let named = |face: &TlsFace| face.trusted(model).contains(&trustpoint.as_str());
+                if !model.tls_proxies.values().any(|proxy| named(&proxy.server) || named(&proxy.client)) {
+                    let what = format!(
+                        "nobody can speak for {key}: trustpoint {trustpoint} vouches for no face of a tls-proxy"
+                    );
+                    found.push((about(), Fault::warning(what).word(trustpoint)));
+                }
+            }
+        }
+        let name = bound_name(model, key);
+        if let Some((other, first)) =
+            names.insert(name, (key, trustpoint)).filter(|(_, first)| first != trustpoint)
+        {
+            let what = format!(
+                "certificates with the name {} are bound to trustpoint {first} by {other} already",
+                name.0
+            );
+            found.push((about(), Fault::error(what).word(trustpoint)));
+        }
+    }
+    if model.domain_trust.len() > MAX_BOUND {
+        let what =
+            format!("{} domains are bound to trustpoints; at most {MAX_BOUND} may", model.domain_trust.len());
+        found.push((About::Other, Fault::error(what)));
+    }
+}
+
+/// The name in a certificate by which a domain is spoken for, and whether all names under it are meant.
+pub fn bound_name<'m>(model: &'m Model, key: &'m DomainKey) -> (&'m str, bool) {
+    let peer = model.domains.get(key).and_then(|entry| entry.permit.as_ref()).and_then(|p| p.peer.as_deref());
+    peer.map_or((&key.name, key.wildcard), |peer| (peer, false))
 }
 
 fn unknown(trustpoint: &str) -> Fault {

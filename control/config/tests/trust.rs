@@ -137,6 +137,40 @@ fn what_a_proxy_means_reaches_the_policy() {
 }
 
 #[test]
+fn domains_are_bound_to_trustpoints_that_vouch() {
+    let lab = Lab::new();
+    let base = format!("{ID} ca file ca.crt\ncrypto ca trustpoint u\n ca file ca.crt\n{PROXY}");
+    let two = format!("{base} server trust-point t verify\n server trust-point u verify\n");
+    assert_eq!(lab.found(&format!("{two}permit domain a.example trustpoint u\n")), [""; 0]);
+    let idle = "9:34: nobody can speak for a.example: trustpoint u vouches for no face of a tls-proxy";
+    assert_eq!(lab.found(&format!("{base}permit domain a.example trustpoint u\n")), [idle]);
+    let none = "11:34: there is no `crypto ca trustpoint v`";
+    assert_eq!(lab.found(&format!("{two}permit domain a.example trustpoint v\n")), [none]);
+    let clash = "certificates with the name edge.example are bound to trustpoint u by a.example already";
+    let lines = "permit domain a.example peer edge.example trustpoint u\npermit domain b.example peer edge.example trustpoint t\n";
+    assert_eq!(lab.found(&format!("{two}{lines}")), [format!("12:52: {clash}")]);
+
+    let config =
+        lab.config(&format!("{two}permit domain *.a.example trustpoint u\npermit domain c.example\n"));
+    let text = super::super::print::to_text(&config.model);
+    assert!(text.contains("permit domain *.a.example trustpoint u\npermit domain c.example\n"), "{text}");
+    assert!(lab.config(&text).model == config.model);
+    let slots = crate::policy::slots::Slots::default();
+    let compiled = crate::policy::compile(&config, 1, &slots, &crate::policy::slots::Zero).unwrap();
+    let view = fedgate_tables::policy_view::PolicyView::parse(&compiled.segment).unwrap();
+    let [bound] = view.name_trust() else { panic!("one") };
+    assert_eq!((view.str(bound.name), bound.wildcard, bound.trustpoint), ("a.example", 1, 1));
+    // Permitted anew without one, it is bound no more; and a trustpoint in use stays.
+    let free = lab.edit(&config, "permit domain *.a.example").unwrap();
+    assert!(free.model.domain_trust.is_empty());
+    let why = lab.edit(&config, "no crypto ca trustpoint u").err().unwrap();
+    assert!(why.contains("there is no `crypto ca trustpoint u`"), "{why}");
+    assert!(lab.edit(&config, "no permit domain *.a.example trustpoint t").is_err());
+    let gone = lab.edit(&config, "no permit domain *.a.example trustpoint u").unwrap();
+    assert!(gone.model.domain_trust.is_empty() && gone.model.domains.len() == 1);
+}
+
+#[test]
 fn suites_that_are_not_spoken_are_refused_with_those_that_are() {
     let lab = Lab::new();
     for (line, word) in [

@@ -22,7 +22,7 @@ use fedgate_sip::identity::PeerIdentity;
 use fedgate_tables::policy::{FACE_NO_CLIENT_AUTH, FACE_TLS12, FACE_TLS13, Face, suites};
 use fedgate_tables::policy_view::PolicyView;
 use material::Reader;
-use peers::{Meets, Trust};
+use peers::{Bound, Meets, Trust};
 use rustls::client::Resumption;
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::aws_lc_rs::{ALL_CIPHER_SUITES, Ticketer, default_provider};
@@ -86,6 +86,8 @@ pub struct FaceParts<'a> {
     pub suites: u32,
     /// As in the policy's [`Face`].
     pub flags: u32,
+    /// Names that count only in certificates that a trustpoint vouches for: the name, whether all under it are meant, the trustpoint.
+    pub bound: Vec<(&'a str, bool, &'a str)>,
 }
 
 /// What a [`ProxyTls`] is made of.
@@ -257,7 +259,17 @@ fn face_parts<'p>(policy: &PolicyView<'p>, face: &Face) -> FaceParts<'p> {
         crls: policy.blob(t.crls),
         revocation: t.revocation,
     });
-    FaceParts { shown: shown.collect(), vouchers: vouchers.collect(), suites: face.suites, flags: face.flags }
+    let bound = policy.name_trust().iter().map(|bound| {
+        let trustpoint = &policy.trustpoints()[bound.trustpoint as usize];
+        (policy.str(bound.name), bound.wildcard == 1, policy.str(trustpoint.name))
+    });
+    FaceParts {
+        shown: shown.collect(),
+        vouchers: vouchers.collect(),
+        suites: face.suites,
+        flags: face.flags,
+        bound: bound.collect(),
+    }
 }
 
 impl FaceParts<'_> {
@@ -280,7 +292,8 @@ impl FaceParts<'_> {
         let names = suites(self.suites, self.flags).map(|suite| suite.name);
         let join = |names: Vec<&str>| names.join(", ");
         let accepts = format!("{} with {}", join(versions.collect()), join(names.collect()));
-        Arc::new(Peers::new(trusts, meets, provider.signature_verification_algorithms, accepts))
+        let bound = Bound::new(self.bound.iter().copied());
+        Arc::new(Peers::new(trusts, meets, provider.signature_verification_algorithms, accepts, bound))
     }
 
     fn server_config(
@@ -337,11 +350,17 @@ fn print(proxy: &str, meets: Meets, face: &FaceParts<'_>) -> Print {
         add(name.unwrap_or("").as_bytes());
         add(id.chain);
     }
+    add(&face.vouchers.len().to_le_bytes());
     for voucher in &face.vouchers {
         add(voucher.trustpoint.as_bytes());
         add(voucher.cas);
         add(voucher.crls);
         add(&voucher.revocation.to_le_bytes());
+    }
+    for (name, wildcard, trustpoint) in &face.bound {
+        add(name.as_bytes());
+        add(&[u8::from(*wildcard)]);
+        add(trustpoint.as_bytes());
     }
     let digest: Digest = sum.finish();
     let mut print = Print::default();

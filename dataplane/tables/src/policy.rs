@@ -113,6 +113,8 @@ pub struct Header {
     pub shown: Section,
     /// `u32`s, indices of trustpoints: the vouchers of all faces; a [`Face`] names its run.
     pub vouchers: Section,
+    /// [`NameTrust`]s, each name once.
+    pub name_trust: Section,
     /// [`Blob`]s: the canonical names of our own domains.
     pub local_domains: Section,
     /// Bytes.
@@ -120,7 +122,7 @@ pub struct Header {
     /// Exactly one [`Globals`].
     pub globals: Section,
     /// Zero.
-    pub reserved: [u64; 2],
+    pub reserved: u64,
 }
 const _: () = assert!(size_of::<Header>() == 192);
 

@@ -48,6 +48,7 @@ pub struct PolicyBuilder {
     trustpoints: Vec<Trustpoint>,
     shown: Vec<Shown>,
     vouchers: Vec<u32>,
+    name_trust: Vec<NameTrust>,
     local_domains: Vec<Blob>,
     globals: Globals,
     heap: Vec<u8>,
@@ -158,6 +159,11 @@ impl PolicyBuilder {
         Face { first_shown, shown, first_voucher, vouchers, suites, flags }
     }
 
+    /// Adds a name that counts by one trustpoint only.
+    pub fn name_trust(&mut self, name: NameTrust) {
+        self.name_trust.push(name);
+    }
+
     /// Adds one of our own domains, canonical ([`crate::domains::is_canonical`]).
     pub fn local_domain(&mut self, canonical: &str) {
         let name = self.blob(canonical.as_bytes());
@@ -196,6 +202,7 @@ impl PolicyBuilder {
             trustpoints: sections.add(&self.trustpoints),
             shown: sections.add(&self.shown),
             vouchers: sections.add(&self.vouchers),
+            name_trust: sections.add(&self.name_trust),
             local_domains: sections.add(&self.local_domains),
             heap: sections.add(&self.heap),
             globals: sections.add(&[self.globals]),

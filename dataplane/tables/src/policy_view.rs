@@ -151,6 +151,7 @@ pub struct PolicyView<'a> {
     trustpoints: &'a [Trustpoint],
     shown: &'a [Shown],
     vouchers: &'a [u32],
+    name_trust: &'a [NameTrust],
     local_domains: &'a [Blob],
     heap: &'a [u8],
     globals: &'a Globals,
@@ -215,6 +216,7 @@ impl<'a> PolicyView<'a> {
             trustpoints: cut.take("trustpoints", header.trustpoints)?,
             shown: cut.take("shown", header.shown)?,
             vouchers: cut.take("vouchers", header.vouchers)?,
+            name_trust: cut.take("name-trust", header.name_trust)?,
             local_domains: cut.take("local-domains", header.local_domains)?,
             heap: cut.take("heap", header.heap)?,
             globals: match cut.take("globals", header.globals)? {
@@ -313,6 +315,10 @@ impl<'a> PolicyView<'a> {
         let trustpoints = self.trustpoints;
         let run = &self.vouchers[face.first_voucher as usize..][..face.vouchers as usize];
         run.iter().map(move |index| &trustpoints[*index as usize])
+    }
+    /// Names that count by one trustpoint only.
+    pub fn name_trust(&self) -> &'a [NameTrust] {
+        self.name_trust
     }
     /// Our own domains, canonical.
     pub fn local_domains(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {

@@ -108,7 +108,7 @@ impl Reader<'_> {
             let der = der.map_err(|e| refused(e.to_string()))?;
             crls.push(OwnedCertRevocationList::from_der(&der).map_err(|e| refused(e.to_string()))?.into());
         }
-        Ok(Trust { roots, crls, revocation: voucher.revocation })
+        Ok(Trust { name: voucher.trustpoint.into(), roots, crls, revocation: voucher.revocation })
     }
 
     /// A certificate, its dates looked at.

@@ -24,6 +24,7 @@ use rustls::{
     CertificateError, CommonState, DigitallySignedStruct, DistinguishedName, Error, HandshakeKind,
     OtherError, RootCertStore, SignatureScheme,
 };
+use std::collections::HashMap;
 use std::sync::Arc;
 use webpki::{
     CertRevocationList, EndEntityCert, ExpirationPolicy, KeyUsage, RevocationOptionsBuilder,
@@ -33,10 +34,44 @@ use webpki::{
 /// A trustpoint whose CAs vouch for the peers of a face.
 #[derive(Debug)]
 pub(super) struct Trust {
+    /// The trustpoint's name.
+    pub(super) name: Box<str>,
     pub(super) roots: RootCertStore,
     pub(super) crls: Vec<CertRevocationList<'static>>,
     /// As in the policy's row.
     pub(super) revocation: u32,
+}
+
+/// Names that count only in certificates of one trustpoint's CAs: `permit domain D trustpoint T`.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Bound {
+    exact: HashMap<Box<str>, Box<str>>,
+    /// Each for the names of one or more labels under it.
+    under: HashMap<Box<str>, Box<str>>,
+}
+
+impl Bound {
+    pub(super) fn new<'n>(names: impl Iterator<Item = (&'n str, bool, &'n str)>) -> Self {
+        let mut bound = Self::default();
+        for (name, wildcard, trustpoint) in names {
+            let map = if wildcard { &mut bound.under } else { &mut bound.exact };
+            map.insert(name.into(), trustpoint.into());
+        }
+        bound
+    }
+
+    /// The trustpoint that a name is bound to: its own, else that of the longest wildcard above it.
+    fn of(&self, name: &str) -> Option<&str> {
+        let above = |name: &str| {
+            let mut rest = name;
+            std::iter::from_fn(move || {
+                rest = rest.split_once('.')?.1;
+                Some(rest.to_owned())
+            })
+            .find_map(|suffix| self.under.get(suffix.as_str()))
+        };
+        self.exact.get(name).or_else(|| above(name)).map(AsRef::as_ref)
+    }
 }
 
 /// Whom a face meets.
@@ -59,6 +94,7 @@ pub(crate) struct Peers {
     algorithms: WebPkiSupportedAlgorithms,
     /// Versions and suites of the face, as text.
     accepts: Box<str>,
+    bound: Bound,
 }
 
 impl Peers {
@@ -67,9 +103,10 @@ impl Peers {
         meets: Meets,
         algorithms: WebPkiSupportedAlgorithms,
         accepts: String,
+        bound: Bound,
     ) -> Self {
         let hints = trusts.iter().flat_map(|trust| trust.roots.subjects()).collect();
-        Self { trusts: trusts.into(), hints, meets, algorithms, accepts: accepts.into() }
+        Self { trusts: trusts.into(), hints, meets, algorithms, accepts: accepts.into(), bound }
     }
 
     /// What is spoken here.
@@ -96,7 +133,26 @@ impl Peers {
         if tls.handshake_kind() == Some(HandshakeKind::Resumed) {
             self.verify(leaf, intermediates, UnixTime::now())?;
         }
-        identity(leaf).ok_or(Failure::Certificate)
+        let mut names = identity(leaf).ok_or(Failure::Certificate)?;
+        let wanted: Vec<&str> = names.names().filter_map(|name| self.bound.of(name)).collect();
+        if !wanted.is_empty() {
+            let vouching = self.vouching(&wanted, leaf, intermediates)?;
+            names.retain(|name| self.bound.of(name).is_none_or(|trustpoint| vouching.contains(&trustpoint)));
+        }
+        Ok(names)
+    }
+
+    /// Which of the trustpoints `wanted` vouch for a peer that some voucher has let in.
+    fn vouching(
+        &self,
+        wanted: &[&str],
+        leaf: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+    ) -> Result<Vec<&str>, Error> {
+        let (leaf, now) = (EndEntityCert::try_from(leaf).map_err(refused)?, UnixTime::now());
+        let trusts = self.trusts.iter().filter(|trust| wanted.contains(&&*trust.name));
+        let vouches = |trust: &&Trust| self.by(trust, &leaf, intermediates, now).is_ok();
+        Ok(trusts.filter(vouches).map(|trust| &*trust.name).collect())
     }
 
     /// Whether some voucher vouches and none forbids.

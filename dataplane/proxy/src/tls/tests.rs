@@ -33,6 +33,7 @@ fn face<'a>(chain: &'a str, key: &'a str, cas: &'a str) -> FaceParts<'a> {
         vouchers: vec![Voucher { trustpoint: "partners", cas, crls: b"", revocation: 0 }],
         suites: ALL_SUITES,
         flags: FACE_TLS12 | FACE_TLS13,
+        bound: Vec::new(),
     }
 }
 
@@ -106,6 +107,9 @@ fn an_end_is_taken_over_only_while_it_is_the_same() {
     assert_eq!(next(&changed), [false, true]);
     let mut changed = good.clone();
     changed.server.suites = 0b11001;
+    assert_eq!(next(&changed), [false, true]);
+    let mut changed = good.clone();
+    changed.server.bound = vec![("partner.example", false, "partners")];
     assert_eq!(next(&changed), [false, true]);
     let renewed = made();
     let mut changed = good;

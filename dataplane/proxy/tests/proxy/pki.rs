@@ -120,6 +120,7 @@ pub fn face<'a>(own: &'a Leaf, vouchers: &[(&'a Authority, &'a str)]) -> FacePar
         vouchers: vouchers.iter().map(voucher).collect(),
         suites: ALL_SUITES,
         flags: FACE_TLS12 | FACE_TLS13,
+        bound: Vec::new(),
     }
 }
 

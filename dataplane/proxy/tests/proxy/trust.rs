@@ -72,6 +72,47 @@ fn a_ca_counts_on_the_face_it_was_given_to() {
 }
 
 #[test]
+fn a_domain_may_be_bound_to_one_trustpoint() {
+    let mut s = Scene::new();
+    let (ca, inside) = (s.ca.clone(), s.inside.clone());
+    let other = Authority::new("Another CA");
+    let own = ca.leaf(&["edge.local.example"]);
+    let mut server = face(&own, &[(&ca, ""), (&other, "")]);
+    server.vouchers[1].trustpoint = "others";
+    server.bound = vec![
+        ("foreign.example", false, "others"),
+        ("partner.example", true, "others"),
+        ("a.partner.example", false, "cas"),
+    ];
+    s.lab.tls = proxy_tls_of(server, face(&own, &[(&ca, "")]), &[]);
+    for domain in ["partner.example", "a.partner.example", "b.c.partner.example"] {
+        s.lab.domains.permit(domain, ENTRY + 1);
+    }
+    // (by which CA, for which domain, whether it may speak for it)
+    let cases = [
+        (&*ca, "foreign.example", false),
+        (&other, "foreign.example", true),
+        (&*ca, "partner.example", true),
+        (&*ca, "b.c.partner.example", false),
+        (&other, "b.c.partner.example", true),
+        (&*ca, "a.partner.example", true),
+        (&other, "a.partner.example", false),
+    ];
+    for (at, (by, domain, may)) in cases.into_iter().enumerate() {
+        // A second name that nothing is said of, so that the peer is somebody in any case.
+        let leaf = by.leaf(&[domain, "unbound.example"]);
+        let client = Some(tls_client(&ca, Some(&leaf)));
+        let line = s.lab.line(Leg::Client, client, Some(tls_server(&ca, &inside)));
+        s.client_says(line, request("MESSAGE", domain, "local.example", at, "x"));
+        s.lab.settle(secs(3));
+        let heard = s.lab.lines[line].client.heard_text();
+        assert_eq!(s.lab.lines[line].server.heard.is_empty(), !may, "{at}: {domain}: {heard}");
+        assert_eq!(heard.starts_with("SIP/2.0 403 "), !may, "{at}: {domain}: {heard}");
+    }
+    s.finish();
+}
+
+#[test]
 fn a_revoked_peer_is_refused_by_name() {
     let mut s = Scene::new();
     let ca = s.ca.clone();

@@ -95,6 +95,19 @@ pub const REVOCATION_ENFORCE_UPDATE: u32 = 4;
 /// Every flag there is.
 pub const REVOCATION_FLAGS: u32 = REVOCATION_CRL | REVOCATION_OR_NONE | REVOCATION_ENFORCE_UPDATE;
 
+/// `permit domain D [peer P] trustpoint T`: the name that speaks for D counts only in certificates that T vouches for. 16 bytes.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct NameTrust {
+    /// P, or D where there is none; canonical.
+    pub name: Blob,
+    /// 1 where D is written `*.D` and there is no P: every name of one or more labels under it.
+    pub wildcard: u32,
+    /// The trustpoint.
+    pub trustpoint: u32,
+}
+const _: () = assert!(size_of::<NameTrust>() == 16);
+
 /// A cipher suite.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Suite {

@@ -15,7 +15,7 @@ use crate::policy::*;
 
 /// Checks all elements of a view whose sections are in bounds.
 pub(super) fn elements(view: &PolicyView<'_>) -> Result<(), BadSegment> {
-    if view.header.reserved != [0; 2] {
+    if view.header.reserved != 0 {
         return Err(BadSegment::Section { section: "header", fault: Fault::Bits });
     }
     let text = std::str::from_utf8(view.heap)
@@ -43,6 +43,7 @@ pub(super) fn elements(view: &PolicyView<'_>) -> Result<(), BadSegment> {
     each(cx, "trustpoint", view.trustpoints, trustpoint)?;
     each(cx, "shown", view.shown, shown)?;
     each(cx, "voucher", view.vouchers, voucher)?;
+    each(cx, "name-trust", view.name_trust, name_trust)?;
     each(cx, "local domain", view.local_domains, local_domain)?;
     each(cx, "globals", std::slice::from_ref(view.globals), globals)
 }
@@ -373,6 +374,13 @@ fn shown(cx: &Context<'_>, element: &Shown) -> Finding {
 
 fn voucher(cx: &Context<'_>, element: &u32) -> Finding {
     index(*element, cx.view.trustpoints, "trustpoint")
+}
+
+fn name_trust(cx: &Context<'_>, element: &NameTrust) -> Finding {
+    let NameTrust { name, wildcard, trustpoint } = *element;
+    must(is_canonical(text(cx, name, "name")?.as_bytes()), "name", Fault::NotCanonical)?;
+    must(wildcard <= 1, "wildcard", Fault::Value)?;
+    index(trustpoint, cx.view.trustpoints, "trustpoint")
 }
 
 fn trustpoint(cx: &Context<'_>, element: &Trustpoint) -> Finding {

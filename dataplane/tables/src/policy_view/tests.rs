@@ -416,6 +416,15 @@ fn each_fault_is_named() {
             Fault::Index,
         ),
         (fault(|b| _ = b.face(&[], &[1])), "trustpoint", Fault::Index),
+        (fault(|b| b.name_trust(NameTrust::default())), "name", Fault::NotCanonical),
+        (
+            fault(|b| {
+                let name = b.blob(b"partner.example");
+                b.name_trust(NameTrust { name, wildcard: 0, trustpoint: 5 });
+            }),
+            "trustpoint",
+            Fault::Index,
+        ),
         (
             fault(|b| {
                 let trustpoint = b.trustpoint(Trustpoint { name: named, ..Default::default() });
