@@ -21,6 +21,7 @@ use webpki::OwnedCertRevocationList;
 use super::check::{About, Fault};
 use super::file;
 use super::model::{Model, Trustpoint};
+use crate::trust::import;
 
 /// Largest PEM file read, bytes.
 pub const MAX_FILE: usize = 1 << 20;
@@ -197,7 +198,7 @@ fn revocation_lists(
                 push(Fault::warning(format!("{place} is of {}, which is none of the CAs", list.issuer())));
             }
         }
-        text.push_str(&pem::encode(&pem::Pem::new("X509 CRL", der.to_vec())));
+        text.push_str(&import::encoded("X509 CRL", der));
     }
     text.into_bytes()
 }

@@ -62,7 +62,7 @@ pub fn pkcs12(bytes: &[u8], passphrase: &str) -> Result<Identity, String> {
     let store = KeyStore::from_pkcs12(bytes, passphrase, Pkcs12ImportPolicy::Relaxed)
         .map_err(|why| format!("cannot open the PKCS#12 file, or the passphrase is wrong: {why}"))?;
     let (_, chain) = store.private_key_chain().ok_or("there is no private key with a certificate in it")?;
-    let key = pem::encode(&Pem::new("PRIVATE KEY", chain.key().as_der()));
+    let key = encoded("PRIVATE KEY", chain.key().as_der());
     let mut certificates: Vec<Vec<u8>> = chain.certs().iter().map(|c| c.as_der().to_vec()).collect();
     let pair = KeyPair::from_pem(&key).map_err(|why| format!("the private key cannot be used: {why}"))?;
     let leaf = certificates.iter().position(|der| is_of(der, &pair));
@@ -101,7 +101,13 @@ pub fn completed(mut chain: Vec<Vec<u8>>, cas: &[Vec<u8>]) -> Vec<Vec<u8>> {
     chain
 }
 
+/// One PEM block, its lines ended as everywhere on the system.
+pub fn encoded(tag: &str, der: &[u8]) -> String {
+    let config = pem::EncodeConfig::new().set_line_ending(pem::LineEnding::LF);
+    pem::encode_config(&Pem::new(tag, der), config)
+}
+
 /// Certificates as PEM, in their order.
 pub fn to_pem(certificates: &[Vec<u8>]) -> String {
-    certificates.iter().map(|der| pem::encode(&Pem::new("CERTIFICATE", der.as_slice()))).collect()
+    certificates.iter().map(|der| encoded("CERTIFICATE", der)).collect()
 }

@@ -97,7 +97,7 @@ fn more_cas_than_the_dataplane_takes_are_refused() {
     let more = format!("{text} server trust-point t verify\n");
     assert_eq!(lab.found(&more), [""; 0]);
     lab.file("some.crt", &one.repeat(MAX_CAS));
-    let many = "10:2: 257 CA certificates vouch for one face of tls-proxy p; at most 256 may";
+    let many = "11:2: 257 CA certificates vouch for one face of tls-proxy p; at most 256 may";
     assert_eq!(lab.found(&more), [many]);
 }
 
@@ -142,13 +142,13 @@ fn domains_are_bound_to_trustpoints_that_vouch() {
     let base = format!("{ID} ca file ca.crt\ncrypto ca trustpoint u\n ca file ca.crt\n{PROXY}");
     let two = format!("{base} server trust-point t verify\n server trust-point u verify\n");
     assert_eq!(lab.found(&format!("{two}permit domain a.example trustpoint u\n")), [""; 0]);
-    let idle = "9:34: nobody can speak for a.example: trustpoint u vouches for no face of a tls-proxy";
+    let idle = "10:36: nobody can speak for a.example: trustpoint u vouches for no face of a tls-proxy";
     assert_eq!(lab.found(&format!("{base}permit domain a.example trustpoint u\n")), [idle]);
-    let none = "11:34: there is no `crypto ca trustpoint v`";
+    let none = "12:36: there is no `crypto ca trustpoint v`";
     assert_eq!(lab.found(&format!("{two}permit domain a.example trustpoint v\n")), [none]);
     let clash = "certificates with the name edge.example are bound to trustpoint u by a.example already";
     let lines = "permit domain a.example peer edge.example trustpoint u\npermit domain b.example peer edge.example trustpoint t\n";
-    assert_eq!(lab.found(&format!("{two}{lines}")), [format!("12:52: {clash}")]);
+    assert_eq!(lab.found(&format!("{two}{lines}")), [format!("13:54: {clash}")]);
 
     let config =
         lab.config(&format!("{two}permit domain *.a.example trustpoint u\npermit domain c.example\n"));
@@ -185,7 +185,7 @@ fn suites_that_are_not_spoken_are_refused_with_those_that_are() {
     let none = format!(
         "{ID} ca file ca.crt\nssl server-version tlsv1.3\n{PROXY} server cipher-suite ECDHE-RSA-AES128-GCM-SHA256\n"
     );
-    let why = "8:2: tls-proxy p: of the suites of its server face none is of a version it speaks";
+    let why = "9:2: tls-proxy p: of the suites of its server face none is of a version it speaks";
     assert_eq!(lab.found(&none), [why]);
 }
 
@@ -238,9 +238,8 @@ fn revocation_lists_are_read_and_looked_at() {
         found[0].contains("ca.crl: list 1 should have been renewed by Jan  1 00:00:00 2021"),
         "{found:?}"
     );
-    assert!(found[0].ends_with("none of the CAs") || found[1].ends_with("none of the CAs"), "{found:?}");
     lab.file("ca.crl", "nothing\n");
-    assert_eq!(lab.found(text), ["3:2: ca.crl: no revocation list in it"]);
+    assert_eq!(lab.found(text), ["4:2: ca.crl: no revocation list in it"]);
 }
 
 #[test]

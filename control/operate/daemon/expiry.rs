@@ -22,7 +22,7 @@ impl Daemon {
         loop {
             let (facts, now) = (facts::of(&self.config().material), now());
             for fact in told.due(&facts, now) {
-                tracing::warn!("{}", message(fact, now));
+                tracing::error!("{}", message(fact, now));
             }
             tokio::time::sleep(LOOK).await;
         }

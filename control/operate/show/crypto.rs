@@ -31,8 +31,11 @@ pub fn date(seconds: i64) -> String {
 
 /// `show crypto ca certificates [TRUSTPOINT]`
 pub async fn certificates(daemon: &Daemon, only: Option<&str>, out: &mut Out) -> Result<(), Stop> {
-    let now = now();
-    for facts in facts::of(&daemon.config().material) {
+    let (config, now) = (daemon.config(), now());
+    if let Some(only) = only.filter(|only| !config.model.trustpoints.contains_key(*only)) {
+        return Err(Stop::Failed(format!("there is no `crypto ca trustpoint {only}`")));
+    }
+    for facts in facts::of(&config.material) {
         if only.is_none_or(|only| only == facts.trustpoint) {
             out.row(|| text(&facts, now), || object(&facts, now)).await?;
         }

@@ -332,10 +332,7 @@ fn what_has_nothing_in_common_is_told_what_would_be_taken() {
     let line = call(&mut s, calling(&old, "edge.local.example"), tls_server(&ca, &inside));
     assert!(!arrives(&mut s, line));
     let event = s.lab.sink.events.last().expect("a line for the log").clone();
-    assert!(
-        event.contains("the peer offers TLSv1.2 with TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384, "),
-        "{event}"
-    );
+    assert!(event.contains("the peer offers TLSv1.2 with TLS_"), "{event}");
     assert!(event.ends_with("; accepted are TLSv1.3 with TLS_AES_128_GCM_SHA256"), "{event}");
     assert_eq!(s.counted("Stat(TlsNothingInCommon)"), 1);
     // One that speaks no TLS at all.

@@ -507,7 +507,7 @@ fn faults_of_the_header() {
     assert_eq!(header_fault(|h| h.magic = 1), BadSegment::Magic(1));
     assert_eq!(header_fault(|h| h.layout = 99), BadSegment::Layout(99));
     assert!(matches!(header_fault(|h| h.length += 8), BadSegment::Length { .. }));
-    assert_eq!(header_fault(|h| h.reserved[0] = 1), section("header", Fault::Bits));
+    assert_eq!(header_fault(|h| h.reserved = 1), section("header", Fault::Bits));
     assert_eq!(header_fault(|h| h.aces.offset += 4), section("aces", Fault::Misaligned));
     assert_eq!(header_fault(|h| h.aces.offset = 0), section("aces", Fault::Overlap));
     assert_eq!(header_fault(|h| h.aces.count = u32::MAX), section("aces", Fault::OutOfBounds));
