@@ -45,10 +45,10 @@ pub fn self_signed(model: &Model, trustpoint: &Trustpoint, key: &KeyPair) -> Res
 }
 
 fn params(model: &Model, trustpoint: &Trustpoint, key: &KeyPair) -> Result<CertificateParams, String> {
-    let own = model.hostname.iter().zip(&model.domain_name).map(|(host, domain)| format!("{host}.{domain}"));
+    let own = model.hostname.as_ref().zip(model.domain_name.as_ref());
     let fqdn = match &trustpoint.fqdn {
         Some(said) => said.clone(),
-        None => own.last(),
+        None => own.map(|(host, domain)| format!("{host}.{domain}")),
     };
     let mut params = CertificateParams::default();
     params.distinguished_name = rcgen::DistinguishedName::new();

@@ -126,7 +126,7 @@ impl Told {
                 mark
             };
             let before = self.0.get(&key(fact)).copied();
-            if before.is_none_or(|before| mark < before) && next.get(&key(fact)).is_none() {
+            if before.is_none_or(|before| mark < before) && !next.contains_key(&key(fact)) {
                 due.push(fact);
             }
             next.insert(key(fact), mark);

@@ -180,7 +180,8 @@ impl ProxyTls {
         let names = keys.iter().map(|(_, key)| key).chain([&default]).chain(&own);
         let names = names.filter_map(|key| key.cert.first().and_then(|der| identity(der))).collect();
 
-        let resolver = Arc::new(BySni { names: keys.into(), default });
+        let named = keys.into_iter().filter_map(|(name, key)| Some((name?, key)));
+        let resolver = Arc::new(BySni { names: named.collect(), default });
         let inside = match server.flags & FACE_NO_CLIENT_AUTH {
             0 => Meets::Clients,
             _ => Meets::Anybody,
@@ -372,19 +373,15 @@ fn print(proxy: &str, meets: Meets, face: &FaceParts<'_>) -> Print {
 #[derive(Debug)]
 struct BySni {
     /// Canonical names, each once.
-    names: Box<[(Option<Box<str>>, Arc<CertifiedKey>)]>,
+    names: Box<[(Box<str>, Arc<CertifiedKey>)]>,
     default: Arc<CertifiedKey>,
 }
 
 impl ResolvesServerCert for BySni {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        let called = hello.server_name();
-        let named = |name: &Option<Box<str>>| match (name.as_deref(), called) {
-            (Some(name), Some(called)) => name.eq_ignore_ascii_case(called),
-            (None, _) | (_, None) => false,
-        };
-        let found = self.names.iter().find(|(name, _)| named(name)).map(|(_, key)| key);
-        Some(found.unwrap_or(&self.default).clone())
+        let named = |called| self.names.iter().find(|(name, _)| name.eq_ignore_ascii_case(called));
+        let found = hello.server_name().and_then(named);
+        Some(found.map_or(&self.default, |(_, key)| key).clone())
     }
 }
 
