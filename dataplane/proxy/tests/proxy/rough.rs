@@ -42,9 +42,7 @@ fn clear_sky() {
 
 #[test]
 fn one_percent_loss_with_reordering_and_duplicates() {
-    // Of seeds 1 to 59 seven (2, 8, 16, 27, 30, 33, 48) end in a stall between the two TCP endpoints, found when tickets moved the dice; it
-    // was there without them (30). These three are what the test always was: weather that a session gets through.
-    for seed in [1, 3, 4] {
+    for seed in 1..4 {
         storm(Weather { lost: 10, doubled: 10, late: 50 }, seed, 1000);
     }
 }
