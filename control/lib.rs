@@ -4,3 +4,4 @@
 pub mod config;
 pub mod operate;
 pub mod policy;
+pub mod trust;

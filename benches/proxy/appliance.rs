@@ -202,9 +202,10 @@ fn policy(pki: &Pki, sockets: [&Path; 2]) -> PolicyBuilder {
     let (name, chain, key) =
         (b.blob(b"edge"), b.blob(pki.edge.chain.as_bytes()), b.blob(pki.edge.key.as_bytes()));
     let cas = b.blob(pki.authority.as_bytes());
-    let edge = b.trustpoint(Trustpoint { name, chain, key, cas });
+    let edge = b.trustpoint(Trustpoint { name, chain, key, cas, ..Trustpoint::default() });
+    let face = b.face(&[Shown { trustpoint: edge, ..Shown::default() }], &[edge]);
     let name = b.blob(b"inward");
-    let tls_proxy = b.tls_proxy(TlsProxy { name, server_trustpoint: edge, client_trustpoint: edge });
+    let tls_proxy = b.tls_proxy(TlsProxy { name, server: face, client: face });
     let name = b.blob(b"federation");
     b.class(ServiceClass {
         name,

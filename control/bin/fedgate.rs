@@ -9,6 +9,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use fedgate_control::config::source::quoted;
+use fedgate_control::operate::commands::takes_paste;
 use fedgate_control::operate::protocol::{DEFAULT_SOCKET, FAILED, Request, USAGE};
 use fedgate_control::operate::{client, shell};
 
@@ -67,6 +68,21 @@ fn run(cli: &Cli) -> io::Result<u8> {
         [line] => line.to_owned(),
         _ => words.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" "),
     };
-    let request = Request { line, user: client::user(), json: cli.json, context: Vec::new() };
+    let input = if takes_paste(&line) { pasted()? } else { String::new() };
+    let request = Request { line, user: client::user(), json: cli.json, context: Vec::new(), input };
     Ok(client::ask(&cli.socket, &request, &mut out, &mut err)?.code)
+}
+
+/// What stands on standard input, up to a line `quit` or its end.
+fn pasted() -> io::Result<String> {
+    let mut text = String::new();
+    for line in io::stdin().lines() {
+        let line = line?;
+        if line.trim() == "quit" {
+            break;
+        }
+        text.push_str(&line);
+        text.push('\n');
+    }
+    Ok(text)
 }

@@ -7,6 +7,7 @@
 //! makes sense is for [`super::check`]. The same code loads a file and applies a command typed at the CLI, so that the two
 //! cannot differ.
 
+mod crypto;
 mod inspect;
 mod objects;
 
@@ -14,9 +15,9 @@ use std::sync::Arc;
 
 use super::check::{About, Fault};
 use super::domains;
-use super::model::{DomainRule, Interface, ManualNat, Model, TlsProxy};
-use super::raw::{Command, Face, FragmentBound, Statement, Timer, TrustFile};
-use super::types::{Seconds, TrustFiles};
+use super::model::{DomainRule, Interface, ManualNat, Model};
+use super::raw::{Command, FragmentBound, Statement, Timer};
+use super::types::Seconds;
 
 /// Where sub-commands go: what the last mode line named.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -166,7 +167,18 @@ impl Editor {
             | Command::TrustFile(..)
             | Command::TlsProxy(_)
             | Command::MaxProxySessions(_)
-            | Command::TrustPoint(..) => self.crypto(command, negated),
+            | Command::TrustPoint(..)
+            | Command::FaceSuites(..)
+            | Command::AuthenticateClient
+            | Command::SslVersion(..)
+            | Command::SslCipher(..)
+            | Command::RevocationCheck(_)
+            | Command::CrlConfigure
+            | Command::EnforceNextUpdate
+            | Command::Enrollment(_)
+            | Command::Fqdn(_)
+            | Command::SubjectName(_)
+            | Command::KeyPair(_) => self.crypto(command, negated),
             Command::ClassMap(_)
             | Command::Match(_)
             | Command::Limits(_)
@@ -183,8 +195,25 @@ impl Editor {
                 member(&mut self.model.local_domains, name, negated, about)
             }
             Command::Domain(key, rule) => {
+                let permits = matches!(rule, DomainRule::Permit(_));
                 apply_domain(&mut self.model, &key, rule, negated)?;
+                if permits {
+                    self.model.domain_trust.remove(&key);
+                }
                 Ok(About::Other)
+            }
+            Command::BoundDomain(key, permit, trustpoint) => {
+                if negated && self.model.domain_trust.get(&key) != Some(&trustpoint) {
+                    return Err(missing());
+                }
+                apply_domain(&mut self.model, &key, DomainRule::Permit(permit), negated)?;
+                let about = About::BoundDomain(key.clone());
+                if negated {
+                    self.model.domain_trust.remove(&key);
+                } else {
+                    self.model.domain_trust.insert(key, trustpoint);
+                }
+                Ok(about)
             }
         }
     }
@@ -315,42 +344,6 @@ impl Editor {
             *slot = if negated { default } else { *value };
         }
         Ok(About::Other)
-    }
-
-    fn crypto(&mut self, command: Command, negated: bool) -> Done {
-        match (command, &self.scope) {
-            (Command::Trustpoint(name), _) => {
-                Self::node::<TrustFiles>(&mut self.model.trustpoints, &name, negated)?;
-                self.scope = if negated { Scope::Top } else { Scope::Trustpoint(name.clone()) };
-                Ok(About::Trustpoint(name))
-            }
-            (Command::TlsProxy(name), _) => {
-                Self::node::<TlsProxy>(&mut self.model.tls_proxies, &name, negated)?;
-                self.scope = if negated { Scope::Top } else { Scope::TlsProxy(name.clone()) };
-                Ok(About::TlsProxy(name))
-            }
-            (Command::MaxProxySessions(most), _) => {
-                single(&mut self.model.max_proxy_sessions, most, negated, About::Other)
-            }
-            (Command::TrustFile(which, path), Scope::Trustpoint(name)) => {
-                let files = self.model.trustpoints.entry(name.clone()).or_default();
-                let (slot, about) = match which {
-                    TrustFile::Certificate => (&mut files.certificate, About::Certificate(name.clone())),
-                    TrustFile::Key => (&mut files.key, About::Key(name.clone())),
-                    TrustFile::Ca => (&mut files.ca, About::Ca(name.clone())),
-                };
-                single(slot, path, negated, about)
-            }
-            (Command::TrustPoint(face, trustpoint), Scope::TlsProxy(name)) => {
-                let proxy = self.model.tls_proxies.entry(name.clone()).or_default();
-                let (slot, about) = match face {
-                    Face::Server => (&mut proxy.server, About::ServerFace(name.clone())),
-                    Face::Client => (&mut proxy.client, About::ClientFace(name.clone())),
-                };
-                single(slot, trustpoint, negated, about)
-            }
-            _ => Err(misplaced()),
-        }
     }
 }
 

@@ -14,12 +14,13 @@ use fedgate_tables::policy::{ANY_PORT, MAX_CLASS_SLOTS, MAX_INTERFACES, NatKind}
 use super::diag::Severity;
 use super::domains::{covering, refused};
 use super::model::{
-    CLASS_DEFAULT, ClassMatch, Connections, DomainKey, Member, Model, Name, Place, Route, Route6, TlsProxy,
+    CLASS_DEFAULT, ClassMatch, Connections, DomainKey, Member, Model, Name, Place, Route, Route6,
 };
 use super::resolve::{self, Rule};
 use super::types::Device;
 
 mod acl;
+pub mod crypto;
 
 /// Most ACEs of all access-lists, after expansion: the number of hit counters (contracts: counters).
 pub const MAX_ACES: usize = 262_144;
@@ -54,6 +55,8 @@ pub enum About {
     Certificate(String),
     Key(String),
     Ca(String),
+    Crl(String),
+    Ssl,
     TlsProxy(String),
     ServerFace(String),
     ClientFace(String),
@@ -65,6 +68,7 @@ pub enum About {
     Connections(String, String),
     ServicePolicy,
     LocalDomain(String),
+    BoundDomain(DomainKey),
 }
 
 /// Something wrong with the model.
@@ -120,7 +124,8 @@ pub fn check(model: &Model) -> Found {
     acl::lists(model, &mut found);
     access_groups(model, &mut found);
     nat(model, &mut found);
-    proxies(model, &mut found);
+    crypto::proxies(model, &mut found);
+    crypto::domains(model, &mut found);
     inspection(model, &mut found);
     local_domains(model, &mut found);
     found
@@ -300,52 +305,6 @@ fn has_statics(model: &Model) -> bool {
     model.manual_nat.iter().any(|rule| matches!(rule, super::model::ManualNat::Static(_)))
 }
 
-fn proxies(model: &Model, found: &mut Found) {
-    for (name, files) in &model.trustpoints {
-        if files.certificate.is_some() != files.key.is_some() {
-            let (has, lacks) =
-                if files.key.is_some() { ("key", "certificate") } else { ("certificate", "key") };
-            let what = format!("trustpoint {name} has a {has} but no {lacks}: it is no identity yet");
-            found.push((About::Trustpoint(name.clone()), Fault::warning(what)));
-        }
-    }
-    let cas: Vec<&String> =
-        model.trustpoints.iter().filter(|(_, f)| f.ca.is_some()).map(|(n, _)| n).collect();
-    if let [first, .., last] = cas[..] {
-        let what = format!(
-            "the CAs of all trustpoints ({first} to {last}) vouch for every peer, inside and outside alike"
-        );
-        let help = "a CA meant for one side alone is trusted on the other too: keep to one `ca file` where that matters";
-        found.push((About::Ca(last.clone()), Fault::warning(what).help(help)));
-    }
-    for (name, proxy) in &model.tls_proxies {
-        if let (TlsProxy { server: Some(_), client: Some(_) }, []) = (proxy, &cas[..]) {
-            let what = format!("tls-proxy {name} could verify no peer: no trustpoint has a `ca file`");
-            let help = "give a trustpoint `ca file PATH`, before the proxy's second trust-point where lines are typed";
-            found.push((About::ClientFace(name.clone()), Fault::error(what).help(help)));
-        }
-        let faces = [
-            (&proxy.server, About::ServerFace(name.clone())),
-            (&proxy.client, About::ClientFace(name.clone())),
-        ];
-        for (trustpoint, about) in faces {
-            let Some(trustpoint) = trustpoint else { continue };
-            match model.trustpoints.get(trustpoint) {
-                None => {
-                    let what = format!("there is no `crypto ca trustpoint {trustpoint}`");
-                    found.push((about, Fault::error(what).word(trustpoint)));
-                }
-                Some(files) if files.certificate.is_none() || files.key.is_none() => {
-                    let what = format!("trustpoint {trustpoint} has no certificate and key to show");
-                    let help = "give it `certificate file PATH` and `key file PATH`";
-                    found.push((about, Fault::error(what).word(trustpoint).help(help)));
-                }
-                Some(_) => {}
-            }
-        }
-    }
-}
-
 fn inspection(model: &Model, found: &mut Found) {
     for (name, matches) in &model.class_maps {
         let Some(ClassMatch::Acl(acl)) = matches else { continue };
@@ -383,7 +342,7 @@ fn inspection(model: &Model, found: &mut Found) {
             }
             let what = match model.tls_proxies.get(&inspect.tls_proxy) {
                 None => format!("there is no `tls-proxy {}`", inspect.tls_proxy),
-                Some(TlsProxy { server: Some(_), client: Some(_) }) => continue,
+                Some(proxy) if proxy.server.shown.is_some() && proxy.client.shown.is_some() => continue,
                 Some(_) => format!("tls-proxy {} lacks a server or client trust-point", inspect.tls_proxy),
             };
             found.push((about(), Fault::error(what).word(&inspect.tls_proxy)));

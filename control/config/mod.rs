@@ -279,7 +279,7 @@ impl<'t> Reader<'t> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs() as i64);
         let model = std::mem::take(&mut self.editor.model);
         let known_pem = |name: &str| {
-            let parts = [About::Trustpoint, About::Certificate, About::Key, About::Ca];
+            let parts = [About::Trustpoint, About::Certificate, About::Key, About::Ca, About::Crl];
             let touched = parts.iter().any(|part| self.spans.contains_key(&part(name.to_owned())));
             let same = before.model.trustpoints.get(name) == model.trustpoints.get(name);
             before.material.get(name).filter(|_| same && !touched)

@@ -13,12 +13,14 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use super::addr::{Net6, ObjectAddr};
-use super::types::{Device, Mac, Net, PortOp, Seconds, Service, TrustFiles};
+use super::types::{Device, Mac, Net, PortOp, Seconds, Service};
 
 mod acl;
+mod crypto;
 mod nat;
 
 pub use acl::*;
+pub use crypto::*;
 pub use nat::*;
 
 /// A whole configuration.
@@ -81,7 +83,9 @@ pub struct Model {
     /// `timeout` and `arp timeout`.
     pub timeouts: Timeouts,
     /// `crypto ca trustpoint`.
-    pub trustpoints: BTreeMap<String, TrustFiles>,
+    pub trustpoints: BTreeMap<String, Trustpoint>,
+    /// `ssl`.
+    pub ssl: Ssl,
     /// `tls-proxy maximum-session`.
     pub max_proxy_sessions: Option<u32>,
     /// `tls-proxy`.
@@ -98,6 +102,8 @@ pub struct Model {
     pub local_domains: BTreeSet<String>,
     /// `permit domain` and `block domain`. Shared, so that a commit of anything else does not copy a million entries.
     pub domains: Arc<Domains>,
+    /// `permit domain D ... trustpoint T`: the trustpoint, beside the permission.
+    pub domain_trust: BTreeMap<DomainKey, String>,
 }
 
 /// The domain lists.
@@ -311,15 +317,6 @@ impl Default for Timeouts {
     }
 }
 
-/// `tls-proxy`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct TlsProxy {
-    /// `server trust-point`: shown to the TCP client.
-    pub server: Option<String>,
-    /// `client trust-point`: shown to the TCP server.
-    pub client: Option<String>,
-}
-
 /// `class C` within a policy-map.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PolicyClass {
@@ -379,6 +376,11 @@ impl Model {
     /// The interface called `name`.
     pub fn interface(&self, name: &str) -> Option<&Interface> {
         self.interfaces.iter().find(|i| i.nameif.as_deref() == Some(name))
+    }
+
+    /// The TLS proxies that show something on both faces, in the order of their indices in the policy.
+    pub fn whole_proxies(&self) -> impl Iterator<Item = (&String, &TlsProxy)> {
+        self.tls_proxies.iter().filter(|(_, p)| p.server.shown.is_some() && p.client.shown.is_some())
     }
 
     /// The NAT rules of sections 1 and 3, in order.

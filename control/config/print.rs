@@ -5,15 +5,14 @@
 //! out, but for the timers, which an ASA always prints. Property-tested: what is printed loads to an equal model.
 
 use std::fmt::{self, Display, Write};
-use std::path::Path;
 
 use super::model::{
     ClassMatch, Connections, DomainKey, DomainRule, Interface, Model, Permit, Place, Route, Route6, Timeouts,
 };
 use super::ports;
-use super::source::quoted;
 
 mod acl;
+mod crypto;
 mod nat;
 
 pub use acl::{group_text, time_range_text};
@@ -45,14 +44,18 @@ pub fn print(model: &Model, out: &mut impl Write) -> fmt::Result {
     line(out, "fragment chain", &model.fragment_chain)?;
     line(out, "fragment timeout", &model.fragment_timeout)?;
     timeouts(&model.timeouts, out)?;
-    crypto(model, out)?;
+    crypto::crypto(model, out)?;
     inspection(model, out)?;
     for name in &model.local_domains {
         writeln!(out, "local domain {name}")?;
     }
     for (key, entry) in model.domains.iter() {
         if let Some(permit) = &entry.permit {
-            writeln!(out, "{}", domain_line(key, &DomainRule::Permit(permit.clone())))?;
+            write!(out, "{}", domain_line(key, &DomainRule::Permit(permit.clone())))?;
+            match model.domain_trust.get(key) {
+                Some(trustpoint) => writeln!(out, " trustpoint {trustpoint}")?,
+                None => writeln!(out)?,
+            }
         }
         if entry.block {
             writeln!(out, "{}", domain_line(key, &DomainRule::Block))?;
@@ -165,24 +168,6 @@ fn timeouts(t: &Timeouts, out: &mut impl Write) -> fmt::Result {
     writeln!(out, "timeout conn-holddown {}", t.conn_holddown)
 }
 
-fn crypto(model: &Model, out: &mut impl Write) -> fmt::Result {
-    for (name, files) in &model.trustpoints {
-        writeln!(out, "crypto ca trustpoint {name}")?;
-        for (words, path) in [("certificate", &files.certificate), ("key", &files.key), ("ca", &files.ca)] {
-            if let Some(path) = path {
-                writeln!(out, " {words} file {}", path_word(path))?;
-            }
-        }
-    }
-    line(out, "tls-proxy maximum-session", &model.max_proxy_sessions)?;
-    for (name, proxy) in &model.tls_proxies {
-        writeln!(out, "tls-proxy {name}")?;
-        line(out, " server trust-point", &proxy.server)?;
-        line(out, " client trust-point", &proxy.client)?;
-    }
-    Ok(())
-}
-
 fn inspection(model: &Model, out: &mut impl Write) -> fmt::Result {
     for (name, matches) in &model.class_maps {
         writeln!(out, "class-map {name}")?;
@@ -213,11 +198,6 @@ fn line(out: &mut impl Write, words: &str, value: &Option<impl Display>) -> fmt:
         Some(value) => writeln!(out, "{words} {value}"),
         None => Ok(()),
     }
-}
-
-/// Paths come from text, so that they are UTF-8 is known.
-fn path_word(path: &Path) -> String {
-    quoted(&path.to_string_lossy())
 }
 
 impl Display for Place {

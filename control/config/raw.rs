@@ -7,8 +7,9 @@ use std::path::PathBuf;
 
 use super::addr::ObjectAddr;
 use super::model::{
-    AclLine, ClassMatch, DomainKey, DomainRule, GroupKind, InspectSip, LegacyGlobal, LegacyNat, LegacyStatic,
-    Member, Minute, Name, ObjectNat, Periodic, Place, Route, Route6, Timezone, TwiceNat,
+    AclLine, ClassMatch, DomainKey, DomainRule, Enrollment, GroupKind, InspectSip, LegacyGlobal, LegacyNat,
+    LegacyStatic, Member, Minute, Name, ObjectNat, Periodic, Permit, Place, Revocation, Route, Route6,
+    Timezone, TwiceNat,
 };
 use super::types::{Device, Mac, Seconds, Service};
 
@@ -46,6 +47,8 @@ pub enum Mode {
     TimeRange,
     /// After `crypto ca trustpoint`.
     Trustpoint,
+    /// After its `crl configure`.
+    Crl,
     /// After `tls-proxy`.
     TlsProxy,
     /// After `class-map`.
@@ -65,6 +68,7 @@ impl Mode {
     pub fn parent(self) -> Option<Self> {
         match self {
             Self::Global => None,
+            Self::Crl => Some(Self::Trustpoint),
             Self::InspectParameters => Some(Self::InspectMap),
             Self::PolicyClass => Some(Self::PolicyMap),
             Self::Interface
@@ -96,6 +100,7 @@ impl Mode {
             Self::GroupIcmp => "config-icmp-object-group",
             Self::TimeRange => "config-time-range",
             Self::Trustpoint => "config-ca-trustpoint",
+            Self::Crl => "config-ca-crl",
             Self::TlsProxy => "config-tlsp",
             Self::ClassMap => "config-cmap",
             Self::InspectMap | Self::PolicyMap => "config-pmap",
@@ -125,6 +130,19 @@ pub enum TrustFile {
     Key,
     /// `ca file`.
     Ca,
+    /// `crl file`.
+    Crl,
+}
+
+/// What a face of a TLS proxy has a trustpoint for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FaceUse {
+    /// Shown.
+    Show,
+    /// Shown to who calls this name.
+    Named(String),
+    /// Its CAs vouch for the face's peers.
+    Verify,
 }
 
 /// A face of a TLS proxy.
@@ -247,7 +265,18 @@ pub enum Command {
     DenyFlowMax(u32),
     /// `access-list alert-interval`.
     AlertInterval(u32),
-    TrustPoint(Face, String),
+    TrustPoint(Face, String, FaceUse),
+    FaceSuites(Face, u32),
+    AuthenticateClient,
+    SslVersion(Face, bool),
+    SslCipher(bool, u32),
+    RevocationCheck(Revocation),
+    CrlConfigure,
+    EnforceNextUpdate,
+    Enrollment(Enrollment),
+    Fqdn(Option<String>),
+    SubjectName(String),
+    KeyPair(String),
     ClassMap(String),
     Match(ClassMatch),
     Limits(Vec<(Limit, u32)>),
@@ -261,4 +290,6 @@ pub enum Command {
     ServicePolicy(String),
     LocalDomain(String),
     Domain(DomainKey, DomainRule),
+    /// `permit domain D [peer P] trustpoint T`
+    BoundDomain(DomainKey, Permit, String),
 }

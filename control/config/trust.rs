@@ -3,8 +3,8 @@
 //!
 //! What is wrong with a certificate should be said when it is configured, by file name, not at the first handshake: no PEM
 //! in it, a key that belongs to another certificate, something that is no X.509, one that is out of date (a warning: the
-//! clock may be the one that is wrong), a CA that cannot be a trust anchor. The dataplane verifies every peer against the CAs of all
-//! trustpoints together, at most [`MAX_CAS`]. Files are at most [`MAX_FILE`] bytes. The private key goes into the policy segment, which is
+//! clock may be the one that is wrong), a CA that is none, revocation lists that cannot be
+//! used. At most [`MAX_CAS`] CAs vouch for one face of a TLS proxy. Files are at most [`MAX_FILE`] bytes, lists [`MAX_CRL`]. The private key goes into the policy segment, which is
 //! sealed memory shared with the dataplane alone; it is never printed or logged.
 
 use std::collections::BTreeMap;
@@ -15,16 +15,19 @@ use rustls::RootCertStore;
 use rustls::crypto::aws_lc_rs;
 use rustls::sign::CertifiedKey;
 use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
+use webpki::OwnedCertRevocationList;
 
 use super::check::{About, Fault};
 use super::file;
-use super::model::Model;
-use super::types::TrustFiles;
+use super::model::{Model, Trustpoint};
+use crate::trust::import;
 
 /// Largest PEM file read, bytes.
 pub const MAX_FILE: usize = 1 << 20;
-/// Most CA certificates of all trustpoints together; the dataplane (fedgate-proxy) refuses more.
+/// Largest file of revocation lists, bytes.
+pub const MAX_CRL: usize = 8 << 20;
+/// Most CA certificates that vouch for one face; the dataplane (fedgate-proxy) refuses more.
 pub const MAX_CAS: usize = 256;
 
 /// What the files of one trustpoint hold.
@@ -38,6 +41,8 @@ pub struct Pem {
     pub cas: Vec<u8>,
     /// How many those are.
     pub ca_count: usize,
+    /// Their revocation lists.
+    pub crls: Vec<u8>,
 }
 
 /// By trustpoint.
@@ -50,37 +55,56 @@ pub fn read<'k>(
     known: impl Fn(&str) -> Option<&'k Pem>,
 ) -> (Material, Vec<(About, Fault)>) {
     let mut found = Vec::new();
-    let (mut material, mut cas) = (Material::new(), 0);
+    let mut material = Material::new();
     for (name, files) in &model.trustpoints {
         let pem = known(name).cloned().unwrap_or_else(|| read_one(name, files, now, &mut found));
-        if cas <= MAX_CAS && cas + pem.ca_count > MAX_CAS {
-            let what = format!("more than {MAX_CAS} CA certificates in all trustpoints together");
-            found.push((About::Ca(name.clone()), Fault::error(what)));
-        }
-        cas += pem.ca_count;
         material.insert(name.clone(), pem);
+    }
+    for (name, proxy) in model.whole_proxies() {
+        let faces = [
+            (&proxy.server, About::ServerFace(name.clone())),
+            (&proxy.client, About::ClientFace(name.clone())),
+        ];
+        for (face, about) in faces {
+            let trusted = face.trusted(model);
+            let cas: usize =
+                trusted.iter().filter_map(|name| material.get(*name)).map(|pem| pem.ca_count).sum();
+            if cas > MAX_CAS {
+                let what = format!(
+                    "{cas} CA certificates vouch for one face of tls-proxy {name}; at most {MAX_CAS} may"
+                );
+                found.push((about, Fault::error(what)));
+            }
+        }
     }
     (material, found)
 }
 
-fn read_one(name: &str, files: &TrustFiles, now: i64, found: &mut Vec<(About, Fault)>) -> Pem {
+fn read_one(name: &str, files: &Trustpoint, now: i64, found: &mut Vec<(About, Fault)>) -> Pem {
     let mut pem = Pem::default();
     let mut chain = Vec::new();
     if let Some(path) = &files.certificate {
         let about = About::Certificate(name.to_owned());
         (pem.chain, chain) = certificates(path, now, &about, found);
     }
+    let mut issuers = Vec::new();
     if let Some(path) = &files.ca {
         let about = About::Ca(name.to_owned());
         let cas;
         (pem.cas, cas) = certificates(path, now, &about, found);
         pem.ca_count = cas.len();
         for (at, der) in cas.into_iter().enumerate() {
-            if let Err(why) = RootCertStore::empty().add(der) {
-                let place = format!("{}: certificate {}", path.display(), at + 1);
+            let place = format!("{}: certificate {}", path.display(), at + 1);
+            if let Some(why) = no_ca(&der, &mut issuers) {
+                let fault = Fault::error(format!("{place} is no CA: {why}"));
+                found.push((about.clone(), fault.help("whoever holds its key could vouch for anybody")));
+            } else if let Err(why) = RootCertStore::empty().add(der) {
                 found.push((about.clone(), Fault::error(format!("{place} cannot be a CA: {why}"))));
             }
         }
+    }
+    if let Some(path) = &files.crl {
+        pem.crls = revocation_lists(path, now, &issuers, &About::Crl(name.to_owned()), found);
     }
     if let Some(path) = &files.key {
         let about = || About::Key(name.to_owned());
@@ -107,6 +131,76 @@ fn read_one(name: &str, files: &TrustFiles, now: i64, found: &mut Vec<(About, Fa
         }
     }
     pem
+}
+
+/// Why a certificate cannot be a CA (RFC 5280 sections 4.2.1.3 and 4.2.1.9); notes the subjects of those that can.
+fn no_ca(der: &[u8], issuers: &mut Vec<Vec<u8>>) -> Option<&'static str> {
+    let Ok((_, certificate)) = x509_parser::parse_x509_certificate(der) else {
+        return Some("it cannot be read");
+    };
+    if !certificate.basic_constraints().ok().flatten().is_some_and(|basic| basic.value.ca) {
+        return Some("its basicConstraints do not say cA");
+    }
+    match certificate.key_usage() {
+        Ok(Some(usage)) if !usage.value.key_cert_sign() => Some("its keyUsage lacks keyCertSign"),
+        Ok(_) => {
+            issuers.push(certificate.subject().as_raw().to_vec());
+            None
+        }
+        Err(_) => Some("its keyUsage cannot be read"),
+    }
+}
+
+/// The revocation lists of a file as PEM, which they may be, or one of them as DER.
+fn revocation_lists(
+    path: &Path,
+    now: i64,
+    issuers: &[Vec<u8>],
+    about: &About,
+    found: &mut Vec<(About, Fault)>,
+) -> Vec<u8> {
+    let mut push = |fault| found.push((about.clone(), fault));
+    let bytes = match file::read(path, MAX_CRL) {
+        Ok(bytes) => bytes,
+        Err(why) => {
+            push(Fault::error(format!("cannot read {}: {why}", path.display())));
+            return Vec::new();
+        }
+    };
+    let lists: Result<Vec<_>, _> = match bytes.first() {
+        // A DER SEQUENCE; no PEM begins so.
+        Some(0x30) => Ok(vec![CertificateRevocationListDer::from(bytes)]),
+        Some(_) | None => CertificateRevocationListDer::pem_slice_iter(&bytes).collect(),
+    };
+    let lists = match lists {
+        Ok(lists) if lists.is_empty() => {
+            push(Fault::error(format!("{}: no revocation list in it", path.display())));
+            return Vec::new();
+        }
+        Ok(lists) => lists,
+        Err(why) => {
+            push(Fault::error(format!("{}: broken PEM: {why}", path.display())));
+            return Vec::new();
+        }
+    };
+    let mut text = String::new();
+    for (at, der) in lists.iter().enumerate() {
+        let place = format!("{}: list {}", path.display(), at + 1);
+        if let Err(why) = OwnedCertRevocationList::from_der(der) {
+            push(Fault::error(format!("{place} cannot be used: {why}")));
+            continue;
+        }
+        if let Ok((_, list)) = x509_parser::parse_x509_crl(der) {
+            if let Some(next) = list.next_update().filter(|next| now > next.timestamp()) {
+                push(Fault::warning(format!("{place} should have been renewed by {next}")));
+            }
+            if !issuers.iter().any(|subject| subject == list.issuer().as_raw()) {
+                push(Fault::warning(format!("{place} is of {}, which is none of the CAs", list.issuer())));
+            }
+        }
+        text.push_str(&import::encoded("X509 CRL", der));
+    }
+    text.into_bytes()
 }
 
 type Chain = Vec<CertificateDer<'static>>;

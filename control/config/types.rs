@@ -4,7 +4,6 @@
 
 use std::fmt;
 use std::net::Ipv4Addr;
-use std::path::PathBuf;
 
 use super::ports;
 use super::source::quoted;
@@ -320,15 +319,4 @@ impl fmt::Display for IfPair {
         let name = |n: &Option<String>| n.clone().unwrap_or_else(|| "any".to_owned());
         write!(f, "({},{})", name(&self.real), name(&self.mapped))
     }
-}
-
-/// The files of a trustpoint; paths are absolute.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct TrustFiles {
-    /// Own certificate, then intermediates.
-    pub certificate: Option<PathBuf>,
-    /// Its private key.
-    pub key: Option<PathBuf>,
-    /// CAs whose certificates peers may show.
-    pub ca: Option<PathBuf>,
 }

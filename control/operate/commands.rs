@@ -44,6 +44,16 @@ pub enum Run {
     ClearIpv6Neighbors,
     ConfigureReplace,
     WriteMemory,
+    ShowCryptoCertificates,
+    ShowCryptoTrustpoints,
+    ShowCryptoKeys,
+    CryptoKeyGenerate,
+    CryptoKeyZeroize,
+    CryptoCaAuthenticate,
+    CryptoCaEnroll,
+    CryptoCaImport,
+    CryptoCaExport,
+    CryptoCaCrlRequest,
     Help,
 }
 
@@ -65,6 +75,13 @@ impl Run {
             | Self::ShowInterface
             | Self::ShowFragment
             | Self::ShowRoute
+            | Self::ShowCryptoCertificates
+            | Self::ShowCryptoTrustpoints
+            | Self::CryptoCaAuthenticate
+            | Self::CryptoCaEnroll
+            | Self::CryptoCaImport
+            | Self::CryptoCaExport
+            | Self::CryptoCaCrlRequest
             | Self::ShowRunning => true,
             Self::ShowConn
             | Self::ShowCpu
@@ -85,8 +102,25 @@ impl Run {
             | Self::ClearIpv6Neighbors
             | Self::ConfigureReplace
             | Self::WriteMemory
+            | Self::ShowCryptoKeys
+            | Self::CryptoKeyGenerate
+            | Self::CryptoKeyZeroize
             | Self::Help => false,
         }
+    }
+
+    /// Whether [`super::crypto`] does it.
+    pub fn is_crypto(self) -> bool {
+        matches!(
+            self,
+            Self::CryptoKeyGenerate
+                | Self::CryptoKeyZeroize
+                | Self::CryptoCaAuthenticate
+                | Self::CryptoCaEnroll
+                | Self::CryptoCaImport
+                | Self::CryptoCaExport
+                | Self::CryptoCaCrlRequest
+        )
     }
 }
 
@@ -145,6 +179,16 @@ pub const SPECS: &[Spec] = &[
     spec("clear ipv6 neighbors", "clear ipv6 neighbors", "forgets IPv6 neighbours", Run::ClearIpv6Neighbors),
     spec("configure replace", "configure replace FILE", "makes a file the configuration, as a whole or not at all", Run::ConfigureReplace),
     spec("write memory", "write memory", "makes the running-config the startup-config", Run::WriteMemory),
+    spec("show crypto ca certificates", "show crypto ca certificates [TRUSTPOINT]", "certificates in force, with the days they have left", Run::ShowCryptoCertificates),
+    spec("show crypto ca trustpoints", "show crypto ca trustpoints", "trustpoints, and what they have", Run::ShowCryptoTrustpoints),
+    spec("show crypto key mypubkey", "show crypto key mypubkey [rsa | ecdsa | all]", "key pairs that were generated", Run::ShowCryptoKeys),
+    spec("crypto key generate", "crypto key generate {rsa [modulus {2048 | 3072 | 4096}] | ecdsa [elliptic-curve {256 | 384}]} [label LABEL]", "makes a key pair", Run::CryptoKeyGenerate),
+    spec("crypto key zeroize", "crypto key zeroize {rsa | ecdsa} label LABEL", "removes a key pair", Run::CryptoKeyZeroize),
+    spec("crypto ca authenticate", "crypto ca authenticate TRUSTPOINT [file PATH]", "takes the CA of a trustpoint", Run::CryptoCaAuthenticate),
+    spec("crypto ca enroll", "crypto ca enroll TRUSTPOINT", "prints a certificate request, or makes a certificate signed by its own key", Run::CryptoCaEnroll),
+    spec("crypto ca import", "crypto ca import TRUSTPOINT {certificate | pkcs12 PASSPHRASE} [file PATH]", "takes the certificate that was asked for, or a key with its certificates", Run::CryptoCaImport),
+    spec("crypto ca export", "crypto ca export TRUSTPOINT identity-certificate", "prints a trustpoint's certificate", Run::CryptoCaExport),
+    spec("crypto ca crl request", "crypto ca crl request TRUSTPOINT", "reads a trustpoint's revocation lists again", Run::CryptoCaCrlRequest),
     spec("help", "help", "this list; ? after some words lists what may follow", Run::Help),
 ];
 
@@ -155,6 +199,15 @@ pub fn find(line: &Line<'_>) -> Option<(&'static Spec, usize)> {
         spec.words.split(' ').all(|word| tokens.next().is_some_and(|t| t.text == word))
     };
     SPECS.iter().filter(matches).map(|s| (s, s.words.split(' ').count())).max_by_key(|(_, words)| *words)
+}
+
+/// Whether text is to be pasted behind a command, up to a line `quit`.
+pub fn takes_paste(text: &str) -> bool {
+    let Ok(Some(line)) = Line::lex(1, text) else { return false };
+    let takes =
+        |(spec, _): (&Spec, usize)| matches!(spec.run, Run::CryptoCaAuthenticate | Run::CryptoCaImport);
+    find(&line).is_some_and(takes)
+        && line.tokens.iter().all(|token| token.text != "file" && token.text != "?")
 }
 
 /// Commands whose first word an operator may have slipped in, for "did you mean".

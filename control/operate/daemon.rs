@@ -10,6 +10,7 @@
 //! a running-config of a control before waits to be taken over: then only a whole configuration may come before it.
 
 mod attach;
+mod expiry;
 mod keep;
 
 use std::cell::{Cell, RefCell};
@@ -137,6 +138,7 @@ impl Daemon {
         });
         tokio::task::spawn_local(daemon.clone().write_behind());
         tokio::task::spawn_local(daemon.clone().each_second());
+        tokio::task::spawn_local(daemon.clone().watch_certificates());
         let link = match first {
             Ok((session, fds)) => Some(daemon.connected(session, fds).await),
             Err(why) => {

@@ -8,6 +8,7 @@
 pub mod acl_log;
 pub mod client;
 pub mod commands;
+pub mod crypto;
 pub mod daemon;
 pub mod events;
 pub mod files;

@@ -37,6 +37,9 @@ pub struct Request {
     /// The mode lines (`object network x`) that the line is typed under, outermost first.
     #[serde(default)]
     pub context: Vec<String>,
+    /// What was pasted behind the line, for the commands that take a certificate so.
+    #[serde(default)]
+    pub input: String,
 }
 
 /// One line of an answer.

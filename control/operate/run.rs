@@ -8,6 +8,7 @@ use std::rc::Rc;
 use tracing::info;
 
 use super::commands::{self, Run};
+use super::crypto;
 use super::daemon::{Daemon, Refusal};
 use super::events::escaped;
 use super::protocol::{FAILED, OK, Reply, Request, USAGE};
@@ -16,7 +17,7 @@ use super::session::Gone;
 use super::show::{self, Selection, hosts::HostQuery};
 use crate::config::args::Args;
 use crate::config::diag::{Problem, Report};
-use crate::config::model::Model;
+use crate::config::model::{DomainKey, Model};
 use crate::config::raw::{Command, Mode};
 use crate::config::source::Line;
 use crate::config::suggest::nearest;
@@ -99,6 +100,15 @@ async fn dispatch(
         problem.help.get_or_insert_with(|| format!("usage: {}", spec.usage));
         usage(problem, text)
     };
+    if spec.run.is_crypto() {
+        let order = crypto::parse(spec.run, &mut args).and_then(|order| args.end().map(|()| order));
+        let order = order.map_err(wrong)?;
+        info!(uid, user = escaped(&request.user), command = escaped(&crypto::masked(text)), "command");
+        if spec.run.reads_configuration() {
+            daemon.readable().map_err(Stop::Failed)?;
+        }
+        return crypto::execute(daemon, order, &request.input, out).await;
+    }
     let (what, changes) = match spec.run {
         Run::ClearConn => (Some(What::Conns), true),
         Run::ClearXlate => (Some(What::Xlates), true),
@@ -119,8 +129,13 @@ async fn dispatch(
         | Run::ShowTimeRange
         | Run::ShowInterface
         | Run::ShowIpv6Interface
+        | Run::ShowCryptoCertificates
         | Run::ShowFragment => args.peek().map(|_| args.name("a name")).transpose(),
         Run::ConfigureReplace => args.take("a file").map(|token| Some(token.text.to_owned())),
+        Run::ShowCryptoKeys => {
+            let kinds = ["rsa", "ecdsa", "all"];
+            args.peek().map(|_| args.one_of(&kinds).map(|at| kinds[at].to_owned())).transpose()
+        }
         _ => Ok(None),
     };
     let name = name.map_err(wrong)?;
@@ -192,6 +207,16 @@ async fn dispatch(
             daemon.write_memory().await.map_err(Stop::Failed)?;
             Ok(out.text("[OK]\n").await?)
         }
+        Run::ShowCryptoCertificates => show::crypto::certificates(daemon, name.as_deref(), out).await,
+        Run::ShowCryptoTrustpoints => show::crypto::trustpoints(daemon, out).await,
+        Run::ShowCryptoKeys => show::crypto::keys(daemon, name.as_deref().unwrap_or("all"), out).await,
+        Run::CryptoKeyGenerate
+        | Run::CryptoKeyZeroize
+        | Run::CryptoCaAuthenticate
+        | Run::CryptoCaEnroll
+        | Run::CryptoCaImport
+        | Run::CryptoCaExport
+        | Run::CryptoCaCrlRequest => Err(Stop::Usage("done above".to_owned())),
         Run::Help => Ok(out.text(&commands::help(&[], place.mode)).await?),
     }
 }
@@ -228,7 +253,11 @@ async fn configure(
             Stop::Usage(format!("{}{more}", report.render(false)))
         })?;
     info!(uid, user = escaped(&request.user), command = escaped(text), "configuration");
-    if let Command::Domain(key, rule) = statement.command {
+    let bound = |key: &DomainKey| daemon.config().model.domain_trust.contains_key(key);
+    if let Command::Domain(key, rule) = statement.command
+        // What a domain is bound to is part of the policy.
+        && !bound(&key)
+    {
         let warning = daemon.edit_domain(&key, rule, statement.negated).await.map_err(refused)?;
         if let Some(warning) = warning {
             out.error(&format!("warning: {warning}")).await?;
@@ -246,21 +275,21 @@ async fn configure(
 }
 
 /// Without a dataplane a change is kept for the next, which is not what a change usually is.
-async fn not_yet(daemon: &Daemon, out: &mut Out) -> Result<(), Stop> {
+pub(super) async fn not_yet(daemon: &Daemon, out: &mut Out) -> Result<(), Stop> {
     if daemon.attached().is_none() {
         out.error("warning: the dataplane is not connected: kept, and in force once it is").await?;
     }
     Ok(())
 }
 
-async fn warn(report: &Report, out: &mut Out) -> Result<(), Stop> {
+pub(super) async fn warn(report: &Report, out: &mut Out) -> Result<(), Stop> {
     if !report.is_empty() {
         out.error(&report.render(false)).await?;
     }
     Ok(())
 }
 
-fn refused(why: Refusal) -> Stop {
+pub(super) fn refused(why: Refusal) -> Stop {
     Stop::Failed(match why {
         Refusal::Text(report) => report.render(false),
         Refusal::Failed(why) => why,

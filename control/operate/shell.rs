@@ -11,6 +11,7 @@ use rustyline::DefaultEditor;
 use rustyline::error::ReadlineError;
 
 use super::client::{self, Answer};
+use super::commands::takes_paste;
 use super::protocol::{OK, Request};
 
 /// Runs until `exit` or end of input. Gives the last command's exit code.
@@ -23,19 +24,23 @@ pub fn run(socket: &Path) -> io::Result<u8> {
     }
     let mut shell = Shell::default();
     // A blank line, to learn the hostname and whether anybody is there.
-    let mut code = shell.send(socket, "")?;
+    let mut code = shell.send(socket, "", String::new())?;
     loop {
         match editor.readline(&shell.prompt()) {
             Ok(line) => {
                 let line = line.trim();
-                if !line.is_empty() {
+                // A line that may hold a passphrase is not kept.
+                if !line.is_empty() && !line.split_whitespace().any(|word| word == "pkcs12") {
                     // Only fails for a history that is turned off.
                     let _ = editor.add_history_entry(line);
                 }
                 match shell.step(line) {
                     Step::Leave => break,
                     Step::Nothing => {}
-                    Step::Send => code = shell.send(socket, line)?,
+                    Step::Send => {
+                        let input = if takes_paste(line) { pasted(&mut editor)? } else { String::new() };
+                        code = shell.send(socket, line, input)?;
+                    }
                 }
             }
             Err(ReadlineError::Interrupted) => shell.end(),
@@ -48,6 +53,23 @@ pub fn run(socket: &Path) -> io::Result<u8> {
         let _ = editor.save_history(path);
     }
     Ok(code)
+}
+
+/// What is pasted, up to a line `quit`.
+fn pasted(editor: &mut DefaultEditor) -> io::Result<String> {
+    println!("Enter the base 64 encoded certificate.\nEnd with the word \"quit\" on a line by itself");
+    let mut text = String::new();
+    loop {
+        match editor.readline("") {
+            Ok(line) if line.trim() == "quit" => return Ok(text),
+            Ok(line) => {
+                text.push_str(&line);
+                text.push('\n');
+            }
+            Err(ReadlineError::Eof | ReadlineError::Interrupted) => return Ok(text),
+            Err(why) => return Err(io::Error::other(why)),
+        }
+    }
 }
 
 /// What to do with a line.
@@ -97,9 +119,9 @@ impl Shell {
         Step::Nothing
     }
 
-    fn send(&mut self, socket: &Path, line: &str) -> io::Result<u8> {
+    fn send(&mut self, socket: &Path, line: &str, input: String) -> io::Result<u8> {
         let context = self.answer.context.clone();
-        let request = Request { line: line.to_owned(), user: client::user(), json: false, context };
+        let request = Request { line: line.to_owned(), user: client::user(), json: false, context, input };
         let answer = client::ask(socket, &request, &mut io::stdout(), &mut io::stderr())?;
         io::stdout().flush()?;
         let code = answer.code;

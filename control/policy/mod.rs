@@ -12,6 +12,7 @@ mod scale;
 pub mod slots;
 #[cfg(test)]
 mod tests;
+mod tls;
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::Ipv4Addr;
@@ -20,7 +21,7 @@ use std::sync::Arc;
 use fedgate_tables::policy::{
     AddrRange, CLASS_LIMITS, CLASS_STATE_BYPASS, Globals, IF_IPV6, IF_MAC_SET, IF_NO_PROXY_ARP, IF_SHUTDOWN,
     IF_VERIFY_REVERSE_PATH, Interface, NONE, NatKind, NatRule, Period, Route, Route6, SAME_SECURITY_INTER,
-    SAME_SECURITY_INTRA, ServiceClass, TimeRange, TlsProxy, Trustpoint,
+    SAME_SECURITY_INTRA, ServiceClass, TimeRange,
 };
 use fedgate_tables::policy_build::{BuildError, PolicyBuilder};
 
@@ -293,32 +294,9 @@ impl<'m> Compiler<'m> {
         }
     }
 
-    /// Trustpoints, the proxies that have both faces, and the classes of the service policy.
+    /// Trustpoints, TLS proxies, and the classes of the service policy.
     fn inspection(&mut self, config: &Config, slots: &BTreeMap<String, u32>) {
-        let mut trustpoints = HashMap::new();
-        for (name, pem) in &config.material {
-            // Half an identity is none yet.
-            let whole = !pem.chain.is_empty() && !pem.key.is_empty();
-            let (chain, key): (&[u8], &[u8]) = if whole { (&pem.chain, &pem.key) } else { (&[], &[]) };
-            let element = Trustpoint {
-                name: self.builder.blob(name.as_bytes()),
-                chain: self.builder.blob(chain),
-                key: self.builder.blob(key),
-                cas: self.builder.blob(&pem.cas),
-            };
-            trustpoints.insert(name.as_str(), self.builder.trustpoint(element));
-        }
-        let mut proxies = HashMap::new();
-        for (name, proxy) in &self.model.tls_proxies {
-            let at = |face: &Option<String>| face.as_deref().and_then(|t| trustpoints.get(t)).copied();
-            let (Some(server_trustpoint), Some(client_trustpoint)) = (at(&proxy.server), at(&proxy.client))
-            else {
-                continue;
-            };
-            let name_blob = self.builder.blob(name.as_bytes());
-            let element = TlsProxy { name: name_blob, server_trustpoint, client_trustpoint };
-            proxies.insert(name.as_str(), self.builder.tls_proxy(element));
-        }
+        let proxies = self.tls(config);
         for class in self.classes() {
             let matches = self.model.class_maps.get(&class.class).and_then(Option::as_ref);
             let list = match matches {

@@ -84,9 +84,10 @@ impl Image {
                 self.policy_generation
             ));
         }
+        let before: Vec<_> = self.tls.iter().flatten().cloned().collect();
         let mut tls = Vec::new();
         for (index, proxy) in view.tls_proxies().iter().enumerate() {
-            let built = ProxyTls::build(&view, index as u32).map_err(|e| e.to_string())?;
+            let built = ProxyTls::build(&view, index as u32, &before).map_err(|e| e.to_string())?;
             for warning in built.warnings() {
                 tracing::warn!(
                     tls_proxy = view.str(proxy.name),

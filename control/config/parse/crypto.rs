@@ -1,11 +1,18 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! `crypto ca trustpoint` with fedgate's file sub-commands, and `tls-proxy`.
+//! `crypto ca trustpoint`, `tls-proxy` and `ssl`.
+//!
+//! Suites have their IANA names, or OpenSSL's as the ASA's `custom` strings do; the ASA's own short names (`aes128-sha1`) are all of suites
+//! that are not spoken here, and are refused with those that are.
 
 use std::path::PathBuf;
 
+use fedgate_tables::policy::{ALL_SUITES, FACE_TLS12, FACE_TLS13, SUITES, suites};
+
 use crate::config::args::{Args, Env};
 use crate::config::diag::Problem;
-use crate::config::raw::{Command, Face, TrustFile};
+use crate::config::domains;
+use crate::config::model::{Enrollment, Revocation, suites_of};
+use crate::config::raw::{Command, Face, FaceUse, TrustFile};
 
 type Parsed = Result<Command, Problem>;
 
@@ -29,6 +36,11 @@ pub fn ca(args: &mut Args<'_, '_>, env: &Env<'_>) -> Parsed {
     Ok(Command::TrustFile(TrustFile::Ca, path(args, env)?))
 }
 
+/// `crl file PATH`
+pub fn crl(args: &mut Args<'_, '_>, env: &Env<'_>) -> Parsed {
+    Ok(Command::TrustFile(TrustFile::Crl, path(args, env)?))
+}
+
 /// A path, made absolute, so that the running-config means the same from another folder.
 fn path(args: &mut Args<'_, '_>, env: &Env<'_>) -> Result<PathBuf, Problem> {
     let token = args.take("a path")?;
@@ -38,6 +50,61 @@ fn path(args: &mut Args<'_, '_>, env: &Env<'_>) -> Result<PathBuf, Problem> {
         return Err(args.wrong("not a path that a configuration can hold"));
     }
     Ok(path)
+}
+
+/// `revocation-check {none | crl [none]}`
+pub fn revocation_check(args: &mut Args<'_, '_>, _: &Env<'_>) -> Parsed {
+    let check = match args.take("`crl` or `none`")?.text {
+        "none" => Revocation::None,
+        "crl" if args.accept("none") => Revocation::CrlOrNone,
+        "crl" => Revocation::Crl,
+        "ocsp" => return Err(args.wrong("OCSP is not asked").help("use `revocation-check crl`")),
+        _ => return Err(args.wrong("expected `crl` or `none`")),
+    };
+    Ok(Command::RevocationCheck(check))
+}
+
+/// `crl configure`
+pub fn crl_configure(_: &mut Args<'_, '_>, _: &Env<'_>) -> Parsed {
+    Ok(Command::CrlConfigure)
+}
+
+/// `enforcenextupdate`
+pub fn enforce_next_update(_: &mut Args<'_, '_>, _: &Env<'_>) -> Parsed {
+    Ok(Command::EnforceNextUpdate)
+}
+
+/// `enrollment {self | terminal}`
+pub fn enrollment(args: &mut Args<'_, '_>, _: &Env<'_>) -> Parsed {
+    if args.accept("url") {
+        let problem = args.wrong("certificates are not asked for by SCEP");
+        return Err(problem.help("`enrollment terminal`: `crypto ca enroll` prints the request for the CA"));
+    }
+    let ways = [Enrollment::SelfSigned, Enrollment::Terminal];
+    Ok(Command::Enrollment(ways[args.one_of(&["self", "terminal"])?]))
+}
+
+/// `fqdn {NAME | none}`
+pub fn fqdn(args: &mut Args<'_, '_>, _: &Env<'_>) -> Parsed {
+    if args.accept("none") {
+        return Ok(Command::Fqdn(None));
+    }
+    Ok(Command::Fqdn(Some(args.parsed("a host's name", domains::canonical)?)))
+}
+
+/// `subject-name DN`
+pub fn subject_name(args: &mut Args<'_, '_>, _: &Env<'_>) -> Parsed {
+    let dn = args.rest();
+    if dn.is_empty() {
+        return args.take("a name, `CN=...,O=...`").map(|_| Command::SubjectName(String::new()));
+    }
+    crate::trust::name::subject(dn).map_err(|why| args.wrong(why))?;
+    Ok(Command::SubjectName(dn.to_owned()))
+}
+
+/// `keypair NAME`
+pub fn keypair(args: &mut Args<'_, '_>, _: &Env<'_>) -> Parsed {
+    Ok(Command::KeyPair(args.name("a key pair's name")?))
 }
 
 /// `tls-proxy NAME`
@@ -50,12 +117,102 @@ pub fn maximum_session(args: &mut Args<'_, '_>, _: &Env<'_>) -> Parsed {
     Ok(Command::MaxProxySessions(args.number("a number of sessions", 1, 1_000_000)?))
 }
 
-/// `server trust-point T`
+/// `server trust-point T [verify | domain D]`
 pub fn server_trust_point(args: &mut Args<'_, '_>, _: &Env<'_>) -> Parsed {
-    Ok(Command::TrustPoint(Face::Server, args.name("a trustpoint")?))
+    let name = args.name("a trustpoint")?;
+    let used = if args.accept("domain") {
+        FaceUse::Named(args.parsed("a host's name", domains::canonical)?)
+    } else if args.accept("verify") {
+        FaceUse::Verify
+    } else {
+        FaceUse::Show
+    };
+    Ok(Command::TrustPoint(Face::Server, name, used))
 }
 
-/// `client trust-point T`
+/// `client trust-point T [verify]`
 pub fn client_trust_point(args: &mut Args<'_, '_>, _: &Env<'_>) -> Parsed {
-    Ok(Command::TrustPoint(Face::Client, args.name("a trustpoint")?))
+    let name = args.name("a trustpoint")?;
+    let used = if args.accept("verify") { FaceUse::Verify } else { FaceUse::Show };
+    Ok(Command::TrustPoint(Face::Client, name, used))
+}
+
+/// `server authenticate-client`
+pub fn authenticate_client(_: &mut Args<'_, '_>, _: &Env<'_>) -> Parsed {
+    Ok(Command::AuthenticateClient)
+}
+
+/// `server cipher-suite SUITE ...`
+pub fn server_cipher_suite(args: &mut Args<'_, '_>, _: &Env<'_>) -> Parsed {
+    Ok(Command::FaceSuites(Face::Server, cipher_suites(args)?))
+}
+
+/// `client cipher-suite SUITE ...`
+pub fn client_cipher_suite(args: &mut Args<'_, '_>, _: &Env<'_>) -> Parsed {
+    Ok(Command::FaceSuites(Face::Client, cipher_suites(args)?))
+}
+
+fn cipher_suites(args: &mut Args<'_, '_>) -> Result<u32, Problem> {
+    let mut bits = 0;
+    while bits == 0 || args.peek().is_some() {
+        let word = args.take("a cipher suite")?.text;
+        bits |= suite(args, word, FACE_TLS12 | FACE_TLS13)?;
+    }
+    Ok(bits)
+}
+
+/// The bit of a suite of one of `versions`.
+fn suite(args: &Args<'_, '_>, word: &str, versions: u32) -> Result<u32, Problem> {
+    let is = |name: &str| name.eq_ignore_ascii_case(word);
+    let at = SUITES.iter().position(|s| s.version & versions != 0 && (is(s.name) || is(s.openssl)));
+    at.map(|at| 1 << at).ok_or_else(|| {
+        let names: Vec<&str> = suites(ALL_SUITES, versions).map(|s| s.openssl).collect();
+        args.wrong(format!("`{word}` is not spoken here"))
+            .help(format!("what is: {} (or their names in the IANA registry)", names.join(", ")))
+    })
+}
+
+/// `ssl server-version {tlsv1.2 | tlsv1.3}`
+pub fn server_version(args: &mut Args<'_, '_>, _: &Env<'_>) -> Parsed {
+    Ok(Command::SslVersion(Face::Server, version(args)? == FACE_TLS13))
+}
+
+/// `ssl client-version {tlsv1.2 | tlsv1.3}`
+pub fn client_version(args: &mut Args<'_, '_>, _: &Env<'_>) -> Parsed {
+    Ok(Command::SslVersion(Face::Client, version(args)? == FACE_TLS13))
+}
+
+fn version(args: &mut Args<'_, '_>) -> Result<u32, Problem> {
+    match args.take("`tlsv1.2` or `tlsv1.3`")?.text {
+        "tlsv1.2" => Ok(FACE_TLS12),
+        "tlsv1.3" => Ok(FACE_TLS13),
+        other => {
+            Err(args.wrong(format!("`{other}` is not spoken here")).help("what is: tlsv1.2 and tlsv1.3"))
+        }
+    }
+}
+
+/// `ssl cipher {tlsv1.2 | tlsv1.3} {all | low | medium | fips | high | custom SUITES}`
+pub fn ssl_cipher(args: &mut Args<'_, '_>, _: &Env<'_>) -> Parsed {
+    let version = version(args)?;
+    let levels = ["all", "low", "medium", "fips", "high", "custom"];
+    let level = levels[args.one_of(&levels)?];
+    let named = |part: fn(&str) -> bool| {
+        let bits = (0..SUITES.len()).filter(|at| part(SUITES[*at].name)).map(|at| 1 << at).sum();
+        suites_of(bits, version)
+    };
+    let bits = match level {
+        "custom" => {
+            let words = args.take("suites with colons between them")?.text;
+            let mut bits = 0;
+            for word in words.split(':') {
+                bits |= suite(args, word, version)?;
+            }
+            bits
+        }
+        "fips" => named(|name| !name.contains("CHACHA20")),
+        "high" => named(|name| name.contains("AES_256")),
+        _ => named(|_| true),
+    };
+    Ok(Command::SslCipher(version == FACE_TLS13, bits))
 }

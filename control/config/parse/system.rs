@@ -174,7 +174,7 @@ pub fn local_domain(args: &mut Args<'_, '_>, _: &Env<'_>) -> Parsed {
     Ok(Command::LocalDomain(name))
 }
 
-/// `permit domain {D | *.D} [peer FQDN]`
+/// `permit domain {D | *.D} [peer FQDN] [trustpoint T]`
 pub fn permit_domain(args: &mut Args<'_, '_>, _: &Env<'_>) -> Parsed {
     let key = key(args)?;
     let peer = if args.accept("peer") {
@@ -186,6 +186,9 @@ pub fn permit_domain(args: &mut Args<'_, '_>, _: &Env<'_>) -> Parsed {
     } else {
         None
     };
+    if args.accept("trustpoint") {
+        return Ok(Command::BoundDomain(key, Permit { peer }, args.name("a trustpoint")?));
+    }
     Ok(Command::Domain(key, DomainRule::Permit(Permit { peer })))
 }
 

@@ -204,8 +204,12 @@ fn the_labs_configuration_loads() {
         let certs = folder.path().join("certs");
         std::fs::write(certs.join(format!("{name}.crt")), made.cert.pem()).unwrap();
         std::fs::write(certs.join(format!("{name}.key")), made.signing_key.serialize_pem()).unwrap();
-        std::fs::write(certs.join("local-ca.crt"), made.cert.pem()).unwrap();
-        std::fs::write(certs.join("foreign-ca.crt"), made.cert.pem()).unwrap();
+    }
+    for name in ["local-ca", "foreign-ca"] {
+        let mut params = rcgen::CertificateParams::new(vec![]).unwrap();
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        let made = params.self_signed(&rcgen::KeyPair::generate().unwrap()).unwrap();
+        std::fs::write(folder.path().join(format!("certs/{name}.crt")), made.pem()).unwrap();
     }
     let text = include_str!("../../../scripts/lab/fedgate.cfg.in").replace("@TAG@", "1");
     let loaded = super::super::load(&text, "fedgate.cfg", folder.path())

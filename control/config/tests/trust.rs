@@ -61,17 +61,28 @@ const ID: &str = "crypto ca trustpoint t\n certificate file id.crt\n key file id
 const PROXY: &str = "tls-proxy p\n server trust-point t\n client trust-point t\n";
 
 #[test]
-fn a_proxy_without_any_ca_is_refused() {
+fn a_face_that_nobody_vouches_for_is_refused() {
     let lab = Lab::new();
-    let why = "6:2: tls-proxy p could verify no peer: no trustpoint has a `ca file`";
-    assert_eq!(lab.found(&format!("{ID}{PROXY}")), [why]);
+    let no_one = |face| format!("tls-proxy p: no CA vouches for the peers of its {face} face");
+    assert_eq!(
+        lab.found(&format!("{ID}{PROXY}")),
+        [format!("5:2: {}", no_one("server")), format!("6:2: {}", no_one("client"))]
+    );
     assert_eq!(lab.found(&format!("{ID} ca file ca.crt\n{PROXY}")), [""; 0]);
-    assert_eq!(lab.found(&format!("{ID}crypto ca trustpoint u\n ca file ca.crt\n{PROXY}")), [""; 0]);
+    // The CAs of a trustpoint that no face names count for none.
+    let other = format!("{ID}crypto ca trustpoint u\n ca file ca.crt\n{PROXY}");
+    assert_eq!(lab.found(&other).len(), 2);
+    let one = format!("{other} server trust-point u verify\n");
+    assert_eq!(lab.found(&one), [format!("8:2: {}", no_one("client"))]);
+    let both = format!("{one} client trust-point u verify\n");
+    assert_eq!(lab.found(&both), [""; 0]);
     assert_eq!(lab.found(&format!("{ID}tls-proxy p\n server trust-point t\n")), [""; 0]);
     // And it cannot be taken away from under one.
-    let config = lab.config(&format!("{ID} ca file ca.crt\n{PROXY}"));
-    let why = lab.edit(&config, "crypto ca trustpoint t\nno ca file ca.crt").err().unwrap();
-    assert!(why.contains("could verify no peer"), "{why}");
+    let config = lab.config(&both);
+    let why = lab.edit(&config, "crypto ca trustpoint u\nno ca file ca.crt").err().unwrap();
+    assert!(why.contains("trustpoint u has no `ca file`, so it cannot vouch"), "{why}");
+    let why = lab.edit(&config, "tls-proxy p\nno client trust-point u verify").err().unwrap();
+    assert!(why.contains(&no_one("client")), "{why}");
 }
 
 #[test]
@@ -79,12 +90,165 @@ fn more_cas_than_the_dataplane_takes_are_refused() {
     let lab = Lab::new();
     let one = ca("one");
     lab.file("some.crt", &one.repeat(MAX_CAS - 1));
-    let text = "crypto ca trustpoint a\n ca file some.crt\ncrypto ca trustpoint b\n ca file ca.crt\n";
-    let pooled = "4:2: the CAs of all trustpoints (a to b) vouch for every peer, inside and outside alike";
-    assert_eq!(lab.found(text), [pooled]);
+    let text = format!(
+        "{ID} ca file ca.crt\ncrypto ca trustpoint a\n ca file some.crt\n{PROXY} server trust-point a verify\n"
+    );
+    assert_eq!(lab.found(&text), [""; 0]);
+    let more = format!("{text} server trust-point t verify\n");
+    assert_eq!(lab.found(&more), [""; 0]);
     lab.file("some.crt", &one.repeat(MAX_CAS));
-    let many = "4:2: more than 256 CA certificates in all trustpoints together";
-    assert_eq!(lab.found(text), [pooled, many]);
+    let many = "11:2: 257 CA certificates vouch for one face of tls-proxy p; at most 256 may";
+    assert_eq!(lab.found(&more), [many]);
+}
+
+#[test]
+fn what_a_proxy_means_reaches_the_policy() {
+    use fedgate_tables::policy::{
+        FACE_NO_CLIENT_AUTH, FACE_TLS12, FACE_TLS13, REVOCATION_CRL, REVOCATION_OR_NONE, SUITES,
+    };
+    use fedgate_tables::policy_view::PolicyView;
+    let lab = Lab::new();
+    let config = lab.config(&format!(
+        "{ID} ca file ca.crt\n revocation-check crl none\n crl configure\n  no enforcenextupdate\ncrypto ca trustpoint u\n \
+         ca file ca.crt\nssl server-version tlsv1.3\nssl cipher tlsv1.2 high\n{PROXY} server trust-point t domain \
+         Edge.Example\n client trust-point u verify\n no server authenticate-client\n"
+    ));
+    let slots = crate::policy::slots::Slots::default();
+    let compiled = crate::policy::compile(&config, 1, &slots, &crate::policy::slots::Zero).unwrap();
+    let view = PolicyView::parse(&compiled.segment).unwrap();
+    let proxy = view.tls_proxies()[0];
+    let named = |face| -> Vec<_> { view.vouchers_of(face).map(|t| view.str(t.name)).collect() };
+    assert_eq!((named(&proxy.server), named(&proxy.client)), (vec!["t"], vec!["u"]));
+    let shown: Vec<_> = view.shown_of(&proxy.server).iter().map(|s| view.str(s.domain)).collect();
+    assert_eq!(shown, ["", "edge.example"]);
+    assert_eq!(proxy.server.flags, FACE_TLS13 | FACE_NO_CLIENT_AUTH);
+    assert_eq!(proxy.client.flags, FACE_TLS12 | FACE_TLS13);
+    let spoken = |bits: u32| -> Vec<_> {
+        (0..SUITES.len()).filter(|at| bits >> at & 1 == 1).map(|at| SUITES[at].openssl).collect()
+    };
+    assert!(!spoken(proxy.server.suites).iter().any(|name| name.starts_with("ECDHE")));
+    assert_eq!(
+        spoken(proxy.client.suites)[3..],
+        ["ECDHE-ECDSA-AES256-GCM-SHA384", "ECDHE-RSA-AES256-GCM-SHA384"]
+    );
+    assert_eq!(view.trustpoints()[0].revocation, REVOCATION_CRL | REVOCATION_OR_NONE);
+    let text = super::super::print::to_text(&config.model);
+    assert!(lab.config(&text).model == config.model, "{text}");
+}
+
+#[test]
+fn domains_are_bound_to_trustpoints_that_vouch() {
+    let lab = Lab::new();
+    let base = format!("{ID} ca file ca.crt\ncrypto ca trustpoint u\n ca file ca.crt\n{PROXY}");
+    let two = format!("{base} server trust-point t verify\n server trust-point u verify\n");
+    assert_eq!(lab.found(&format!("{two}permit domain a.example trustpoint u\n")), [""; 0]);
+    let idle = "10:36: nobody can speak for a.example: trustpoint u vouches for no face of a tls-proxy";
+    assert_eq!(lab.found(&format!("{base}permit domain a.example trustpoint u\n")), [idle]);
+    let none = "12:36: there is no `crypto ca trustpoint v`";
+    assert_eq!(lab.found(&format!("{two}permit domain a.example trustpoint v\n")), [none]);
+    let clash = "certificates with the name edge.example are bound to trustpoint u by a.example already";
+    let lines = "permit domain a.example peer edge.example trustpoint u\npermit domain b.example peer edge.example trustpoint t\n";
+    assert_eq!(lab.found(&format!("{two}{lines}")), [format!("13:54: {clash}")]);
+
+    let config =
+        lab.config(&format!("{two}permit domain *.a.example trustpoint u\npermit domain c.example\n"));
+    let text = super::super::print::to_text(&config.model);
+    assert!(text.contains("permit domain *.a.example trustpoint u\npermit domain c.example\n"), "{text}");
+    assert!(lab.config(&text).model == config.model);
+    let slots = crate::policy::slots::Slots::default();
+    let compiled = crate::policy::compile(&config, 1, &slots, &crate::policy::slots::Zero).unwrap();
+    let view = fedgate_tables::policy_view::PolicyView::parse(&compiled.segment).unwrap();
+    let [bound] = view.name_trust() else { panic!("one") };
+    assert_eq!((view.str(bound.name), bound.wildcard, bound.trustpoint), ("a.example", 1, 1));
+    // Permitted anew without one, it is bound no more; and a trustpoint in use stays.
+    let free = lab.edit(&config, "permit domain *.a.example").unwrap();
+    assert!(free.model.domain_trust.is_empty());
+    let why = lab.edit(&config, "no crypto ca trustpoint u").err().unwrap();
+    assert!(why.contains("there is no `crypto ca trustpoint u`"), "{why}");
+    assert!(lab.edit(&config, "no permit domain *.a.example trustpoint t").is_err());
+    let gone = lab.edit(&config, "no permit domain *.a.example trustpoint u").unwrap();
+    assert!(gone.model.domain_trust.is_empty() && gone.model.domains.len() == 1);
+}
+
+#[test]
+fn suites_that_are_not_spoken_are_refused_with_those_that_are() {
+    let lab = Lab::new();
+    for (line, word) in [
+        ("tls-proxy p\n client cipher-suite aes128-sha1", "aes128-sha1"),
+        ("ssl cipher tlsv1.2 custom \"ECDHE-RSA-AES128-GCM-SHA256:AES256-SHA\"", "AES256-SHA"),
+        ("ssl cipher tlsv1.3 custom ECDHE-RSA-AES128-GCM-SHA256", "ECDHE-RSA-AES128-GCM-SHA256"),
+        ("ssl server-version tlsv1.1", "tlsv1.1"),
+    ] {
+        let found = lab.found(&format!("{line}\n"));
+        assert!(found.len() == 1 && found[0].ends_with(&format!("`{word}` is not spoken here")), "{found:?}");
+    }
+    let none = format!(
+        "{ID} ca file ca.crt\nssl server-version tlsv1.3\n{PROXY} server cipher-suite ECDHE-RSA-AES128-GCM-SHA256\n"
+    );
+    let why = "9:2: tls-proxy p: of the suites of its server face none is of a version it speaks";
+    assert_eq!(lab.found(&none), [why]);
+}
+
+/// A CA with a key, and a list by it of the serial numbers given, good until `year`.
+fn ca_with_list(serials: &[u64], year: i32) -> (String, String) {
+    use rcgen::{CertificateRevocationListParams, Issuer, KeyIdMethod, KeyUsagePurpose, RevokedCertParams};
+    let key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::new(vec![]).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    let pem = params.self_signed(&key).unwrap().pem();
+    let list = CertificateRevocationListParams {
+        this_update: rcgen::date_time_ymd(2020, 1, 1),
+        next_update: rcgen::date_time_ymd(year, 1, 1),
+        crl_number: 1u64.into(),
+        issuing_distribution_point: None,
+        revoked_certs: serials
+            .iter()
+            .map(|serial| RevokedCertParams {
+                serial_number: (*serial).into(),
+                revocation_time: rcgen::date_time_ymd(2020, 1, 1),
+                reason_code: None,
+                invalidity_date: None,
+            })
+            .collect(),
+        key_identifier_method: KeyIdMethod::Sha256,
+    };
+    let list = list.signed_by(&Issuer::new(params, key)).unwrap().pem().unwrap();
+    (pem, list)
+}
+
+#[test]
+fn revocation_lists_are_read_and_looked_at() {
+    let lab = Lab::new();
+    let (pem, list) = ca_with_list(&[7], 2090);
+    lab.file("ca.crt", &pem);
+    lab.file("ca.crl", &list);
+    let text = "crypto ca trustpoint t\n ca file ca.crt\n crl file ca.crl\n revocation-check crl\n";
+    assert_eq!(lab.found(text), [""; 0]);
+    let as_pem = lab.config(text).material["t"].crls.clone();
+    std::fs::write(lab.0.path().join("ca.crl"), pem::parse(&list).unwrap().contents()).unwrap();
+    assert!(lab.config(text).material["t"].crls == as_pem, "DER and PEM are the same list");
+    let unasked = "crypto ca trustpoint t\n ca file ca.crt\n crl file ca.crl\n";
+    assert_eq!(lab.found(unasked), ["3:2: the revocation lists of t are not asked"]);
+    let missing = "crypto ca trustpoint t\n ca file ca.crt\n revocation-check crl\n";
+    assert!(lab.found(missing)[0].contains("vouches for nobody"));
+    lab.file("ca.crl", &ca_with_list(&[], 2021).1);
+    let found = lab.found(text);
+    assert!(
+        found[0].contains("ca.crl: list 1 should have been renewed by Jan  1 00:00:00 2021"),
+        "{found:?}"
+    );
+    lab.file("ca.crl", "nothing\n");
+    assert_eq!(lab.found(text), ["4:2: ca.crl: no revocation list in it"]);
+}
+
+#[test]
+fn what_is_no_ca_cannot_vouch() {
+    let lab = Lab::new();
+    let leaf = rcgen::generate_simple_self_signed(vec!["a.example".to_owned()]).unwrap().cert.pem();
+    lab.file("ca.crt", &leaf);
+    let why = "2:2: ca.crt: certificate 1 is no CA: its basicConstraints do not say cA";
+    assert_eq!(lab.found("crypto ca trustpoint t\n ca file ca.crt\n"), [why]);
 }
 
 #[test]
@@ -94,7 +258,7 @@ fn a_ca_file_that_holds_no_ca_is_refused() {
     let found = lab.found("crypto ca trustpoint t\n ca file bad.crt\n");
     assert!(found.iter().all(|f| f.starts_with("2:2: bad.crt: certificate 1")), "{found:?}");
     assert!(found.iter().any(|f| f.contains("not X.509")), "{found:?}");
-    assert!(found.iter().any(|f| f.contains("cannot be a CA")), "{found:?}");
+    assert!(found.iter().any(|f| f.contains("is no CA")), "{found:?}");
 }
 
 #[test]

@@ -7,7 +7,8 @@ use fedgate_tables::counters::{Counter, Gauge, Histo, Stat};
 use fedgate_tables::drops::DropReason;
 use serde_json::json;
 
-use super::{attached, hms};
+use super::{attached, crypto, hms};
+use crate::operate::crypto::least_days_left;
 use crate::operate::daemon::{Attached, Daemon, Standing};
 use crate::operate::run::Stop;
 use crate::operate::server::Out;
@@ -54,6 +55,10 @@ pub async fn counters(daemon: &Daemon, out: &mut Out) -> Result<(), Stop> {
             || json!({ "name": gauge.name(), "value": value }),
         )
         .await?;
+    }
+    if let Some(days) = least_days_left(daemon, crypto::now()) {
+        let (text, name) = ("Days until the first certificate ends", "certificate_days_left");
+        out.row(|| format!("  {text} ({name}): {days}"), || json!({ "name": name, "value": days })).await?;
     }
     for histo in Histo::ALL {
         let values = counters.histo(*histo).hdr();

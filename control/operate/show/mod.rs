@@ -6,6 +6,7 @@
 pub mod acl;
 pub mod conn;
 pub mod counts;
+pub mod crypto;
 pub mod domains;
 pub mod fragment;
 pub mod hosts;

@@ -39,9 +39,7 @@ const TOTALS: [Stat; 22] = [
 
 /// The TLS proxies in the order of their indices in the policy: by name, those that are complete.
 pub fn names(model: &Model) -> Vec<&str> {
-    let complete =
-        model.tls_proxies.iter().filter(|(_, proxy)| proxy.server.is_some() && proxy.client.is_some());
-    complete.map(|(name, _)| name.as_str()).collect()
+    model.whole_proxies().map(|(name, _)| name.as_str()).collect()
 }
 
 /// `show proxy`

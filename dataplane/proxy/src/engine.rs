@@ -19,7 +19,6 @@ use crate::sip::{DomainList, LocalDomains};
 use crate::tcp::{Buffers, Endpoint, LEAST_RX};
 use fedgate_sip::dialog::Dialogs;
 use fedgate_tables::link::ProxyRow;
-use rustls::Connection;
 use std::collections::VecDeque;
 
 /// Sessions looked after in one [`Engine::poll`].
@@ -114,7 +113,7 @@ impl Engine {
         let tls = p.tls.accept(p.outside == Leg::Client).map_err(|_| OpenError::Tls)?;
         let ends = (p.client_local, p.client_remote);
         let tcp = Endpoint::listen(now, ends, p.client_mtu, self.buffers(), seed);
-        let side = Side::new(tcp, Connection::Server(tls), now);
+        let side = Side::new(tcp, tls, now);
 
         let slot = self.free.pop().unwrap_or_else(|| {
             self.slots.push(Slot::default());

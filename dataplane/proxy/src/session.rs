@@ -20,7 +20,6 @@ use crate::tcp::{Addr, Buffers, Endpoint, Port};
 use crate::transactions::Transactions;
 use fedgate_sip::dialog::Dialogs;
 use fedgate_tables::counters::{Counter, Histo, Stat};
-use rustls::Connection;
 
 mod ends;
 mod row;
@@ -252,6 +251,9 @@ impl Session {
                         Leg::Server => Stat::TlsHandshakesServerLeg,
                     };
                     env.out.count(Counter::Stat(stat), 1);
+                    if side.is_resumed() {
+                        env.out.count(Counter::Stat(Stat::TlsResumed), 1);
+                    }
                     env.out.observe(Histo::HandshakeUs, now.since(started));
                     if let (Some(peer), Some((version, suite))) = (side.peer(), side.agreed()) {
                         env.out.event(id, Event::Secured { leg, remote, peer, version, suite });
@@ -264,6 +266,9 @@ impl Session {
             }
             Err(failure) => {
                 env.out.count(Counter::Stat(Stat::TlsFailures), 1);
+                if let Some(stat) = failure.stat() {
+                    env.out.count(Counter::Stat(stat), 1);
+                }
                 env.out.event(id, Event::TlsFailed { leg, remote, why: format_args!("{failure}") });
                 let secured = side.is_secure();
                 side.shut_failed();
@@ -480,8 +485,7 @@ impl Session {
         let side = seed.and_then(|seed| {
             let ends = (p.server_local, p.server_remote);
             let tcp = Endpoint::connect(now, ends, p.server_mtu, env.buffers, seed);
-            let tls = p.tls.connect(name).ok()?;
-            Some(Side::new(tcp, Connection::Client(tls), now))
+            Some(Side::new(tcp, p.tls.connect(name).ok()?, now))
         });
         match side {
             Some(side) => self.server = Some(side),

@@ -10,13 +10,15 @@
 //! [`LOW_WATER`] and one message. rustls bounds what it has received by one record, during the handshake we do
 //! by [`HANDSHAKE_BYTES`]. Called only by the session, on the worker's core.
 
-use crate::identity::identity;
 use crate::tcp::Endpoint;
+use crate::tls::{Hello, Link, Peers};
 use crate::{Micros, sip};
 use fedgate_sip::frame::Framer;
 use fedgate_sip::identity::PeerIdentity;
-use rustls::Connection;
+use fedgate_tables::counters::Stat;
+use rustls::{CertificateError, Connection, HandshakeKind};
 use std::io::{self, BufRead, Read, Write};
+use std::sync::Arc;
 
 /// Plaintext read ahead of the message at hand.
 pub(crate) const READ_AHEAD: usize = 16 * 1024;
@@ -57,6 +59,8 @@ pub(crate) enum Outgoing {
 pub(crate) enum Failure {
     #[error("{0}")]
     Tls(#[from] rustls::Error),
+    #[error("{0}: {1}")]
+    NothingInCommon(rustls::Error, String),
     #[error("more than {HANDSHAKE_BYTES} bytes in the handshake")]
     HandshakeTooLong,
     #[error("the names in the certificate cannot be read")]
@@ -75,6 +79,9 @@ pub(crate) struct Received {
 pub(crate) struct Side {
     pub(crate) tcp: Endpoint,
     tls: Connection,
+    /// Who judges the peer's certificate.
+    peers: Arc<Peers>,
+    hello: Hello,
     /// Set once the handshake is done.
     pub(crate) peer: Option<PeerIdentity>,
     pub(crate) framer: Framer,
@@ -93,10 +100,12 @@ pub(crate) struct Side {
 }
 
 impl Side {
-    pub(crate) fn new(tcp: Endpoint, tls: Connection, now: Micros) -> Self {
+    pub(crate) fn new(tcp: Endpoint, link: Link, now: Micros) -> Self {
         let mut side = Self {
             tcp,
-            tls,
+            tls: link.tls,
+            peers: link.peers,
+            hello: Hello::default(),
             peer: None,
             framer: Framer::new(sip::LIMITS),
             inbox: Inbox::default(),
@@ -140,6 +149,11 @@ impl Side {
     /// Protocol version and suite, once they are agreed.
     pub(crate) fn agreed(&self) -> Option<(rustls::ProtocolVersion, rustls::CipherSuite)> {
         Some((self.tls.protocol_version()?, self.tls.negotiated_cipher_suite()?.suite()))
+    }
+
+    /// The handshake resumed an earlier session.
+    pub(crate) fn is_resumed(&self) -> bool {
+        self.tls.handshake_kind() == Some(HandshakeKind::Resumed)
     }
 
     /// Reads what TCP has, decrypts it, and fills the inbox up to `cap` bytes.
@@ -194,14 +208,21 @@ impl Side {
     fn decrypt(&mut self) -> Result<bool, Failure> {
         // An error here would be rustls refusing to buffer more: it cannot, its plaintext was taken first.
         let mut whole = (&mut self.tcp).take(self.whole as u64);
-        let read = self.tls.read_tls(&mut whole).map_err(|e| Failure::Tls(general(&e)))?;
-        self.whole -= read.min(self.whole);
-        if !self.is_secure() {
-            self.handshake_bytes += read;
-        }
-        self.tls.process_new_packets().map_err(Failure::Tls)?;
-        if self.is_secure() {
+        if self.peer.is_some() {
+            let read = self.tls.read_tls(&mut whole).map_err(|e| Failure::Tls(general(&e)))?;
+            self.whole -= read.min(self.whole);
+            self.tls.process_new_packets()?;
             return Ok(false);
+        }
+        let mut kept = Kept { from: whole, hello: &mut self.hello };
+        let read = self.tls.read_tls(&mut kept).map_err(|e| Failure::Tls(general(&e)))?;
+        self.whole -= read.min(self.whole);
+        self.handshake_bytes += read;
+        if let Err(why) = self.tls.process_new_packets() {
+            return Err(match self.hello.explain(&why, &self.peers) {
+                Some(offers) => Failure::NothingInCommon(why, offers),
+                None => Failure::Tls(why),
+            });
         }
         if self.handshake_bytes > HANDSHAKE_BYTES {
             return Err(Failure::HandshakeTooLong);
@@ -209,10 +230,8 @@ impl Side {
         if self.tls.is_handshaking() {
             return Ok(false);
         }
-        self.peer = Some(match self.tls.peer_certificates().and_then(<[_]>::first) {
-            Some(leaf) => identity(leaf).ok_or(Failure::Certificate)?,
-            None => PeerIdentity::default(),
-        });
+        self.hello.forget();
+        self.peer = Some(self.peers.identify(&self.tls)?);
         Ok(true)
     }
 
@@ -298,6 +317,31 @@ impl Side {
     pub(crate) fn held(&self) -> usize {
         let tls = if self.is_secure() { SECURE_COST } else { HANDSHAKE_COST };
         tls + self.tcp.held() + self.inbox.capacity() + self.backlog
+    }
+}
+
+impl Failure {
+    /// The statistic of failures of its kind, beside that of all.
+    pub(crate) fn stat(&self) -> Option<Stat> {
+        match self {
+            Self::NothingInCommon(..) => Some(Stat::TlsNothingInCommon),
+            Self::Tls(rustls::Error::InvalidCertificate(CertificateError::Revoked)) => Some(Stat::TlsRevoked),
+            Self::Tls(_) | Self::HandshakeTooLong | Self::Certificate => None,
+        }
+    }
+}
+
+/// TCP's bytes, the first of which are kept in case that the handshake fails.
+struct Kept<'s, R> {
+    from: R,
+    hello: &'s mut Hello,
+}
+
+impl<R: Read> Read for Kept<'_, R> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let read = self.from.read(buf)?;
+        self.hello.keep(&buf[..read]);
+        Ok(read)
     }
 }
 

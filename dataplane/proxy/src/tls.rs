@@ -1,38 +1,54 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The rustls configurations of one `tls-proxy`, made once for every policy and shared by all workers.
 //!
-//! Built off the workers, by the housekeeping thread: it parses PEM, checks that keys fit certificates and says
+//! Built off the workers, by the housekeeping thread: [`material`] parses PEM, checks that keys fit certificates and says
 //! clearly what is wrong with a trustpoint. TLS 1.2 and 1.3 with aws-lc-rs, which is passed explicitly; no
-//! process-wide default is touched.
+//! process-wide default is touched. Versions and suites are the face's.
 //!
-//! Peers are verified against one pool of CAs, those of every trustpoint, as the ASA does. Chains only: which
-//! domains a peer may speak for is the business of [`crate::identity`] (RFC 5922), because SIP compares names
-//! with the message and not with the address that was called. Facing the foreign side a client certificate is
-//! required; inside it is too unless [`Parts::inside_clients_authenticate`] is off.
+//! Peers are verified ([`peers`]) against the CAs of the trustpoints that vouch for their face, and no others. Chains only: which
+//! domains a peer may speak for is the business of [`crate::identity`] (RFC 5922). Facing the foreign side a client certificate is
+//! required; inside it is too unless `no server authenticate-client` says otherwise.
 //!
-//! Sessions are not resumed and there is no early data, so each connection shows its certificate: SIP in 0-RTT
-//! could be replayed, and a resumed session would skip the check of a certificate that expired since.
+//! Sessions are resumed: by tickets towards clients (RFC 8446, RFC 5077; rustls' keys, new every six hours and good for twelve), by
+//! [`SESSIONS`] remembered servers towards those. Tickets and memory belong to an [`End`], and an end is taken over into the next policy
+//! only while everything that decides who is trusted is the same to the byte ([`Print`]): after any change of it, of the CAs,
+//! lists, identities, versions or suites, there are full handshakes. A resumed peer's certificates are verified again all the same.
+//! No early data: SIP in 0-RTT could be replayed.
 
 use crate::identity::identity;
+use aws_lc_rs::digest::{Context, Digest, SHA256};
 use fedgate_sip::domain::Domain;
 use fedgate_sip::identity::PeerIdentity;
+use fedgate_tables::policy::{FACE_NO_CLIENT_AUTH, FACE_TLS12, FACE_TLS13, Face, suites};
 use fedgate_tables::policy_view::PolicyView;
+use material::Reader;
+use peers::{Bound, Meets, Trust};
+use rustls::client::Resumption;
 use rustls::crypto::CryptoProvider;
-use rustls::crypto::aws_lc_rs::default_provider;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
+use rustls::crypto::aws_lc_rs::{ALL_CIPHER_SUITES, Ticketer, default_provider};
+use rustls::pki_types::ServerName;
+use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig, ServerConnection};
+use rustls::version::{TLS12, TLS13};
+use rustls::{
+    ClientConfig, ClientConnection, Connection, ServerConfig, ServerConnection, SupportedProtocolVersion,
+};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
-use x509_parser::prelude::{FromDer, X509Certificate};
 
-mod verify;
+mod error;
+mod hello;
+mod material;
+mod peers;
 
-/// Most CA certificates all trustpoints may hold together: each is named in every request for a certificate,
-/// and the handshake has a bound.
+pub use error::{TlsConfigError, Warning, WarningKind};
+pub(crate) use hello::Hello;
+pub(crate) use peers::Peers;
+
+/// Most CA certificates that vouch for one face: each is named in every request for a certificate, and the handshake has a bound.
 pub const MAX_CAS: usize = 256;
+/// Servers that a `tls-proxy` remembers sessions of, by the name called.
+const SESSIONS: usize = 1024;
 
 /// One trustpoint's identity as PEM.
 #[derive(Clone, Copy, Debug)]
@@ -45,118 +61,72 @@ pub struct Identity<'a> {
     pub key: &'a [u8],
 }
 
+/// A trustpoint whose CAs vouch for peers.
+#[derive(Clone, Copy, Debug)]
+pub struct Voucher<'a> {
+    /// The trustpoint's name, for messages.
+    pub trustpoint: &'a str,
+    /// PEM of the CAs.
+    pub cas: &'a [u8],
+    /// PEM of their revocation lists.
+    pub crls: &'a [u8],
+    /// `REVOCATION_*` of the policy.
+    pub revocation: u32,
+}
+
+/// What one face is made of.
+#[derive(Clone, Debug)]
+pub struct FaceParts<'a> {
+    /// Identities, each with the SNI name it is for. The first without one is shown where no other fits; the client face shows
+    /// only that, where it is asked, and may have none.
+    pub shown: Vec<(Option<&'a str>, Identity<'a>)>,
+    /// Who vouches for its peers.
+    pub vouchers: Vec<Voucher<'a>>,
+    /// As in the policy's [`Face`].
+    pub suites: u32,
+    /// As in the policy's [`Face`].
+    pub flags: u32,
+    /// Names that count only in certificates that a trustpoint vouches for: the name, whether all under it are meant, the trustpoint.
+    pub bound: Vec<(&'a str, bool, &'a str)>,
+}
+
 /// What a [`ProxyTls`] is made of.
 #[derive(Clone, Debug)]
 pub struct Parts<'a> {
-    /// Shown to the TCP client.
-    pub server: Identity<'a>,
-    /// Shown to the TCP server where it asks; without one, nothing is shown.
-    pub client: Option<Identity<'a>>,
-    /// PEM of the CAs that peers may chain to, with the trustpoint each came from.
-    pub cas: Vec<(&'a str, &'a [u8])>,
-    /// Clients on the inside must show a certificate too; else they are asked for one and may go without.
-    pub inside_clients_authenticate: bool,
+    /// Its name, for messages.
+    pub name: &'a str,
+    /// Towards the TCP client.
+    pub server: FaceParts<'a>,
+    /// Towards the TCP server.
+    pub client: FaceParts<'a>,
     /// Certificates are compared with this moment for [`ProxyTls::warnings`].
     pub now: SystemTime,
 }
 
-/// Why no TLS configuration could be made.
-#[derive(Debug, thiserror::Error)]
-pub enum TlsConfigError {
-    /// The policy has no TLS proxy with this index.
-    #[error("there is no tls-proxy number {0}")]
-    NoSuchProxy(u32),
-    /// The TLS proxy names no `server trust-point`.
-    #[error("tls-proxy {proxy}: no server trust-point")]
-    NoServerTrustpoint {
-        /// The TLS proxy.
-        proxy: String,
-    },
-    /// The trustpoint has no certificate of its own.
-    #[error("trustpoint {trustpoint}: no identity certificate")]
-    NoCertificate {
-        /// The trustpoint.
-        trustpoint: String,
-    },
-    /// The trustpoint has no private key.
-    #[error("trustpoint {trustpoint}: no private key")]
-    NoKey {
-        /// The trustpoint.
-        trustpoint: String,
-    },
-    /// Text that should be PEM is not.
-    #[error("trustpoint {trustpoint}: {what}: {why}")]
-    BadPem {
-        /// The trustpoint.
-        trustpoint: String,
-        /// `certificate chain`, `private key` or `CA certificates`.
-        what: &'static str,
-        /// What the PEM reader says.
-        why: String,
-    },
-    /// A certificate that is PEM but not X.509.
-    #[error("trustpoint {trustpoint}: certificate {number}: {why}")]
-    BadCertificate {
-        /// The trustpoint.
-        trustpoint: String,
-        /// Position in the chain or among the CAs, from 1.
-        number: usize,
-        /// What the reader says.
-        why: String,
-    },
-    /// A key that cannot be used: unknown kind, too short, or damaged.
-    #[error("trustpoint {trustpoint}: private key: {why}")]
-    BadKey {
-        /// The trustpoint.
-        trustpoint: String,
-        /// What rustls says.
-        why: String,
-    },
-    /// The key belongs to another certificate.
-    #[error("trustpoint {trustpoint}: the private key does not match the certificate")]
-    KeyMismatch {
-        /// The trustpoint.
-        trustpoint: String,
-    },
-    /// No trustpoint has a CA, so that no peer could ever be verified.
-    #[error("no trustpoint holds a CA certificate: no peer could be verified")]
-    NoCas,
-    /// More than [`MAX_CAS`].
-    #[error("{0} CA certificates; at most {MAX_CAS} are supported")]
-    TooManyCas(usize),
-    /// rustls refuses the combination.
-    #[error("tls: {0}")]
-    Tls(#[from] rustls::Error),
-}
-
-/// A certificate that loads but that peers will not accept.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Warning {
-    /// The trustpoint.
-    pub trustpoint: String,
-    /// The certificate's subject.
-    pub subject: String,
-    /// What is wrong with it.
-    pub kind: WarningKind,
-}
-
-/// What is wrong with a certificate's dates. Seconds since 1970.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum WarningKind {
-    /// It was good until then.
-    Expired(i64),
-    /// It will be good from then on.
-    NotYetValid(i64),
-}
-
-/// The TLS side of one `tls-proxy`.
+/// The TLS of one `tls-proxy`.
 pub struct ProxyTls {
     provider: Arc<CryptoProvider>,
-    foreign: Arc<ServerConfig>,
-    inside: Arc<ServerConfig>,
-    client: Arc<ClientConfig>,
+    foreign: Arc<End<ServerConfig>>,
+    inside: Arc<End<ServerConfig>>,
+    client: Arc<End<ClientConfig>>,
     names: Vec<PeerIdentity>,
     warnings: Vec<Warning>,
+}
+
+/// One way to meet peers, with all that is remembered of them.
+struct End<C> {
+    print: Print,
+    config: Arc<C>,
+    peers: Arc<Peers>,
+}
+
+/// SHA-256 over all that decides whom an end trusts and how it shows itself.
+type Print = [u8; 32];
+
+/// A connection of TLS, and who judges its peer.
+pub(crate) struct Link {
+    pub(crate) tls: Connection,
+    pub(crate) peers: Arc<Peers>,
 }
 
 impl std::fmt::Debug for ProxyTls {
@@ -166,54 +136,83 @@ impl std::fmt::Debug for ProxyTls {
 }
 
 impl ProxyTls {
-    /// Makes the configurations for a policy's `tls-proxy`. Call it where a second's work does no harm.
+    /// Makes the configurations for a policy's `tls-proxy`; what is unchanged is taken over from those of the policy `before`, with the
+    /// sessions that may be resumed. Call it where a second's work does no harm.
     ///
     /// # Errors
     /// What is missing or wrong, by trustpoint.
-    pub fn build(policy: &PolicyView<'_>, tls_proxy: u32) -> Result<Self, TlsConfigError> {
+    pub fn build(
+        policy: &PolicyView<'_>,
+        tls_proxy: u32,
+        before: &[Arc<ProxyTls>],
+    ) -> Result<Self, TlsConfigError> {
         let proxy =
             policy.tls_proxies().get(tls_proxy as usize).ok_or(TlsConfigError::NoSuchProxy(tls_proxy))?;
-        let identity = |index: u32| {
-            policy.trustpoints().get(index as usize).map(|t| Identity {
-                trustpoint: policy.str(t.name),
-                chain: policy.blob(t.chain),
-                key: policy.blob(t.key),
-            })
-        };
-        Self::from_parts(&Parts {
-            server: identity(proxy.server_trustpoint)
-                .ok_or_else(|| TlsConfigError::NoServerTrustpoint { proxy: policy.str(proxy.name).into() })?,
-            client: identity(proxy.client_trustpoint),
-            cas: policy.trustpoints().iter().map(|t| (policy.str(t.name), policy.blob(t.cas))).collect(),
-            inside_clients_authenticate: true,
+        let parts = Parts {
+            name: policy.str(proxy.name),
+            server: face_parts(policy, &proxy.server),
+            client: face_parts(policy, &proxy.client),
             now: SystemTime::now(),
-        })
+        };
+        Self::from_parts(&parts, before)
     }
 
     /// Makes the configurations from PEM.
     ///
     /// # Errors
     /// What is missing or wrong, by trustpoint.
-    pub fn from_parts(parts: &Parts<'_>) -> Result<Self, TlsConfigError> {
+    pub fn from_parts(parts: &Parts<'_>, before: &[Arc<ProxyTls>]) -> Result<Self, TlsConfigError> {
         let provider = Arc::new(default_provider());
-        let mut warnings = Vec::new();
         let now = parts.now.duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs() as i64);
+        let mut reader = Reader { provider: &provider, now, warnings: Vec::new() };
 
-        let roots = Arc::new(trust_pool(&parts.cas, now, &mut warnings)?);
-        let server = certified(&parts.server, &provider, now, &mut warnings)?;
-        let client =
-            parts.client.as_ref().map(|id| certified(id, &provider, now, &mut warnings)).transpose()?;
+        let (server, client) = (&parts.server, &parts.client);
+        let mut keys = Vec::new();
+        for (name, id) in &server.shown {
+            keys.push((name.map(Box::<str>::from), reader.identity(id)?));
+        }
+        let default = keys.iter().position(|(name, _)| name.is_none());
+        let default =
+            default.ok_or_else(|| TlsConfigError::NoServerTrustpoint { proxy: parts.name.into() })?;
+        let default = keys.remove(default).1;
+        let shown = client.shown.iter().find(|(name, _)| name.is_none());
+        let own = shown.map(|(_, id)| reader.identity(id)).transpose()?;
+        let names = keys.iter().map(|(_, key)| key).chain([&default]).chain(&own);
+        let names = names.filter_map(|key| key.cert.first().and_then(|der| identity(der))).collect();
 
-        let leaf = |key: &Arc<CertifiedKey>| key.cert.first().and_then(|der| identity(der));
-        let names = [Some(&server), client.as_ref()].into_iter().flatten().filter_map(leaf).collect();
-        Ok(Self {
-            foreign: Arc::new(server_config(&provider, &roots, &server, true)?),
-            inside: Arc::new(server_config(&provider, &roots, &server, parts.inside_clients_authenticate)?),
-            client: Arc::new(client_config(&provider, roots, client)?),
-            provider,
-            names,
-            warnings,
-        })
+        let named = keys.into_iter().filter_map(|(name, key)| Some((name?, key)));
+        let resolver = Arc::new(BySni { names: named.collect(), default });
+        let inside = match server.flags & FACE_NO_CLIENT_AUTH {
+            0 => Meets::Clients,
+            _ => Meets::Anybody,
+        };
+        let mut accepting = |meets| {
+            let print = print(parts.name, meets, server);
+            let trusts = reader.trusts("server", &server.vouchers)?;
+            if let Some(end) = before.iter().flat_map(|p| [&p.foreign, &p.inside]).find(|e| e.print == print)
+            {
+                return Ok(end.clone());
+            }
+            let peers = server.peers(trusts, meets, &provider);
+            let config = Arc::new(server.server_config(&provider, &peers, resolver.clone())?);
+            Ok::<_, TlsConfigError>(Arc::new(End { print, config, peers }))
+        };
+        let foreign = accepting(Meets::Clients)?;
+        let inside = if inside == Meets::Clients { foreign.clone() } else { accepting(inside)? };
+        let trusts = reader.trusts("client", &client.vouchers)?;
+        let print = print(parts.name, Meets::Servers, client);
+        let client = match before.iter().map(|p| &p.client).find(|e| e.print == print) {
+            Some(end) => end.clone(),
+            None => {
+                let peers = client.peers(trusts, Meets::Servers, &provider);
+                let config = Arc::new(client.client_config(&provider, &peers, own)?);
+                Arc::new(End { print, config, peers })
+            }
+        };
+        let mut warnings = reader.warnings;
+        warnings.sort_by(|a, b| (&a.trustpoint, &a.subject).cmp(&(&b.trustpoint, &b.subject)));
+        warnings.dedup();
+        Ok(Self { provider, foreign, inside, client, names, warnings })
     }
 
     /// Whether one of our own certificates carries this host's name: it is us that the world calls by it.
@@ -227,14 +226,17 @@ impl ProxyTls {
     }
 
     /// Our end towards a TCP client; `foreign` if that client is on the outside.
-    pub(crate) fn accept(&self, foreign: bool) -> Result<ServerConnection, rustls::Error> {
-        ServerConnection::new(if foreign { self.foreign.clone() } else { self.inside.clone() })
+    pub(crate) fn accept(&self, foreign: bool) -> Result<Link, rustls::Error> {
+        let end = if foreign { &self.foreign } else { &self.inside };
+        let tls = ServerConnection::new(end.config.clone())?;
+        Ok(Link { tls: tls.into(), peers: end.peers.clone() })
     }
 
     /// Our end towards a TCP server. The name is sent as SNI where it is a DNS name; it is not compared with
     /// the certificate.
-    pub(crate) fn connect(&self, name: ServerName<'static>) -> Result<ClientConnection, rustls::Error> {
-        ClientConnection::new(self.client.clone(), name)
+    pub(crate) fn connect(&self, name: ServerName<'static>) -> Result<Link, rustls::Error> {
+        let tls = ClientConnection::new(self.client.config.clone(), name)?;
+        Ok(Link { tls: tls.into(), peers: self.client.peers.clone() })
     }
 
     /// 64 bits that nobody can guess.
@@ -245,145 +247,142 @@ impl ProxyTls {
     }
 }
 
-fn server_config(
-    provider: &Arc<CryptoProvider>,
-    roots: &Arc<RootCertStore>,
-    key: &Arc<CertifiedKey>,
-    required: bool,
-) -> Result<ServerConfig, TlsConfigError> {
-    let mut verifier = WebPkiClientVerifier::builder_with_provider(roots.clone(), provider.clone());
-    if !required {
-        verifier = verifier.allow_unauthenticated();
-    }
-    let verifier = verifier.build().map_err(|e| rustls::Error::General(e.to_string()))?;
-    let mut config = ServerConfig::builder_with_provider(provider.clone())
-        .with_safe_default_protocol_versions()?
-        .with_client_cert_verifier(verifier)
-        .with_cert_resolver(Arc::new(SingleCertAndKey::from(key.clone())));
-    config.session_storage = Arc::new(NoServerSessionStorage {});
-    config.send_tls13_tickets = 0;
-    config.max_early_data_size = 0;
-    Ok(config)
-}
-
-fn client_config(
-    provider: &Arc<CryptoProvider>,
-    roots: Arc<RootCertStore>,
-    key: Option<Arc<CertifiedKey>>,
-) -> Result<ClientConfig, TlsConfigError> {
-    let builder = ClientConfig::builder_with_provider(provider.clone())
-        .with_safe_default_protocol_versions()?
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(verify::ChainOnly::new(roots, provider)));
-    let mut config = match key {
-        Some(key) => builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(key))),
-        None => builder.with_no_client_auth(),
-    };
-    config.resumption = rustls::client::Resumption::disabled();
-    config.enable_early_data = false;
-    Ok(config)
-}
-
-fn certificates(
-    trustpoint: &str,
-    what: &'static str,
-    pem: &[u8],
-) -> Result<Vec<CertificateDer<'static>>, TlsConfigError> {
-    CertificateDer::pem_slice_iter(pem).collect::<Result<_, _>>().map_err(|e| TlsConfigError::BadPem {
-        trustpoint: trustpoint.into(),
-        what,
-        why: e.to_string(),
-    })
-}
-
-fn certified(
-    id: &Identity<'_>,
-    provider: &CryptoProvider,
-    now: i64,
-    warnings: &mut Vec<Warning>,
-) -> Result<Arc<CertifiedKey>, TlsConfigError> {
-    let trustpoint = || id.trustpoint.to_owned();
-    let chain = certificates(id.trustpoint, "certificate chain", id.chain)?;
-    if chain.is_empty() {
-        return Err(TlsConfigError::NoCertificate { trustpoint: trustpoint() });
-    }
-    check_dates(id.trustpoint, &chain, now, warnings)?;
-    let key = match PrivateKeyDer::from_pem_slice(id.key) {
-        Ok(key) => key,
-        Err(rustls::pki_types::pem::Error::NoItemsFound) => {
-            return Err(TlsConfigError::NoKey { trustpoint: trustpoint() });
-        }
-        Err(e) => {
-            return Err(TlsConfigError::BadPem {
-                trustpoint: trustpoint(),
-                what: "private key",
-                why: e.to_string(),
-            });
-        }
-    };
-    let key = provider
-        .key_provider
-        .load_private_key(key)
-        .map_err(|e| TlsConfigError::BadKey { trustpoint: trustpoint(), why: e.to_string() })?;
-    let certified = CertifiedKey::new(chain, key);
-    match certified.keys_match() {
-        Ok(()) => Ok(Arc::new(certified)),
-        Err(rustls::Error::InconsistentKeys(_)) => {
-            Err(TlsConfigError::KeyMismatch { trustpoint: trustpoint() })
-        }
-        Err(e) => {
-            Err(TlsConfigError::BadCertificate { trustpoint: trustpoint(), number: 1, why: e.to_string() })
-        }
+fn face_parts<'p>(policy: &PolicyView<'p>, face: &Face) -> FaceParts<'p> {
+    let shown = policy.shown_of(face).iter().map(|shown| {
+        let t = &policy.trustpoints()[shown.trustpoint as usize];
+        let domain = Some(policy.str(shown.domain)).filter(|name| !name.is_empty());
+        let (chain, key) = (policy.blob(t.chain), policy.blob(t.key));
+        (domain, Identity { trustpoint: policy.str(t.name), chain, key })
+    });
+    let vouchers = policy.vouchers_of(face).map(|t| Voucher {
+        trustpoint: policy.str(t.name),
+        cas: policy.blob(t.cas),
+        crls: policy.blob(t.crls),
+        revocation: t.revocation,
+    });
+    let bound = policy.name_trust().iter().map(|bound| {
+        let trustpoint = &policy.trustpoints()[bound.trustpoint as usize];
+        (policy.str(bound.name), bound.wildcard == 1, policy.str(trustpoint.name))
+    });
+    FaceParts {
+        shown: shown.collect(),
+        vouchers: vouchers.collect(),
+        suites: face.suites,
+        flags: face.flags,
+        bound: bound.collect(),
     }
 }
 
-fn trust_pool(
-    cas: &[(&str, &[u8])],
-    now: i64,
-    warnings: &mut Vec<Warning>,
-) -> Result<RootCertStore, TlsConfigError> {
-    let mut roots = RootCertStore::empty();
-    for (trustpoint, pem) in cas {
-        let certs = certificates(trustpoint, "CA certificates", pem)?;
-        check_dates(trustpoint, &certs, now, warnings)?;
-        for (index, cert) in certs.into_iter().enumerate() {
-            roots.add(cert).map_err(|e| TlsConfigError::BadCertificate {
-                trustpoint: (*trustpoint).into(),
-                number: index + 1,
-                why: e.to_string(),
-            })?;
-        }
+impl FaceParts<'_> {
+    fn versions(&self) -> Vec<&'static SupportedProtocolVersion> {
+        let all = [(FACE_TLS13, &TLS13), (FACE_TLS12, &TLS12)];
+        all.into_iter().filter(|(flag, _)| self.flags & flag != 0).map(|(_, version)| version).collect()
     }
-    match roots.len() {
-        0 => Err(TlsConfigError::NoCas),
-        n if n > MAX_CAS => Err(TlsConfigError::TooManyCas(n)),
-        _ => Ok(roots),
-    }
-}
 
-fn check_dates(
-    trustpoint: &str,
-    certs: &[CertificateDer<'_>],
-    now: i64,
-    warnings: &mut Vec<Warning>,
-) -> Result<(), TlsConfigError> {
-    for (index, der) in certs.iter().enumerate() {
-        let (_, cert) = X509Certificate::from_der(der).map_err(|e| TlsConfigError::BadCertificate {
-            trustpoint: trustpoint.into(),
-            number: index + 1,
-            why: e.to_string(),
-        })?;
-        let (from, until) = (cert.validity().not_before.timestamp(), cert.validity().not_after.timestamp());
-        let kind = if now > until {
-            WarningKind::Expired(until)
-        } else if now < from {
-            WarningKind::NotYetValid(from)
-        } else {
-            continue;
+    /// `provider` with this face's suites alone.
+    fn provider(&self, provider: &CryptoProvider) -> Arc<CryptoProvider> {
+        let ours: Vec<u16> = suites(self.suites, self.flags).map(|suite| suite.number).collect();
+        let cipher_suites =
+            ALL_CIPHER_SUITES.iter().filter(|suite| ours.contains(&suite.suite().into())).copied().collect();
+        Arc::new(CryptoProvider { cipher_suites, ..provider.clone() })
+    }
+
+    fn peers(&self, trusts: Vec<Trust>, meets: Meets, provider: &CryptoProvider) -> Arc<Peers> {
+        let versions = [(FACE_TLS13, "TLSv1.3"), (FACE_TLS12, "TLSv1.2")];
+        let versions = versions.into_iter().filter(|(flag, _)| self.flags & flag != 0).map(|(_, name)| name);
+        let names = suites(self.suites, self.flags).map(|suite| suite.name);
+        let join = |names: Vec<&str>| names.join(", ");
+        let accepts = format!("{} with {}", join(versions.collect()), join(names.collect()));
+        let bound = Bound::new(self.bound.iter().copied());
+        Arc::new(Peers::new(trusts, meets, provider.signature_verification_algorithms, accepts, bound))
+    }
+
+    fn server_config(
+        &self,
+        provider: &CryptoProvider,
+        peers: &Arc<Peers>,
+        resolver: Arc<BySni>,
+    ) -> Result<ServerConfig, TlsConfigError> {
+        let mut config = ServerConfig::builder_with_provider(self.provider(provider))
+            .with_protocol_versions(&self.versions())?
+            .with_client_cert_verifier(peers.clone())
+            .with_cert_resolver(resolver);
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.ticketer = Ticketer::new()?;
+        config.send_tls13_tickets = 1;
+        config.max_early_data_size = 0;
+        Ok(config)
+    }
+
+    fn client_config(
+        &self,
+        provider: &CryptoProvider,
+        peers: &Arc<Peers>,
+        own: Option<Arc<CertifiedKey>>,
+    ) -> Result<ClientConfig, TlsConfigError> {
+        let builder = ClientConfig::builder_with_provider(self.provider(provider))
+            .with_protocol_versions(&self.versions())?
+            .dangerous()
+            .with_custom_certificate_verifier(peers.clone());
+        let mut config = match own {
+            Some(key) => builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(key))),
+            None => builder.with_no_client_auth(),
         };
-        warnings.push(Warning { trustpoint: trustpoint.into(), subject: cert.subject().to_string(), kind });
+        config.resumption = Resumption::in_memory_sessions(SESSIONS);
+        config.enable_early_data = false;
+        Ok(config)
     }
-    Ok(())
+}
+
+/// The fingerprint of an end: every byte string with its length before it, so that no two sets of parts run into one. Keys are
+/// not in it: their certificates are.
+fn print(proxy: &str, meets: Meets, face: &FaceParts<'_>) -> Print {
+    let mut sum = Context::new(&SHA256);
+    let mut add = |bytes: &[u8]| {
+        sum.update(&(bytes.len() as u64).to_le_bytes());
+        sum.update(bytes);
+    };
+    add(proxy.as_bytes());
+    add(&[meets as u8]);
+    add(&face.suites.to_le_bytes());
+    add(&face.flags.to_le_bytes());
+    add(&face.shown.len().to_le_bytes());
+    for (name, id) in &face.shown {
+        add(name.unwrap_or("").as_bytes());
+        add(id.chain);
+    }
+    add(&face.vouchers.len().to_le_bytes());
+    for voucher in &face.vouchers {
+        add(voucher.trustpoint.as_bytes());
+        add(voucher.cas);
+        add(voucher.crls);
+        add(&voucher.revocation.to_le_bytes());
+    }
+    for (name, wildcard, trustpoint) in &face.bound {
+        add(name.as_bytes());
+        add(&[u8::from(*wildcard)]);
+        add(trustpoint.as_bytes());
+    }
+    let digest: Digest = sum.finish();
+    let mut print = Print::default();
+    print.copy_from_slice(digest.as_ref());
+    print
+}
+
+/// Shows the identity that is for the name the client called.
+#[derive(Debug)]
+struct BySni {
+    /// Canonical names, each once.
+    names: Box<[(Box<str>, Arc<CertifiedKey>)]>,
+    default: Arc<CertifiedKey>,
+}
+
+impl ResolvesServerCert for BySni {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let named = |called| self.names.iter().find(|(name, _)| name.eq_ignore_ascii_case(called));
+        let found = hello.server_name().and_then(named);
+        Some(found.map_or(&self.default, |(_, key)| key).clone())
+    }
 }
 
 #[cfg(test)]

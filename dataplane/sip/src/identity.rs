@@ -89,6 +89,18 @@ impl PeerIdentity {
         !host.is_ip() && has(&self.hosts, host)
     }
 
+    /// Forgets every name that `keep` does not hold for: the peer then speaks for none of those.
+    pub fn retain(&mut self, keep: impl Fn(&str) -> bool) {
+        for names in [&mut self.domains, &mut self.hosts] {
+            *names = std::mem::take(names).into_iter().filter(|name| keep(name)).collect();
+        }
+    }
+
+    /// Every name there is in it, some twice.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.domains.iter().chain(&self.hosts).map(AsRef::as_ref)
+    }
+
     /// The SIP domains it speaks for, sorted; for logs.
     pub fn domains(&self) -> impl Iterator<Item = &str> {
         self.domains.iter().map(AsRef::as_ref)

@@ -15,9 +15,11 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 mod nat;
 mod rules;
+mod tls;
 
 pub use nat::*;
 pub use rules::*;
+pub use tls::*;
 
 /// First eight bytes of a policy segment.
 pub const POLICY_MAGIC: u64 = u64::from_le_bytes(*b"FGPOLICY");
@@ -107,6 +109,12 @@ pub struct Header {
     pub tls_proxies: Section,
     /// [`Trustpoint`]s.
     pub trustpoints: Section,
+    /// [`Shown`]s of all faces; a [`Face`] names its run.
+    pub shown: Section,
+    /// `u32`s, indices of trustpoints: the vouchers of all faces; a [`Face`] names its run.
+    pub vouchers: Section,
+    /// [`NameTrust`]s, each name once.
+    pub name_trust: Section,
     /// [`Blob`]s: the canonical names of our own domains.
     pub local_domains: Section,
     /// Bytes.
@@ -114,7 +122,7 @@ pub struct Header {
     /// Exactly one [`Globals`].
     pub globals: Section,
     /// Zero.
-    pub reserved: [u64; 4],
+    pub reserved: u64,
 }
 const _: () = assert!(size_of::<Header>() == 192);
 
@@ -193,32 +201,6 @@ pub struct Route6 {
     pub ifindex: u32,
     /// Administrative distance.
     pub metric: u32,
-}
-
-/// One `tls-proxy`. 16 bytes.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
-pub struct TlsProxy {
-    /// Its name.
-    pub name: Blob,
-    /// `server trust-point`: shown to the TCP client.
-    pub server_trustpoint: u32,
-    /// `client trust-point`: shown to the TCP server.
-    pub client_trustpoint: u32,
-}
-
-/// One trustpoint: an identity, or CAs, or both. 32 bytes.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
-pub struct Trustpoint {
-    /// Its name.
-    pub name: Blob,
-    /// PEM: own certificate, then intermediates. Empty where it has no identity.
-    pub chain: Blob,
-    /// PEM: private key (PKCS#8, PKCS#1 or SEC1). Empty where it has no identity.
-    pub key: Blob,
-    /// PEM: CA certificates that peers may chain to. All trustpoints' CAs are trusted, as on the ASA.
-    pub cas: Blob,
 }
 
 /// What holds for the whole box. 128 bytes.

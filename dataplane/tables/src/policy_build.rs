@@ -45,6 +45,9 @@ pub struct PolicyBuilder {
     classes: Vec<ServiceClass>,
     tls_proxies: Vec<TlsProxy>,
     trustpoints: Vec<Trustpoint>,
+    shown: Vec<Shown>,
+    vouchers: Vec<u32>,
+    name_trust: Vec<NameTrust>,
     local_domains: Vec<Blob>,
     globals: Globals,
     heap: Vec<u8>,
@@ -145,6 +148,21 @@ impl PolicyBuilder {
         push(&mut self.trustpoints, trustpoint)
     }
 
+    /// What a face shows and by whom its peers are vouched for (indices of trustpoints); suites and flags are the caller's to set.
+    pub fn face(&mut self, shown: &[Shown], vouchers: &[u32]) -> Face {
+        let (first_shown, first_voucher) = (self.shown.len() as u32, self.vouchers.len() as u32);
+        self.shown.extend_from_slice(shown);
+        self.vouchers.extend_from_slice(vouchers);
+        let (shown, vouchers) = (shown.len() as u32, vouchers.len() as u32);
+        let (suites, flags) = (ALL_SUITES, FACE_TLS12 | FACE_TLS13);
+        Face { first_shown, shown, first_voucher, vouchers, suites, flags }
+    }
+
+    /// Adds a name that counts by one trustpoint only.
+    pub fn name_trust(&mut self, name: NameTrust) {
+        self.name_trust.push(name);
+    }
+
     /// Adds one of our own domains, canonical ([`crate::domains::is_canonical`]).
     pub fn local_domain(&mut self, canonical: &str) {
         let name = self.blob(canonical.as_bytes());
@@ -184,6 +202,9 @@ impl PolicyBuilder {
             classes: sections.add(&self.classes),
             tls_proxies: sections.add(&self.tls_proxies),
             trustpoints: sections.add(&self.trustpoints),
+            shown: sections.add(&self.shown),
+            vouchers: sections.add(&self.vouchers),
+            name_trust: sections.add(&self.name_trust),
             local_domains: sections.add(&self.local_domains),
             heap: sections.add(&self.heap),
             globals: sections.add(&[self.globals]),

@@ -148,6 +148,9 @@ pub struct PolicyView<'a> {
     classes: &'a [ServiceClass],
     tls_proxies: &'a [TlsProxy],
     trustpoints: &'a [Trustpoint],
+    shown: &'a [Shown],
+    vouchers: &'a [u32],
+    name_trust: &'a [NameTrust],
     local_domains: &'a [Blob],
     heap: &'a [u8],
     globals: &'a Globals,
@@ -210,6 +213,9 @@ impl<'a> PolicyView<'a> {
             classes: cut.take("classes", header.classes)?,
             tls_proxies: cut.take("tls-proxies", header.tls_proxies)?,
             trustpoints: cut.take("trustpoints", header.trustpoints)?,
+            shown: cut.take("shown", header.shown)?,
+            vouchers: cut.take("vouchers", header.vouchers)?,
+            name_trust: cut.take("name-trust", header.name_trust)?,
             local_domains: cut.take("local-domains", header.local_domains)?,
             heap: cut.take("heap", header.heap)?,
             globals: match cut.take("globals", header.globals)? {
@@ -294,6 +300,26 @@ impl<'a> PolicyView<'a> {
     /// Trustpoints.
     pub fn trustpoints(&self) -> &'a [Trustpoint] {
         self.trustpoints
+    }
+    /// What one face shows.
+    ///
+    /// # Panics
+    /// If `face` is not from this view.
+    pub fn shown_of(&self, face: &Face) -> &'a [Shown] {
+        &self.shown[face.first_shown as usize..][..face.shown as usize]
+    }
+    /// The trustpoints whose CAs vouch for the peers of one face.
+    ///
+    /// # Panics
+    /// If `face` is not from this view.
+    pub fn vouchers_of(&self, face: &Face) -> impl Iterator<Item = &'a Trustpoint> + use<'a> {
+        let trustpoints = self.trustpoints;
+        let run = &self.vouchers[face.first_voucher as usize..][..face.vouchers as usize];
+        run.iter().map(move |index| &trustpoints[*index as usize])
+    }
+    /// Names that count by one trustpoint only.
+    pub fn name_trust(&self) -> &'a [NameTrust] {
+        self.name_trust
     }
     /// Our own domains, canonical.
     pub fn local_domains(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {

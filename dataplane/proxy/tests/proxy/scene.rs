@@ -5,13 +5,14 @@ use crate::net::Lab;
 use crate::pki::{Authority, Leaf, proxy_tls, tls_client, tls_server};
 use fedgate_proxy::{Leg, Limits, Micros};
 use rustls::Connection;
+use std::rc::Rc;
 
 pub const SECOND: u64 = 1_000_000;
 /// Counter row of `foreign.example`.
 pub const ENTRY: u32 = 7;
 
 pub struct Scene {
-    pub ca: Authority,
+    pub ca: Rc<Authority>,
     pub foreign: Leaf,
     pub inside: Leaf,
     pub lab: Lab,
@@ -27,7 +28,7 @@ impl Scene {
     }
 
     pub fn with(limits: Limits) -> Self {
-        let ca = Authority::new("Federation CA");
+        let ca = Rc::new(Authority::new("Federation CA"));
         let edge = ca.leaf(&["edge.local.example"]);
         let foreign = ca.leaf(&["foreign.example"]);
         let inside = ca.leaf(&["local.example"]);

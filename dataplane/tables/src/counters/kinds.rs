@@ -48,6 +48,9 @@ kinds! {
         TlsHandshakesClientLeg "tls_handshakes_client_leg" "TLS handshakes completed with TCP clients";
         TlsHandshakesServerLeg "tls_handshakes_server_leg" "TLS handshakes completed with TCP servers";
         TlsFailures "tls_failures" "TLS handshakes failed";
+        TlsNothingInCommon "tls_nothing_in_common" "TLS handshakes failed: no version or suite in common, or no TLS";
+        TlsRevoked "tls_revoked" "TLS handshakes failed: certificate revoked";
+        TlsResumed "tls_resumed" "TLS handshakes completed that resumed a session";
         SipInRequests "sip_in_requests" "SIP requests from outside";
         SipInResponses "sip_in_responses" "SIP responses from outside";
         SipOutRequests "sip_out_requests" "SIP requests from inside";

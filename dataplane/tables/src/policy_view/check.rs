@@ -15,7 +15,7 @@ use crate::policy::*;
 
 /// Checks all elements of a view whose sections are in bounds.
 pub(super) fn elements(view: &PolicyView<'_>) -> Result<(), BadSegment> {
-    if view.header.reserved != [0; 4] {
+    if view.header.reserved != 0 {
         return Err(BadSegment::Section { section: "header", fault: Fault::Bits });
     }
     let text = std::str::from_utf8(view.heap)
@@ -41,6 +41,9 @@ pub(super) fn elements(view: &PolicyView<'_>) -> Result<(), BadSegment> {
     each(cx, "class", view.classes, class)?;
     each(cx, "tls-proxy", view.tls_proxies, tls_proxy)?;
     each(cx, "trustpoint", view.trustpoints, trustpoint)?;
+    each(cx, "shown", view.shown, shown)?;
+    each(cx, "voucher", view.vouchers, voucher)?;
+    each(cx, "name-trust", view.name_trust, name_trust)?;
     each(cx, "local domain", view.local_domains, local_domain)?;
     each(cx, "globals", std::slice::from_ref(view.globals), globals)
 }
@@ -345,18 +348,50 @@ fn class(cx: &Context<'_>, element: &ServiceClass) -> Finding {
 }
 
 fn tls_proxy(cx: &Context<'_>, element: &TlsProxy) -> Finding {
-    let TlsProxy { name: title, server_trustpoint, client_trustpoint } = *element;
+    let TlsProxy { name: title, server, client } = *element;
     name(cx, title, "name")?;
-    index_or_none(server_trustpoint, cx.view.trustpoints, "server_trustpoint")?;
-    index_or_none(client_trustpoint, cx.view.trustpoints, "client_trustpoint")
+    face(cx, &server, "server", FACE_FLAGS)?;
+    face(cx, &client, "client", FACE_FLAGS & !FACE_NO_CLIENT_AUTH)
+}
+
+fn face(cx: &Context<'_>, element: &Face, field: &'static str, allowed: u32) -> Finding {
+    let Face { first_shown, shown, first_voucher, vouchers, suites: bits, flags } = *element;
+    must(shown >= 1, field, Fault::Count)?;
+    run(first_shown, shown, cx.view.shown, field)?;
+    run(first_voucher, vouchers, cx.view.vouchers, field)?;
+    must(flags & !allowed == 0 && bits & !ALL_SUITES == 0, field, Fault::Bits)?;
+    must(flags & (FACE_TLS12 | FACE_TLS13) != 0, field, Fault::Value)?;
+    let speaks = |version| flags & version == 0 || suites(bits, version).next().is_some();
+    must(speaks(FACE_TLS12) && speaks(FACE_TLS13), field, Fault::Value)
+}
+
+fn shown(cx: &Context<'_>, element: &Shown) -> Finding {
+    let Shown { trustpoint, domain } = *element;
+    index(trustpoint, cx.view.trustpoints, "trustpoint")?;
+    let domain = text(cx, domain, "domain")?;
+    must(domain.is_empty() || is_canonical(domain.as_bytes()), "domain", Fault::NotCanonical)
+}
+
+fn voucher(cx: &Context<'_>, element: &u32) -> Finding {
+    index(*element, cx.view.trustpoints, "trustpoint")
+}
+
+fn name_trust(cx: &Context<'_>, element: &NameTrust) -> Finding {
+    let NameTrust { name, wildcard, trustpoint } = *element;
+    must(is_canonical(text(cx, name, "name")?.as_bytes()), "name", Fault::NotCanonical)?;
+    must(wildcard <= 1, "wildcard", Fault::Value)?;
+    index(trustpoint, cx.view.trustpoints, "trustpoint")
 }
 
 fn trustpoint(cx: &Context<'_>, element: &Trustpoint) -> Finding {
-    let Trustpoint { name: title, chain, key, cas } = *element;
+    let Trustpoint { name: title, chain, key, cas, crls, revocation, reserved } = *element;
     name(cx, title, "name")?;
     text(cx, chain, "chain")?;
     text(cx, key, "key")?;
     text(cx, cas, "cas")?;
+    text(cx, crls, "crls")?;
+    must(revocation & !REVOCATION_FLAGS == 0, "revocation", Fault::Bits)?;
+    must(reserved == 0, "reserved", Fault::Bits)?;
     must((chain.len == 0) == (key.len == 0), "key", Fault::HalfIdentity)
 }
 

@@ -99,8 +99,14 @@ fn sample(sizes: [usize; 6], bits: u32) -> PolicyBuilder {
     for i in 0..proxies {
         let (name, pem) = (b.blob(format!("tp{i}").as_bytes()), b.blob(b"-----BEGIN CERTIFICATE-----"));
         let identity = if i % 2 == 0 { pem } else { Blob::default() };
-        let tp = b.trustpoint(Trustpoint { name, chain: identity, key: identity, cas: pem });
-        let proxy = b.tls_proxy(TlsProxy { name, server_trustpoint: tp, client_trustpoint: NONE });
+        let tp =
+            b.trustpoint(Trustpoint { name, chain: identity, key: identity, cas: pem, ..Default::default() });
+        let shown = [
+            Shown { trustpoint: tp, domain: b.blob(b"edge.example") },
+            Shown { trustpoint: tp, ..Shown::default() },
+        ];
+        let (server, client) = (b.face(&shown, &[tp, 0]), b.face(&shown[1..], &[]));
+        let proxy = b.tls_proxy(TlsProxy { name, server, client });
         if acls > 0 {
             b.class(ServiceClass {
                 name,
@@ -151,13 +157,29 @@ fn walk(view: &PolicyView<'_>) -> usize {
         let proxy = &view.tls_proxies()[class.tls_proxy as usize];
         seen += view.str(class.name).len() + view.aces_of(&view.acls()[class.acl as usize]).len();
         seen += view.str(proxy.name).len();
-        for tp in [proxy.server_trustpoint, proxy.client_trustpoint].into_iter().filter(|&tp| tp != NONE) {
-            let tp = &view.trustpoints()[tp as usize];
-            seen += view.str(tp.chain).len() + view.str(tp.key).len() + view.str(tp.cas).len();
+        for face in [proxy.server, proxy.client] {
+            seen += view
+                .vouchers_of(&face)
+                .map(|tp| view.str(tp.cas).len() + view.str(tp.crls).len())
+                .sum::<usize>();
+            for shown in view.shown_of(&face) {
+                let tp = &view.trustpoints()[shown.trustpoint as usize];
+                seen += view.str(shown.domain).len() + view.str(tp.chain).len() + view.str(tp.key).len();
+            }
         }
     }
     let global = view.globals().acl_global;
     seen + if global == NONE { 0 } else { view.aces_of(&view.acls()[global as usize]).len() }
+}
+
+/// A TLS proxy that is good but for what `change` does to its client face.
+fn proxy_with(b: &mut PolicyBuilder, change: impl FnOnce(&mut Face)) {
+    let name = b.blob(b"p");
+    let trustpoint = b.trustpoint(Trustpoint { name, ..Default::default() });
+    let server = b.face(&[Shown { trustpoint, ..Shown::default() }], &[trustpoint]);
+    let mut client = server;
+    change(&mut client);
+    b.tls_proxy(TlsProxy { name, server, client });
 }
 
 proptest! {
@@ -389,11 +411,43 @@ fn each_fault_is_named() {
             Fault::Index,
         ),
         (
-            fault(|b| {
-                _ = b.tls_proxy(TlsProxy { name: named, server_trustpoint: 1, client_trustpoint: NONE })
-            }),
-            "server_trustpoint",
+            fault(|b| _ = b.face(&[Shown { trustpoint: 1, ..Shown::default() }], &[])),
+            "trustpoint",
             Fault::Index,
+        ),
+        (fault(|b| _ = b.face(&[], &[1])), "trustpoint", Fault::Index),
+        (fault(|b| b.name_trust(NameTrust::default())), "name", Fault::NotCanonical),
+        (
+            fault(|b| {
+                let name = b.blob(b"partner.example");
+                b.name_trust(NameTrust { name, wildcard: 0, trustpoint: 5 });
+            }),
+            "trustpoint",
+            Fault::Index,
+        ),
+        (
+            fault(|b| {
+                let trustpoint = b.trustpoint(Trustpoint { name: named, ..Default::default() });
+                let domain = b.blob(b"Upper.example");
+                _ = b.face(&[Shown { trustpoint, domain }], &[]);
+            }),
+            "domain",
+            Fault::NotCanonical,
+        ),
+        (fault(|b| _ = b.tls_proxy(TlsProxy { name: named, ..Default::default() })), "server", Fault::Count),
+        (fault(|b| proxy_with(b, |face| face.vouchers = 2)), "client", Fault::OutOfBounds),
+        (
+            fault(|b| proxy_with(b, |face| face.flags = FACE_NO_CLIENT_AUTH | FACE_TLS12)),
+            "client",
+            Fault::Bits,
+        ),
+        (fault(|b| proxy_with(b, |face| face.suites = ALL_SUITES + 1)), "client", Fault::Bits),
+        (fault(|b| proxy_with(b, |face| face.suites = 1)), "client", Fault::Value),
+        (fault(|b| proxy_with(b, |face| face.flags = 0)), "client", Fault::Value),
+        (
+            fault(|b| _ = b.trustpoint(Trustpoint { name: named, revocation: 8, ..Default::default() })),
+            "revocation",
+            Fault::Bits,
         ),
         (
             fault(|b| _ = b.trustpoint(Trustpoint { name: named, chain: named, ..Default::default() })),
@@ -453,7 +507,7 @@ fn faults_of_the_header() {
     assert_eq!(header_fault(|h| h.magic = 1), BadSegment::Magic(1));
     assert_eq!(header_fault(|h| h.layout = 99), BadSegment::Layout(99));
     assert!(matches!(header_fault(|h| h.length += 8), BadSegment::Length { .. }));
-    assert_eq!(header_fault(|h| h.reserved[0] = 1), section("header", Fault::Bits));
+    assert_eq!(header_fault(|h| h.reserved = 1), section("header", Fault::Bits));
     assert_eq!(header_fault(|h| h.aces.offset += 4), section("aces", Fault::Misaligned));
     assert_eq!(header_fault(|h| h.aces.offset = 0), section("aces", Fault::Overlap));
     assert_eq!(header_fault(|h| h.aces.count = u32::MAX), section("aces", Fault::OutOfBounds));

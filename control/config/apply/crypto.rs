@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! `crypto ca trustpoint`, `tls-proxy` and `ssl` into the model.
+
+use crate::config::check::About;
+use crate::config::model::{Revocation, Trustpoint};
+use crate::config::raw::{Command, Face, FaceUse, TrustFile};
+
+use super::{Done, Editor, Scope, member, misplaced, missing, single};
+
+impl Editor {
+    pub(super) fn crypto(&mut self, command: Command, negated: bool) -> Done {
+        let model = &mut self.model;
+        match command {
+            Command::Trustpoint(name) => {
+                Self::node(&mut model.trustpoints, &name, negated)?;
+                self.scope = if negated { Scope::Top } else { Scope::Trustpoint(name.clone()) };
+                Ok(About::Trustpoint(name))
+            }
+            Command::TlsProxy(name) => {
+                Self::node(&mut model.tls_proxies, &name, negated)?;
+                self.scope = if negated { Scope::Top } else { Scope::TlsProxy(name.clone()) };
+                Ok(About::TlsProxy(name))
+            }
+            Command::MaxProxySessions(most) => {
+                single(&mut model.max_proxy_sessions, most, negated, About::Other)
+            }
+            Command::SslVersion(face, only_13) => {
+                let slot = match face {
+                    Face::Server => &mut model.ssl.server_13_only,
+                    Face::Client => &mut model.ssl.client_13_only,
+                };
+                if negated && *slot != only_13 {
+                    return Err(missing());
+                }
+                *slot = only_13 && !negated;
+                Ok(About::Ssl)
+            }
+            Command::SslCipher(is_13, bits) => {
+                let slot = if is_13 { &mut model.ssl.suites_13 } else { &mut model.ssl.suites_12 };
+                single(slot, bits, negated, About::Ssl)
+            }
+            Command::TrustPoint(..) | Command::FaceSuites(..) | Command::AuthenticateClient => {
+                self.face(command, negated)
+            }
+            other => {
+                let Scope::Trustpoint(name) = &self.scope else { return Err(misplaced()) };
+                let trustpoint = model.trustpoints.entry(name.clone()).or_default();
+                trustpoint_line(trustpoint, name, other, negated)
+            }
+        }
+    }
+
+    fn face(&mut self, command: Command, negated: bool) -> Done {
+        let Scope::TlsProxy(name) = &self.scope else { return Err(misplaced()) };
+        let proxy = self.model.tls_proxies.entry(name.clone()).or_default();
+        let which = match command {
+            Command::AuthenticateClient => {
+                proxy.anonymous_clients = negated;
+                return Ok(About::ServerFace(name.clone()));
+            }
+            Command::TrustPoint(face, ..) | Command::FaceSuites(face, _) => face,
+            _ => return Err(misplaced()),
+        };
+        let (face, about) = match which {
+            Face::Server => (&mut proxy.server, About::ServerFace(name.clone())),
+            Face::Client => (&mut proxy.client, About::ClientFace(name.clone())),
+        };
+        match command {
+            Command::TrustPoint(_, trustpoint, FaceUse::Show) => {
+                single(&mut face.shown, trustpoint, negated, about)
+            }
+            Command::TrustPoint(_, trustpoint, FaceUse::Verify) => {
+                member(&mut face.vouchers, trustpoint, negated, about)
+            }
+            Command::TrustPoint(_, trustpoint, FaceUse::Named(domain)) => {
+                if !negated {
+                    face.by_name.insert(domain, trustpoint);
+                } else if face.by_name.get(&domain) != Some(&trustpoint) {
+                    return Err(missing());
+                } else {
+                    face.by_name.remove(&domain);
+                }
+                Ok(about)
+            }
+            Command::FaceSuites(_, bits) => single(&mut face.suites, bits, negated, about),
+            _ => Err(misplaced()),
+        }
+    }
+}
+
+fn trustpoint_line(trustpoint: &mut Trustpoint, name: &str, command: Command, negated: bool) -> Done {
+    let about = || About::Trustpoint(name.to_owned());
+    match command {
+        Command::TrustFile(which, path) => {
+            let name = name.to_owned();
+            let (slot, about) = match which {
+                TrustFile::Certificate => (&mut trustpoint.certificate, About::Certificate(name)),
+                TrustFile::Key => (&mut trustpoint.key, About::Key(name)),
+                TrustFile::Ca => (&mut trustpoint.ca, About::Ca(name)),
+                TrustFile::Crl => (&mut trustpoint.crl, About::Crl(name)),
+            };
+            single(slot, path, negated, about)
+        }
+        Command::RevocationCheck(check) => {
+            if negated && trustpoint.revocation != check {
+                return Err(missing());
+            }
+            trustpoint.revocation = if negated { Revocation::None } else { check };
+            Ok(About::Crl(name.to_owned()))
+        }
+        Command::CrlConfigure => {
+            if negated {
+                trustpoint.stale_lists = false;
+            }
+            Ok(about())
+        }
+        Command::EnforceNextUpdate => {
+            trustpoint.stale_lists = negated;
+            Ok(about())
+        }
+        Command::Enrollment(way) => single(&mut trustpoint.enrollment, way, negated, about()),
+        Command::Fqdn(name) => single(&mut trustpoint.fqdn, name, negated, about()),
+        Command::SubjectName(dn) => single(&mut trustpoint.subject, dn, negated, about()),
+        Command::KeyPair(label) => single(&mut trustpoint.keypair, label, negated, about()),
+        _ => Err(misplaced()),
+    }
+}

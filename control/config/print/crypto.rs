@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Trustpoints, `ssl` and TLS proxies as text. Keys and certificates are named by their files, never printed.
+
+use std::fmt::{self, Write};
+use std::path::Path;
+
+use fedgate_tables::policy::{FACE_TLS12, FACE_TLS13, suites};
+
+use super::line;
+use crate::config::model::{Enrollment, Model, Revocation, TlsFace, Trustpoint};
+use crate::config::source::quoted;
+
+pub(super) fn crypto(model: &Model, out: &mut impl Write) -> fmt::Result {
+    for (name, trustpoint) in &model.trustpoints {
+        writeln!(out, "crypto ca trustpoint {name}")?;
+        print_trustpoint(trustpoint, out)?;
+    }
+    let ssl = &model.ssl;
+    for (set, side) in [(ssl.server_13_only, "server"), (ssl.client_13_only, "client")] {
+        if set {
+            writeln!(out, "ssl {side}-version tlsv1.3")?;
+        }
+    }
+    for (version, flag, bits) in
+        [("tlsv1.2", FACE_TLS12, ssl.suites_12), ("tlsv1.3", FACE_TLS13, ssl.suites_13)]
+    {
+        if let Some(bits) = bits {
+            writeln!(out, "ssl cipher {version} custom {}", names(bits, flag, ":"))?;
+        }
+    }
+    line(out, "tls-proxy maximum-session", &model.max_proxy_sessions)?;
+    for (name, proxy) in &model.tls_proxies {
+        writeln!(out, "tls-proxy {name}")?;
+        face("server", &proxy.server, out)?;
+        if proxy.anonymous_clients {
+            writeln!(out, " no server authenticate-client")?;
+        }
+        face("client", &proxy.client, out)?;
+    }
+    Ok(())
+}
+
+fn print_trustpoint(trustpoint: &Trustpoint, out: &mut impl Write) -> fmt::Result {
+    match trustpoint.enrollment {
+        Some(Enrollment::SelfSigned) => writeln!(out, " enrollment self")?,
+        Some(Enrollment::Terminal) => writeln!(out, " enrollment terminal")?,
+        None => {}
+    }
+    if let Some(fqdn) = &trustpoint.fqdn {
+        writeln!(out, " fqdn {}", fqdn.as_deref().unwrap_or("none"))?;
+    }
+    line(out, " subject-name", &trustpoint.subject)?;
+    line(out, " keypair", &trustpoint.keypair)?;
+    let files = [
+        ("certificate", &trustpoint.certificate),
+        ("key", &trustpoint.key),
+        ("ca", &trustpoint.ca),
+        ("crl", &trustpoint.crl),
+    ];
+    for (words, path) in files {
+        if let Some(path) = path {
+            writeln!(out, " {words} file {}", path_word(path))?;
+        }
+    }
+    match trustpoint.revocation {
+        Revocation::None => {}
+        Revocation::Crl => writeln!(out, " revocation-check crl")?,
+        Revocation::CrlOrNone => writeln!(out, " revocation-check crl none")?,
+    }
+    if trustpoint.stale_lists { writeln!(out, " crl configure\n  no enforcenextupdate") } else { Ok(()) }
+}
+
+fn face(side: &str, face: &TlsFace, out: &mut impl Write) -> fmt::Result {
+    line(out, &format!(" {side} trust-point"), &face.shown)?;
+    for (domain, trustpoint) in &face.by_name {
+        writeln!(out, " {side} trust-point {trustpoint} domain {domain}")?;
+    }
+    for trustpoint in &face.vouchers {
+        writeln!(out, " {side} trust-point {trustpoint} verify")?;
+    }
+    match face.suites {
+        Some(bits) => {
+            writeln!(out, " {side} cipher-suite {}", names(bits, FACE_TLS12 | FACE_TLS13, " "))
+        }
+        None => Ok(()),
+    }
+}
+
+fn names(bits: u32, versions: u32, between: &str) -> String {
+    suites(bits, versions).map(|suite| suite.openssl).collect::<Vec<_>>().join(between)
+}
+
+/// Paths come from text, so that they are UTF-8 is known.
+fn path_word(path: &Path) -> String {
+    quoted(&path.to_string_lossy())
+}

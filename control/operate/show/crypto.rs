@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! `show crypto ca certificates`, `show crypto ca trustpoints`, `show crypto key mypubkey`, in the ASA's layouts.
+//!
+//! Out of the configuration's material, so they show what is in force, not what has become of the files since. Public keys only.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde_json::json;
+use time::OffsetDateTime;
+use x509_parser::prelude::{FromDer, SubjectPublicKeyInfo};
+use x509_parser::public_key::PublicKey;
+
+use crate::operate::daemon::Daemon;
+use crate::operate::run::Stop;
+use crate::operate::server::Out;
+use crate::trust::facts::{self, Facts, Status};
+use crate::trust::store::Store;
+
+/// Seconds since 1970.
+pub fn now() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs() as i64)
+}
+
+/// `06:46:05 UTC Mar 27 2015`
+pub fn date(seconds: i64) -> String {
+    let Ok(at) = OffsetDateTime::from_unix_timestamp(seconds) else { return seconds.to_string() };
+    let month = at.month().to_string();
+    let (h, m, s) = at.to_hms();
+    format!("{h:02}:{m:02}:{s:02} UTC {} {} {}", &month[..3], at.day(), at.year())
+}
+
+/// `show crypto ca certificates [TRUSTPOINT]`
+pub async fn certificates(daemon: &Daemon, only: Option<&str>, out: &mut Out) -> Result<(), Stop> {
+    let (config, now) = (daemon.config(), now());
+    if let Some(only) = only.filter(|only| !config.model.trustpoints.contains_key(*only)) {
+        return Err(Stop::Failed(format!("there is no `crypto ca trustpoint {only}`")));
+    }
+    for facts in facts::of(&config.material) {
+        if only.is_none_or(|only| only == facts.trustpoint) {
+            out.row(|| text(&facts, now), || object(&facts, now)).await?;
+        }
+    }
+    Ok(())
+}
+
+fn status(facts: &Facts, now: i64) -> &'static str {
+    match facts.status(now) {
+        Status::Available => "Available",
+        Status::Pending => "Not yet valid",
+        Status::Expired => "Expired",
+    }
+}
+
+fn text(facts: &Facts, now: i64) -> String {
+    let lines = |dn: &str| dn.split(", ").map(|part| format!("\n    {part}")).collect::<String>();
+    format!(
+        "{}\n  Status: {}\n  Certificate Serial Number: {}\n  Certificate Usage: General Purpose\n  Public Key Type: {}\n  \
+         Signature Algorithm: {}\n  Issuer Name:{}\n  Subject Name:{}\n  Validity Date:\n    start date: {}\n    end   date: {}\n    \
+         days left: {}\n  Associated Trustpoints: {}\n",
+        if facts.is_ca { "CA Certificate" } else { "Certificate" },
+        status(facts, now),
+        facts.serial,
+        facts.key,
+        facts.signature,
+        lines(&facts.issuer),
+        lines(&facts.subject),
+        date(facts.not_before),
+        date(facts.not_after),
+        facts.days_left(now),
+        facts.trustpoint
+    )
+}
+
+fn object(facts: &Facts, now: i64) -> serde_json::Value {
+    json!({
+        "trustpoint": facts.trustpoint, "ca": facts.is_ca, "status": status(facts, now), "serial": facts.serial,
+        "subject": facts.subject, "issuer": facts.issuer, "key": facts.key, "signature": facts.signature,
+        "not_before": facts.not_before, "not_after": facts.not_after, "days_left": facts.days_left(now),
+    })
+}
+
+/// `show crypto ca trustpoints`
+pub async fn trustpoints(daemon: &Daemon, out: &mut Out) -> Result<(), Stop> {
+    let config = daemon.config();
+    let facts = facts::of(&config.material);
+    for name in config.model.trustpoints.keys() {
+        let of = |is_ca| facts.iter().find(move |f| f.trustpoint == *name && f.is_ca == is_ca);
+        let (own, ca) = (of(false), of(true));
+        let text = || {
+            let mut text = format!("Trustpoint {name}:\n");
+            match ca {
+                Some(ca) => text.push_str(&format!(
+                    "    Subject Name:\n    {}\n          Serial Number: {}\n",
+                    ca.subject, ca.serial
+                )),
+                None => text.push_str("    Not authenticated.\n"),
+            }
+            text.push_str(match own {
+                Some(_) => "    Certificate configured.\n",
+                None => "    No certificate.\n",
+            });
+            text
+        };
+        let json = || {
+            json!({
+                "trustpoint": name, "ca": ca.map(|f| &f.subject), "certificate": own.map(|f| &f.subject),
+            })
+        };
+        out.row(text, json).await?;
+    }
+    Ok(())
+}
+
+/// `show crypto key mypubkey [rsa|ecdsa|all]`
+pub async fn keys(daemon: &Daemon, only: &str, out: &mut Out) -> Result<(), Stop> {
+    for key in Store::of(&daemon.paths.state).keys() {
+        let Ok((_, info)) = SubjectPublicKeyInfo::from_der(&key.public) else { continue };
+        let (kind, size) = match info.parsed() {
+            Ok(PublicKey::RSA(public)) => ("rsa", public.key_size()),
+            Ok(PublicKey::EC(public)) => ("ecdsa", public.key_size()),
+            Ok(_) | Err(_) => continue,
+        };
+        if only != "all" && only != kind {
+            continue;
+        }
+        let made =
+            key.made.and_then(|at| at.duration_since(UNIX_EPOCH).ok()).map_or(0, |d| d.as_secs() as i64);
+        let hex: Vec<String> = key.public.iter().map(|byte| format!("{byte:02x}")).collect();
+        let text = || {
+            let words: Vec<String> = hex.chunks(4).map(<[String]>::concat).collect();
+            let lines: String = words.chunks(8).map(|line| format!("\n  {}", line.join(" "))).collect();
+            let what = if kind == "rsa" { "Modulus Size" } else { "Key Size" };
+            format!(
+                "Key pair was generated at: {}\nKey name: {}\n Key type: {}\n Usage: General Purpose Key\n {what} (bits): {size}\n Key Data:{lines}\n",
+                date(made),
+                key.label,
+                kind.to_uppercase()
+            )
+        };
+        let json = || json!({ "label": key.label, "type": kind, "bits": size, "made": made, "public": hex.concat() });
+        out.row(text, json).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Trustpoints with their material, and the TLS proxies that have both faces: names become indices, defaults what they mean.
+
+use std::collections::HashMap;
+
+use fedgate_tables::policy::{
+    FACE_NO_CLIENT_AUTH, Face, NameTrust, REVOCATION_CRL, REVOCATION_ENFORCE_UPDATE, REVOCATION_OR_NONE,
+    Shown, TlsProxy, Trustpoint,
+};
+
+use super::Compiler;
+use crate::config::Config;
+use crate::config::check::crypto::bound_name;
+use crate::config::model::{self, Revocation, TlsFace};
+
+impl<'m> Compiler<'m> {
+    /// Gives the indices of the proxies.
+    pub(super) fn tls(&mut self, config: &Config) -> HashMap<&'m str, u32> {
+        let mut trustpoints = HashMap::new();
+        for (name, pem) in &config.material {
+            // Half an identity is none yet.
+            let whole = !pem.chain.is_empty() && !pem.key.is_empty();
+            let (chain, key): (&[u8], &[u8]) = if whole { (&pem.chain, &pem.key) } else { (&[], &[]) };
+            let element = Trustpoint {
+                name: self.builder.blob(name.as_bytes()),
+                chain: self.builder.blob(chain),
+                key: self.builder.blob(key),
+                cas: self.builder.blob(&pem.cas),
+                crls: self.builder.blob(&pem.crls),
+                revocation: self.model.trustpoints.get(name).map_or(0, revocation),
+                reserved: 0,
+            };
+            trustpoints.insert(name.clone(), self.builder.trustpoint(element));
+        }
+        let mut proxies = HashMap::new();
+        let model = self.model;
+        for (key, trustpoint) in &model.domain_trust {
+            let (name, wildcard) = bound_name(model, key);
+            let Some(&trustpoint) = trustpoints.get(trustpoint) else { continue };
+            let name = self.builder.blob(name.as_bytes());
+            self.builder.name_trust(NameTrust { name, wildcard: u32::from(wildcard), trustpoint });
+        }
+        for (name, proxy) in model.whole_proxies() {
+            let mut server = self.face(&proxy.server, model.ssl.server_13_only, &trustpoints);
+            if proxy.anonymous_clients {
+                server.flags |= FACE_NO_CLIENT_AUTH;
+            }
+            let client = self.face(&proxy.client, model.ssl.client_13_only, &trustpoints);
+            let element = TlsProxy { name: self.builder.blob(name.as_bytes()), server, client };
+            proxies.insert(name.as_str(), self.builder.tls_proxy(element));
+        }
+        proxies
+    }
+
+    /// The check has seen that every trustpoint a face names is there.
+    fn face(&mut self, face: &TlsFace, only_13: bool, trustpoints: &HashMap<String, u32>) -> Face {
+        let default = face.shown.iter().map(|trustpoint| (trustpoint, ""));
+        let named = face.by_name.iter().map(|(domain, trustpoint)| (trustpoint, domain.as_str()));
+        let mut shown = Vec::new();
+        for (trustpoint, domain) in default.chain(named) {
+            let Some(&trustpoint) = trustpoints.get(trustpoint) else { continue };
+            shown.push(Shown { trustpoint, domain: self.builder.blob(domain.as_bytes()) });
+        }
+        let vouchers = face.trusted(self.model);
+        let vouchers: Vec<u32> = vouchers.iter().filter_map(|name| trustpoints.get(*name)).copied().collect();
+        let (suites, flags) = face.spoken(&self.model.ssl, only_13);
+        Face { suites, flags, ..self.builder.face(&shown, &vouchers) }
+    }
+}
+
+fn revocation(trustpoint: &model::Trustpoint) -> u32 {
+    let check = match trustpoint.revocation {
+        Revocation::None => return 0,
+        Revocation::Crl => REVOCATION_CRL,
+        Revocation::CrlOrNone => REVOCATION_CRL | REVOCATION_OR_NONE,
+    };
+    check | if trustpoint.stale_lists { 0 } else { REVOCATION_ENFORCE_UPDATE }
+}
