@@ -164,7 +164,8 @@ pub(super) fn admit(
             net.flow.fetch_next(dpdk::prefetch_near_at);
             net.counters.add(Stat::ConnsBuilt, 1);
         }
-        Admission::Local | Admission::Intercept { .. } => {}
+        Admission::Local => {}
+        Admission::Intercept { .. } => tell::intercepts(net, now, told_of(ifindex, parsed, &hits), &hits),
         Admission::Refused(reason) => refused(net, view, now, ifindex, mbuf, parsed, reason, &hits),
     }
     admission
@@ -226,6 +227,7 @@ fn told_of(ifindex: u8, parsed: &Parsed, hits: &Hits) -> Packet5 {
         sport,
         dst: dst.into(),
         dport,
+        flags: parsed.tcp_flags.0,
         in_if: ifindex,
         out_if: hits.out_if,
     }

@@ -12,9 +12,10 @@ use super::net::{LogKind, Net};
 use super::runtime::View;
 use fedgate_flow::firewall::{self, Told};
 use fedgate_flow::key::fold;
+use fedgate_flow::limits::Reached;
 use fedgate_tables::counters::Stat;
 use fedgate_tables::drops::DropReason;
-use fedgate_tables::link::{AclFlow, Addr, Bound, Event, Packet5};
+use fedgate_tables::link::{AclFlow, Addr, BY_LEVEL, Bound, Event, NO_CONNECTION, Packet5};
 use fedgate_tables::policy::{ACE_LOG, ACE_QUIET};
 
 /// Flows that are counted at once.
@@ -117,7 +118,13 @@ fn acl(net: &mut Net, now: Now, packet: Packet5, told: Told, ace: Option<(u32, u
     }
     let (line, id) = ace.unwrap_or_default();
     let log = decision.flags & ACE_LOG != 0;
-    let flow = AclFlow { acl, line, id, permitted: decision.permit, log, packet };
+    // A flow of an access-list is one whatever its flags.
+    let flags = if acl == BY_LEVEL { packet.flags } else { 0 };
+    let packet = Packet5 { flags, ..packet };
+    note(net, now, AclFlow { acl, line, id, permitted: decision.permit, log, packet });
+}
+
+fn note(net: &mut Net, now: Now, flow: AclFlow) {
     if let Some((flow, hits)) = net.acl_hits.add(flow) {
         tell(net, now, flow, hits);
     }
@@ -142,20 +149,33 @@ fn tell(net: &mut Net, now: Now, flow: AclFlow, hits: u32) {
 /// A packet that would have begun a connection was dropped: where that was for want of room, it is counted, and told at a rate.
 pub(super) fn refused(net: &mut Net, now: Now, packet: Packet5, reason: DropReason, hits: &firewall::Hits) {
     let bound = match (reason, hits.reached, hits.translate) {
+        (DropReason::TcpNotSyn, _, _) => {
+            return note(net, now, AclFlow { acl: NO_CONNECTION, packet, ..AclFlow::default() });
+        }
         // The log has had its line when the intercepting began.
         (DropReason::TcpInterceptKill, _, _) => return net.counters.add(Stat::ConnsRefused, 1),
         (DropReason::ConnTableFull, _, _) => Bound::Conns,
         (DropReason::PatPoolExhausted, _, Some(rule)) => Bound::Pool { rule },
         (DropReason::PatHostLimit, _, _) => Bound::Blocks,
-        (_, Some(reached), _) => Bound::Class {
-            slot: reached.slot.into(),
-            which: reached.which,
-            has: reached.has,
-            limit: reached.limit,
-        },
+        (_, Some(reached), _) => of_class(reached),
         (_, None, _) => return,
     };
     net.counters.add(Stat::ConnsRefused, 1);
+    limit(net, now, packet, bound);
+}
+
+/// A SYN above an embryonic limit is intercepted. Told once an attack, not once a SYN.
+pub(super) fn intercepts(net: &mut Net, now: Now, packet: Packet5, hits: &firewall::Hits) {
+    if let Some(reached) = hits.reached.filter(|_| !net.flow.intercepts(now.tick())) {
+        limit(net, now, packet, of_class(reached));
+    }
+}
+
+fn of_class(reached: Reached) -> Bound {
+    Bound::Class { slot: reached.slot.into(), which: reached.which, has: reached.has, limit: reached.limit }
+}
+
+fn limit(net: &mut Net, now: Now, packet: Packet5, bound: Bound) {
     if net.may_log(now, LogKind::Firewall) {
         net.event(Event::Limit { bound, packet });
     }

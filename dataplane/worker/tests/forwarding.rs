@@ -3,7 +3,7 @@
 
 use super::rig::*;
 use crate::worker::command::{Asker, Clear, Command, Dump, Reply};
-use fedgate_tables::link::{Event, Filter, Rows, What};
+use fedgate_tables::link::{Event, Filter, NO_CONNECTION, Rows, What};
 use fedgate_tables::policy::{Interface, NONE, NatKind, NatRule, one_addr};
 use fedgate_tables::policy_build::PolicyBuilder;
 use fedgate_wire::emit::{self, Station};
@@ -133,6 +133,11 @@ fn a_segment_of_no_connection_is_named() {
     rig.moved();
     rig.send(OUTSIDE, &tcp((WEB, 40_000), (PUBLIC, 5061), MACS[OUTSIDE], ACK));
     rig.expect(&[("outside rx", 1), ("tcp-not-syn", 1)]);
+    rig.wait(200);
+    let told: Vec<Event> = rig.events();
+    let [Event::AclHits { flow, hits: 1 }] = told[..] else { panic!("{told:?}") };
+    assert_eq!((flow.acl, flow.permitted, flow.log), (NO_CONNECTION, false, false));
+    assert_eq!((flow.packet.dst, flow.packet.flags), (PUBLIC.into(), ACK));
     // The right tuple on the wrong side.
     rig.exchange(INSIDE, &udp((WORK, 5353), (WEB.ip, 53), MACS[INSIDE], 64, b"q"), &[(OUTSIDE, WEB)]);
     rig.moved();

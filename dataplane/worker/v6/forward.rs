@@ -68,6 +68,7 @@ pub(super) fn first(net: &mut Net, view: &View<'_>, now: Now, ifindex: u8, mbuf:
             }
         }
         Admission6::Intercept { out_if, .. } => {
+            tell::intercepts(net, now, told_of(&first, &hits), &hits);
             intercept::answer(net, view, now, ifindex, out_if, mbuf, parsed);
         }
         Admission6::Refused(reason) => {
@@ -101,6 +102,7 @@ fn told_of(first: &First6, hits: &Hits) -> Packet5 {
         sport,
         dst: key.dst.into(),
         dport,
+        flags: first.tcp_flags,
         in_if: first.in_if,
         out_if: hits.out_if,
     }
