@@ -223,7 +223,7 @@ impl Path {
         work += self.net.resolve(view, now) + self.net.resolve6(view, now);
         work += self.net.announce(view) + self.net.announce6(view);
         work += slow::fragments::expire(&mut self.net, view, now);
-        work += tell::due(&mut self.net, now);
+        work += tell::due(&mut self.net, view, now);
         work += self.sessions.poll(&mut self.net, view, now);
         self.gauges();
         work

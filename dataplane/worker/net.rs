@@ -413,6 +413,7 @@ impl Net {
             self.ways = Some(ways);
             self.adjacencies.clear();
         }
+        self.acl_hits.forget_aces();
         self.flow.adopt(view.flow.nat);
         self.neigh.set_timeout(u64::from(view.flow.globals.timeout_arp) * 1000);
         self.announcements.adopt(view.image.ours.iter().map(|(ifindex, ip)| view.shown(*ifindex, *ip)));

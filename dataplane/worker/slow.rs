@@ -188,7 +188,7 @@ fn refused(
     reason: DropReason,
     hits: &Hits,
 ) {
-    tell::refused(net, now, told_of(ifindex, parsed, hits), reason, hits);
+    tell::refused(net, view, now, told_of(ifindex, parsed, hits), reason, hits);
     // RFC 1812 5.2.7.1, 5.3.1; RFC 6888 REQ-11.
     let owed = match reason {
         DropReason::NoRoute => Some(icmp4::Error::NetUnreachable),

@@ -144,9 +144,9 @@ pub async fn xlate(daemon: &Daemon, selection: Selection, out: &mut Out) -> Resu
     let (now, most) = in_use(&attached, Gauge::XlatesInUse, Gauge::XlatesMostUsed);
     let config = daemon.config();
     let rules: Vec<Rule> = super::rules::numbered(daemon, &config.model).map(|(rule, _)| rule).collect();
-    let fixed = |filter: &Filter| rules.iter().flat_map(|rule| super::statics::of(rule, filter));
+    let fixed = |filter: Filter| rules.iter().flat_map(move |rule| super::statics::of(rule, &filter));
     // Static ones are in use for as long as they are configured.
-    let always = fixed(&Filter::default()).count() as u64;
+    let always = fixed(Filter::default()).count() as u64;
     let (now, most) = (now + always, most + always);
     if selection.count && selection.filter == Filter::default() {
         let text = || format!("{now} in use, {most} most used");
@@ -162,7 +162,7 @@ pub async fn xlate(daemon: &Daemon, selection: Selection, out: &mut Out) -> Resu
     }
     let names = IfNames::new(daemon);
     let mut count = 0u64;
-    for fixed in fixed(&selection.filter) {
+    for fixed in fixed(selection.filter) {
         count += 1;
         if !selection.count {
             out.row(|| fixed.text(), || fixed.json()).await?;

@@ -49,7 +49,7 @@ pub(super) fn first(net: &mut Net, view: &View<'_>, now: Now, ifindex: u8, mbuf:
         net.counters.ace(slot);
     }
     if hits.told != [None; 3] {
-        tell::acls6(net, view, now, told_of(&first, &hits), &hits);
+        tell::acls(net, view, now, told_of(&first, &hits), &hits);
     }
     match admission {
         Admission6::New(id) if proof.is_some() => {
@@ -75,7 +75,7 @@ pub(super) fn first(net: &mut Net, view: &View<'_>, now: Now, ifindex: u8, mbuf:
             if reason == DropReason::RpfViolated {
                 net.counters.count(Counter::Interface(ifindex, InterfaceCounter::RpfDrops), 1);
             }
-            tell::refused(net, now, told_of(&first, &hits), reason, &hits);
+            tell::refused(net, view, now, told_of(&first, &hits), reason, &hits);
             let owed = match reason {
                 DropReason::NoRoute => Some(icmp6::Error::NoRoute),
                 DropReason::TtlExceeded => Some(icmp6::Error::HopLimitExceeded),
