@@ -54,6 +54,8 @@ pub struct Rule {
     pub section: u8,
     /// As `show nat` prints it.
     pub text: String,
+    /// The object that a dynamic rule's mapped side is; empty where it is an address or an interface.
+    pub pool_name: String,
 }
 
 fn meet<T: PartialOrd>(a: [T; 2], b: [T; 2]) -> bool {
@@ -65,16 +67,6 @@ fn holds<T: PartialOrd>(a: [T; 2], b: [T; 2]) -> bool {
 }
 
 impl Rule {
-    /// What a dynamic rule calls its mapped side.
-    pub fn pool_name(&self) -> &str {
-        let mut words = self.text.split_whitespace().skip_while(|word| *word != "dynamic").skip(2);
-        let name = match words.next() {
-            Some("pat-pool") => words.next(),
-            name => name,
-        };
-        name.unwrap_or_default()
-    }
-
     /// Whether both map real addresses to one mapped address (and port) on one interface, so that for what comes in there `self`, the
     /// earlier, decides and `later` is never asked. A later rule with more ports, or for more destinations,
     /// is still asked for the rest, and is none that collides. Only for static rules.
@@ -263,6 +255,7 @@ fn bare(model: &Model, pair: &IfPair, reals: Vec<Range>) -> Result<Rule, Fault> 
         kind: NatKind::Static,
         section: 1,
         text: String::new(),
+        pool_name: String::new(),
     })
 }
 
@@ -324,6 +317,9 @@ fn fixed(model: &Model, base: Rule, mapped: &Mapped) -> Result<Rule, Fault> {
 
 /// Dynamic PAT to one address or a pool, or dynamic NAT to a pool.
 fn dynamic(model: &Model, mut base: Rule, mapped: &Mapped, pool: &Pool) -> Result<Rule, Fault> {
+    if let Mapped::Object(name) = mapped {
+        base.pool_name.clone_from(name);
+    }
     let flag = |set: bool, flag: u32| if set { flag } else { 0 };
     base.flags |= flag(pool.round_robin, NAT_ROUND_ROBIN)
         | flag(pool.extended, NAT_EXTENDED)

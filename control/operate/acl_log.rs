@@ -4,7 +4,8 @@
 //!
 //! A flow is remembered for as long as each interval brings a hit. Of denied flows at most `access-list deny-flow-max` are
 //! (others go untold, with 106101 once an `alert-interval`), of permitted ones [`PERMITTED_MAX`]. What is due waits until the log has
-//! room, and goes on counting: a flood makes messages late, it loses no hits. Pure: time is an argument. The daemon's one thread.
+//! room, and goes on counting: a flood makes messages late, it loses no hits. A flow is put into words when it is first hit, for a commit
+//! may give its numbers to other lists and interfaces. Pure: time is an argument. The daemon's one thread.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
@@ -23,11 +24,20 @@ pub struct Logging {
     pub interval: u16,
 }
 
+/// A flow as its messages name it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Words {
+    /// The list, what it did, and the ends.
+    pub flow: String,
+    /// The line's hashes.
+    pub hashes: String,
+}
+
 /// A message that is due.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Due {
     /// Of what.
-    pub flow: AclFlow,
+    pub words: Words,
     /// How.
     pub logging: Logging,
     /// Hits that it tells of.
@@ -37,6 +47,7 @@ pub struct Due {
 }
 
 struct Known {
+    words: Words,
     logging: Logging,
     hits: u64,
     first: bool,
@@ -70,7 +81,7 @@ impl AclLog {
         (self.flows.len(), self.denied)
     }
 
-    /// `hits` of a flow, at `now`; `denied_max` and `alert` are the configuration's.
+    /// `hits` of a flow, at `now`; `denied_max` and `alert` are the configuration's. `words` is asked of a new one.
     pub fn hit(
         &mut self,
         flow: AclFlow,
@@ -78,6 +89,7 @@ impl AclLog {
         logging: Logging,
         (denied_max, alert): (u32, Duration),
         now: Instant,
+        words: impl FnOnce() -> Words,
     ) -> Taken {
         if let Some(known) = self.flows.get_mut(&flow) {
             known.hits += u64::from(hits);
@@ -95,7 +107,7 @@ impl AclLog {
             return Taken::Alert;
         }
         self.denied += usize::from(!flow.permitted);
-        self.flows.insert(flow, Known { logging, hits: hits.into(), first: true });
+        self.flows.insert(flow, Known { words: words(), logging, hits: hits.into(), first: true });
         self.await_until(flow, now);
         Taken::Counted
     }
@@ -114,8 +126,9 @@ impl AclLog {
                 continue;
             }
             known.hits -= hits;
+            let words = known.words.clone();
             self.await_until(flow, now + Duration::from_secs(logging.interval.into()));
-            return Some(Due { flow, logging, hits, first });
+            return Some(Due { words, logging, hits, first });
         }
     }
 
@@ -137,24 +150,30 @@ mod tests {
         AclFlow { permitted, packet: Packet5 { dport, ..Packet5::default() }, ..AclFlow::default() }
     }
 
+    fn hit(log: &mut AclLog, flow: AclFlow, hits: u32, now: Instant) -> Taken {
+        let words = || Words { flow: flow.packet.dport.to_string(), ..Words::default() };
+        log.hit(flow, hits, LOGGING, BOUNDS, now, words)
+    }
+
     fn all(log: &mut AclLog, now: Instant) -> Vec<(u16, u64, bool)> {
-        std::iter::from_fn(|| log.due(now)).map(|d| (d.flow.packet.dport, d.hits, d.first)).collect()
+        let due = std::iter::from_fn(|| log.due(now));
+        due.map(|due| (due.words.flow.parse().unwrap(), due.hits, due.first)).collect()
     }
 
     #[test]
     fn the_first_hit_at_once_then_each_interval_with_its_count() {
         let (mut log, start) = (AclLog::default(), Instant::now());
         let at = |seconds| start + Duration::from_secs(seconds);
-        assert_eq!(log.hit(flow(22, false), 5, LOGGING, BOUNDS, start), Taken::Counted);
+        assert_eq!(hit(&mut log, flow(22, false), 5, start), Taken::Counted);
         assert_eq!(all(&mut log, start), [(22, 1, true)]);
-        log.hit(flow(22, false), 3, LOGGING, BOUNDS, at(10));
+        hit(&mut log, flow(22, false), 3, at(10));
         assert_eq!(all(&mut log, at(59)), []);
         assert_eq!(all(&mut log, at(60)), [(22, 7, false)], "4 of the first event, and 3");
         assert_eq!(log.flows(), (1, 1));
         // An interval without a hit ends it; the next is a first one.
         assert_eq!(all(&mut log, at(120)), []);
         assert_eq!((log.flows(), log.due.len()), ((0, 0), 0));
-        log.hit(flow(22, false), 1, LOGGING, BOUNDS, at(121));
+        hit(&mut log, flow(22, false), 1, at(121));
         assert_eq!(all(&mut log, at(121)), [(22, 1, true)]);
     }
 
@@ -162,19 +181,19 @@ mod tests {
     fn denied_flows_are_bounded_and_the_alert_comes_once_an_interval() {
         let (mut log, start) = (AclLog::default(), Instant::now());
         for port in 1..=2 {
-            assert_eq!(log.hit(flow(port, false), 1, LOGGING, BOUNDS, start), Taken::Counted);
+            assert_eq!(hit(&mut log, flow(port, false), 1, start), Taken::Counted);
         }
-        assert_eq!(log.hit(flow(3, false), 1, LOGGING, BOUNDS, start), Taken::Alert);
+        assert_eq!(hit(&mut log, flow(3, false), 1, start), Taken::Alert);
         let later = start + Duration::from_secs(299);
-        assert_eq!(log.hit(flow(3, false), 1, LOGGING, BOUNDS, later), Taken::Untold);
+        assert_eq!(hit(&mut log, flow(3, false), 1, later), Taken::Untold);
         // Known ones count on, and permitted ones have room of their own.
-        assert_eq!(log.hit(flow(1, false), 1, LOGGING, BOUNDS, later), Taken::Counted);
-        assert_eq!(log.hit(flow(3, true), 1, LOGGING, BOUNDS, later), Taken::Counted);
+        assert_eq!(hit(&mut log, flow(1, false), 1, later), Taken::Counted);
+        assert_eq!(hit(&mut log, flow(3, true), 1, later), Taken::Counted);
         let again = start + Duration::from_secs(300);
-        assert_eq!(log.hit(flow(4, false), 1, LOGGING, BOUNDS, again), Taken::Alert);
+        assert_eq!(hit(&mut log, flow(4, false), 1, again), Taken::Alert);
         assert_eq!(log.flows(), (3, 2));
         for port in 0..u16::MAX {
-            log.hit(flow(port, true), 1, LOGGING, BOUNDS, again);
+            hit(&mut log, flow(port, true), 1, again);
         }
         assert_eq!(log.flows(), (PERMITTED_MAX + 2, 2));
         assert_eq!(log.due.len(), PERMITTED_MAX + 2);

@@ -155,7 +155,7 @@ impl Daemon {
         let mut second = tokio::time::interval(std::time::Duration::from_secs(1));
         loop {
             second.tick().await;
-            self.log.write_due(&*self);
+            self.log.write_due();
             self.load.note(self.attached().as_deref());
         }
     }
@@ -467,7 +467,7 @@ impl Names for Daemon {
             |(of, _)| {
                 let first = of.pool.first().unwrap_or(&of.mapped)[0].into();
                 let one_to_one = of.kind == NatKind::Dynamic;
-                PoolName { name: of.pool_name().to_owned(), first, flags: of.flags, one_to_one }
+                PoolName { name: of.pool_name, first, flags: of.flags, one_to_one }
             },
         )
     }

@@ -3,13 +3,13 @@
 //!
 //! Texts that a peer chose (domains, Call-IDs, certificate names) are escaped, so that no peer can write lines of its own into the
 //! log or colours onto a terminal. At most [`RATE`] lines a second after a burst of [`BURST`]; what is over is counted and told
-//! with the next line that passes.
+//! with the next line that passes. Denied packets, which anybody can send, have a rate of their own, and so has 106100.
 
 use std::cell::{Cell, RefCell};
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
-use fedgate_tables::link::{AclFlow, Bound, End2, Event};
+use fedgate_tables::link::{AclFlow, BY_LEVEL, Bound, End2, Event, NO_CONNECTION};
 
 use super::acl_log::{AclLog, Taken};
 use super::messages::{self, Message, Names};
@@ -65,6 +65,8 @@ impl Limiter {
 /// The log of one daemon.
 pub struct EventLog {
     limiter: Limiter,
+    /// Of packets denied.
+    denials: Limiter,
     /// Of 106100, whose lines can wait: no flood of others keeps them back, nor they others.
     acl_limiter: Limiter,
     acls: RefCell<AclLog>,
@@ -73,7 +75,8 @@ pub struct EventLog {
 impl Default for EventLog {
     fn default() -> Self {
         let now = Instant::now();
-        Self { limiter: Limiter::new(now), acl_limiter: Limiter::new(now), acls: RefCell::default() }
+        let [limiter, denials, acl_limiter] = [0; 3].map(|_| Limiter::new(now));
+        Self { limiter, denials, acl_limiter, acls: RefCell::default() }
     }
 }
 
@@ -83,7 +86,7 @@ impl EventLog {
         match event {
             Event::AclHits { flow, hits } => self.acl(flow, hits, names),
             event => {
-                if self.may_write() {
+                if may_write(&self.limiter) {
                     write(event, names);
                 }
             }
@@ -94,19 +97,25 @@ impl EventLog {
         let logging = if flow.log { names.acl(flow.acl, flow.line, flow.id).logging } else { None };
         let Some(logging) = logging else {
             // A line whose `log` was taken out since is as one without.
-            if !flow.permitted && self.may_write() {
-                write_message(&messages::denied(&flow, names), Some(hits.into()));
+            if !flow.permitted && may_write(&self.denials) {
+                let message = match flow.acl {
+                    BY_LEVEL => messages::denied_by_level(&flow.packet, names),
+                    NO_CONNECTION => messages::no_connection(&flow.packet, names),
+                    _ => messages::denied(&flow, names),
+                };
+                write_message(&message, Some(hits.into()));
             }
             return;
         };
         let (denied_max, alert) = names.acl_bounds();
         let bounds = (denied_max, Duration::from_secs(alert.into()));
-        let taken = self.acls.borrow_mut().hit(flow, hits, logging, bounds, Instant::now());
+        let words = || messages::words(&flow, names);
+        let taken = self.acls.borrow_mut().hit(flow, hits, logging, bounds, Instant::now(), words);
         match taken {
-            Taken::Counted => self.write_due(names),
+            Taken::Counted => self.write_due(),
             Taken::Untold => {}
             Taken::Alert => {
-                if self.may_write() {
+                if may_write(&self.limiter) {
                     write_message(&messages::flows_full(denied_max), None);
                 }
             }
@@ -114,13 +123,13 @@ impl EventLog {
     }
 
     /// Writes what is due of access-lists, as far as there is room; the rest is due again later.
-    pub fn write_due(&self, names: &impl Names) {
+    pub fn write_due(&self) {
         let now = Instant::now();
         while self.acl_limiter.has_room(now)
             && let Some(due) = self.acls.borrow_mut().due(now)
         {
             self.acl_limiter.pass(now);
-            write_message(&messages::logged(&due, names), None);
+            write_message(&messages::logged(&due), None);
         }
     }
 
@@ -131,18 +140,18 @@ impl EventLog {
 
     /// Events that never left the dataplane.
     pub fn lost(&self, events: u64) {
-        if self.may_write() {
+        if may_write(&self.limiter) {
             tracing::warn!(events, "events lost: the dataplane had more than could be taken");
         }
     }
+}
 
-    fn may_write(&self) -> bool {
-        let passed = self.limiter.pass(Instant::now());
-        if let Some(events @ 1..) = passed {
-            tracing::warn!(events, "events not logged: more than {RATE} a second");
-        }
-        passed.is_some()
+fn may_write(limiter: &Limiter) -> bool {
+    let passed = limiter.pass(Instant::now());
+    if let Some(events @ 1..) = passed {
+        tracing::warn!(events, "events not logged: more than {RATE} a second");
     }
+    passed.is_some()
 }
 
 fn write(event: Event, names: &impl Names) {
@@ -211,8 +220,11 @@ fn write(event: Event, names: &impl Names) {
             let message = messages::bound(&bound, &packet, names);
             match bound {
                 Bound::Class { slot, .. } => {
-                    let class = names.class(slot).unwrap_or_default();
-                    tracing::error!(class, "{}", headed(&message));
+                    let (class, text) = (names.class(slot).unwrap_or_default(), headed(&message));
+                    match message.severity {
+                        0..=3 => tracing::error!(class, "{text}"),
+                        4.. => tracing::info!(class, "{text}"),
+                    }
                 }
                 Bound::Conns | Bound::Pool { .. } | Bound::Blocks => write_message(&message, None),
             }
@@ -262,6 +274,8 @@ fn list(names: &[String]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::operate::messages::tests::Known;
+    use fedgate_tables::link::{Addr, ClassBound, Packet5};
 
     #[test]
     fn a_flood_is_held_to_the_rate_and_counted() {
@@ -274,11 +288,8 @@ mod tests {
         assert_eq!((0..1000).filter(|_| limiter.pass(later).is_some()).count(), RATE as usize - 1);
     }
 
-    /// What a flood of one flow, a line without `log` and a bound leave in the log: one line each, of which nothing is lost.
-    #[test]
-    fn events_become_the_asas_lines() {
-        use crate::operate::messages::tests::Known;
-        use fedgate_tables::link::{ClassBound, Packet5};
+    /// What the log has when `events` has been called.
+    fn written(events: impl FnOnce(&EventLog)) -> String {
         #[derive(Clone, Default)]
         struct Page(std::sync::Arc<std::sync::Mutex<Vec<u8>>>);
         impl std::io::Write for Page {
@@ -294,29 +305,84 @@ mod tests {
         let writer = page.clone();
         let subscriber =
             tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
-        tracing::subscriber::with_default(subscriber, || {
-            let log = EventLog::default();
-            let packet = Packet5 { proto: 6, sport: 4, dport: 5, out_if: Some(1), ..Packet5::default() };
-            let flow = AclFlow { line: 2, id: 0xab, log: true, packet, ..AclFlow::default() };
+        tracing::subscriber::with_default(subscriber, || events(&EventLog::default()));
+        let bytes = page.0.lock().unwrap().clone();
+        String::from_utf8(bytes).unwrap()
+    }
+
+    const PACKET: Packet5 = Packet5 {
+        proto: 6,
+        src: Addr::V4(0),
+        sport: 4,
+        dst: Addr::V4(0),
+        dport: 5,
+        flags: 0,
+        in_if: 0,
+        out_if: Some(1),
+    };
+    const REACHED: Event = Event::Limit {
+        bound: Bound::Class { slot: 1, which: ClassBound::Conns, has: 5, limit: 5 },
+        packet: PACKET,
+    };
+
+    /// What a flood of one flow, packets that no line with `log` denied and a bound leave in the log: one line each.
+    #[test]
+    fn events_become_the_asas_lines() {
+        let text = written(|log| {
+            let flow = AclFlow { line: 2, id: 0xab, log: true, packet: PACKET, ..AclFlow::default() };
             for hits in [3, 4] {
                 log.log(Event::AclHits { flow, hits }, &Known);
             }
             assert_eq!(log.acl_flows(), (1, 1));
             let plain = AclFlow { line: 0, id: 0, log: false, ..flow };
-            log.log(Event::AclHits { flow: plain, hits: 9 }, &Known);
-            let bound = Bound::Class { slot: 1, which: ClassBound::Conns, has: 5, limit: 5 };
-            log.log(Event::Limit { bound, packet }, &Known);
+            let packet = Packet5 { flags: 0x12, ..PACKET };
+            for (acl, hits) in [(0, 9), (BY_LEVEL, 1), (NO_CONNECTION, 2)] {
+                log.log(Event::AclHits { flow: AclFlow { acl, packet, ..plain }, hits }, &Known);
+            }
+            log.log(REACHED, &Known);
         });
-        let text = String::from_utf8(page.0.lock().unwrap().clone()).unwrap();
         let lines: Vec<&str> = text.lines().collect();
-        assert_eq!(lines.len(), 3, "{text}");
-        for (line, parts) in lines.iter().zip([
-            [" INFO", "%ASA-6-106100: access-list outside_in denied tcp outside/0.0.0.0(4) -> inside/0.0.0.0(5) hit-cnt 1 first hit [0x000000ab, 0x00000000]"],
-            [" WARN", "%ASA-4-106023: Deny tcp src outside:0.0.0.0/4 dst inside:0.0.0.0/5 by access-group \"outside_in\" [0x0, 0x0] hits=9"],
-            ["ERROR", "%ASA-3-201011: Connection limit exceeded 5/5 for input packet from 0.0.0.0/4 to 0.0.0.0/5 on interface outside class=\"federation-in\""],
-        ]) {
+        let wanted = [
+            [
+                " INFO",
+                "%ASA-6-106100: access-list outside_in denied tcp outside/0.0.0.0(4) -> inside/0.0.0.0(5) hit-cnt 1 first hit [0x000000ab, 0x00000000]",
+            ],
+            [
+                " WARN",
+                "%ASA-4-106023: Deny tcp src outside:0.0.0.0/4 dst inside:0.0.0.0/5 by access-group \"outside_in\" [0x0, 0x0] hits=9",
+            ],
+            [
+                "ERROR",
+                "%ASA-2-106001: Inbound TCP connection denied from 0.0.0.0/4 to 0.0.0.0/5 flags SYN ACK on interface outside hits=1",
+            ],
+            [
+                " INFO",
+                "%ASA-6-106015: Deny TCP (no connection) from 0.0.0.0/4 to 0.0.0.0/5 flags SYN ACK  on interface outside hits=2",
+            ],
+            [
+                "ERROR",
+                "%ASA-3-201011: Connection limit exceeded 5/5 for input packet from 0.0.0.0/4 to 0.0.0.0/5 on interface outside class=\"federation-in\"",
+            ],
+        ];
+        assert_eq!(lines.len(), wanted.len(), "{text}");
+        for (line, parts) in lines.iter().zip(wanted) {
             assert!(parts.iter().all(|part| line.contains(part)), "{line}");
         }
+    }
+
+    /// Anybody can send what is denied: it keeps nothing else out of the log.
+    #[test]
+    fn a_scan_hides_no_other_event() {
+        let text = written(|log| {
+            for dport in 0..1000 {
+                let packet = Packet5 { dport, ..PACKET };
+                log.log(Event::AclHits { flow: AclFlow { packet, ..AclFlow::default() }, hits: 1 }, &Known);
+            }
+            log.log(REACHED, &Known);
+        });
+        let denied = text.matches("%ASA-4-106023").count();
+        assert!((BURST as usize..1000).contains(&denied), "{denied}");
+        assert_eq!(text.matches("%ASA-3-201011").count(), 1, "{text}");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The ASA's messages about first packets: access-lists (106023, 106100, 106101), bounds of connections (201010 to 201013, 321001) and of
+//! The ASA's messages about first packets: access-lists (106023, 106100, 106101) and what stands in their place (106001, 106006,
+//! 106014, 106015), bounds of connections (201010 to 201013, 321001) and of
 //! translations (202010, 305016), in its words, so that what reads an ASA's log reads ours.
 //!
 //! Pure: an event and the configuration's names in, a severity, a number and a text out. Nothing in the texts is a peer's to
@@ -8,8 +9,8 @@
 use fedgate_tables::link::{AclFlow, Addr, Bound, ClassBound, Packet5};
 use fedgate_tables::policy::{NAT_FLAT, NAT_INCLUDE_RESERVE};
 
-use super::acl_log::{Due, Logging};
-use crate::config::ports::{ICMP, ICMP6, proto_text};
+use super::acl_log::{Due, Logging, Words};
+use crate::config::ports::{ICMP, ICMP6, TCP, UDP, proto_text};
 
 /// What the configuration says of what events name by number.
 pub trait Names {
@@ -41,7 +42,7 @@ pub struct AclName {
 /// What is said of a dynamic rule's addresses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PoolName {
-    /// As the rule names it.
+    /// The object's; empty where the rule has an address or an interface.
     pub name: String,
     /// Its first address.
     pub first: std::net::Ipv4Addr,
@@ -92,24 +93,77 @@ pub fn denied(flow: &AclFlow, names: &impl Names) -> Message {
     )
 }
 
-/// 106100: hits of a line with `log`.
-pub fn logged(due: &Due, names: &impl Names) -> Message {
-    let Due { flow, logging, hits, first } = due;
+/// 106001, 106006, 106014: denied by security levels.
+pub fn denied_by_level(packet: &Packet5, names: &impl Names) -> Message {
+    let Packet5 { src, sport, dst, dport, in_if, .. } = packet;
+    let interface = names.interface(*in_if);
+    match packet.proto {
+        TCP => Message::new(
+            2,
+            106_001,
+            format!(
+                "Inbound TCP connection denied from {src}/{sport} to {dst}/{dport} flags {} on interface {interface}",
+                flags(packet.flags)
+            ),
+        ),
+        UDP => Message::new(
+            2,
+            106_006,
+            format!("Deny inbound UDP from {src}/{sport} to {dst}/{dport} on interface {interface}"),
+        ),
+        proto => Message::new(
+            3,
+            106_014,
+            format!(
+                "Deny inbound {} src {interface}:{src} dst {}:{dst} (type {sport}, code {dport})",
+                proto_text(proto),
+                names.interface(out_if(packet))
+            ),
+        ),
+    }
+}
+
+/// 106015: TCP that is of no connection.
+pub fn no_connection(packet: &Packet5, names: &impl Names) -> Message {
+    let Packet5 { src, sport, dst, dport, .. } = packet;
+    Message::new(
+        6,
+        106_015,
+        format!(
+            "Deny TCP (no connection) from {src}/{sport} to {dst}/{dport} flags {}  on interface {}",
+            flags(packet.flags),
+            names.interface(packet.in_if)
+        ),
+    )
+}
+
+/// `SYN ACK`, in the order of their bits.
+fn flags(flags: u8) -> String {
+    let names = ["FIN", "SYN", "RST", "PSH", "ACK", "URG"];
+    let set = names.into_iter().enumerate().filter(|(bit, _)| flags & 1 << bit != 0);
+    set.map(|(_, name)| name).collect::<Vec<_>>().join(" ")
+}
+
+/// What 106100 says of a flow whatever its hits.
+pub fn words(flow: &AclFlow, names: &impl Names) -> Words {
     let packet = &flow.packet;
     let AclName { name, hashes: (line, element), .. } = names.acl(flow.acl, flow.line, flow.id);
     let verb = if flow.permitted { "permitted" } else { "denied" };
     let end = |ifindex, addr: Addr, port| format!("{}/{addr}({port})", names.interface(ifindex));
     let (src, dst) =
         (end(packet.in_if, packet.src, packet.sport), end(out_if(packet), packet.dst, packet.dport));
-    let when = if *first { "first hit".to_owned() } else { format!("{}-second interval", logging.interval) };
     let proto = proto_text(packet.proto);
-    Message::new(
-        logging.level,
-        106_100,
-        format!(
-            "access-list {name} {verb} {proto} {src} -> {dst} hit-cnt {hits} {when} [{line:#010x}, {element:#010x}]"
-        ),
-    )
+    Words {
+        flow: format!("{name} {verb} {proto} {src} -> {dst}"),
+        hashes: format!("[{line:#010x}, {element:#010x}]"),
+    }
+}
+
+/// 106100: hits of a line with `log`.
+pub fn logged(due: &Due) -> Message {
+    let Due { words: Words { flow, hashes }, logging, hits, first } = due;
+    let when = if *first { "first hit".to_owned() } else { format!("{}-second interval", logging.interval) };
+    Message::new(logging.level, 106_100, format!("access-list {flow} hit-cnt {hits} {when} {hashes}"))
 }
 
 /// 106101: no more denied flows are remembered.
@@ -122,16 +176,16 @@ pub fn bound(bound: &Bound, packet: &Packet5, names: &impl Names) -> Message {
     match bound {
         Bound::Conns => Message::new(5, 321_001, "Resource 'conns' limit reached for system".to_owned()),
         Bound::Class { which, has, limit, .. } => {
-            let (number, what) = match which {
-                ClassBound::Conns => (201_011, "Connection"),
-                ClassBound::Embryonic => (201_010, "Embryonic connection"),
-                ClassBound::ClientConns => (201_013, "Per-client connection"),
-                ClassBound::ClientEmbryonic => (201_012, "Per-client embryonic connection"),
+            let (severity, number, what) = match which {
+                ClassBound::Conns => (3, 201_011, "Connection"),
+                ClassBound::Embryonic => (6, 201_010, "Embryonic connection"),
+                ClassBound::ClientConns => (3, 201_013, "Per-client connection"),
+                ClassBound::ClientEmbryonic => (6, 201_012, "Per-client embryonic connection"),
             };
             let Packet5 { src, sport, dst, dport, in_if, .. } = packet;
             let interface = names.interface(*in_if);
             Message::new(
-                3,
+                severity,
                 number,
                 format!(
                     "{what} limit exceeded {has}/{limit} for input packet from {src}/{sport} to {dst}/{dport} on interface {interface}"
@@ -234,7 +288,7 @@ pub(super) mod tests {
 
     fn inwards(proto: u8, sport: u16, dport: u16) -> Packet5 {
         let (src, dst) = (addr("198.51.100.99"), addr("10.10.0.11"));
-        Packet5 { proto, src, sport, dst, dport, in_if: 0, out_if: Some(1) }
+        Packet5 { proto, src, sport, dst, dport, flags: 0, in_if: 0, out_if: Some(1) }
     }
 
     /// The examples of the ASA's manual.
@@ -252,33 +306,67 @@ pub(super) mod tests {
         );
         (flow.packet, flow.id) = (inwards(6, 40000, 5062), 0x60ed_eab9);
         let logging = Logging { level: 4, interval: 300 };
-        let mut due = Due { flow, logging, hits: 1, first: true };
-        let told = logged(&due, &Known);
+        let mut due = Due { words: words(&flow, &Known), logging, hits: 1, first: true };
+        let told = logged(&due);
         assert_eq!((told.severity, told.number), (4, 106_100));
         assert_eq!(
             told.text,
             "access-list outside_in denied tcp outside/198.51.100.99(40000) -> inside/10.10.0.11(5062) hit-cnt 1 first hit [0x60edeab9, 0x00000000]"
         );
-        (due.hits, due.first, due.flow.permitted) = (17, false, true);
-        due.flow.packet.src = addr("2001:db8::1");
+        (due.hits, due.first, flow.permitted) = (17, false, true);
+        flow.packet.src = addr("2001:db8::1");
+        due.words = words(&flow, &Known);
         assert_eq!(
-            logged(&due, &Known).text,
+            logged(&due).text,
             "access-list outside_in permitted tcp outside/2001:db8::1(40000) -> inside/10.10.0.11(5062) hit-cnt 17 300-second interval [0x60edeab9, 0x00000000]"
         );
         assert_eq!(flows_full(9).text, "Number of cached deny-flows for ACL log has reached limit (9).");
     }
 
     #[test]
+    fn what_no_list_denied_is_told_in_the_asas_words() {
+        let tcp = Packet5 { flags: 0x02, ..inwards(6, 40000, 23) };
+        for (told, severity, number, text) in [
+            (
+                denied_by_level(&tcp, &Known),
+                2,
+                106_001,
+                "Inbound TCP connection denied from 198.51.100.99/40000 to 10.10.0.11/23 flags SYN on interface outside",
+            ),
+            (
+                denied_by_level(&inwards(17, 53, 161), &Known),
+                2,
+                106_006,
+                "Deny inbound UDP from 198.51.100.99/53 to 10.10.0.11/161 on interface outside",
+            ),
+            (
+                denied_by_level(&inwards(1, 8, 0), &Known),
+                3,
+                106_014,
+                "Deny inbound icmp src outside:198.51.100.99 dst inside:10.10.0.11 (type 8, code 0)",
+            ),
+            (
+                no_connection(&Packet5 { flags: 0x11, out_if: None, ..tcp }, &Known),
+                6,
+                106_015,
+                "Deny TCP (no connection) from 198.51.100.99/40000 to 10.10.0.11/23 flags FIN ACK  on interface outside",
+            ),
+        ] {
+            assert_eq!(told, Message::new(severity, number, text.to_owned()));
+        }
+    }
+
+    #[test]
     fn bounds_are_told_in_the_asas_words() {
         let packet = inwards(6, 40000, 5062);
-        for (which, number, what) in [
-            (ClassBound::Conns, 201_011, "Connection"),
-            (ClassBound::Embryonic, 201_010, "Embryonic connection"),
-            (ClassBound::ClientConns, 201_013, "Per-client connection"),
-            (ClassBound::ClientEmbryonic, 201_012, "Per-client embryonic connection"),
+        for (which, severity, number, what) in [
+            (ClassBound::Conns, 3, 201_011, "Connection"),
+            (ClassBound::Embryonic, 6, 201_010, "Embryonic connection"),
+            (ClassBound::ClientConns, 3, 201_013, "Per-client connection"),
+            (ClassBound::ClientEmbryonic, 6, 201_012, "Per-client embryonic connection"),
         ] {
             let told = bound(&Bound::Class { slot: 3, which, has: 20, limit: 20 }, &packet, &Known);
-            assert_eq!((told.severity, told.number), (3, number));
+            assert_eq!((told.severity, told.number), (severity, number));
             assert_eq!(
                 told.text,
                 format!(

@@ -10,7 +10,7 @@ use super::net::Net;
 use super::runtime::View;
 use fedgate_flow::conn::{ConnId, Dir};
 use fedgate_flow::key::{TCP, UDP};
-use fedgate_flow::tcp::State;
+use fedgate_flow::limits::{is_embryonic, is_embryonic6};
 use fedgate_tables::link::{Addr, ClassRow, HostRow, PoolRow, Rows};
 
 /// Pools in a page.
@@ -75,17 +75,18 @@ fn summed(mut rows: Vec<HostRow>, wanted: Option<Addr>) -> Vec<HostRow> {
 fn ends(net: &Net, view: &View<'_>, id: ConnId) -> [HostRow; 2] {
     let hot = net.flow.conns.hot(id);
     let (called, shown) = (hot.key(Dir::Forward), hot.leaves_as(Dir::Forward));
-    pair([called.src.into(), shown.dst.into()], hot.iface, hot.proto, hot.state, limit(view, hot.class))
+    let ends = [called.src.into(), shown.dst.into()];
+    pair(ends, hot.iface, hot.proto, is_embryonic(hot), limit(view, hot.class))
 }
 
 fn ends6(net: &Net, view: &View<'_>, id: ConnId) -> [HostRow; 2] {
     let hot = net.flow.conns6.hot(id);
     let key = hot.key();
-    pair([key.src.into(), key.dst.into()], hot.iface, hot.proto, hot.state, limit(view, hot.class))
+    let ends = [key.src.into(), key.dst.into()];
+    pair(ends, hot.iface, hot.proto, is_embryonic6(hot), limit(view, hot.class))
 }
 
-fn pair(addrs: [Addr; 2], iface: [u8; 2], proto: u8, state: State, limit: u32) -> [HostRow; 2] {
-    let embryonic = proto == TCP && matches!(state, State::SynSent | State::SynReceived);
+fn pair(addrs: [Addr; 2], iface: [u8; 2], proto: u8, embryonic: bool, limit: u32) -> [HostRow; 2] {
     let row = |end: usize| HostRow {
         ifindex: iface[end],
         addr: addrs[end],

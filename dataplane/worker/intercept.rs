@@ -9,7 +9,7 @@
 //! Worker core, slow path. No allocation.
 
 use super::clock::Now;
-use super::net::{HEADER_ROOM, LogKind, Net};
+use super::net::{HEADER_ROOM, Net};
 use super::runtime::View;
 use super::{slow, stages, v6};
 use dpdk::Mbuf;
@@ -20,7 +20,6 @@ use fedgate_flow::intercept::{Due, Proof, Reaction, Reply, Step, shift_segment};
 use fedgate_flow::tcp::{self, ACK, SYN, Segment};
 use fedgate_tables::counters::Stat;
 use fedgate_tables::drops::DropReason;
-use fedgate_tables::link::Event;
 use fedgate_wire::emit_tcp::Bare;
 use fedgate_wire::{Ipv4, Kind, Parsed, TcpFlags, parse, proto};
 
@@ -66,13 +65,8 @@ pub(super) fn answer(
 
 /// The SYN-ACK for a SYN that makes no state.
 pub(super) fn cookie(net: &mut Net, now: Now, asker: &Asker, mss: Option<u16>, announced: u16) -> Reply {
-    let (seq, first) = net.flow.cookie(asker, mss.unwrap_or(UNSAID), now.tick());
+    let seq = net.flow.cookie(asker, mss.unwrap_or(UNSAID), now.tick());
     net.counters.add(Stat::InterceptCookies, 1);
-    // Once an attack, not once a SYN.
-    if first && net.may_log(now, LogKind::Firewall) {
-        let text = "TCP Intercept begins: an embryonic limit is reached".to_owned();
-        net.event(Event::Log { level: "warn".to_owned(), text });
-    }
     Reply { seq, ack: asker.isn.wrapping_add(1), flags: SYN | ACK, window: 0, mss: Some(announced) }
 }
 

@@ -226,7 +226,7 @@ impl Path {
         work += self.net.announce(view) + self.net.speak6(view, now);
         work += self.close_floating(view, now);
         work += collect::expire(&mut self.net, view, now);
-        work += tell::due(&mut self.net, now);
+        work += tell::due(&mut self.net, view, now);
         work += self.sessions.poll(&mut self.net, view, now);
         self.gauges();
         work

@@ -428,6 +428,7 @@ impl Net {
         if self.nat.replace(view.flow.nat.digest()) != Some(view.flow.nat.digest()) {
             self.flow.adopt(view.flow.nat);
         }
+        self.acl_hits.forget_aces();
         self.neigh.set_timeout(u64::from(view.flow.globals.timeout_arp) * 1000);
         self.announcements.adopt(view.image.ours.iter().map(|(ifindex, ip)| view.shown(*ifindex, *ip)));
 

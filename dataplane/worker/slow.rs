@@ -168,7 +168,8 @@ pub(super) fn admit(
             net.flow.fetch_next(dpdk::prefetch_near_at);
             net.counters.add(Stat::ConnsBuilt, 1);
         }
-        Admission::Local | Admission::Intercept { .. } => {}
+        Admission::Local => {}
+        Admission::Intercept { .. } => tell::intercepts(net, now, told_of(ifindex, parsed, &hits), &hits),
         Admission::Refused(reason) => refused(net, view, now, ifindex, mbuf, parsed, reason, &hits),
     }
     admission
@@ -191,7 +192,7 @@ fn refused(
     reason: DropReason,
     hits: &Hits,
 ) {
-    tell::refused(net, now, told_of(ifindex, parsed, hits), reason, hits);
+    tell::refused(net, view, now, told_of(ifindex, parsed, hits), reason, hits);
     // RFC 1812 5.2.7.1, 5.3.1; RFC 6888 REQ-11.
     let owed = match reason {
         DropReason::NoRoute => Some(icmp4::Error::NetUnreachable),
@@ -230,6 +231,7 @@ fn told_of(ifindex: u8, parsed: &Parsed, hits: &Hits) -> Packet5 {
         sport,
         dst: dst.into(),
         dport,
+        flags: parsed.tcp_flags.0,
         in_if: ifindex,
         out_if: hits.out_if,
     }

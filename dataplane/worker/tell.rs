@@ -5,17 +5,19 @@
 //! A flood of one flow is counted here and told ten times a second, so that its messages carry the true count and its
 //! events do not crowd out others. [`Hits`] is direct-mapped: a flow whose place another one needs is told at once. Flows
 //! that all differ are held to a rate; what is over is counted ([`Stat::AclHitsLost`]). Which line is written, at which level
-//! and how often, is control's to say: here is no clock of an ACE. Worker core, slow path; no allocation after the start.
+//! and how often, is control's to say: here is no clock of an ACE. The ACE of a plain denial is looked at only when it is told, for in a long
+//! list it is a cache line that nothing else needs. Worker core, slow path; no allocation after the start.
 
 use super::clock::Now;
 use super::net::{LogKind, Net};
 use super::runtime::View;
 use fedgate_flow::firewall::{self, Told};
 use fedgate_flow::key::fold;
+use fedgate_flow::limits::Reached;
 use fedgate_tables::counters::Stat;
 use fedgate_tables::drops::DropReason;
-use fedgate_tables::link::{AclFlow, Addr, Bound, Event, Packet5};
-use fedgate_tables::policy::{ACE_LOG, ACE_QUIET};
+use fedgate_tables::link::{AclFlow, Addr, BY_LEVEL, Bound, Event, NO_CONNECTION, Packet5};
+use fedgate_tables::policy::{ACE_LOG, ACE_QUIET, NONE};
 
 /// Flows that are counted at once.
 const PLACES: usize = 256;
@@ -24,9 +26,32 @@ const HOLD_MS: u64 = 100;
 /// Places looked at in one loop, while something waits.
 const A_LOOP: usize = 16;
 
+/// What one flow met.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Held {
+    flow: AclFlow,
+    /// The ACE, by which the flow has yet to be given line and hash; [`NONE`] where there is none, or it is known no more.
+    ace: u32,
+}
+
+impl Held {
+    /// As it is told.
+    fn named(&self, view: &View<'_>) -> AclFlow {
+        let ace = self.ace as usize;
+        let named = match self.flow.packet.src {
+            Addr::V4(_) => view.flow.aces.get(ace).map(|ace| (ace.line, ace.id)),
+            Addr::V6(_) => view.flow.aces6.get(ace).map(|ace| (ace.line, ace.id)),
+        };
+        match named {
+            Some((line, id)) => AclFlow { line, id, ..self.flow },
+            None => self.flow,
+        }
+    }
+}
+
 /// Hits that wait to be told.
 pub(super) struct Hits {
-    places: Box<[Option<(AclFlow, u32)>]>,
+    places: Box<[Option<(Held, u32)>]>,
     held: usize,
     /// Where the present round has come to.
     at: usize,
@@ -42,16 +67,16 @@ impl Default for Hits {
 }
 
 impl Hits {
-    /// One more of `flow`. Gives what had to make room for it.
-    fn add(&mut self, flow: AclFlow) -> Option<(AclFlow, u32)> {
-        let place = &mut self.places[place(&flow)];
+    /// One more of `new`. Gives what had to make room for it.
+    fn add(&mut self, new: Held) -> Option<(Held, u32)> {
+        let place = &mut self.places[place(&new.flow)];
         match place {
-            Some((held, hits)) if *held == flow && *hits < u32::MAX => {
+            Some((held, hits)) if *held == new && *hits < u32::MAX => {
                 *hits += 1;
                 None
             }
             _ => {
-                let before = place.replace((flow, 1));
+                let before = place.replace((new, 1));
                 self.held += usize::from(before.is_none());
                 before
             }
@@ -59,7 +84,7 @@ impl Hits {
     }
 
     /// The next of what has waited long enough, as far as this loop may look.
-    fn due(&mut self, now_ms: u64, looks: &mut usize) -> Option<(AclFlow, u32)> {
+    fn due(&mut self, now_ms: u64, looks: &mut usize) -> Option<(Held, u32)> {
         if self.at == PLACES {
             if self.held == 0 || now_ms < self.next {
                 return None;
@@ -75,6 +100,13 @@ impl Hits {
             }
         }
         None
+    }
+
+    /// Another policy has other ACEs: plain denials under the one before are told without line and hash, as the ASA tells most.
+    pub(super) fn forget_aces(&mut self) {
+        for (held, _) in self.places.iter_mut().flatten() {
+            held.ace = NONE;
+        }
     }
 }
 
@@ -94,68 +126,85 @@ fn place(flow: &AclFlow) -> usize {
         % PLACES
 }
 
-/// Notes what access-lists said of a packet of IPv4.
+/// Notes what access-lists said of a packet.
 pub(super) fn acls(net: &mut Net, view: &View<'_>, now: Now, packet: Packet5, hits: &firewall::Hits) {
     for told in hits.told.into_iter().flatten() {
-        let ace = told.decision.ace.and_then(|ace| view.flow.aces.get(ace as usize));
-        acl(net, now, packet, told, ace.map(|ace| (ace.line, ace.id)));
+        let Told { acl, decision } = told;
+        if decision.flags & ACE_QUIET != 0 {
+            continue;
+        }
+        let log = decision.flags & ACE_LOG != 0;
+        // A flow of an access-list is one whatever its flags.
+        let flags = if acl == BY_LEVEL { packet.flags } else { 0 };
+        let packet = Packet5 { flags, ..packet };
+        let flow = AclFlow { acl, permitted: decision.permit, log, packet, ..AclFlow::default() };
+        let held = Held { flow, ace: decision.ace.unwrap_or(NONE) };
+        // The log counts by line: those are named while it is sure which.
+        let held = if log { Held { flow: held.named(view), ace: NONE } } else { held };
+        note(net, view, now, held);
     }
 }
 
-/// The same of IPv6.
-pub(super) fn acls6(net: &mut Net, view: &View<'_>, now: Now, packet: Packet5, hits: &firewall::Hits) {
-    for told in hits.told.into_iter().flatten() {
-        let ace = told.decision.ace.and_then(|ace| view.flow.aces6.get(ace as usize));
-        acl(net, now, packet, told, ace.map(|ace| (ace.line, ace.id)));
-    }
-}
-
-fn acl(net: &mut Net, now: Now, packet: Packet5, told: Told, ace: Option<(u32, u32)>) {
-    let Told { acl, decision } = told;
-    if decision.flags & ACE_QUIET != 0 {
-        return;
-    }
-    let (line, id) = ace.unwrap_or_default();
-    let log = decision.flags & ACE_LOG != 0;
-    let flow = AclFlow { acl, line, id, permitted: decision.permit, log, packet };
-    if let Some((flow, hits)) = net.acl_hits.add(flow) {
-        tell(net, now, flow, hits);
+fn note(net: &mut Net, view: &View<'_>, now: Now, held: Held) {
+    if let Some((held, hits)) = net.acl_hits.add(held) {
+        tell(net, view, now, &held, hits);
     }
 }
 
 /// Tells what is due; once a loop. Gives the work that was, or that is left of the round.
-pub(super) fn due(net: &mut Net, now: Now) -> usize {
+pub(super) fn due(net: &mut Net, view: &View<'_>, now: Now) -> usize {
     let (mut looks, mut told) = (A_LOOP, 0);
-    while let Some((flow, hits)) = net.acl_hits.due(now.millis(), &mut looks) {
-        tell(net, now, flow, hits);
+    while let Some((held, hits)) = net.acl_hits.due(now.millis(), &mut looks) {
+        tell(net, view, now, &held, hits);
         told += 1;
     }
     told + usize::from(net.acl_hits.at < PLACES)
 }
 
-fn tell(net: &mut Net, now: Now, flow: AclFlow, hits: u32) {
-    if !(net.may_log(now, LogKind::Acl) && net.event(Event::AclHits { flow, hits })) {
+fn tell(net: &mut Net, view: &View<'_>, now: Now, held: &Held, hits: u32) {
+    if !(net.may_log(now, LogKind::Acl) && net.event(Event::AclHits { flow: held.named(view), hits })) {
         net.counters.add(Stat::AclHitsLost, hits.into());
     }
 }
 
 /// A packet that would have begun a connection was dropped: where that was for want of room, it is counted, and told at a rate.
-pub(super) fn refused(net: &mut Net, now: Now, packet: Packet5, reason: DropReason, hits: &firewall::Hits) {
+pub(super) fn refused(
+    net: &mut Net,
+    view: &View<'_>,
+    now: Now,
+    packet: Packet5,
+    reason: DropReason,
+    hits: &firewall::Hits,
+) {
     let bound = match (reason, hits.reached, hits.translate) {
+        (DropReason::TcpNotSyn, _, _) => {
+            let flow = AclFlow { acl: NO_CONNECTION, packet, ..AclFlow::default() };
+            return note(net, view, now, Held { flow, ace: NONE });
+        }
         // The log has had its line when the intercepting began.
         (DropReason::TcpInterceptKill, _, _) => return net.counters.add(Stat::ConnsRefused, 1),
         (DropReason::ConnTableFull, _, _) => Bound::Conns,
         (DropReason::PatPoolExhausted, _, Some(rule)) => Bound::Pool { rule },
         (DropReason::PatHostLimit, _, _) => Bound::Blocks,
-        (_, Some(reached), _) => Bound::Class {
-            slot: reached.slot.into(),
-            which: reached.which,
-            has: reached.has,
-            limit: reached.limit,
-        },
+        (_, Some(reached), _) => of_class(reached),
         (_, None, _) => return,
     };
     net.counters.add(Stat::ConnsRefused, 1);
+    limit(net, now, packet, bound);
+}
+
+/// A SYN above an embryonic limit is intercepted. Told once an attack, not once a SYN.
+pub(super) fn intercepts(net: &mut Net, now: Now, packet: Packet5, hits: &firewall::Hits) {
+    if let Some(reached) = hits.reached.filter(|_| !net.flow.intercepts(now.tick())) {
+        limit(net, now, packet, of_class(reached));
+    }
+}
+
+fn of_class(reached: Reached) -> Bound {
+    Bound::Class { slot: reached.slot.into(), which: reached.which, has: reached.has, limit: reached.limit }
+}
+
+fn limit(net: &mut Net, now: Now, packet: Packet5, bound: Bound) {
     if net.may_log(now, LogKind::Firewall) {
         net.event(Event::Limit { bound, packet });
     }
@@ -165,11 +214,12 @@ pub(super) fn refused(net: &mut Net, now: Now, packet: Packet5, reason: DropReas
 mod tests {
     use super::*;
 
-    fn flow(dport: u16) -> AclFlow {
-        AclFlow { line: 1, packet: Packet5 { dport, ..Packet5::default() }, ..AclFlow::default() }
+    fn held(dport: u16) -> Held {
+        let flow = AclFlow { packet: Packet5 { dport, ..Packet5::default() }, ..AclFlow::default() };
+        Held { flow, ace: 1 }
     }
 
-    fn all_due(hits: &mut Hits, now_ms: u64) -> Vec<(AclFlow, u32)> {
+    fn all_due(hits: &mut Hits, now_ms: u64) -> Vec<(Held, u32)> {
         let mut all = Vec::new();
         for _ in 0..PLACES / A_LOOP {
             let mut looks = A_LOOP;
@@ -183,13 +233,13 @@ mod tests {
     fn no_hit_is_lost_or_told_twice() {
         let mut hits = Hits::default();
         let mut told = std::collections::HashMap::<u16, u64>::new();
-        let mut note = |(flow, hits): (AclFlow, u32)| {
-            *told.entry(flow.packet.dport).or_default() += u64::from(hits);
+        let mut note = |(held, hits): (Held, u32)| {
+            *told.entry(held.flow.packet.dport).or_default() += u64::from(hits);
         };
         for n in 0..20_000u32 {
             // Every other hit is of one flow.
             let port = if n % 2 == 0 { 7 } else { (n % 3000) as u16 };
-            hits.add(flow(port)).into_iter().for_each(&mut note);
+            hits.add(held(port)).into_iter().for_each(&mut note);
             if n % 1000 == 999 {
                 all_due(&mut hits, 1 + u64::from(n)).into_iter().for_each(&mut note);
             }
@@ -207,7 +257,7 @@ mod tests {
         let mut told = Vec::new();
         for ms in 0..1000 {
             for _ in 0..1000 {
-                assert_eq!(hits.add(flow(5)), None);
+                assert_eq!(hits.add(held(5)), None);
             }
             for _ in 0..PLACES / A_LOOP {
                 let mut looks = A_LOOP;

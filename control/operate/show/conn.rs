@@ -2,10 +2,11 @@
 //! `show conn` and `show xlate`: streamed from the dataplane, which also filters.
 
 use fedgate_tables::counters::{Counter, Gauge};
-use fedgate_tables::link::{ConnRow, End, Rows, What, XlateRow};
+use fedgate_tables::link::{ConnRow, End, Filter, Rows, What, XlateRow};
 use serde_json::json;
 
 use super::{IfNames, Selection, attached, hms, ip, listing, proto_upper};
+use crate::config::resolve::Rule;
 use crate::operate::daemon::{Attached, Daemon};
 use crate::operate::run::Stop;
 use crate::operate::server::Out;
@@ -141,6 +142,16 @@ pub fn conn_json(row: &ConnRow, names: &IfNames) -> serde_json::Value {
 pub async fn xlate(daemon: &Daemon, selection: Selection, out: &mut Out) -> Result<(), Stop> {
     let attached = attached(daemon)?;
     let (now, most) = in_use(&attached, Gauge::XlatesInUse, Gauge::XlatesMostUsed);
+    let config = daemon.config();
+    let rules: Vec<Rule> = super::rules::numbered(daemon, &config.model).map(|(rule, _)| rule).collect();
+    let fixed = |filter: Filter| rules.iter().flat_map(move |rule| super::statics::of(rule, &filter));
+    // Static ones are in use for as long as they are configured.
+    let always = fixed(Filter::default()).count() as u64;
+    let (now, most) = (now + always, most + always);
+    if selection.count && selection.filter == Filter::default() {
+        let text = || format!("{now} in use, {most} most used");
+        return Ok(out.row(text, || json!({ "in_use": now, "most_used": most })).await?);
+    }
     if !selection.count {
         out.note(&format!(
             "{now} in use, {most} most used\n\
@@ -151,13 +162,10 @@ pub async fn xlate(daemon: &Daemon, selection: Selection, out: &mut Out) -> Resu
     }
     let names = IfNames::new(daemon);
     let mut count = 0u64;
-    let config = daemon.config();
-    for (rule, _) in super::rules::numbered(daemon, &config.model) {
-        for fixed in super::statics::of(&rule, &selection.filter) {
-            count += 1;
-            if !selection.count {
-                out.row(|| fixed.text(), || fixed.json()).await?;
-            }
+    for fixed in fixed(selection.filter) {
+        count += 1;
+        if !selection.count {
+            out.row(|| fixed.text(), || fixed.json()).await?;
         }
     }
     listing(&attached, What::Xlates, selection.filter, async |rows| {

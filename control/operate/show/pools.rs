@@ -135,10 +135,10 @@ fn shows_by_port(rule: &Rule, addr: u32) -> bool {
     own || pool
 }
 
-/// What the ASA calls the pool of a rule: `interface` is named by the interface.
+/// What the ASA calls the pool of a rule: one without a name is called by the interface.
 fn name_of(rule: &Rule) -> &str {
-    match rule.pool_name() {
-        "interface" => rule.mapped_if.as_deref().unwrap_or("any"),
+    match rule.pool_name.as_str() {
+        "" => rule.mapped_if.as_deref().unwrap_or("any"),
         name => name,
     }
 }
@@ -216,6 +216,12 @@ mod tests {
         assert_eq!(
             texts(&nat("pub"), &row("203.0.0.0", 0)),
             ["NAT pool pub, range 203.0.113.8-203.0.113.15, allocated 6"]
+        );
+        // The 8.2 form names no object.
+        let old = "nat (inside) 1 10.0.0.0 255.255.255.0\nglobal (outside) 1 203.0.113.9\n";
+        assert_eq!(
+            texts(&format!("{INTERFACES}{old}"), &row("203.0.113.9", 6))[0],
+            "TCP PAT pool outside, address 203.0.113.9, range 1-511, allocated 1"
         );
         // An address whose rule has gone, with connections that have not.
         assert!(

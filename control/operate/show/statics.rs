@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Static translations as `show xlate` lists them. They are arithmetic in the dataplane, not entries of a table: they come from the
-//! configuration, have no idle time, and are there as long as their line is.
+//! configuration, are never idle, and are there as long as their line is.
 
 use fedgate_tables::link::{Addr, Filter};
 use fedgate_tables::policy::{NAT_INACTIVE, NatKind};
@@ -53,11 +53,11 @@ impl Fixed<'_> {
         addr && port && filter.proto.is_none_or(|proto| rule.proto == 0 || rule.proto == proto)
     }
 
-    /// The ASA's letters: identity, static, portmap, twice.
+    /// The ASA's letters, in its order: static, portmap, identity, twice.
     fn flags(&self) -> String {
         let identity = self.rule.kind == NatKind::Identity;
         let letters =
-            [(identity, 'I'), (true, 's'), (self.rule.proto != 0, 'r'), (self.rule.section != 2, 'T')];
+            [(true, 's'), (self.rule.proto != 0, 'r'), (identity, 'I'), (self.rule.section != 2, 'T')];
         letters.into_iter().filter_map(|(is, letter)| is.then_some(letter)).collect()
     }
 
@@ -72,13 +72,13 @@ impl Fixed<'_> {
         let (real, mapped, flags) = (addr(self.real), addr(self.mapped), self.flags());
         if self.rule.proto == 0 {
             return format!(
-                "NAT from {real_if}:{real} to {mapped_if}:{mapped}\n    flags {flags} timeout 0:00:00"
+                "NAT from {real_if}:{real} to {mapped_if}:{mapped}\n    flags {flags} idle 0:00:00 timeout 0:00:00"
             );
         }
         let ([r0, r1], [m0, m1]) = self.rule.port;
         let proto = proto_upper(self.rule.proto);
         format!(
-            "{proto} PAT from {real_if}:{real} {r0}-{r1} to {mapped_if}:{mapped} {m0}-{m1}\n    flags {flags} timeout 0:00:00"
+            "{proto} PAT from {real_if}:{real} {r0}-{r1} to {mapped_if}:{mapped} {m0}-{m1}\n    flags {flags} idle 0:00:00 timeout 0:00:00"
         )
     }
 
@@ -115,9 +115,9 @@ mod tests {
             rules.iter().flat_map(|rule| of(rule, &filter)).map(|fixed| fixed.text()).collect()
         };
         let all = [
-            "NAT from inside:10.10.0.12 to outside:203.0.113.4\n    flags sT timeout 0:00:00",
-            "NAT from inside:10.10.0.0/24 to outside:10.10.0.0/24\n    flags IsT timeout 0:00:00",
-            "TCP PAT from inside:10.10.0.11 5062-5062 to outside:203.0.113.3 5061-5061\n    flags sr timeout 0:00:00",
+            "NAT from inside:10.10.0.12 to outside:203.0.113.4\n    flags sT idle 0:00:00 timeout 0:00:00",
+            "NAT from inside:10.10.0.0/24 to outside:10.10.0.0/24\n    flags sIT idle 0:00:00 timeout 0:00:00",
+            "TCP PAT from inside:10.10.0.11 5062-5062 to outside:203.0.113.3 5061-5061\n    flags sr idle 0:00:00 timeout 0:00:00",
         ];
         assert_eq!(texts(Filter::default()), all);
         assert_eq!(texts(Filter { proto: Some(17), ..Filter::default() }), all[..2]);

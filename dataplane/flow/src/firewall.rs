@@ -19,6 +19,7 @@ use crate::tcp::{self, State};
 use crate::xlate::{Made, NO_XLATE, Want, XlateError, XlateId};
 use crate::{Flow, Policy, Tick};
 use fedgate_tables::drops::DropReason;
+use fedgate_tables::link::BY_LEVEL;
 use fedgate_tables::policy::{Interface, NAT_EXTENDED, NONE, SAME_SECURITY_INTRA, ServiceClass};
 use fedgate_wire::icmp4::Class;
 
@@ -100,10 +101,10 @@ pub struct Hits {
     pub reached: Option<Reached>,
 }
 
-/// What one ACL said of a packet.
+/// What one ACL said of a packet, or security levels where there is none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Told {
-    /// Its index.
+    /// Its index, or [`BY_LEVEL`].
     pub acl: u32,
     /// What it said.
     pub decision: acl::Decision,
@@ -448,7 +449,12 @@ pub(crate) fn permit_by(
         (Some(d), None) => d.permit,
         (_, Some(g)) => g.permit,
         (None, None) => {
-            acl::by_security_level((from.0.into(), from.1), (to.0.into(), to.1), policy.globals.flags)
+            let passes =
+                acl::by_security_level((from.0.into(), from.1), (to.0.into(), to.1), policy.globals.flags);
+            if !passes {
+                hits.told[0] = Some(Told { acl: BY_LEVEL, decision: acl::Decision::IMPLICIT_DENY });
+            }
+            passes
         }
     };
     if !permitted {

@@ -268,10 +268,14 @@ pub fn may_have_cookie(state: State, history: u8, flags: u8) -> bool {
 }
 
 impl Flow {
-    /// The sequence number to answer a SYN with that is to make no state. True with it where it is the first for a while.
-    pub fn cookie(&mut self, asker: &Asker, mss: u16, now: Tick) -> (u32, bool) {
-        let quiet = !self.cookies.is_out(now);
-        (self.cookies.make(asker, mss, now), quiet)
+    /// Whether a SYN has been answered by a cookie lately.
+    pub fn intercepts(&self, now: Tick) -> bool {
+        self.cookies.is_out(now)
+    }
+
+    /// The sequence number to answer a SYN with that is to make no state.
+    pub fn cookie(&mut self, asker: &Asker, mss: u16, now: Tick) -> u32 {
+        self.cookies.make(asker, mss, now)
     }
 
     /// [`Proof`] of a segment of no connection, if it is one. Nearly nothing where no cookies are out.

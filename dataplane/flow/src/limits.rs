@@ -76,22 +76,33 @@ pub(crate) struct Member {
 impl Member {
     /// A connection's; `None` where it counts in no class.
     pub fn of(hot: &Hot) -> Option<Self> {
-        let tracked = hot.proto == TCP && hot.session() == NO_SESSION && hot.flags & flag::BYPASS == 0;
         let client = client_v4(hot.key(Dir::Forward).src);
-        Self::new(hot.class, hot.flags, client, tracked, hot.state)
+        Self::new(hot.class, hot.flags, client, is_embryonic(hot))
     }
 
     /// An IPv6 connection's.
     pub fn of6(hot: &Hot6) -> Option<Self> {
-        let tracked = hot.proto == TCP && hot.flags & flag::BYPASS == 0;
-        Self::new(hot.class, hot.flags, hot.key().src, tracked, hot.state)
+        Self::new(hot.class, hot.flags, hot.key().src, is_embryonic6(hot))
     }
 
-    fn new(slot: u8, flags: u8, client: u128, tracked: bool, state: State) -> Option<Self> {
+    fn new(slot: u8, flags: u8, client: u128, embryonic: bool) -> Option<Self> {
         let client = (flags & flag::PER_CLIENT != 0).then_some(client);
-        let embryonic = tracked && matches!(state, State::SynSent | State::SynReceived);
         (slot != NO_CLASS).then_some(Self { slot, client, embryonic })
     }
+}
+
+/// Whether a connection waits for its handshake to end. One that a proxy has taken does not.
+pub fn is_embryonic(hot: &Hot) -> bool {
+    hot.session() == NO_SESSION && waits(hot.proto, hot.flags, hot.state)
+}
+
+/// [`is_embryonic`] of an IPv6 connection.
+pub fn is_embryonic6(hot: &Hot6) -> bool {
+    waits(hot.proto, hot.flags, hot.state)
+}
+
+fn waits(proto: u8, flags: u8, state: State) -> bool {
+    proto == TCP && flags & flag::BYPASS == 0 && matches!(state, State::SynSent | State::SynReceived)
 }
 
 /// An IPv4 address among IPv6 ones.

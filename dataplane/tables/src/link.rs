@@ -17,7 +17,7 @@ mod socket;
 #[cfg(all(test, not(loom)))]
 mod tests;
 
-pub use event::{AclFlow, Bound, ClassBound, Event, Packet5};
+pub use event::{AclFlow, BY_LEVEL, Bound, ClassBound, Event, NO_CONNECTION, Packet5};
 pub use messages::{LINK_LAYOUT, Message, ToControl, ToDataplane};
 pub use rows::{
     Addr, ArpRow, ClassRow, ConnRow, End, End2, Filter, HostRow, MAX_IDENTITY, MAX_TEXT, PoolRow, PortRow,

@@ -3,8 +3,8 @@
 
 use super::rig::*;
 use crate::worker::command::{Asker, Clear, Command, Dump, Reply};
-use fedgate_tables::link::{Event, Filter, Rows, What};
-use fedgate_tables::policy::{Interface, NONE, NatKind, NatRule, one_addr};
+use fedgate_tables::link::{Event, Filter, NO_CONNECTION, Rows, What};
+use fedgate_tables::policy::{Ace, Interface, NONE, NatKind, NatRule, one_addr};
 use fedgate_tables::policy_build::PolicyBuilder;
 use fedgate_wire::emit::{self, Station};
 use fedgate_wire::{Arp, MacAddr, checksum, parse, plain, proto};
@@ -126,6 +126,29 @@ fn static_pat_lets_in_what_the_acl_permits_and_nothing_else() {
     rig.assert_no_mbuf_held();
 }
 
+/// A plain denial is given its line when it is told; where there is another policy by then, none.
+#[test]
+fn plain_denials_are_told_by_their_line() {
+    let all = Ace { counter: 3, line: 7, id: 9, ..Ace::default() };
+    let mut rig = Rig::with(policy_with(&[all]));
+    rig.collect();
+    let question = udp((WORK, 5353), (WEB.ip, 53), MACS[INSIDE], 64, b"question");
+    // The first is told at once, the second has to wait.
+    rig.send(INSIDE, &question);
+    rig.send(INSIDE, &question);
+    rig.publish(policy_with(&[]), 2);
+    rig.wait(200);
+    let told: Vec<_> = rig
+        .events()
+        .into_iter()
+        .map(|told| match told {
+            Event::AclHits { flow, hits } => (flow.acl, flow.line, flow.id, flow.log, hits),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(told, [(1, 7, 9, false, 1), (1, 0, 0, false, 1)]);
+}
+
 #[test]
 fn a_segment_of_no_connection_is_named() {
     let mut rig = Rig::new();
@@ -133,6 +156,11 @@ fn a_segment_of_no_connection_is_named() {
     rig.moved();
     rig.send(OUTSIDE, &tcp((WEB, 40_000), (PUBLIC, 5061), MACS[OUTSIDE], ACK));
     rig.expect(&[("outside rx", 1), ("tcp-not-syn", 1)]);
+    rig.wait(200);
+    let told: Vec<Event> = rig.events();
+    let [Event::AclHits { flow, hits: 1 }] = told[..] else { panic!("{told:?}") };
+    assert_eq!((flow.acl, flow.permitted, flow.log), (NO_CONNECTION, false, false));
+    assert_eq!((flow.packet.dst, flow.packet.flags), (PUBLIC.into(), ACK));
     // The right tuple on the wrong side.
     rig.exchange(INSIDE, &udp((WORK, 5353), (WEB.ip, 53), MACS[INSIDE], 64, b"q"), &[(OUTSIDE, WEB)]);
     rig.moved();

@@ -5,6 +5,7 @@ use super::crew::{Crew, station, tuple};
 use super::rig::*;
 use super::shards;
 use fedgate_tables::counters::Stat;
+use fedgate_tables::link::{Bound, ClassBound, Event};
 use fedgate_tables::policy_build::PolicyBuilder;
 use fedgate_wire::emit::{self, Station};
 use fedgate_wire::{Ipv4, MacAddr, Tcp, checksum, parse, proto};
@@ -85,6 +86,11 @@ fn a_flood_leaves_the_table_at_the_limit() {
         ("tcp_intercept_cookies", flood),
         ("ace 1", flood),
     ]);
+    let told = rig.events();
+    let [Event::Limit { bound, packet }] = told[..] else { panic!("{told:?}") };
+    let which = ClassBound::Embryonic;
+    assert_eq!(bound, Bound::Class { slot: 0, which, has: LIMIT, limit: LIMIT });
+    assert_eq!((packet.dport, packet.in_if), (5061, OUTSIDE as u8));
     rig.assert_no_mbuf_held();
 }
 

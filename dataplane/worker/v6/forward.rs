@@ -77,16 +77,16 @@ pub(super) fn admit(
         net.counters.ace(slot);
     }
     if hits.told != [None; 3] {
-        tell::acls6(net, view, now, told_of(&first, &hits), &hits);
+        tell::acls(net, view, now, told_of(&first, &hits), &hits);
     }
     match admission {
         Admission6::New(_) => net.counters.add(Stat::ConnsBuilt, 1),
-        Admission6::Intercept { .. } => {}
+        Admission6::Intercept { .. } => tell::intercepts(net, now, told_of(&first, &hits), &hits),
         Admission6::Refused(reason) => {
             if reason == DropReason::RpfViolated {
                 net.counters.count(Counter::Interface(ifindex, InterfaceCounter::RpfDrops), 1);
             }
-            tell::refused(net, now, told_of(&first, &hits), reason, &hits);
+            tell::refused(net, view, now, told_of(&first, &hits), reason, &hits);
             let owed = match reason {
                 DropReason::NoRoute => Some(icmp6::Error::NoRoute),
                 DropReason::TtlExceeded => Some(icmp6::Error::HopLimitExceeded),
@@ -113,6 +113,7 @@ fn told_of(first: &First6, hits: &Hits) -> Packet5 {
         sport,
         dst: key.dst.into(),
         dport,
+        flags: first.tcp_flags,
         in_if: first.in_if,
         out_if: hits.out_if,
     }

@@ -73,7 +73,7 @@ impl Lab {
     fn intercept(&mut self, port: u16) -> (Admission, u32) {
         let (first, now) = (Self::first(port), self.now);
         let asker = Asker { isn: ISN, ..Asker::v4(&first.key, 1) };
-        let (cookie, _) = self.flow.cookie(&asker, 1400, now);
+        let cookie = self.flow.cookie(&asker, 1400, now);
         let ack = seg(ACK, ISN.wrapping_add(1), cookie.wrapping_add(1));
         let proof = self.flow.proof(&asker, &ack, now).expect("a good cookie");
         let ways = |addr: u32| Some(u8::from(addr >> 24 == 10));
@@ -288,8 +288,9 @@ fn ipv6_is_intercepted_too() {
     assert!(matches!(admit(&mut lab, 1), Admission6::New(_)));
     assert_eq!(admit(&mut lab, 2), Admission6::Intercept { out_if: 0, limit: DropReason::TcpConnLimit });
     let asker = Asker { isn: ISN, ..Asker::v6(&key(2), 1) };
-    let (cookie, quiet) = lab.flow.cookie(&asker, 1440, 1000);
-    assert!(quiet && !lab.flow.cookie(&asker, 1440, 1000).1);
+    assert!(!lab.flow.intercepts(1000));
+    let cookie = lab.flow.cookie(&asker, 1440, 1000);
+    assert!(lab.flow.intercepts(1000));
     let proof = lab.flow.proof(&asker, &seg(ACK, ISN.wrapping_add(1), cookie.wrapping_add(1)), 1000).unwrap();
     let admitted = lab.with(|flow, policy, now| flow.admit_proven6(&first(2), &proof, policy, egress, now).0);
     let Admission6::New(id) = admitted else { panic!("{admitted:?}") };
@@ -318,7 +319,7 @@ fn only_the_exact_ack_is_a_proof() {
     let asker = Asker { isn: ISN, ..Asker::v4(&key, 1) };
     let ack = |cookie: u32| seg(ACK, ISN.wrapping_add(1), cookie.wrapping_add(1));
     assert_eq!(lab.flow.proof(&asker, &ack(7), 1000), None);
-    let (cookie, _) = lab.flow.cookie(&asker, 1460, 1000);
+    let cookie = lab.flow.cookie(&asker, 1460, 1000);
     let good = ack(cookie);
     assert!(lab.flow.proof(&asker, &good, 1000).is_some());
     assert!(

@@ -11,6 +11,7 @@ use crate::ports::Share;
 use crate::tcp::{ACK, FIN, RST, SYN, Segment, State};
 use crate::{Booked, Flow, FlowConfig, Packet, Policy, TICKS};
 use fedgate_tables::drops::DropReason;
+use fedgate_tables::link::BY_LEVEL;
 use fedgate_tables::policy::*;
 
 const OUTSIDE: u8 = 0;
@@ -251,6 +252,7 @@ fn security_levels_decide_where_no_acl_stands() {
     lab.interfaces[0].acl_in = NONE;
     let (got, hits) = lab.send(OUTSIDE, TCP, (EDGE, 40001), (PUB, 5061), SYN);
     assert_eq!((got, hits.aces), (Admission::Refused(DropReason::AclDrop), [None; 3]));
+    assert_eq!(hits.told.map(|told| told.map(|told| told.acl)), [Some(BY_LEVEL), None, None]);
 }
 
 #[test]

@@ -22,17 +22,24 @@ pub struct Packet5 {
     pub dst: Addr,
     /// Destination port; of ICMP the code.
     pub dport: u16,
+    /// Flags, where it is TCP that no access-list denied; else 0.
+    pub flags: u8,
     /// Interface it came in by.
     pub in_if: u8,
     /// Interface it would leave by, where that was known.
     pub out_if: Option<u8>,
 }
 
-/// What an access-list said of packets that are all alike.
+/// For [`AclFlow::acl`]: where no access-list stands, security levels denied it.
+pub const BY_LEVEL: u32 = u32::MAX;
+/// For [`AclFlow::acl`]: TCP that is of no connection and begins none.
+pub const NO_CONNECTION: u32 = u32::MAX - 1;
+
+/// What an access-list, or what stands in its place, said of packets that are all alike.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AclFlow {
-    /// Index of the ACL in the policy.
+    /// Index of the ACL in the policy, [`BY_LEVEL`] or [`NO_CONNECTION`].
     pub acl: u32,
     /// Line in the ACL; 0 for the implicit deny.
     pub line: u32,
@@ -144,7 +151,7 @@ pub enum Event {
         /// Why.
         reason: String,
     },
-    /// An access-list denied a flow, or permitted one by an ACE with `log`.
+    /// An access-list or a security level denied a flow, or an ACE with `log` permitted one.
     AclHits {
         /// What, and by which line.
         flow: AclFlow,
