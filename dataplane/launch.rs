@@ -184,6 +184,7 @@ fn worker_config(options: &Options, worker: u8, workers: u8) -> Result<worker::C
         limits: fedgate_proxy::Limits {
             sessions: share(options.max_sessions),
             memory: (options.session_memory << 20) / usize::from(workers),
+            workers: u32::from(workers),
             ..fedgate_proxy::Limits::default()
         },
         idle_sleep: options.idle_sleep,

@@ -205,7 +205,7 @@ fn policy(pki: &Pki, sockets: [&Path; 2]) -> PolicyBuilder {
     let edge = b.trustpoint(Trustpoint { name, chain, key, cas, ..Trustpoint::default() });
     let face = b.face(&[Shown { trustpoint: edge, ..Shown::default() }], &[edge]);
     let name = b.blob(b"inward");
-    let tls_proxy = b.tls_proxy(TlsProxy { name, server: face, client: face });
+    let tls_proxy = b.tls_proxy(TlsProxy { name, server: face, client: face, ..TlsProxy::default() });
     let name = b.blob(b"federation");
     b.class(ServiceClass {
         name,

@@ -50,7 +50,7 @@ impl Output for Sink {
 
     fn event(&mut self, _: SessionId, event: Event<'_>) {
         match event {
-            Event::Secured { .. } => {}
+            Event::Secured { .. } | Event::Inspected { .. } => {}
             Event::TlsFailed { .. }
             | Event::Denied { .. }
             | Event::Malformed { .. }

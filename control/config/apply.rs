@@ -10,11 +10,13 @@
 mod crypto;
 mod inspect;
 mod objects;
+mod sip;
 
 use std::sync::Arc;
 
 use super::check::{About, Fault};
 use super::domains;
+use super::model::sip::Subject;
 use super::model::{DomainRule, Interface, ManualNat, Model};
 use super::raw::{Command, FragmentBound, Statement, Timer};
 use super::types::Seconds;
@@ -41,8 +43,14 @@ pub enum Scope {
     TlsProxy(String),
     /// A class-map.
     ClassMap(String),
+    /// A class-map of regexes.
+    RegexClass(String),
+    /// A class-map of SIP messages.
+    SipClass(String),
     /// An inspect map, or its parameters.
     InspectMap(String),
+    /// A rule of an inspect map.
+    InspectRule(String, Subject),
     /// A policy-map.
     PolicyMap(String),
     /// A class of a policy-map: its name and the class's.
@@ -184,12 +192,21 @@ impl Editor {
             | Command::Limits(_)
             | Command::ConnTimeouts(_)
             | Command::StateBypass
-            | Command::InspectMap(_)
-            | Command::InspectParameters
             | Command::PolicyMap(_)
             | Command::PolicyClass(_)
             | Command::InspectSip(_)
             | Command::ServicePolicy(_) => self.inspect(command, negated),
+            Command::Regex(..)
+            | Command::RegexClass(_)
+            | Command::RegexMember(_)
+            | Command::SipClass(..)
+            | Command::SipMatch(_)
+            | Command::InspectMap(_)
+            | Command::InspectParameters
+            | Command::Parameter(_)
+            | Command::InspectClass(_)
+            | Command::InspectMatch(_)
+            | Command::InspectAction(_) => self.sip(command, negated),
             Command::LocalDomain(name) => {
                 let about = About::LocalDomain(name.clone());
                 member(&mut self.model.local_domains, name, negated, about)

@@ -21,6 +21,7 @@ use super::types::Device;
 
 mod acl;
 pub mod crypto;
+mod sip;
 
 /// Most ACEs of all access-lists, after expansion: the number of hit counters (contracts: counters).
 pub const MAX_ACES: usize = 262_144;
@@ -61,7 +62,12 @@ pub enum About {
     ServerFace(String),
     ClientFace(String),
     ClassMap(String),
+    Regex(String),
+    RegexClass(String),
+    SipClass(String),
     InspectMap(String),
+    /// The map, and the rule as it is written.
+    InspectRule(String, String),
     PolicyMap(String),
     PolicyClass(String, String),
     Inspect(String, String),
@@ -127,6 +133,7 @@ pub fn check(model: &Model) -> Found {
     crypto::proxies(model, &mut found);
     crypto::domains(model, &mut found);
     inspection(model, &mut found);
+    sip::maps(model, &mut found);
     local_domains(model, &mut found);
     found
 }
@@ -336,7 +343,7 @@ fn inspection(model: &Model, found: &mut Found) {
             }
             let Some(inspect) = &class.inspect else { continue };
             let about = || About::Inspect(policy.clone(), class.class.clone());
-            if let Some(map) = inspect.map.as_ref().filter(|map| !model.inspect_maps.contains(*map)) {
+            if let Some(map) = inspect.map.as_ref().filter(|map| !model.inspect_maps.contains_key(*map)) {
                 let what = format!("there is no `policy-map type inspect sip {map}`");
                 found.push((about(), Fault::error(what).word(map)));
             }

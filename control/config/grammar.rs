@@ -7,7 +7,7 @@
 
 use super::args::{Args, Env};
 use super::diag::Problem;
-use super::parse::{acl, crypto, group, inspect, interface, nat, object, system, time};
+use super::parse::{acl, crypto, group, inspect, interface, nat, object, sip, system, time};
 use super::raw::{Command, Mode, Statement};
 use super::source::{Line, Span};
 use super::suggest::nearest;
@@ -139,8 +139,31 @@ pub const SPECS: &[Spec] = &[
     leaf(Mode::ClassMap, "match access-list", "match access-list NAME", "what the access-list permits", inspect::match_access_list),
     leaf(Mode::ClassMap, "match any", "match any", "everything", inspect::match_any),
     leaf(Mode::ClassMap, "match port", "match port {tcp|udp} {eq PORT | range FIRST LAST}", "connections to these ports", inspect::match_port),
+    leaf(Mode::Global, "regex", "regex NAME \"PATTERN\"", "a regular expression", sip::regex),
+    node(Mode::RegexClass, "class-map type regex", "class-map type regex match-any NAME", "several regular expressions", sip::regex_class),
+    leaf(Mode::RegexClass, "match regex", "match regex NAME", "one of them", sip::match_regex),
+    node(Mode::SipClass, "class-map type inspect sip", "class-map type inspect sip [match-all|match-any] NAME", "a kind of SIP message", sip::sip_class),
+    leaf(Mode::SipClass, "match", "match [not] {{called-party|calling-party|im-subscriber|message-path|third-party-registration} regex {NAME | class NAME} | content length gt N | content type {sdp | regex {NAME | class NAME}} | request-method METHOD | uri {sip|tel} length gt N}", "what is asked of the message", sip::class_match),
     node(Mode::InspectMap, "policy-map type inspect sip", "policy-map type inspect sip NAME", "how SIP is inspected", inspect::inspect_map),
-    Spec { mode: Mode::InspectMap, words: "parameters", usage: "parameters", help: "settings of the map (none yet)", enters: Some(Mode::InspectParameters), parse: inspect::parameters },
+    Spec { mode: Mode::InspectMap, words: "parameters", usage: "parameters", help: "settings of the map", enters: Some(Mode::InspectParameters), parse: inspect::parameters },
+    leaf(Mode::InspectParameters, "max-forwards-validation", "max-forwards-validation action {drop|drop-connection|reset|log} [log]", "a request that has used up its hops", sip::max_forwards),
+    leaf(Mode::InspectParameters, "state-checking", "state-checking action {drop|drop-connection|reset|log} [log]", "a request of a dialog that was never begun", sip::state_checking),
+    leaf(Mode::InspectParameters, "strict-header-validation", "strict-header-validation action {drop|drop-connection|reset|log} [log]", "a request without a header that RFC 3261 wants", sip::strict_headers),
+    leaf(Mode::InspectParameters, "software-version", "software-version action {mask|log} [log]", "Server and User-Agent", sip::software_version),
+    leaf(Mode::InspectParameters, "uri-non-sip", "uri-non-sip action {mask|log} [log]", "other URIs in Alert-Info and Call-Info", sip::uri_non_sip),
+    leaf(Mode::InspectParameters, "im", "im", "instant messages pass; they do unless `no im` is said", sip::im),
+    leaf(Mode::InspectParameters, "traffic-non-sip", "no traffic-non-sip", "what is no SIP does not pass: always so", sip::traffic_non_sip),
+    leaf(Mode::InspectParameters, "asserted-identity", "asserted-identity strip", "cut out who the caller is said to be, instead of checking it", sip::asserted_identity),
+    leaf(Mode::InspectParameters, "rtp-conformance", "rtp-conformance", "refused: no media passes", sip::rtp_conformance),
+    leaf(Mode::InspectParameters, "ip-address-privacy", "ip-address-privacy", "refused", sip::ip_address_privacy),
+    Spec { mode: Mode::InspectMap, words: "match", usage: "match [not] ... as under `class-map type inspect sip`", help: "what is asked of the message", enters: Some(Mode::InspectRule), parse: sip::map_match },
+    Spec { mode: Mode::InspectMap, words: "class", usage: "class NAME", help: "a class-map of type inspect sip", enters: Some(Mode::InspectRule), parse: sip::map_class },
+    leaf(Mode::InspectRule, "drop", "drop [log]", "refuses it", sip::drop),
+    leaf(Mode::InspectRule, "drop-connection", "drop-connection [log]", "ends its connection", sip::drop_connection),
+    leaf(Mode::InspectRule, "reset", "reset [log]", "ends its connection by RST", sip::reset),
+    leaf(Mode::InspectRule, "mask", "mask [log]", "crosses out its body", sip::mask),
+    leaf(Mode::InspectRule, "rate-limit", "rate-limit N [log]", "refuses it above N a second", sip::rate_limit),
+    leaf(Mode::InspectRule, "log", "log", "tells the log", sip::log),
     node(Mode::PolicyMap, "policy-map", "policy-map NAME", "what to do with classes of traffic", inspect::policy_map),
     Spec { mode: Mode::PolicyMap, words: "class", usage: "class {NAME | class-default}", help: "the class-map it is about; class-default is everything", enters: Some(Mode::PolicyClass), parse: inspect::class },
     leaf(Mode::PolicyClass, "inspect sip", "inspect sip [MAP] tls-proxy NAME", "to the TLS proxy, SIP inspected", inspect::inspect_sip),

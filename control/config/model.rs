@@ -18,6 +18,7 @@ use super::types::{Device, Mac, Net, PortOp, Seconds, Service};
 mod acl;
 mod crypto;
 mod nat;
+pub mod sip;
 
 pub use acl::*;
 pub use crypto::*;
@@ -93,7 +94,13 @@ pub struct Model {
     /// `class-map`: what it matches, once said.
     pub class_maps: BTreeMap<String, Option<ClassMatch>>,
     /// `policy-map type inspect sip`.
-    pub inspect_maps: BTreeSet<String>,
+    pub inspect_maps: BTreeMap<String, sip::InspectMap>,
+    /// `regex`: its pattern.
+    pub regexes: BTreeMap<String, String>,
+    /// `class-map type regex match-any`: names of regexes.
+    pub regex_classes: BTreeMap<String, Vec<String>>,
+    /// `class-map type inspect sip`.
+    pub sip_classes: BTreeMap<String, sip::SipClass>,
     /// `policy-map`: its classes in order.
     pub policy_maps: BTreeMap<String, Vec<PolicyClass>>,
     /// `service-policy ... global`.

@@ -173,9 +173,7 @@ fn inspection(model: &Model, out: &mut impl Write) -> fmt::Result {
         writeln!(out, "class-map {name}")?;
         line(out, " match", matches)?;
     }
-    for name in &model.inspect_maps {
-        writeln!(out, "policy-map type inspect sip {name}\n parameters")?;
-    }
+    sip(model, out)?;
     for (name, classes) in &model.policy_maps {
         writeln!(out, "policy-map {name}")?;
         for class in classes {
@@ -259,4 +257,37 @@ impl Display for Route {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "route {} {} {} {}", self.interface, self.net, self.gateway, self.metric)
     }
+}
+
+/// Regexes, classes of them, classes of SIP messages, and the maps that use them.
+fn sip(model: &Model, out: &mut impl Write) -> fmt::Result {
+    for (name, pattern) in &model.regexes {
+        writeln!(out, "regex {name} \"{pattern}\"")?;
+    }
+    for (name, members) in &model.regex_classes {
+        writeln!(out, "class-map type regex match-any {name}")?;
+        members.iter().try_for_each(|regex| writeln!(out, " match regex {regex}"))?;
+    }
+    for (name, class) in &model.sip_classes {
+        let kind = if class.any { "match-any" } else { "match-all" };
+        writeln!(out, "class-map type inspect sip {kind} {name}")?;
+        class.matches.iter().try_for_each(|one| writeln!(out, " {one}"))?;
+    }
+    for (name, map) in &model.inspect_maps {
+        writeln!(out, "policy-map type inspect sip {name}\n parameters")?;
+        for (text, action) in map.parameters.set() {
+            match map.parameters.no_im && text == "no im" {
+                true => writeln!(out, "  {text}")?,
+                false => writeln!(out, "  {text} action {action}")?,
+            }
+        }
+        if map.parameters.strip_identities {
+            writeln!(out, "  asserted-identity strip")?;
+        }
+        for rule in &map.rules {
+            writeln!(out, " {}", rule.subject)?;
+            rule.action.iter().try_for_each(|action| writeln!(out, "  {action}"))?;
+        }
+    }
+    Ok(())
 }

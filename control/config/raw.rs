@@ -5,7 +5,10 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 
+use fedgate_sip::inspect::Action;
+
 use super::addr::ObjectAddr;
+use super::model::sip::{Parameter, SipMatch};
 use super::model::{
     AclLine, ClassMatch, DomainKey, DomainRule, Enrollment, GroupKind, InspectSip, LegacyGlobal, LegacyNat,
     LegacyStatic, Member, Minute, Name, ObjectNat, Periodic, Permit, Place, Revocation, Route, Route6,
@@ -53,8 +56,14 @@ pub enum Mode {
     TlsProxy,
     /// After `class-map`.
     ClassMap,
+    /// After `class-map type regex`.
+    RegexClass,
+    /// After `class-map type inspect sip`.
+    SipClass,
     /// After `policy-map type inspect sip`.
     InspectMap,
+    /// After its `match` or `class`.
+    InspectRule,
     /// After its `parameters`.
     InspectParameters,
     /// After `policy-map`.
@@ -69,7 +78,7 @@ impl Mode {
         match self {
             Self::Global => None,
             Self::Crl => Some(Self::Trustpoint),
-            Self::InspectParameters => Some(Self::InspectMap),
+            Self::InspectParameters | Self::InspectRule => Some(Self::InspectMap),
             Self::PolicyClass => Some(Self::PolicyMap),
             Self::Interface
             | Self::ObjectNetwork
@@ -82,6 +91,8 @@ impl Mode {
             | Self::Trustpoint
             | Self::TlsProxy
             | Self::ClassMap
+            | Self::RegexClass
+            | Self::SipClass
             | Self::InspectMap
             | Self::PolicyMap => Some(Self::Global),
         }
@@ -102,10 +113,10 @@ impl Mode {
             Self::Trustpoint => "config-ca-trustpoint",
             Self::Crl => "config-ca-crl",
             Self::TlsProxy => "config-tlsp",
-            Self::ClassMap => "config-cmap",
+            Self::ClassMap | Self::RegexClass | Self::SipClass => "config-cmap",
             Self::InspectMap | Self::PolicyMap => "config-pmap",
             Self::InspectParameters => "config-pmap-p",
-            Self::PolicyClass => "config-pmap-c",
+            Self::PolicyClass | Self::InspectRule => "config-pmap-c",
         }
     }
 }
@@ -282,8 +293,19 @@ pub enum Command {
     Limits(Vec<(Limit, u32)>),
     ConnTimeouts(Vec<(Timer, Seconds)>),
     StateBypass,
+    Regex(String, String),
+    RegexClass(String),
+    RegexMember(String),
+    /// Its name, and whether all of its matches have to hold.
+    SipClass(String, bool),
+    SipMatch(SipMatch),
     InspectMap(String),
     InspectParameters,
+    Parameter(Parameter),
+    /// `class NAME` in a map.
+    InspectClass(String),
+    InspectMatch(SipMatch),
+    InspectAction(Action),
     PolicyMap(String),
     PolicyClass(String),
     InspectSip(InspectSip),

@@ -147,6 +147,7 @@ pub const SPECS: &[Spec] = &[
     spec("show xlate", "show xlate [address A] [port P] [protocol {tcp|udp|icmp|icmp6}] [count]", "translations", Run::ShowXlate),
     spec("show nat", "show nat [detail]", "NAT rules in the order of evaluation, with hits", Run::ShowNat),
     spec("show nat pool", "show nat pool", "addresses of dynamic NAT, and how far they are used", Run::ShowNatPool),
+    spec("show service-policy inspect sip", "show service-policy inspect sip", "the same as show service-policy", Run::ShowServicePolicy),
     spec("show service-policy", "show service-policy", "classes with what they count", Run::ShowServicePolicy),
     spec("show local-host", "show local-host [ADDRESS] [all|brief|detail] [connection {tcp|udp|embryonic} [LEAST[-MOST]]]", "hosts with connections; of one host they too", Run::ShowLocalHost),
     spec("show ip verify statistics", "show ip verify statistics", "what reverse-path checks dropped", Run::ShowVerify),

@@ -14,7 +14,7 @@ pub mod slots;
 mod tests;
 mod tls;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
@@ -34,7 +34,7 @@ use crate::config::model::{
 use crate::config::resolve::{self, Rule};
 use crate::config::types::{PortOp, Seconds};
 use acl::{Block, World};
-use slots::{Counts, Free, NatSlots, NoSlot, Slots};
+use slots::{Counts, Free, NatSlots, NoSlot, RuleSlots, Slots};
 
 /// Why a configuration that passed its checks did not become a segment.
 #[derive(Debug, thiserror::Error)]
@@ -61,6 +61,37 @@ pub struct Compiled {
 /// The interfaces that are complete, that is have a name and an address of either family, in the order of their indices in the policy.
 pub fn interfaces(model: &Model) -> impl Iterator<Item = &model::Interface> {
     model.interfaces.iter().filter(|i| i.nameif.is_some() && (i.address.is_some() || i.speaks_ipv6()))
+}
+
+/// The classes of the service policy.
+fn service_classes(model: &Model) -> impl Iterator<Item = &PolicyClass> {
+    model.service_policy.as_ref().and_then(|name| model.policy_maps.get(name)).into_iter().flatten()
+}
+
+/// Each TLS proxy with an inspect map that it is used with, once, in the order of the classes.
+pub fn inspected(model: &Model) -> Vec<(&str, &str)> {
+    let mut pairs = Vec::new();
+    for inspect in service_classes(model).filter_map(|class| class.inspect.as_ref()) {
+        let pair = inspect.map.as_deref().map(|map| (inspect.tls_proxy.as_str(), map));
+        pairs.extend(pair.filter(|pair| !pairs.contains(pair)));
+    }
+    pairs
+}
+
+/// The TLS proxies in the order of their indices in the policy: by name, those that are complete; then those with a map.
+pub fn proxies(model: &Model) -> Vec<(&str, Option<&str>)> {
+    let plain = model.whole_proxies().map(|(name, _)| (name.as_str(), None));
+    plain.chain(inspected(model).into_iter().map(|(name, map)| (name, Some(map)))).collect()
+}
+
+/// What has a counter: each rule and parameter of the maps in use, by map and text.
+fn rules(model: &Model) -> impl Iterator<Item = (String, String)> {
+    let maps: BTreeSet<&str> = inspected(model).into_iter().map(|(_, map)| map).collect();
+    maps.into_iter().filter_map(|name| Some((name, model.inspect_maps.get(name)?))).flat_map(|(name, map)| {
+        let rules = map.rules.iter().map(|rule| rule.subject.to_string());
+        let parameters = map.parameters.set().map(|(text, _)| text.to_owned());
+        rules.chain(parameters).map(move |text| (name.to_owned(), text)).collect::<Vec<_>>()
+    })
 }
 
 /// Compiles `config`. Lines that were there before keep the slots they had in `before`; `counts` tells what a counter stands at
@@ -101,12 +132,16 @@ pub fn compile(
         compiler.nat(&rule, counter);
     }
     let classes = before.of_classes(compiler.classes().map(|class| class.class.as_str()))?;
-    compiler.inspection(config, &classes);
+    let rules = before.of_rules(rules(model), counts)?;
+    compiler.inspection(config, &classes, &rules);
     for name in &model.local_domains {
         compiler.builder.local_domain(name);
     }
     compiler.globals();
-    Ok(Compiled { segment: compiler.builder.finish(generation)?, slots: nat.finish(blocks, world, classes) })
+    Ok(Compiled {
+        segment: compiler.builder.finish(generation)?,
+        slots: nat.finish(blocks, world, classes, rules),
+    })
 }
 
 /// An access-list for each class-map that matches ports, under a name that no other list can have.
@@ -295,8 +330,8 @@ impl<'m> Compiler<'m> {
     }
 
     /// Trustpoints, TLS proxies, and the classes of the service policy.
-    fn inspection(&mut self, config: &Config, slots: &BTreeMap<String, u32>) {
-        let proxies = self.tls(config);
+    fn inspection(&mut self, config: &Config, slots: &BTreeMap<String, u32>, rules: &RuleSlots) {
+        let proxies = self.tls(config, rules);
         for class in self.classes() {
             let matches = self.model.class_maps.get(&class.class).and_then(Option::as_ref);
             let list = match matches {
@@ -312,7 +347,8 @@ impl<'m> Compiler<'m> {
                 Some(None) => continue,
                 None => NONE,
             };
-            let proxy = class.inspect.as_ref().and_then(|i| proxies.get(i.tls_proxy.as_str())).copied();
+            let proxy = class.inspect.as_ref();
+            let proxy = proxy.and_then(|i| proxies.get(&(i.tls_proxy.as_str(), i.map.as_deref()))).copied();
             let Connections { conn_max, embryonic_max, per_client_max, per_client_embryonic_max, .. } =
                 class.connections;
             let Connections { idle, half_closed, embryonic, bypass, .. } = class.connections;

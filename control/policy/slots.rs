@@ -12,6 +12,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use fedgate_sip::inspect::{MAX_RULES, Spec};
 use fedgate_tables::counters::{Counter, CountersReader, NatCounter};
 use fedgate_tables::policy::MAX_CLASS_SLOTS;
 use fedgate_tables::policy_view::PolicyView;
@@ -27,6 +28,8 @@ pub trait Counts {
     fn ace(&self, slot: u32) -> u64;
     /// Translate and untranslate hits of a NAT rule's slot.
     fn nat(&self, slot: u32) -> (u64, u64);
+    /// Hits of an inspect map's rule.
+    fn rule(&self, slot: u32) -> u64;
 }
 
 impl<W: Words> Counts for CountersReader<W> {
@@ -37,6 +40,10 @@ impl<W: Words> Counts for CountersReader<W> {
     fn nat(&self, slot: u32) -> (u64, u64) {
         let sum = |way| self.sum(Counter::Nat(slot, way));
         (sum(NatCounter::Translate), sum(NatCounter::Untranslate))
+    }
+
+    fn rule(&self, slot: u32) -> u64 {
+        self.sum(Counter::Inspect(slot))
     }
 }
 
@@ -51,6 +58,10 @@ impl Counts for Zero {
     fn nat(&self, _: u32) -> (u64, u64) {
         (0, 0)
     }
+
+    fn rule(&self, _: u32) -> u64 {
+        0
+    }
 }
 
 /// No slot is left for another line.
@@ -61,6 +72,9 @@ pub struct NoSlot(&'static str);
 /// Text, place among those with the same text.
 type NatKey = (String, u32);
 
+/// Counters of rules and parameters of inspect maps: by the map's name and the line's text.
+pub type RuleSlots = BTreeMap<(String, String), u32>;
+
 /// What is kept of one policy for the next: its access-lists as compiled, and the slots of its NAT rules.
 #[derive(Clone, Debug, Default)]
 pub struct Slots {
@@ -70,6 +84,8 @@ pub struct Slots {
     pub world: Option<World>,
     /// Where the connections of a service class are counted, by its name.
     pub classes: BTreeMap<String, u32>,
+    /// Where hits of inspect maps are counted.
+    pub rules: RuleSlots,
     nat: HashMap<NatKey, (u32, (u64, u64))>,
 }
 
@@ -82,6 +98,11 @@ impl Slots {
         }
         for class in view.classes() {
             slots.classes.insert(view.str(class.name).to_owned(), class.slot);
+        }
+        for proxy in view.tls_proxies() {
+            let Ok(spec) = serde_json::from_str::<Spec>(view.str(proxy.inspect)) else { continue };
+            let rules = spec.rules.into_iter().map(|rule| (rule.text, rule.slot)).chain(spec.counters);
+            slots.rules.extend(rules.map(|(text, slot)| ((spec.name.clone(), text), slot)));
         }
         let mut seen: HashMap<&str, u32> = HashMap::new();
         let mut last = None;
@@ -118,6 +139,20 @@ impl Slots {
             None => fresh.next().map(|slot| (name.to_owned(), slot)).ok_or(NoSlot("class")),
         };
         names.map(slot).collect()
+    }
+
+    /// The same for the rules of inspect maps; of those that are free, first one that stands at zero.
+    pub fn of_rules(
+        &self,
+        keys: impl Iterator<Item = (String, String)>,
+        counts: &impl Counts,
+    ) -> Result<RuleSlots, NoSlot> {
+        let mut free = Pool::new("inspect rule", MAX_RULES as usize, self.rules.values().copied());
+        let slot = |key: (String, String)| match self.rules.get(&key) {
+            Some(slot) => Ok((key, *slot)),
+            None => free.take(|slot| counts.rule(slot) == 0).map(|slot| (key, slot)),
+        };
+        keys.map(slot).collect()
     }
 
     /// The slots that the policy after this one may give to what is new in it.
@@ -180,8 +215,9 @@ impl NatSlots {
         blocks: BTreeMap<Name, Arc<Block>>,
         world: World,
         classes: BTreeMap<String, u32>,
+        rules: RuleSlots,
     ) -> Slots {
-        Slots { blocks, world: Some(world), classes, nat: self.given }
+        Slots { blocks, world: Some(world), classes, rules, nat: self.given }
     }
 }
 

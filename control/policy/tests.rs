@@ -125,6 +125,10 @@ impl Counts for Hits {
     fn nat(&self, _: u32) -> (u64, u64) {
         (0, 0)
     }
+
+    fn rule(&self, slot: u32) -> u64 {
+        self.ace(slot)
+    }
 }
 
 #[test]
@@ -151,6 +155,9 @@ fn a_used_slot_is_taken_with_its_base_when_no_fresh_one_is_left() {
         }
         fn nat(&self, _: u32) -> (u64, u64) {
             (3, 4)
+        }
+        fn rule(&self, _: u32) -> u64 {
+            5
         }
     }
     let (view, _) = compiled(&[BASE, A, B].concat(), &Slots::default(), &All);
@@ -315,4 +322,14 @@ fn an_interface_may_speak_ipv6_alone() {
     assert_eq!([left.addr, left.mask, right.addr, right.mask], [0; 4]);
     assert_eq!((right.acl_in, right.prefix6, both.addr), (0, 64, ip("10.0.0.1")));
     assert_eq!(view.routes6()[0].ifindex, 1);
+}
+
+/// A rule of an inspect map keeps its counter; a new one gets none that was in use, and one at zero while there is one.
+#[test]
+fn rules_of_inspect_maps_keep_their_slots() {
+    let key = |line: &str| ("map".to_owned(), line.to_owned());
+    let mut before = Slots::default();
+    before.rules.extend([(key("a"), 3), (key("gone"), 6)]);
+    let after = before.of_rules(["c", "a", "b"].map(key).into_iter(), &Hits(9)).expect("there is room");
+    assert_eq!(after.into_iter().collect::<Vec<_>>(), [(key("a"), 3), (key("b"), 7), (key("c"), 5)]);
 }

@@ -9,13 +9,18 @@ use fedgate_tables::policy::{
 };
 
 use super::Compiler;
+use super::slots::RuleSlots;
 use crate::config::Config;
 use crate::config::check::crypto::bound_name;
-use crate::config::model::{self, Revocation, TlsFace};
+use crate::config::model::{self, Revocation, TlsFace, sip};
 
 impl<'m> Compiler<'m> {
-    /// Gives the indices of the proxies.
-    pub(super) fn tls(&mut self, config: &Config) -> HashMap<&'m str, u32> {
+    /// Gives the indices of the proxies, each alone and with each inspect map that it is used with.
+    pub(super) fn tls(
+        &mut self,
+        config: &Config,
+        rules: &RuleSlots,
+    ) -> HashMap<(&'m str, Option<&'m str>), u32> {
         let mut trustpoints = HashMap::new();
         for (name, pem) in &config.material {
             // Half an identity is none yet.
@@ -32,7 +37,7 @@ impl<'m> Compiler<'m> {
             };
             trustpoints.insert(name.clone(), self.builder.trustpoint(element));
         }
-        let mut proxies = HashMap::new();
+        let (mut proxies, mut elements) = (HashMap::new(), HashMap::new());
         let model = self.model;
         for (key, trustpoint) in &model.domain_trust {
             let (name, wildcard) = bound_name(model, key);
@@ -46,8 +51,20 @@ impl<'m> Compiler<'m> {
                 server.flags |= FACE_NO_CLIENT_AUTH;
             }
             let client = self.face(&proxy.client, model.ssl.client_13_only, &trustpoints);
-            let element = TlsProxy { name: self.builder.blob(name.as_bytes()), server, client };
-            proxies.insert(name.as_str(), self.builder.tls_proxy(element));
+            let element =
+                TlsProxy { name: self.builder.blob(name.as_bytes()), server, client, ..TlsProxy::default() };
+            elements.insert(name.as_str(), element);
+            proxies.insert((name.as_str(), None), self.builder.tls_proxy(element));
+        }
+        // Behind them one more for each map that a proxy is used with: a number says both.
+        for (name, map) in super::inspected(model) {
+            let Some(&plain) = elements.get(name) else { continue };
+            let slot = |text: &str| rules.get(&(map.to_owned(), text.to_owned())).copied().unwrap_or(0);
+            let spec = sip::spec(model, map, slot);
+            let Some(text) = spec.and_then(|spec| serde_json::to_vec(&spec).ok()) else { continue };
+            let inspect = self.builder.blob(&text);
+            let element = TlsProxy { inspect, ..plain };
+            proxies.insert((name, Some(map)), self.builder.tls_proxy(element));
         }
         proxies
     }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The modular policy framework, as its lines come.
 
-use super::{Done, Editor, Scope, member, misplaced, missing, single};
+use super::{Done, Editor, Scope, misplaced, missing, single};
 use crate::config::check::{About, Fault};
 use crate::config::model::{ClassMatch, Connections, PolicyClass};
 use crate::config::raw::{Command, Limit, Timer};
@@ -13,14 +13,6 @@ impl Editor {
                 Self::node(&mut self.model.class_maps, &name, negated)?;
                 self.scope = if negated { Scope::Top } else { Scope::ClassMap(name.clone()) };
                 Ok(About::ClassMap(name))
-            }
-            (Command::InspectMap(name), _) => {
-                self.scope = if negated { Scope::Top } else { Scope::InspectMap(name.clone()) };
-                if negated || !self.model.inspect_maps.contains(&name) {
-                    let about = About::InspectMap(name.clone());
-                    return member(&mut self.model.inspect_maps, name, negated, about);
-                }
-                Ok(About::InspectMap(name))
             }
             (Command::PolicyMap(name), _) => {
                 Self::node(&mut self.model.policy_maps, &name, negated)?;
@@ -48,13 +40,6 @@ impl Editor {
                         .help("take the old line out first, or make another class-map"));
                 }
                 single(class, matches, negated, About::ClassMap(name.clone()))
-            }
-            (Command::InspectParameters, Scope::InspectMap(name)) => {
-                if negated {
-                    Err(missing())
-                } else {
-                    Ok(About::InspectMap(name.clone()))
-                }
             }
             (Command::PolicyClass(class), Scope::PolicyMap(policy) | Scope::PolicyClass(policy, _)) => {
                 let policy = policy.clone();

@@ -21,7 +21,9 @@ pub fn class_map(args: &mut Args<'_, '_>, _: &Env<'_>) -> Parsed {
             .help("name it in a policy-map: `class class-default`"));
     }
     if name == "type" {
-        return Err(args.wrong("class-maps with a type are not supported yet"));
+        return Err(args.wrong(
+            "the class-maps with a type are `class-map type regex` and `class-map type inspect sip`",
+        ));
     }
     Ok(Command::ClassMap(name))
 }

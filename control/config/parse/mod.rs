@@ -9,5 +9,6 @@ pub mod inspect;
 pub mod interface;
 pub mod nat;
 pub mod object;
+pub mod sip;
 pub mod system;
 pub mod time;

@@ -11,8 +11,9 @@ use crate::operate::daemon::Daemon;
 use crate::operate::events::escaped;
 use crate::operate::run::Stop;
 use crate::operate::server::Out;
+use crate::policy::proxies;
 
-const TOTALS: [Stat; 22] = [
+const TOTALS: [Stat; 23] = [
     Stat::ProxySessionsOpened,
     Stat::ProxySessionsClosed,
     Stat::TlsHandshakesClientLeg,
@@ -29,6 +30,7 @@ const TOTALS: [Stat; 22] = [
     Stat::SipDeniedSpoof,
     Stat::SipDeniedMethod,
     Stat::SipDeniedDialog,
+    Stat::SipDeniedInspect,
     Stat::SipDeniedOutbound,
     Stat::SipBadMessage,
     Stat::SipDropped,
@@ -39,7 +41,7 @@ const TOTALS: [Stat; 22] = [
 
 /// The TLS proxies in the order of their indices in the policy: by name, those that are complete.
 pub fn names(model: &Model) -> Vec<&str> {
-    model.whole_proxies().map(|(name, _)| name.as_str()).collect()
+    proxies(model).into_iter().map(|(name, _)| name).collect()
 }
 
 /// `show proxy`

@@ -2,16 +2,17 @@
 //! `show service-policy`: the classes in order, each with what it does and what that has come to, in the ASA's layout.
 //!
 //! Connections of a class are summed over the workers, and so are the first packets that were dropped at its bounds. What the TLS proxy
-//! did is told by its sessions of now. What keeps counts has a line of its own
-//! under what sets it.
+//! did is told by its sessions of now. What keeps counts has a line of its own under what sets it, and so has each parameter and
+//! rule of an inspect map.
 
 use std::collections::{BTreeMap, HashMap};
 
+use fedgate_tables::counters::Counter;
 use fedgate_tables::link::{ClassRow, Filter, Rows, What};
 use serde_json::json;
 
 use super::{attached, listing};
-use crate::config::model::{Connections, PolicyClass};
+use crate::config::model::{Connections, InspectSip, PolicyClass};
 use crate::operate::daemon::Daemon;
 use crate::operate::run::Stop;
 use crate::operate::server::Out;
@@ -60,15 +61,40 @@ pub async fn service_policy(daemon: &Daemon, out: &mut Out) -> Result<(), Stop> 
         Ok(())
     })
     .await?;
-    let proxies: Vec<&str> = super::proxy::names(model);
+    let proxies = crate::policy::proxies(model);
     out.note(&format!("Global policy:\n  Service-policy: {name}\n")).await?;
     for class in classes {
         let slot = daemon.with_slots(|slots| slots.classes.get(&class.class).copied());
         let count = slot.and_then(|slot| counts.get(&slot)).cloned().unwrap_or_default();
-        let at = |wanted: &str| proxies.iter().position(|name| *name == wanted);
-        let place = class.inspect.as_ref().and_then(|inspect| at(&inspect.tls_proxy));
+        let at = |inspect: &InspectSip| {
+            proxies.iter().position(|one| *one == (inspect.tls_proxy.as_str(), inspect.map.as_deref()))
+        };
+        let place = class.inspect.as_ref().and_then(at);
         let proxy = place.and_then(|at| proxied.get(&(at as u32))).copied().unwrap_or_default();
         out.row(|| text(class, &count, proxy), || as_json(class, &count, proxy)).await?;
+        if let Some(map) = class.inspect.as_ref().and_then(|inspect| inspect.map.as_deref()) {
+            rules(daemon, map, out).await?;
+        }
+    }
+    Ok(())
+}
+
+/// The parameters and rules of an inspect map, each with its hits; of all classes that use the map.
+async fn rules(daemon: &Daemon, map: &str, out: &mut Out) -> Result<(), Stop> {
+    let (config, attached) = (daemon.config(), attached(daemon)?);
+    let Some(rules) = config.model.inspect_maps.get(map) else { return Ok(()) };
+    let parameters = rules.parameters.set().map(|(text, action)| (text.to_owned(), action));
+    let rules = rules.rules.iter().filter_map(|rule| Some((rule.subject.to_string(), rule.action?)));
+    for (line, action) in parameters.chain(rules) {
+        let key = (map.to_owned(), line);
+        let slot = daemon.with_slots(|slots| slots.rules.get(&key).copied());
+        let hits = slot.map_or(0, |slot| attached.counters.sum(Counter::Inspect(slot)));
+        let line = key.1;
+        out.row(
+            || format!("        {line}\n          {action}, packet {hits}"),
+            || json!({ "map": map, "line": line, "action": action.to_string(), "hits": hits }),
+        )
+        .await?;
     }
     Ok(())
 }
@@ -131,7 +157,6 @@ fn as_json(class: &PolicyClass, count: &ClassRow, proxy: Proxied) -> serde_json:
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::model::InspectSip;
     use crate::config::types::Seconds;
 
     #[test]

@@ -141,6 +141,8 @@ pub struct Limits {
     pub tcp_tx: usize,
     /// Dialogs that are remembered.
     pub dialogs: dialog::Limits,
+    /// Workers that there are, this one among them: a rate of an inspect map is for all of them.
+    pub workers: u32,
 }
 
 impl Default for Limits {
@@ -152,6 +154,7 @@ impl Default for Limits {
             tcp_rx: 32 << 10,
             tcp_tx: 16 << 10,
             dialogs: dialog::Limits::default(),
+            workers: 1,
         }
     }
 }
@@ -252,6 +255,8 @@ pub enum CloseReason {
     ServerMismatch,
     /// That peer sent too many malformed messages in a row.
     Malformed(Leg),
+    /// A rule of an inspect map ended it over a message of that peer.
+    Inspected(Leg),
     /// [`Limits::memory`] leaves no room for the message that a peer began.
     Memory(Leg),
     /// The worker ended it.
@@ -275,6 +280,7 @@ impl std::fmt::Display for CloseReason {
             Self::ServerUnreachable => f.write_str("server out of reach"),
             Self::ServerMismatch => f.write_str("the server's certificate is not good for the domain called"),
             Self::Malformed(leg) => write!(f, "too many malformed messages from the {}", leg.name()),
+            Self::Inspected(leg) => write!(f, "by inspection of what the {} sent", leg.name()),
             Self::Memory(leg) => write!(f, "no memory for a message of the {}", leg.name()),
             Self::Aborted(AbortReason::Cleared) => f.write_str("cleared"),
             Self::Aborted(AbortReason::ConnectionGone) => f.write_str("connection gone"),

@@ -13,11 +13,13 @@ use crate::api::{
     SessionId,
 };
 use crate::deadlines::Deadlines;
+use crate::inspected::Inspection;
 use crate::session::{Env, Next, Session};
 use crate::side::{HANDSHAKE_COST, Side};
 use crate::sip::{DomainList, LocalDomains};
 use crate::tcp::{Buffers, Endpoint, LEAST_RX};
 use fedgate_sip::dialog::Dialogs;
+use fedgate_sip::inspect::Rates;
 use fedgate_tables::link::ProxyRow;
 use std::collections::VecDeque;
 
@@ -34,6 +36,7 @@ pub struct Engine {
     deadlines: Deadlines,
     /// What has crossed, of all sessions.
     dialogs: Dialogs,
+    inspection: Inspection,
     /// Sessions in TIME_WAIT, oldest first; some may be gone already.
     lingering: VecDeque<SessionId>,
     /// Sessions in the order they were opened, as far as they may still be in TCP's handshake.
@@ -65,6 +68,7 @@ impl Engine {
             free: Vec::new(),
             deadlines: Deadlines::default(),
             dialogs: Dialogs::new(limits.dialogs),
+            inspection: Inspection { rates: Rates::default(), workers: limits.workers },
             lingering: VecDeque::new(),
             embryonic: VecDeque::new(),
             open: 0,
@@ -152,7 +156,16 @@ impl Engine {
     ) -> Result<(), InputError> {
         let (room, side_cost, buffers) = (self.room(), Self::cost_of_side(), self.buffers());
         let session = live(&mut self.slots, id).ok_or(InputError::NoSession)?;
-        let mut env = Env { now, buffers, ctx, out, dialogs: &mut self.dialogs, room, side_cost };
+        let mut env = Env {
+            now,
+            buffers,
+            ctx,
+            out,
+            dialogs: &mut self.dialogs,
+            inspection: &mut self.inspection,
+            room,
+            side_cost,
+        };
         if !session.input(leg, packet, &env) {
             return Err(InputError::NotOurs);
         }
@@ -179,6 +192,7 @@ impl Engine {
                 ctx,
                 out,
                 dialogs: &mut self.dialogs,
+                inspection: &mut self.inspection,
                 room,
                 side_cost,
             });
@@ -198,8 +212,19 @@ impl Engine {
     ) -> bool {
         let (room, side_cost, buffers) = (self.room(), Self::cost_of_side(), self.buffers());
         let Some(session) = live(&mut self.slots, id) else { return false };
-        session
-            .abort(reason, &mut Env { now, buffers, ctx, out, dialogs: &mut self.dialogs, room, side_cost });
+        session.abort(
+            reason,
+            &mut Env {
+                now,
+                buffers,
+                ctx,
+                out,
+                dialogs: &mut self.dialogs,
+                inspection: &mut self.inspection,
+                room,
+                side_cost,
+            },
+        );
         self.settle(id.slot, Next::Gone(CloseReason::Aborted(reason)), out);
         true
     }

@@ -9,6 +9,7 @@ use crate::api::Leg;
 use crate::tcp::Addr;
 use fedgate_sip::domain::Domain;
 use fedgate_sip::identity::PeerIdentity;
+use fedgate_sip::inspect::Action;
 use fedgate_sip::message::Message;
 use fedgate_sip::verdict::{Denial, Subject};
 use fedgate_tables::link;
@@ -73,6 +74,21 @@ pub enum Event<'a> {
         /// The bytes as far as they came.
         bytes: &'a [u8],
     },
+    /// A rule of an inspect map speaks of a message.
+    Inspected {
+        /// The leg it came from.
+        leg: Leg,
+        /// That leg's peer.
+        remote: Addr,
+        /// The map.
+        map: &'a str,
+        /// The rule, as it is written.
+        rule: &'a str,
+        /// What is done.
+        action: Action,
+        /// The message, where it could be read.
+        message: Option<&'a Message<'a>>,
+    },
     /// The server leg did not come up.
     Unreachable {
         /// The server.
@@ -119,6 +135,16 @@ impl Event<'_> {
                     leg.name(),
                     addr_text(remote),
                     bytes[..bytes.len().min(SHOWN)].escape_ascii()
+                ),
+            },
+            Self::Inspected { leg, remote, map, rule, action, message } => link::Event::Log {
+                level: "info".into(),
+                text: format!(
+                    "proxy session {session}: policy-map {map}: {rule}: {action}: {} from the {} {}, call-id {}",
+                    message.map_or("a message", |message| message.method_name().unwrap_or("a response")),
+                    leg.name(),
+                    addr_text(remote),
+                    message.map_or("unread", |message| message.call_id)
                 ),
             },
             Self::Unreachable { remote, status } => link::Event::Log {

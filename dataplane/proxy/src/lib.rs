@@ -22,6 +22,7 @@ mod deadlines;
 mod engine;
 mod event;
 mod identity;
+mod inspected;
 mod lists;
 mod session;
 mod side;

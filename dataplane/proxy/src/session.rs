@@ -14,6 +14,7 @@
 
 use crate::api::{AbortReason, CloseReason, Context, Leg, Micros, OpenParams, Output, SessionId};
 use crate::event::Event;
+use crate::inspected::Inspection;
 use crate::side::{Outgoing, READ_AHEAD, Side};
 use crate::sip::{self, Head, Judged, Way};
 use crate::tcp::{Addr, Buffers, Endpoint, Port};
@@ -37,6 +38,7 @@ pub(crate) struct Env<'a, D, L, O> {
     pub(crate) out: &'a mut O,
     /// The dialogs of all sessions.
     pub(crate) dialogs: &'a mut Dialogs,
+    pub(crate) inspection: &'a mut Inspection,
     /// Bytes left of the engine's memory; with less than a message's, no inbox grows past [`READ_AHEAD`].
     pub(crate) room: usize,
     /// Bytes that another side would take of it.
@@ -341,7 +343,8 @@ impl Session {
         let hosts = own_hosts(&self.params);
         let (asked, dialogs, now) = (&self.asked, &*env.dialogs, env.now);
         let origin = sip::Origin { id, leg, way, remote, peer, tag: &self.tag, hosts, asked, dialogs, now };
-        let judged = sip::judge(&mut side.framer, side.inbox.bytes(), &origin, env.ctx, env.out);
+        let judged =
+            sip::judge(&mut side.framer, side.inbox.bytes(), &origin, env.inspection, env.ctx, env.out);
         match judged {
             Judged::Incomplete { need } => {
                 side.head = side.head.still_unread(need, side.inbox.is_empty(), env.now);
@@ -365,6 +368,15 @@ impl Session {
                 self.malformed = if malformed { self.malformed + 1 } else { 0 };
                 if self.malformed == MALFORMED_IN_A_ROW {
                     self.end(CloseReason::Malformed(leg), env.now);
+                }
+                true
+            }
+            Judged::End { reset } => {
+                self.denied += 1;
+                self.end(CloseReason::Inspected(leg), env.now);
+                if reset {
+                    self.client.tcp.abort();
+                    self.server.iter_mut().for_each(|server| server.tcp.abort());
                 }
                 true
             }
@@ -419,6 +431,7 @@ impl Session {
         if !to.has_room() {
             return false;
         }
+        let mut changed = None;
         if let (Some(peer), Some(far)) = (from.peer(), to.peer()) {
             let hosts = own_hosts(&self.params);
             let (asked, dialogs, now) = (&self.asked, &*env.dialogs, env.now);
@@ -438,6 +451,7 @@ impl Session {
                 }
                 return true;
             }
+            changed = passed.changed(bytes, &origin, env.ctx, env.out);
         }
         let outside = if way == Way::Inward { from.peer() } else { to.peer() };
         if passed.note.in_dialog()
@@ -449,7 +463,7 @@ impl Session {
                 env.out.count(Counter::Stat(Stat::SipDialogsRefused), 1);
             }
         }
-        match passed.changed(&from.inbox.bytes()[..len], env.ctx, env.out) {
+        match changed {
             None => to.send_from(&mut from.inbox, len),
             Some(changed) => {
                 to.send(&changed);

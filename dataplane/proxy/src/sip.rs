@@ -11,17 +11,18 @@
 
 use crate::api::{Context, Leg, Micros, Output, SessionId};
 use crate::event::Event;
+use crate::inspected::{Inspection, Stop, inspect, out_of_hops, trust};
 use crate::tcp::Addr;
 use crate::tls::ProxyTls;
 use crate::transactions::{Part, Transactions};
 use fedgate_sip::answer::{compose, compose_unread, compose_with, reason_phrase};
-use fedgate_sip::asserted::{self, Trust};
+use fedgate_sip::asserted;
 use fedgate_sip::dialog::{Dialogs, Note, Standing};
 use fedgate_sip::domain::Domain;
 use fedgate_sip::edit;
 use fedgate_sip::frame::{Frame, Framer, Limits};
 use fedgate_sip::identity::PeerIdentity;
-use fedgate_sip::message::Message;
+use fedgate_sip::message::{Message, ScanFault};
 use fedgate_sip::verdict::{
     Denial, Listed, Subject, Verdict, Voucher, inbound_by, outbound_by, outbound_peer,
 };
@@ -71,6 +72,8 @@ pub(crate) struct Passed {
     dialog_peer: Option<u64>,
     /// Something has to be cut out of it.
     cut: bool,
+    /// Something of it has to be masked.
+    mask: bool,
 }
 
 impl Default for Head {
@@ -123,16 +126,23 @@ impl Passed {
     pub(crate) fn changed<L: LocalDomains, D, O: Output>(
         &self,
         bytes: &[u8],
+        origin: &Origin<'_>,
         ctx: &Context<'_, D, L>,
         out: &mut O,
     ) -> Option<Vec<u8>> {
-        if !self.cut {
+        if !self.cut && !self.mask {
             return None;
         }
         // It was scanned before it passed.
         let message = Message::scan_with(bytes, &LIMITS).ok()?;
-        let edits = asserted::cuts(&message, self.subject.domain.as_ref()?, ctx.locals, Trust::Checked);
-        out.count(Counter::Stat(Stat::SipHeadersCut), edits.len() as u64);
+        let mut edits = Vec::new();
+        if let Some(speaker) = self.subject.domain.as_ref().filter(|_| self.cut) {
+            edits = asserted::cuts(&message, speaker, ctx.locals, trust(origin));
+            out.count(Counter::Stat(Stat::SipHeadersCut), edits.len() as u64);
+        }
+        if let Some(inspector) = origin.hosts.tls.inspector().filter(|_| self.mask) {
+            edits.extend(inspector.masks(&message));
+        }
         (!edits.is_empty()).then(|| edit::apply(&message, edits))
     }
 
@@ -161,6 +171,8 @@ pub(crate) enum Judged {
     Pass(Passed),
     /// Take it away and send the answer, if there is one. `malformed`: it was no good SIP.
     Refuse { len: usize, answer: Option<Vec<u8>>, malformed: bool },
+    /// End the connection, by RST or in order.
+    End { reset: bool },
     /// No message can be found in this stream any more.
     Broken { answer: Option<Vec<u8>> },
 }
@@ -220,6 +232,7 @@ pub(crate) fn judge<D: DomainList, L: LocalDomains, O: Output>(
     framer: &mut Framer,
     bytes: &[u8],
     origin: &Origin<'_>,
+    inspection: &mut Inspection,
     ctx: &Context<'_, D, L>,
     out: &mut O,
 ) -> Judged {
@@ -229,10 +242,15 @@ pub(crate) fn judge<D: DomainList, L: LocalDomains, O: Output>(
         Frame::Message { head_len, body_len } => {
             let frame = &bytes[..head_len + body_len];
             match Message::scan_with(frame, &LIMITS) {
-                Ok(message) => verdict(&message, frame.len(), origin, ctx, out),
+                Ok(message) => verdict(&message, frame.len(), origin, inspection, ctx, out),
                 Err(fault) => {
                     out.count(Counter::Stat(Stat::SipBadMessage), 1);
                     malformed(origin, format_args!("{fault}"), frame, out);
+                    if fault.kind == ScanFault::TooManyHops
+                        && let Some(reset) = out_of_hops(origin, out)
+                    {
+                        return Judged::End { reset };
+                    }
                     let status = fault.status();
                     let answer = fault
                         .answerable
@@ -257,6 +275,7 @@ fn verdict<D: DomainList, L: LocalDomains, O: Output>(
     message: &Message<'_>,
     len: usize,
     origin: &Origin<'_>,
+    inspection: &mut Inspection,
     ctx: &Context<'_, D, L>,
     out: &mut O,
 ) -> Judged {
@@ -276,8 +295,13 @@ fn verdict<D: DomainList, L: LocalDomains, O: Output>(
         Verdict::Pass { subject } => {
             let part = origin.asked.part(message);
             if origin.asked.may_cross(origin.leg, part) {
-                let cut = origin.way == Way::Inward && asserted::needs_cuts(message, Trust::Checked);
-                return Judged::Pass(Passed { len, subject, part, note, dialog_peer, cut });
+                let mask = match inspect(message, dialog_peer.is_some(), origin, inspection, out) {
+                    Ok(mask) => mask,
+                    Err(Stop::End { reset }) => return Judged::End { reset },
+                    Err(Stop::Refuse { answer }) => return Judged::Refuse { len, answer, malformed: false },
+                };
+                let cut = origin.way == Way::Inward && asserted::needs_cuts(message, trust(origin));
+                return Judged::Pass(Passed { len, subject, part, note, dialog_peer, cut, mask });
             }
             out.count(Counter::Stat(Stat::SipDropped), 1);
             report(message, Denial::StrayResponse, 0, &subject, origin, out);
@@ -323,7 +347,7 @@ fn judgement<D: DomainList, L: LocalDomains>(
         Way::Inward => {
             let ours = Ours { domains: ctx.locals, hosts: origin.hosts };
             let voucher = if known { Voucher::Dialog } else { Voucher::Peer(origin.peer) };
-            inbound_by(message, voucher, ctx.domains, &ours, Trust::Checked)
+            inbound_by(message, voucher, ctx.domains, &ours, trust(origin))
         }
         Way::Outward => outbound_by(message, known, ctx.domains, ctx.locals),
     }

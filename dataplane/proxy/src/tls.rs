@@ -19,6 +19,7 @@ use crate::identity::identity;
 use aws_lc_rs::digest::{Context, Digest, SHA256};
 use fedgate_sip::domain::Domain;
 use fedgate_sip::identity::PeerIdentity;
+use fedgate_sip::inspect::{Inspector, Spec};
 use fedgate_tables::policy::{FACE_NO_CLIENT_AUTH, FACE_TLS12, FACE_TLS13, Face, suites};
 use fedgate_tables::policy_view::PolicyView;
 use material::Reader;
@@ -111,6 +112,8 @@ pub struct ProxyTls {
     client: Arc<End<ClientConfig>>,
     names: Vec<PeerIdentity>,
     warnings: Vec<Warning>,
+    /// How what passes is inspected (`policy-map type inspect sip`).
+    inspector: Option<Inspector>,
 }
 
 /// One way to meet peers, with all that is remembered of them.
@@ -154,7 +157,16 @@ impl ProxyTls {
             client: face_parts(policy, &proxy.client),
             now: SystemTime::now(),
         };
-        Self::from_parts(&parts, before)
+        let plain = Self::from_parts(&parts, before)?;
+        let Some(map) = Some(policy.str(proxy.inspect)).filter(|map| !map.is_empty()) else {
+            return Ok(plain);
+        };
+        let bad = |why: &dyn std::fmt::Display| TlsConfigError::Inspect {
+            proxy: policy.str(proxy.name).into(),
+            why: why.to_string(),
+        };
+        let spec: Spec = serde_json::from_str(map).map_err(|why| bad(&why))?;
+        Ok(plain.inspected(Inspector::new(spec).map_err(|why| bad(&why))?))
     }
 
     /// Makes the configurations from PEM.
@@ -212,7 +224,18 @@ impl ProxyTls {
         let mut warnings = reader.warnings;
         warnings.sort_by(|a, b| (&a.trustpoint, &a.subject).cmp(&(&b.trustpoint, &b.subject)));
         warnings.dedup();
-        Ok(Self { provider, foreign, inside, client, names, warnings })
+        Ok(Self { provider, foreign, inside, client, names, warnings, inspector: None })
+    }
+
+    /// The same, with what passes inspected.
+    #[must_use]
+    pub fn inspected(self, inspector: Inspector) -> Self {
+        Self { inspector: Some(inspector), ..self }
+    }
+
+    /// The inspect map, where there is one.
+    pub(crate) fn inspector(&self) -> Option<&Inspector> {
+        self.inspector.as_ref()
     }
 
     /// Whether one of our own certificates carries this host's name: it is us that the world calls by it.

@@ -12,6 +12,7 @@
 //!    ([`identity::PeerIdentity`]) vouch for it, is the target ours.
 //!    Messages of a dialog that is known ([`dialog`]) need only be its peer's; what they assert is held to the same
 //!    ([`asserted`]).
+//!    What passes may be held to an operator's own rules ([`inspect`]).
 //! 4. [`answer`] composes the refusal where one is owed.
 //!
 //! [`domain::Domain`] is the canonical form in which all names are compared; control uses it for its lists too, so
@@ -31,6 +32,7 @@ mod fault;
 pub mod frame;
 pub mod headers;
 pub mod identity;
+pub mod inspect;
 pub mod message;
 mod method;
 mod scan;

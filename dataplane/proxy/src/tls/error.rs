@@ -18,6 +18,14 @@ pub enum TlsConfigError {
         /// The TLS proxy.
         proxy: String,
     },
+    /// Its inspect map cannot be used.
+    #[error("tls-proxy {proxy}: inspect map: {why}")]
+    Inspect {
+        /// The TLS proxy.
+        proxy: String,
+        /// What is wrong with the map.
+        why: String,
+    },
     /// The trustpoint has no certificate of its own.
     #[error("trustpoint {trustpoint}: no identity certificate")]
     NoCertificate {

@@ -165,7 +165,7 @@ fn built_from_a_policy() {
     let mute = policy.face(&showing(ca_index), &[ca_index]);
     let blind = policy.face(&showing(own_index), &[own_index]);
     for (server, client) in [(good, good), (mute, good), (good, blind)] {
-        policy.tls_proxy(TlsProxy { name, server, client });
+        policy.tls_proxy(TlsProxy { name, server, client, ..TlsProxy::default() });
     }
     let segment = policy.finish(1).expect("a policy");
     let view = PolicyView::parse(&segment).expect("its own policy");

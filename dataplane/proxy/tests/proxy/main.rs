@@ -15,6 +15,7 @@ mod attacks;
 mod dialogs;
 mod ends;
 mod hostile;
+mod inspected;
 mod pass;
 mod rough;
 mod torture;

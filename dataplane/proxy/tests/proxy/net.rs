@@ -267,6 +267,7 @@ impl Output for Sink {
             Event::TlsFailed { leg, why, .. } => format!("tls-failed {leg:?}: {why}"),
             Event::Denied { leg, status, why, .. } => format!("denied {leg:?} {status} {}", why.name()),
             Event::Malformed { leg, why, .. } => format!("malformed {leg:?}: {why}"),
+            Event::Inspected { rule, action, .. } => format!("inspected {rule}: {action}"),
             Event::Unreachable { status, .. } => format!("unreachable {status}"),
         });
         // What control would get must always fit a datagram.

@@ -62,6 +62,7 @@ kinds! {
         SipDeniedSpoof "sip_denied_spoof" "Denied: one of our domains in From, from outside";
         SipDeniedMethod "sip_denied_method" "Denied: method not served from outside";
         SipDeniedDialog "sip_denied_dialog" "Denied: in a dialog of another peer, or out of its order";
+        SipDeniedInspect "sip_denied_inspect" "Denied: by a rule of an inspect map";
         SipDeniedOutbound "sip_denied_outbound" "Denied: outbound request to a domain not permitted";
         SipBadMessage "sip_bad_message" "SIP messages that break the syntax";
         SipDropped "sip_dropped" "SIP messages dropped without an answer";

@@ -19,12 +19,14 @@ use crate::policy_view::{MAX_ACE_COUNTERS, MAX_NAT_COUNTERS};
 use crate::words::Words;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
+/// Most rules of inspect maps (`fedgate_sip::inspect::MAX_RULES`).
+pub const MAX_INSPECT_COUNTERS: u32 = 1024;
 /// Most workers.
 pub const MAX_WORKERS: usize = 16;
 
 const MAGIC: u64 = u64::from_le_bytes(*b"FGCOUNTS");
 /// Changes with this file and with the order of any list.
-pub(super) const LAYOUT: u64 = 2;
+pub(super) const LAYOUT: u64 = 3;
 const HEADER_WORDS: usize = 16;
 const LINE: usize = 16;
 
@@ -49,6 +51,8 @@ pub enum Counter {
     Nat(u32, NatCounter),
     /// Hits of an ACE's slot.
     Ace(u32),
+    /// Hits of an inspect map's rule, by its slot.
+    Inspect(u32),
     /// Verdicts on the domain with this id.
     Domain(u32, DomainCounter),
 }
@@ -61,7 +65,8 @@ const FRAGMENTS: usize = (INTERFACES + MAX_INTERFACES * InterfaceCounter::COUNT)
 const UNLISTED: usize = (FRAGMENTS + MAX_INTERFACES * FragmentCounter::COUNT).next_multiple_of(LINE);
 const BUCKETS: usize = (UNLISTED + DomainCounter::COUNT).next_multiple_of(LINE);
 const NAT: usize = (BUCKETS + Histo::COUNT * HISTO_BUCKETS).next_multiple_of(LINE);
-const ACES: usize = (NAT + MAX_NAT_COUNTERS as usize * NatCounter::COUNT).next_multiple_of(LINE);
+const INSPECT: usize = (NAT + MAX_NAT_COUNTERS as usize * NatCounter::COUNT).next_multiple_of(LINE);
+const ACES: usize = (INSPECT + MAX_INSPECT_COUNTERS as usize).next_multiple_of(LINE);
 const DOMAINS: usize = (ACES + MAX_ACE_COUNTERS as usize).next_multiple_of(LINE);
 const BLOCK: usize = (DOMAINS + MAX_DOMAINS as usize * DomainCounter::COUNT).next_multiple_of(LINE);
 
@@ -89,6 +94,7 @@ impl Counter {
             Self::Nat(slot, way) => {
                 row(NAT, slot as usize, MAX_NAT_COUNTERS as usize, NatCounter::COUNT, way as usize)
             }
+            Self::Inspect(slot) => row(INSPECT, slot as usize, MAX_INSPECT_COUNTERS as usize, 1, 0),
             Self::Ace(slot) => row(ACES, slot as usize, MAX_ACE_COUNTERS as usize, 1, 0),
             Self::Domain(id, counter) => {
                 row(DOMAINS, id as usize, MAX_DOMAINS as usize, DomainCounter::COUNT, counter as usize)

@@ -9,7 +9,7 @@
 use super::{Blob, NONE};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-/// One `tls-proxy`. 56 bytes.
+/// One `tls-proxy`, with the inspect map that it is used with. 64 bytes.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
 pub struct TlsProxy {
@@ -19,8 +19,10 @@ pub struct TlsProxy {
     pub server: Face,
     /// Towards the TCP server.
     pub client: Face,
+    /// The inspect map as JSON (`fedgate_sip::inspect::Spec`); empty for none.
+    pub inspect: Blob,
 }
-const _: () = assert!(size_of::<TlsProxy>() == 56);
+const _: () = assert!(size_of::<TlsProxy>() == 64);
 
 /// One face of a `tls-proxy`. 24 bytes.
 #[repr(C)]

@@ -348,8 +348,9 @@ fn class(cx: &Context<'_>, element: &ServiceClass) -> Finding {
 }
 
 fn tls_proxy(cx: &Context<'_>, element: &TlsProxy) -> Finding {
-    let TlsProxy { name: title, server, client } = *element;
+    let TlsProxy { name: title, server, client, inspect } = *element;
     name(cx, title, "name")?;
+    text(cx, inspect, "inspect")?;
     face(cx, &server, "server", FACE_FLAGS)?;
     face(cx, &client, "client", FACE_FLAGS & !FACE_NO_CLIENT_AUTH)
 }

@@ -106,7 +106,7 @@ fn sample(sizes: [usize; 6], bits: u32) -> PolicyBuilder {
             Shown { trustpoint: tp, ..Shown::default() },
         ];
         let (server, client) = (b.face(&shown, &[tp, 0]), b.face(&shown[1..], &[]));
-        let proxy = b.tls_proxy(TlsProxy { name, server, client });
+        let proxy = b.tls_proxy(TlsProxy { name, server, client, ..TlsProxy::default() });
         if acls > 0 {
             b.class(ServiceClass {
                 name,
@@ -179,7 +179,7 @@ fn proxy_with(b: &mut PolicyBuilder, change: impl FnOnce(&mut Face)) {
     let server = b.face(&[Shown { trustpoint, ..Shown::default() }], &[trustpoint]);
     let mut client = server;
     change(&mut client);
-    b.tls_proxy(TlsProxy { name, server, client });
+    b.tls_proxy(TlsProxy { name, server, client, ..TlsProxy::default() });
 }
 
 proptest! {

@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Where an inspect map (fedgate-sip `inspect`) meets a session: what its rulings do to messages and connections.
+//!
+//! Asked after the domain verdict, for what that lets pass, both ways. A request that a rule drops is answered as other
+//! denied requests are (403; 481 where its dialog was never begun, 503 above a rate), for over a connection nobody takes
+//! silence for loss; a response is dropped. The map goes with the `tls-proxy`, so a session keeps the one it began with.
+//!
+//! Called by [`crate::sip`] for each message, on the worker's core; without a map it is one test.
+
+use crate::api::Output;
+use crate::event::Event;
+use crate::sip::Origin;
+use fedgate_sip::answer::{compose, reason_phrase};
+use fedgate_sip::asserted::Trust;
+use fedgate_sip::inspect::{Deed, Hit, Rates, Standing};
+use fedgate_sip::message::Message;
+use fedgate_tables::counters::{Counter, Stat};
+
+/// What is kept for inspection, of all sessions of a worker.
+pub(crate) struct Inspection {
+    pub(crate) rates: Rates,
+    pub(crate) workers: u32,
+}
+
+/// What becomes of a message that a map does not let pass.
+pub(crate) enum Stop {
+    /// It is taken away, and answered where one is owed.
+    Refuse { answer: Option<Vec<u8>> },
+    /// Its connection ends.
+    End { reset: bool },
+}
+
+/// What outside peers may assert in this session.
+pub(crate) fn trust(origin: &Origin<'_>) -> Trust {
+    match origin.hosts.tls.inspector() {
+        Some(inspector) if inspector.parameters().strip_identities => Trust::None,
+        Some(_) | None => Trust::Checked,
+    }
+}
+
+/// Holds a message to the session's map; `known`: its dialog is. An error is what becomes of it; else whether there
+/// is something to mask.
+pub(crate) fn inspect<O: Output>(
+    message: &Message<'_>,
+    known: bool,
+    origin: &Origin<'_>,
+    inspection: &mut Inspection,
+    out: &mut O,
+) -> Result<bool, Stop> {
+    let Some(inspector) = origin.hosts.tls.inspector() else { return Ok(false) };
+    let workers = inspection.workers;
+    let standing = Standing { known, sole: workers == 1, workers };
+    let tell = |hit: Hit<'_>| told(&hit, inspector.name(), Some(message), origin, out);
+    let ruling = inspector.judge(message, standing, &mut inspection.rates, origin.now.0, tell);
+    let status = match ruling.deed {
+        Deed::Pass | Deed::Mask => return Ok(ruling.mask),
+        Deed::DropConnection | Deed::Reset => {
+            out.count(Counter::Stat(Stat::SipDeniedInspect), 1);
+            return Err(Stop::End { reset: ruling.deed == Deed::Reset });
+        }
+        Deed::Drop if ruling.no_dialog => 481,
+        Deed::Drop => 403,
+        Deed::RateLimit(_) => 503,
+    };
+    out.count(Counter::Stat(Stat::SipDeniedInspect), 1);
+    let answer =
+        message.is_answerable().then(|| compose(message, status, reason_phrase(status), origin.tag).ok());
+    Err(Stop::Refuse { answer: answer.flatten() })
+}
+
+/// What the map wants done about a request that has used up its hops, if it ends the connection: whether by RST.
+pub(crate) fn out_of_hops<O: Output>(origin: &Origin<'_>, out: &mut O) -> Option<bool> {
+    let inspector = origin.hosts.tls.inspector()?;
+    let hit = inspector.out_of_hops()?;
+    told(&hit, inspector.name(), None, origin, out);
+    match hit.action.deed {
+        Deed::DropConnection => Some(false),
+        Deed::Reset => Some(true),
+        Deed::Pass | Deed::Drop | Deed::Mask | Deed::RateLimit(_) => None,
+    }
+}
+
+fn told<O: Output>(
+    hit: &Hit<'_>,
+    map: &str,
+    message: Option<&Message<'_>>,
+    origin: &Origin<'_>,
+    out: &mut O,
+) {
+    if let Some(slot) = hit.slot {
+        out.count(Counter::Inspect(slot), 1);
+    }
+    if hit.action.log {
+        let (leg, remote) = (origin.leg, origin.remote);
+        out.event(
+            origin.id,
+            Event::Inspected { leg, remote, map, rule: hit.text, action: hit.action, message },
+        );
+    }
+}
