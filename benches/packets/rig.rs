@@ -392,7 +392,7 @@ fn policy(setup: Setup<'_>) -> PolicyBuilder {
             security,
             flags: IF_MAC_SET | if setup.ipv6 { IF_IPV6 } else { 0 },
             addr6: if setup.ipv6 { flows6::OWN[i].to_be_bytes() } else { [0; 16] },
-            prefix6: 64,
+            prefix6: if setup.ipv6 { 64 } else { 0 },
             mac: MACS[i].0,
             acl_in: if i == INSIDE { acl_in } else { NONE },
             acl_out: NONE,
