@@ -3,7 +3,7 @@
 //!
 //! A connection counts in the first class with connection settings that permits its real tuple when it begins, under the
 //! class's slot, which stays the same across policies: a changed limit holds for what is there already. Embryonic is a
-//! TCP connection until its handshake is over; one that a proxy has taken is none, for the proxy bounds its own. A client
+//! TCP connection until its handshake is over; one that a proxy takes is none, for the proxy bounds its own. A client
 //! is whoever began the connection, by his real address; he is counted only where the class has per-client limits then.
 //!
 //! Each worker counts its own and admits its part of each limit, rounded up. At the limit a first packet is dropped by
@@ -165,7 +165,7 @@ impl Limits {
     }
 
     /// A first packet is refused.
-    pub(crate) fn count_refused(&mut self, class: &ServiceClass) {
+    fn count_refused(&mut self, class: &ServiceClass) {
         if let Some(refused) = self.refused.get_mut(class.slot as usize) {
             *refused += 1;
         }

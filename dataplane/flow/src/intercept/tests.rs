@@ -250,6 +250,17 @@ fn the_server_is_asked_three_times() {
     assert_eq!((said.len(), lab.flow.opening()), (TRIES, 0));
 }
 
+/// A flood of SYNs for other ports is no reason to refuse one that the TLS proxy takes, which is never embryonic.
+#[test]
+fn what_a_proxy_takes_is_not_held_to_embryonic_limits() {
+    let mut lab = Lab::new(1, 16);
+    assert!(matches!(lab.admit(&Lab::first(1)), Admission::New { .. }));
+    lab.class[0].tls_proxy = 4;
+    assert!(matches!(lab.admit(&Lab::first(2)), Admission::New { tls_proxy: Some(4), .. }));
+    lab.class[0].conn_max = 2;
+    assert_eq!(lab.admit(&Lab::first(3)), Admission::Refused(DropReason::ConnLimit));
+}
+
 /// Once open its timers are those of any connection.
 #[test]
 fn an_open_one_times_out_like_others() {
