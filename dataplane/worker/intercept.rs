@@ -127,6 +127,7 @@ pub(super) fn proven(
             net.counters.add(Stat::InterceptConns, 1);
             net.flow.conns.hot_mut(id).book(now.tick(), parsed.ip_len);
             drop(mbuf); // it has said what it had to say
+            retry(net, view, now);
             call(net, view, now, id);
         }
         Admission::Refused(reason) => net.drop(reason, mbuf),
@@ -163,7 +164,8 @@ pub(super) fn step(net: &Net, step: Step) -> bool {
     }
 }
 
-/// Servers that have not answered in time. To be called as soon as timers have been looked at.
+/// Servers that have not answered in time. To be called as soon as timers have been looked at, and when a client is admitted, for whom
+/// another may have to make room.
 pub(super) fn retry(net: &mut Net, view: &View<'_>, now: Now) -> usize {
     let mut work = 0;
     while let Some(due) = net.flow.due() {

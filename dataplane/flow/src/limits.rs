@@ -7,7 +7,8 @@
 //! is whoever began the connection, by his real address; he is counted only where the class has per-client limits then.
 //!
 //! Each worker counts its own and admits its part of each limit, rounded up. At the limit a first packet is dropped by
-//! name, or at an embryonic one intercepted ([`crate::intercept`]: such a connection is embryonic until its server answers); nothing is evicted. Worker cores, when a connection begins, opens or ends. Twin: a recount, in tests.
+//! name, or at an embryonic one intercepted ([`crate::intercept`]: such a connection is embryonic until its server answers);
+//! nothing is evicted but, by others of its kind, one that waits for its server. Worker cores, when a connection begins, opens or ends. Twin: a recount, in tests.
 
 use crate::conn::{Dir, Hot, NO_CLASS, NO_SESSION, flag};
 use crate::hosts::Hosts;

@@ -3,7 +3,7 @@
 
 use super::forward;
 use crate::worker::clock::Now;
-use crate::worker::intercept::{announced, bare, cookie, step, turn_back};
+use crate::worker::intercept::{announced, bare, cookie, retry as retry_all, step, turn_back};
 use crate::worker::net::{HEADER_ROOM, Net};
 use crate::worker::runtime::View;
 use dpdk::Mbuf;
@@ -79,6 +79,7 @@ pub(super) fn is_intact(frame: &[u8], parsed: &Parsed6) -> bool {
 pub(super) fn proven(net: &mut Net, view: &View<'_>, now: Now, id: ConnId, mbuf: Mbuf) {
     drop(mbuf);
     net.counters.add(Stat::InterceptConns, 1);
+    retry_all(net, view, now);
     call(net, view, now, id);
 }
 
