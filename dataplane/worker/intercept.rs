@@ -21,7 +21,7 @@ use fedgate_flow::tcp::{self, ACK, SYN, Segment};
 use fedgate_tables::counters::Stat;
 use fedgate_tables::drops::DropReason;
 use fedgate_wire::emit_tcp::Bare;
-use fedgate_wire::{Ipv4, Kind, Parsed, TcpFlags, parse, proto};
+use fedgate_wire::{Ipv4, Kind, Parsed, TcpFlags, checksum, parse, proto};
 
 /// The most that a client is told to send at once, lest it be more than the server will say that it takes: the ASA's own default for
 /// segments, which leaves room for tunnels.
@@ -41,6 +41,9 @@ pub(super) fn answer(
     mut mbuf: Mbuf,
     parsed: &Parsed,
 ) {
+    if !is_intact(mbuf.data(), parsed) {
+        return net.drop(DropReason::BadTcpChecksum, mbuf);
+    }
     let syn = stages::packet(mbuf.data(), parsed);
     let Ok(offered) = tcp::options(syn.options) else {
         return net.drop(DropReason::TcpBadOptionList, mbuf);
@@ -96,7 +99,17 @@ pub(super) fn proof(net: &Net, now: Now, ifindex: u8, frame: &[u8], parsed: &Par
         return None;
     }
     let segment: Segment = stages::packet(frame, parsed).segment;
-    net.flow.proof(&Asker::v4(&parsed.tuple, ifindex), &segment, now.tick())
+    net.flow
+        .proof(&Asker::v4(&parsed.tuple, ifindex), &segment, now.tick())
+        .filter(|_| is_intact(frame, parsed))
+}
+
+/// Whether a segment has its checksum. Until both ends are there we are the end of both, and nobody else would find out (RFC 9293 3.1).
+pub(super) fn is_intact(frame: &[u8], parsed: &Parsed) -> bool {
+    let Parsed { l3, l4, ip_len, tuple, .. } = *parsed;
+    frame
+        .get(usize::from(l4)..usize::from(l3) + usize::from(ip_len))
+        .is_some_and(|segment| checksum::is_valid_segment(tuple.src, tuple.dst, proto::TCP, segment))
 }
 
 /// A client has acknowledged a cookie: where the policy still permits it, its server is called.
@@ -114,6 +127,7 @@ pub(super) fn proven(
             net.counters.add(Stat::InterceptConns, 1);
             net.flow.conns.hot_mut(id).book(now.tick(), parsed.ip_len);
             drop(mbuf); // it has said what it had to say
+            retry(net, view, now);
             call(net, view, now, id);
         }
         Admission::Refused(reason) => net.drop(reason, mbuf),
@@ -150,7 +164,8 @@ pub(super) fn step(net: &Net, step: Step) -> bool {
     }
 }
 
-/// Servers that have not answered in time. To be called as soon as timers have been looked at.
+/// Servers that have not answered in time. To be called as soon as timers have been looked at, and when a client is admitted, for whom
+/// another may have to make room.
 pub(super) fn retry(net: &mut Net, view: &View<'_>, now: Now) -> usize {
     let mut work = 0;
     while let Some(due) = net.flow.due() {

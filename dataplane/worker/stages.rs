@@ -297,6 +297,9 @@ fn established(
     if parsed.ttl <= 1 {
         return slow::ttl_exceeded(net, view, now, ifindex, mbuf, parsed);
     }
+    if hot.is_opening() && !intercept::is_intact(mbuf.data(), parsed) {
+        return net.drop(DropReason::BadTcpChecksum, mbuf);
+    }
     match net.flow.account(id, dir, &packet(mbuf.data(), parsed), &view.flow, now.tick()) {
         Ok(Booked::Passes) => net.forward(view, now, ifindex, id, dir, mbuf, parsed),
         Ok(Booked::Afresh) => {

@@ -38,6 +38,11 @@ impl Whose {
     pub fn v6(n: u32) -> Self {
         Self(n | 1 << 31)
     }
+
+    /// Its number, of its family: `Err` of an IPv6 one.
+    pub fn number(self) -> Result<u32, u32> {
+        if self.0 >> 31 == 0 { Ok(self.0) } else { Err(self.0 & !(1 << 31)) }
+    }
 }
 
 /// What became of a challenged segment.

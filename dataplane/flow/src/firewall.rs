@@ -218,14 +218,10 @@ impl Flow {
             if state == State::SynSent
                 && !proven
                 && let Err(reached) = self.limits.may_be_embryonic(class, client)
+                // One that a TLS proxy takes is not embryonic, and must not suffer for those that are.
+                && service(policy, &real).is_none()
             {
-                let limit = hits.refused(reached);
-                // A TLS proxy would end the TCP connection itself.
-                if service(policy, &real).is_some() {
-                    self.limits.count_refused(class);
-                    return Err(limit);
-                }
-                return Ok(Admission::Intercept { out_if, limit });
+                return Ok(Admission::Intercept { out_if, limit: hits.refused(reached) });
             }
         }
 

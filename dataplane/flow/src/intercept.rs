@@ -10,21 +10,23 @@
 //!
 //! Until the server answers, everything about the handshake fits where the connection has room anyhow: its windows hold the
 //! client's side as after a SYN, its shift is the cookie (which holds the MSS), its age says which try is next. So an
-//! intercepted connection costs no memory of its own. At most [`MAX_OPENING`] wait for their servers at once; each asks
-//! [`TRIES`] times. Worker cores, slow path; the pure part serves IPv4 and IPv6.
+//! intercepted connection costs little memory of its own. At most [`MAX_OPENING`] wait for their servers at once, in places of
+//! which a client has a small part ([`crate::waiting`]); each asks [`TRIES`] times. Worker cores, slow path; the pure part serves IPv4 and IPv6.
 
-use crate::conn::{ConnId, Dir, flag};
+use crate::challenge::Whose;
+use crate::conn::{ConnId, Dir, Hot, flag};
 use crate::cookie::{Asker, Cookies, mss_of};
 use crate::firewall::{Admission, First, Hits, Paths};
 use crate::tcp::{self, ACK, FIN, RST, SYN, Segment, State, Track, seen};
-use crate::v6::{Admission6, First6};
+use crate::v6::{Admission6, First6, Hot6};
+use crate::waiting::{SETS, WAYS};
 use crate::{Booked, Flow, Packet, Policy, TICKS, Tick};
 use crate::{limits, limits::Member};
 use fedgate_tables::drops::DropReason;
 use fedgate_wire::checksum::Delta;
 
 /// Connections of both families that wait for their servers, in one worker.
-pub const MAX_OPENING: u32 = 4096;
+pub const MAX_OPENING: u32 = (SETS * WAYS) as u32;
 /// SYNs that a server is sent.
 pub const TRIES: usize = 3;
 /// The age at which each try is over: the usual second, doubled (RFC 6298).
@@ -74,7 +76,7 @@ pub struct Reaction {
 pub enum Due {
     /// The server is to be asked again.
     Again(ConnId),
-    /// It has been asked often enough: the client is to be told, and the connection ended.
+    /// It has been asked often enough, or another needed the place: the client is to be told, and the connection ended.
     GivenUp(ConnId),
 }
 
@@ -285,11 +287,30 @@ impl Flow {
 
     /// Connections that wait for their servers.
     pub fn opening(&self) -> u32 {
-        self.opening
+        self.waiting.len()
+    }
+
+    /// A connection waits for its server. Who had to make room is left for [`Flow::due`] or [`Flow::due6`].
+    fn wait(&mut self, client: u128, whose: Whose) {
+        match self.waiting.put(client, whose).map(Whose::number) {
+            Some(Ok(n)) => self.due.push(Due::GivenUp(ConnId(n))),
+            Some(Err(n)) => self.due6.push(Due::GivenUp(ConnId(n))),
+            None => {}
+        }
+    }
+
+    /// A connection that waits for its server does so no longer.
+    pub(crate) fn waits_no_more(&mut self, id: ConnId) {
+        self.waiting.leave(client(self.conns.hot(id)), Whose::v4(id.0));
+    }
+
+    /// [`Flow::waits_no_more`] of an IPv6 connection.
+    pub(crate) fn waits_no_more6(&mut self, id: ConnId) {
+        self.waiting.leave(client6(self.conns6.hot(id)), Whose::v6(id.0));
     }
 
     /// Admits a client that has acknowledged a cookie, as [`Flow::admit`] would have its SYN but for the embryonic limits. The new
-    /// connection waits for its server, who is to be sent [`Flow::syn_for`].
+    /// connection waits for its server, who is to be sent [`Flow::syn_for`]; what is [`Flow::due`] then had to make room for it.
     pub fn admit_proven(
         &mut self,
         first: &First,
@@ -298,9 +319,6 @@ impl Flow {
         paths: impl Paths,
         now: Tick,
     ) -> (Admission, Hits) {
-        if self.opening >= MAX_OPENING {
-            return (Admission::Refused(DropReason::TcpInterceptKill), Hits::default());
-        }
         let syn = First { tcp_flags: SYN, ..*first };
         let (admission, hits) = self.admit_as(&syn, policy, paths, now, true, None);
         let Admission::New { id, tls_proxy } = admission else { return (admission, hits) };
@@ -311,10 +329,11 @@ impl Flow {
             return (Admission::Refused(DropReason::TcpNotSyn), hits);
         }
         hot.intercept(proof.cookie);
+        let client = client(hot);
         if let Some((hot, warm)) = self.conns.get_mut(id) {
             proof.begin(&mut hot.track(warm));
         }
-        self.opening += 1;
+        self.wait(client, Whose::v4(id.0));
         self.conns.wheel.set(id.0, now.wrapping_add(OVER_AT[0]));
         (admission, hits)
     }
@@ -328,9 +347,6 @@ impl Flow {
         egress: impl Fn(u128) -> Option<u8>,
         now: Tick,
     ) -> (Admission6, Hits) {
-        if self.opening >= MAX_OPENING {
-            return (Admission6::Refused(DropReason::TcpInterceptKill), Hits::default());
-        }
         let syn = First6 { tcp_flags: SYN, ..*first };
         let (admission, hits) = self.admit6_as(&syn, policy, egress, now, true);
         let Admission6::New(id) = admission else { return (admission, hits) };
@@ -342,7 +358,8 @@ impl Flow {
         hot.flags |= flag::INTERCEPTED;
         hot.shift = proof.cookie;
         proof.begin(&mut hot.track());
-        self.opening += 1;
+        let client = client6(hot);
+        self.wait(client, Whose::v6(id.0));
         self.conns6.wheel.set(id.0, now.wrapping_add(OVER_AT[0]));
         (admission, hits)
     }
@@ -363,7 +380,7 @@ impl Flow {
         let reaction = segment(&mut hot.track(warm), &mut shift, &packet.segment, dir == Dir::Forward)?;
         hot.intercept(shift);
         if reaction.step == Step::Opened {
-            self.opening -= 1;
+            self.waits_no_more(id);
             self.moved(id, was, policy, now);
         }
         self.conns.hot_mut(id).book(now, packet.len);
@@ -386,7 +403,7 @@ impl Flow {
         let reaction = segment(&mut hot.track(), &mut shift, &packet.segment, dir == Dir::Forward)?;
         hot.shift = shift;
         if reaction.step == Step::Opened {
-            self.opening -= 1;
+            self.waits_no_more6(id);
             self.moved6(id, was, policy, now);
         }
         self.conns6.hot_mut(id).book(now, packet.len);
@@ -411,7 +428,7 @@ impl Flow {
         self.due6.push(if again.is_some() { Due::Again(id) } else { Due::GivenUp(id) });
     }
 
-    /// A handshake whose time has come since [`Flow::expire`] was called. All are to be taken before the connections are touched otherwise.
+    /// A handshake whose time has come since [`Flow::expire`] or [`Flow::admit_proven`] was called. All are to be taken before the connections are touched otherwise.
     pub fn due(&mut self) -> Option<Due> {
         self.due.pop()
     }
@@ -448,6 +465,16 @@ impl Flow {
         let cookie = hot.shift;
         hot.is_opening().then(|| Known::of(&hot.track(), cookie).to_client(RST | ACK, 0))
     }
+}
+
+/// Whose places a connection may have.
+fn client(hot: &Hot) -> u128 {
+    limits::client_v4(hot.key(Dir::Forward).src)
+}
+
+/// [`client`] of an IPv6 connection: a host may have any address of its link.
+fn client6(hot: &Hot6) -> u128 {
+    hot.key().src >> 64 << 64
 }
 
 impl Asker {

@@ -28,6 +28,7 @@ pub mod rewrite_fragment;
 pub mod shard;
 pub mod tcp;
 pub mod v6;
+mod waiting;
 pub mod wheel;
 pub mod xlate;
 
@@ -48,6 +49,7 @@ use nat::Nat;
 use ports::Share;
 use tcp::{Outcome, State};
 use v6::Conns6;
+use waiting::Waiting;
 use xlate::{NO_XLATE, Xlates};
 
 /// Time in tenths of a second since the worker began; read once a burst.
@@ -229,7 +231,7 @@ pub struct Flow {
     pub(crate) challenges: Challenges,
     cookies: Cookies,
     /// Connections of both tables that wait for their servers.
-    opening: u32,
+    waiting: Waiting,
     due: Vec<Due>,
     due6: Vec<Due>,
 }
@@ -253,7 +255,7 @@ impl Flow {
             ),
             challenges: Challenges::new(rng.next()),
             cookies: Cookies::new(),
-            opening: 0,
+            waiting: Waiting::new(rng.next()),
             due: Vec::with_capacity(DUE),
             due6: Vec::with_capacity(DUE),
             rng,
@@ -351,7 +353,9 @@ impl Flow {
             return false;
         }
         let xlate = self.conns.warm(id).xlate;
-        self.opening -= u32::from(self.conns.hot(id).is_opening());
+        if self.conns.hot(id).is_opening() {
+            self.waits_no_more(id);
+        }
         self.limits.follow(Member::of(self.conns.hot(id)), None);
         self.conns.remove(id);
         self.challenges.forget(Whose::v4(id.0));

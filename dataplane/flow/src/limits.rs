@@ -3,11 +3,12 @@
 //!
 //! A connection counts in the first class with connection settings that permits its real tuple when it begins, under the
 //! class's slot, which stays the same across policies: a changed limit holds for what is there already. Embryonic is a
-//! TCP connection until its handshake is over; one that a proxy has taken is none, for the proxy bounds its own. A client
+//! TCP connection until its handshake is over; one that a proxy takes is none, for the proxy bounds its own. A client
 //! is whoever began the connection, by his real address; he is counted only where the class has per-client limits then.
 //!
 //! Each worker counts its own and admits its part of each limit, rounded up. At the limit a first packet is dropped by
-//! name, or at an embryonic one intercepted ([`crate::intercept`]: such a connection is embryonic until its server answers); nothing is evicted. Worker cores, when a connection begins, opens or ends. Twin: a recount, in tests.
+//! name, or at an embryonic one intercepted ([`crate::intercept`]: such a connection is embryonic until its server answers);
+//! nothing is evicted but, by others of its kind, one that waits for its server. Worker cores, when a connection begins, opens or ends. Twin: a recount, in tests.
 
 use crate::conn::{Dir, Hot, NO_CLASS, NO_SESSION, flag};
 use crate::hosts::Hosts;
@@ -165,7 +166,7 @@ impl Limits {
     }
 
     /// A first packet is refused.
-    pub(crate) fn count_refused(&mut self, class: &ServiceClass) {
+    fn count_refused(&mut self, class: &ServiceClass) {
         if let Some(refused) = self.refused.get_mut(class.slot as usize) {
             *refused += 1;
         }

@@ -458,7 +458,9 @@ impl Flow {
         if !self.conns6.is_live(id) {
             return false;
         }
-        self.opening -= u32::from(self.conns6.hot(id).is_opening());
+        if self.conns6.hot(id).is_opening() {
+            self.waits_no_more6(id);
+        }
         self.limits.follow(Member::of6(self.conns6.hot(id)), None);
         self.conns6.remove(id);
         self.challenges.forget(Whose::v6(id.0));

@@ -84,4 +84,5 @@ drop_reasons! {
     TcpConnLimit "tcp-conn-limit" "TCP connection limit reached";
     HostLimit "host-limit" "Host limit exceeded";
     TcpInterceptKill "tcp-intercept-kill" "Flow terminated by TCP Intercept";
+    BadTcpChecksum "bad-tcp-cksum" "Bad TCP checksum";
 }

@@ -212,6 +212,66 @@ fn handshakes_that_fail_are_named() {
     rig.assert_no_mbuf_held();
 }
 
+/// Until both ends are there we are the other end of both: a segment that was damaged on its way is none.
+#[test]
+fn damaged_segments_of_a_handshake_are_not_believed() {
+    let mut rig = flooded(LIMIT);
+    // Each has one number that is not what its checksum is about.
+    let damaged = |mut frame: Vec<u8>, at: usize| {
+        frame[34 + at] ^= 0x40;
+        frame
+    };
+    let syn = tcp_at((WEB, 9), (PUBLIC, 5061), MACS[OUTSIDE], SYN, [8, 0]);
+    assert_eq!(rig.send(OUTSIDE, &damaged(syn.clone(), 4)), [Vec::<Vec<u8>>::new(), Vec::new()]);
+    rig.expect(&[("outside rx", 1), ("ace 1", 1), ("bad-tcp-cksum", 1)]);
+    let [outside, _] = rig.send(OUTSIDE, &syn);
+    let cookie = header(&outside[0]).0;
+    rig.moved();
+    let ack = tcp_at((WEB, 9), (PUBLIC, 5061), MACS[OUTSIDE], ACK, [9, cookie.wrapping_add(1)]);
+    rig.send(OUTSIDE, &damaged(ack.clone(), 14));
+    rig.expect(&[("outside rx", 1), ("tcp-not-syn", 1)]);
+    let [_, inside] = rig.send(OUTSIDE, &ack);
+    assert_eq!(header(&inside[0]).2, SYN);
+    rig.moved();
+    let answer = tcp_at((ROUTING, 5061), (WEB.ip, 9), MACS[INSIDE], SYN | ACK, [70, 9]);
+    assert_eq!(rig.send(INSIDE, &damaged(answer.clone(), 4)), [Vec::<Vec<u8>>::new(), Vec::new()]);
+    rig.expect(&[("inside rx", 1), ("bad-tcp-cksum", 1)]);
+    let [_, inside] = rig.send(INSIDE, &answer);
+    assert_eq!(header(&inside[0]), (9, 71, ACK, 0x0909, None));
+    rig.assert_no_mbuf_held();
+}
+
+/// A client with more servers to wait for than there are places for it: the oldest is told that it is over.
+#[test]
+fn who_has_waited_longest_makes_room() {
+    const PLACES: u16 = 64;
+    let mut rig = flooded(LIMIT);
+    let mut cookies = Vec::new();
+    for port in 1..=PLACES + 3 {
+        let [outside, _] =
+            rig.send(OUTSIDE, &tcp_at((WEB, port), (PUBLIC, 5061), MACS[OUTSIDE], SYN, [8, 0]));
+        let cookie = header(&outside[0]).0;
+        cookies.push(cookie);
+        let ack = tcp_at((WEB, port), (PUBLIC, 5061), MACS[OUTSIDE], ACK, [9, cookie.wrapping_add(1)]);
+        let [outside, inside] = rig.send(OUTSIDE, &ack);
+        assert_eq!((inside.len(), header(&inside[0]).2), (1, SYN));
+        let Some(oldest) = port.checked_sub(PLACES + 1) else {
+            assert!(outside.is_empty());
+            continue;
+        };
+        assert_eq!((outside.len(), parse(&outside[0]).unwrap().tuple.dport), (1, oldest + 1));
+        assert_eq!(
+            header(&outside[0]),
+            (cookies[usize::from(oldest)].wrapping_add(1), 9, RST | ACK, 0, None)
+        );
+    }
+    let moved = rig.moved();
+    assert_eq!((moved.get("tcp-intercept-kill"), moved.get("conns_torn_down")), (Some(&3), Some(&3)));
+    assert_eq!(rig.flow().opening(), u32::from(PLACES));
+    assert_eq!(rig.flow().limits.class(0).embryonic, LIMIT + u32::from(PLACES));
+    rig.assert_no_mbuf_held();
+}
+
 /// What ICMP errors quote is in the numbers of those that they go to, and segments in fragments are shifted too.
 #[test]
 fn quotes_and_fragments_are_shifted() {

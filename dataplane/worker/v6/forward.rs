@@ -137,6 +137,9 @@ pub(super) fn established(
         net.answer_with_error6(view, now, ifindex, icmp6::Error::HopLimitExceeded, &mbuf, parsed);
         return net.drop(DropReason::TtlExceeded, mbuf);
     }
+    if net.flow.conns6.hot(id).is_opening() && !intercept::is_intact(mbuf.data(), parsed) {
+        return net.drop(DropReason::BadTcpChecksum, mbuf);
+    }
     match net.flow.account6(id, dir, &booked(mbuf.data(), parsed), &view.flow, now.tick()) {
         Ok(Booked::Passes) => pass(net, view, now, ifindex, mbuf, parsed, id, dir),
         Ok(Booked::Afresh) => {

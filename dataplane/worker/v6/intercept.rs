@@ -3,7 +3,7 @@
 
 use super::forward;
 use crate::worker::clock::Now;
-use crate::worker::intercept::{announced, bare, cookie, step, turn_back};
+use crate::worker::intercept::{announced, bare, cookie, retry as retry_all, step, turn_back};
 use crate::worker::net::{HEADER_ROOM, Net};
 use crate::worker::runtime::View;
 use dpdk::Mbuf;
@@ -14,7 +14,7 @@ use fedgate_flow::tcp;
 use fedgate_tables::counters::Stat;
 use fedgate_tables::drops::DropReason;
 use fedgate_wire::ipv6::Ipv6;
-use fedgate_wire::{Embedded6, Parsed6, proto};
+use fedgate_wire::{Embedded6, Parsed6, checksum, proto};
 
 /// Bytes of the headers of IPv6 and TCP.
 const HEADERS: u16 = 60;
@@ -29,6 +29,9 @@ pub(super) fn answer(
     mut mbuf: Mbuf,
     parsed: &Parsed6,
 ) {
+    if !is_intact(mbuf.data(), parsed) {
+        return net.drop(DropReason::BadTcpChecksum, mbuf);
+    }
     let syn = forward::booked(mbuf.data(), parsed);
     let Ok(offered) = tcp::options(syn.options) else {
         return net.drop(DropReason::TcpBadOptionList, mbuf);
@@ -59,13 +62,24 @@ pub(super) fn proof(net: &Net, now: Now, ifindex: u8, frame: &[u8], parsed: &Par
         return None;
     }
     let segment = forward::booked(frame, parsed).segment;
-    net.flow.proof(&Asker::v6(&parsed.tuple, ifindex), &segment, now.tick())
+    net.flow
+        .proof(&Asker::v6(&parsed.tuple, ifindex), &segment, now.tick())
+        .filter(|_| is_intact(frame, parsed))
+}
+
+/// Whether a segment has its checksum, as for IPv4.
+pub(super) fn is_intact(frame: &[u8], parsed: &Parsed6) -> bool {
+    let Parsed6 { l3, l4, ip_len, tuple, .. } = *parsed;
+    frame
+        .get(usize::from(l4)..usize::from(l3) + usize::from(ip_len))
+        .is_some_and(|segment| checksum::is_valid_segment_v6(tuple.src, tuple.dst, proto::TCP, segment))
 }
 
 /// A client has acknowledged a cookie and was admitted: its server is called. Its ACK ends here.
 pub(super) fn proven(net: &mut Net, view: &View<'_>, now: Now, id: ConnId, mbuf: Mbuf) {
     drop(mbuf);
     net.counters.add(Stat::InterceptConns, 1);
+    retry_all(net, view, now);
     call(net, view, now, id);
 }
 

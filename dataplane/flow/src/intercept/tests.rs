@@ -16,6 +16,8 @@ use proptest::prelude::*;
 const ISN: u32 = u32::MAX - 3;
 const WINDOW: u16 = 500;
 const SERVER_ISN: u32 = 77;
+/// What one client has to wait for servers.
+const PLACES: u16 = 64;
 
 struct Lab {
     flow: Flow,
@@ -71,7 +73,11 @@ impl Lab {
 
     /// Has a cookie made and acknowledged, and the client admitted.
     fn intercept(&mut self, port: u16) -> (Admission, u32) {
-        let (first, now) = (Self::first(port), self.now);
+        self.prove(Self::first(port))
+    }
+
+    fn prove(&mut self, first: First) -> (Admission, u32) {
+        let now = self.now;
         let asker = Asker { isn: ISN, ..Asker::v4(&first.key, 1) };
         let cookie = self.flow.cookie(&asker, 1400, now);
         let ack = seg(ACK, ISN.wrapping_add(1), cookie.wrapping_add(1));
@@ -250,6 +256,17 @@ fn the_server_is_asked_three_times() {
     assert_eq!((said.len(), lab.flow.opening()), (TRIES, 0));
 }
 
+/// A flood of SYNs for other ports is no reason to refuse one that the TLS proxy takes, which is never embryonic.
+#[test]
+fn what_a_proxy_takes_is_not_held_to_embryonic_limits() {
+    let mut lab = Lab::new(1, 16);
+    assert!(matches!(lab.admit(&Lab::first(1)), Admission::New { .. }));
+    lab.class[0].tls_proxy = 4;
+    assert!(matches!(lab.admit(&Lab::first(2)), Admission::New { tls_proxy: Some(4), .. }));
+    lab.class[0].conn_max = 2;
+    assert_eq!(lab.admit(&Lab::first(3)), Admission::Refused(DropReason::ConnLimit));
+}
+
 /// Once open its timers are those of any connection.
 #[test]
 fn an_open_one_times_out_like_others() {
@@ -263,16 +280,30 @@ fn an_open_one_times_out_like_others() {
     assert!(!lab.flow.conns.is_live(id));
 }
 
+/// One client that calls what never answers has his own places, not those of all; who has waited longest makes room.
 #[test]
-fn those_that_wait_are_bounded() {
-    let mut lab = Lab::new(1, MAX_OPENING + 8);
+fn those_that_wait_are_bounded_by_client() {
+    let mut lab = Lab::new(1, 2 * MAX_OPENING);
+    let mut displaced = Vec::new();
     for port in 0..MAX_OPENING as u16 {
-        lab.begun(port);
+        let (admission, _) = lab.intercept(port);
+        let Admission::New { id, .. } = admission else { panic!("{port}: {admission:?}") };
+        while let Some(due) = lab.flow.due() {
+            let Due::GivenUp(oldest) = due else { panic!("{due:?}") };
+            assert!(oldest != id && lab.flow.reset_for(oldest).is_some());
+            displaced.push(lab.flow.conns.hot(oldest).key(Dir::Forward).sport);
+            lab.flow.end(oldest, 1000);
+        }
     }
-    assert_eq!(lab.intercept(u16::MAX).0, Admission::Refused(DropReason::TcpInterceptKill));
-    lab.flow.end(ConnId(5), 1000);
-    lab.begun(u16::MAX);
-    assert_eq!(lab.flow.opening(), MAX_OPENING);
+    let others = (2..=9).filter(|client| {
+        let mut first = Lab::first(1);
+        first.key.src = 0x0a00_0000 | client;
+        let (admission, _) = lab.prove(first);
+        matches!(admission, Admission::New { .. }) && lab.flow.due().is_none()
+    });
+    assert!(others.count() >= 7, "who shares the set may have to displace the attacker's oldest");
+    let left = MAX_OPENING as u16 - PLACES;
+    assert!(displaced.iter().copied().eq(0..left), "in the order of coming");
 }
 
 /// The same by IPv6.
@@ -309,6 +340,38 @@ fn ipv6_is_intercepted_too() {
         (State::Established, cookie.wrapping_sub(SERVER_ISN), 0)
     );
     assert!(hot.class != NO_CLASS && lab.embryonic() == 1, "the one that the limit had room for");
+}
+
+/// Whatever its addresses, a link's hosts have one set of places.
+#[test]
+fn an_ipv6_link_is_one_client() {
+    let mut lab = Lab::new(1, 8 * u32::from(PLACES));
+    let egress = |addr: u128| Some(u8::from(addr >> 64 == 10));
+    let mut begin = |link: u128, host: u128| {
+        let key = Tuple6 { src: link << 64 | host, dst: 9 << 64, sport: 1, dport: 80, proto: TCP };
+        let first = First6 { key, in_if: 1, tcp_flags: SYN, icmp_type: 0, icmp_code: 0, hop_limit: 64 };
+        let asker = Asker { isn: ISN, ..Asker::v6(&key, 1) };
+        let (cookie, _) = lab.flow.cookie(&asker, 1440, 1000);
+        let ack = seg(ACK, ISN.wrapping_add(1), cookie.wrapping_add(1));
+        let proof = lab.flow.proof(&asker, &ack, 1000).expect("a good cookie");
+        let admitted =
+            lab.with(|flow, policy, now| flow.admit_proven6(&first, &proof, policy, egress, now).0);
+        let Admission6::New(id) = admitted else { panic!("{admitted:?}") };
+        let due = lab.flow.due6();
+        if let Some(Due::GivenUp(id)) = due {
+            assert!(lab.flow.reset_for6(id).is_some() && lab.flow.end6(id));
+        }
+        (id, due)
+    };
+    let ids: Vec<ConnId> = (0..u128::from(PLACES))
+        .map(|host| {
+            let (id, due) = begin(10, host);
+            assert_eq!(due, None);
+            id
+        })
+        .collect();
+    assert_eq!(begin(10, 1 << 40).1, Some(Due::GivenUp(ids[0])));
+    assert_eq!(lab.flow.opening(), u32::from(PLACES));
 }
 
 /// No cookie is given to those who ask for something else, and none is looked for at rest.

@@ -93,6 +93,26 @@ fn numbers_are_shifted_both_ways() {
 }
 
 #[test]
+fn damaged_segments_of_a_handshake_are_not_believed() {
+    let mut rig = flooded();
+    let damaged = |mut frame: Vec<u8>| {
+        frame[54 + 4] ^= 0x40;
+        frame
+    };
+    rig.moved();
+    let nothing = [Vec::<Vec<u8>>::new(), Vec::new()];
+    assert_eq!(rig.send(OUTSIDE, &damaged(segment(true, 7, SYN, [8, 0], b""))), nothing);
+    rig.expect(&[("outside rx", 1), ("ace 1", 1), ("bad-tcp-cksum", 1)]);
+    begin(&mut rig, 7);
+    rig.moved();
+    let answer = segment(false, 7, SYN | ACK, [70, 9], b"");
+    assert_eq!(rig.send(INSIDE, &damaged(answer.clone())), nothing);
+    rig.expect(&[("inside rx", 1), ("bad-tcp-cksum", 1)]);
+    let [_, inside] = rig.send(INSIDE, &answer);
+    assert_eq!(header(&inside[0]), (9, 71, ACK, 0x0909));
+}
+
+#[test]
 fn ends_that_fail_are_named() {
     let mut rig = flooded();
     let cookie = begin(&mut rig, 7);
