@@ -166,14 +166,26 @@ impl TokenBucket {
 
     /// Takes a token if there is one.
     pub(super) fn take(&mut self, now_ms: u64) -> bool {
-        let gained = now_ms.saturating_sub(self.last_ms).saturating_mul(u64::from(self.rate.per_second));
+        self.level = self.level_at(now_ms);
         self.last_ms = self.last_ms.max(now_ms);
-        self.level = self.level.saturating_add(gained).min(u64::from(self.rate.burst) * 1000);
         if self.level < 1000 {
             return false;
         }
         self.level -= 1000;
         true
+    }
+
+    /// Whether [`Self::take`] would find none.
+    #[inline]
+    pub(super) fn is_empty(&self, now_ms: u64) -> bool {
+        self.level_at(now_ms) < 1000
+    }
+
+    /// Thousandths of tokens.
+    #[inline]
+    fn level_at(&self, now_ms: u64) -> u64 {
+        let gained = now_ms.saturating_sub(self.last_ms).saturating_mul(u64::from(self.rate.per_second));
+        self.level.saturating_add(gained).min(u64::from(self.rate.burst) * 1000)
     }
 }
 

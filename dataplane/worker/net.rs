@@ -493,6 +493,12 @@ impl Net {
         may
     }
 
+    /// Whether [`Self::may_log`] would say no.
+    #[inline]
+    pub fn logs_no_more(&self, now: Now, kind: LogKind) -> bool {
+        self.log[kind as usize].is_empty(now.millis())
+    }
+
     /// Gives control something to log. False where there was no room, which is counted.
     pub fn event(&mut self, event: Event) -> bool {
         let put = self.events.put(event);

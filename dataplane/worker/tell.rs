@@ -134,6 +134,11 @@ pub(super) fn acls(net: &mut Net, view: &View<'_>, now: Now, packet: Packet5, hi
             continue;
         }
         let log = decision.flags & ACE_LOG != 0;
+        // A flood of plain denials costs no more than finding that there is nothing left to say of it.
+        if !log && net.logs_no_more(now, LogKind::Acl) {
+            net.counters.add(Stat::AclHitsLost, 1);
+            continue;
+        }
         // A flow of an access-list is one whatever its flags.
         let flags = if acl == BY_LEVEL { packet.flags } else { 0 };
         let packet = Packet5 { flags, ..packet };
