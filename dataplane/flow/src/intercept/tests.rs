@@ -351,7 +351,7 @@ fn an_ipv6_link_is_one_client() {
         let key = Tuple6 { src: link << 64 | host, dst: 9 << 64, sport: 1, dport: 80, proto: TCP };
         let first = First6 { key, in_if: 1, tcp_flags: SYN, icmp_type: 0, icmp_code: 0, hop_limit: 64 };
         let asker = Asker { isn: ISN, ..Asker::v6(&key, 1) };
-        let (cookie, _) = lab.flow.cookie(&asker, 1440, 1000);
+        let cookie = lab.flow.cookie(&asker, 1440, 1000);
         let ack = seg(ACK, ISN.wrapping_add(1), cookie.wrapping_add(1));
         let proof = lab.flow.proof(&asker, &ack, 1000).expect("a good cookie");
         let admitted =
