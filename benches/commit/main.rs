@@ -10,6 +10,8 @@
 //! must look; the other one types the commands.
 
 mod appliance;
+#[path = "../packets/client.rs"]
+mod client;
 #[path = "../packets/rows.rs"]
 mod rows;
 mod traffic;
@@ -84,7 +86,8 @@ fn run(options: &Options) -> Result<Vec<Row>, Failure> {
         prefix: "fedgate-bench".into(),
         ..EalOptions::default()
     })?;
-    let mut traffic = Traffic::new(eal, appliance.sockets(), appliance.worker_waits()?)?;
+    let [inside, outside] = &appliance.sockets();
+    let mut traffic = Traffic::new(eal, [inside, outside], appliance.worker_waits()?)?;
     traffic.introduce()?;
     appliance::real_time(&rustix::thread::gettid().as_raw_nonzero().to_string())?;
     let phases = Arc::new(Phases::default());

@@ -10,13 +10,14 @@
 
 use crate::Failure;
 use crate::appliance::{CLIENT, MACS, OUTSIDE};
-use dpdk::{Burst, Eal, Mbuf, Mempool, Port, PortConfig, RxQueue, TxQueue};
-use fedgate_wire::emit::{self, Station};
+use crate::client::{self, PATIENCE};
+use dpdk::{Burst, Eal, Mbuf, Mempool, Port, RxQueue, TxQueue};
+use fedgate_wire::emit::Station;
 use fedgate_wire::{MacAddr, checksum, ethernet, proto};
 use hdrhistogram::Histogram;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
@@ -33,7 +34,6 @@ const BLIND: Duration = Duration::from_micros(10);
 /// A delay after which the kernel is asked whether the worker had to wait for its CPU, and how often it is asked without.
 const LATE: Duration = Duration::from_micros(60);
 const ASK: Duration = Duration::from_millis(1);
-const PATIENCE: Duration = Duration::from_secs(10);
 const FRAME: usize = 60;
 /// Time stamp and window in a frame: its payload.
 const STAMP: usize = 42;
@@ -133,24 +133,9 @@ impl Waits {
 
 impl Traffic {
     /// Connected to the memif sockets of inside and outside; `waits` is the worker's scheduling statistics.
-    pub fn new(eal: &'static Eal, sockets: [PathBuf; 2], waits: PathBuf) -> Result<Self, Failure> {
+    pub fn new(eal: &'static Eal, sockets: [&Path; 2], waits: PathBuf) -> Result<Self, Failure> {
         let pool = Mempool::new(eal, "bench", 16_383, 2048, 256)?;
-        let port = |n: usize| -> Result<Port, Failure> {
-            let socket = sockets[n].display();
-            let device = format!("net_memif{n},role=client,id=0,socket={socket},socket-abstract=no");
-            let mut port = Port::probe(eal, &device)?;
-            port.configure(&PortConfig::default(), pool)?;
-            port.start()?;
-            let start = Instant::now();
-            while !port.link()?.up {
-                if start.elapsed() > PATIENCE {
-                    return Err(format!("{device}: no link").into());
-                }
-                std::thread::sleep(Duration::from_millis(10));
-            }
-            Ok(port)
-        };
-        let ports = [port(0)?, port(1)?];
+        let ports = client::connect(eal, pool, sockets, 0)?;
         Ok(Self {
             inside: ports[0].take_queue(0)?,
             outside: ports[1].take_queue(0)?,
@@ -169,18 +154,8 @@ impl Traffic {
 
     /// Makes the outside router known to the appliance, by its own question, and each flow a connection.
     pub fn introduce(&mut self) -> Result<(), Failure> {
-        let mut request = self.pool.alloc().ok_or("no packet buffer")?;
-        let room = request.append(emit::ARP_FRAME_LEN)?;
-        emit::arp_request(room, ROUTER, OUTSIDE, MacAddr::BROADCAST)?;
-        self.burst.push(request).map_err(|_| "burst full")?;
-        self.outside.1.send(&mut self.burst);
+        client::introduce(&mut self.outside, self.pool, ROUTER, OUTSIDE)?;
         let start = Instant::now();
-        while self.outside.0.burst(&mut self.burst) == 0 {
-            if start.elapsed() > PATIENCE {
-                return Err("the appliance does not answer ARP".into());
-            }
-        }
-        self.burst.clear();
         self.open_window();
         let mut missing = u64::from(FLOWS);
         while missing > 0 {

@@ -18,11 +18,9 @@ use crate::flows::{Ends, FRAME, write_udp};
 use crate::rig::{INSIDE, ip};
 use crate::rows::{Row, median};
 use crate::testpmd::{Role, Testpmd};
-use crate::{Failure, Options, ends};
-use dpdk::{Burst, Eal, EalOptions, Huge, Mbuf, Mempool, Port, PortConfig, RxQueue, TxQueue};
+use crate::{Failure, Options, client, ends};
+use dpdk::{Burst, Eal, EalOptions, Huge, Mbuf, Mempool, Port, RxQueue, TxQueue};
 use fedgate_dataplane::worker::DATA_ROOM;
-use fedgate_wire::MacAddr;
-use fedgate_wire::emit;
 use hdrhistogram::Histogram;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -43,8 +41,6 @@ const FULL_TURNS: usize = 4;
 const BLIND: u64 = 10_000;
 /// Where the time stamp stands in a frame: at the start of the payload.
 const STAMP: usize = 42;
-/// How long ports may take to see their links.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The row.
 pub fn run(options: &Options) -> Result<Vec<Row>, Failure> {
@@ -153,23 +149,7 @@ struct Generator {
 impl Generator {
     /// Connected to the memif sockets `sockets`; its ports are numbered from `first`.
     fn new(eal: &'static Eal, pool: Mempool, sockets: [&Path; 2], first: usize) -> Result<Self, Failure> {
-        let port = |n: usize| -> Result<Port, Failure> {
-            let socket = sockets[n].display();
-            let device =
-                format!("net_memif{},role=client,id=0,socket={socket},socket-abstract=no", first + n);
-            let mut port = Port::probe(eal, &device)?;
-            port.configure(&PortConfig::default(), pool)?;
-            port.start()?;
-            let start = Instant::now();
-            while !port.link()?.up {
-                if start.elapsed() > PATIENCE {
-                    return Err(format!("{device}: no link").into());
-                }
-                std::thread::sleep(Duration::from_millis(10));
-            }
-            Ok(port)
-        };
-        let ports = [port(0)?, port(1)?];
+        let ports = client::connect(eal, pool, sockets, first)?;
         let frames = (0..FLOWS).map(frame).collect();
         Ok(Self {
             inside: ports[0].take_queue(0)?,
@@ -185,23 +165,7 @@ impl Generator {
 
     /// Makes the outside router known to the appliance, by its own question.
     fn introduce(&mut self) -> Result<(), Failure> {
-        let mut request = self.pool.alloc().ok_or("no packet buffer")?;
-        emit::arp_request(
-            request.append(emit::ARP_FRAME_LEN)?,
-            appliance::ROUTER,
-            appliance::OUTSIDE,
-            MacAddr::BROADCAST,
-        )?;
-        self.burst.push(request).map_err(|_| "burst full")?;
-        self.outside.1.send(&mut self.burst);
-        let start = Instant::now();
-        while self.outside.0.burst(&mut self.burst) == 0 {
-            if start.elapsed() > PATIENCE {
-                return Err("the appliance does not answer ARP".into());
-            }
-        }
-        self.burst.clear();
-        Ok(())
+        client::introduce(&mut self.outside, self.pool, appliance::ROUTER, appliance::OUTSIDE)
     }
 
     /// Sends `rate` frames a second for a while, or as many as are taken, and looks at what comes back.

@@ -8,6 +8,7 @@
 //! put as a row into the JSON file that `--out` names ([`rows`]).
 
 mod appliance;
+mod client;
 mod conns;
 mod cycles;
 mod cycles6;

@@ -160,9 +160,7 @@ pub(super) fn admit(
     };
     net.counters.add(Stat::XlatesBuilt, u64::from(net.flow.xlates.in_use().0 - xlates));
     book(net, &hits);
-    if hits.told != [None; 3] {
-        tell::acls(net, view, now, told_of(ifindex, parsed, &hits), &hits);
-    }
+    tell::acls(net, view, now, || told_of(ifindex, parsed, &hits), &hits);
     match admission {
         Admission::New { .. } => {
             net.flow.fetch_next(dpdk::prefetch_near_at);
@@ -192,7 +190,7 @@ fn refused(
     reason: DropReason,
     hits: &Hits,
 ) {
-    tell::refused(net, view, now, told_of(ifindex, parsed, hits), reason, hits);
+    tell::refused(net, view, now, || told_of(ifindex, parsed, hits), reason, hits);
     // RFC 1812 5.2.7.1, 5.3.1; RFC 6888 REQ-11.
     let owed = match reason {
         DropReason::NoRoute => Some(icmp4::Error::NetUnreachable),

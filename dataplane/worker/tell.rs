@@ -126,19 +126,25 @@ fn place(flow: &AclFlow) -> usize {
         % PLACES
 }
 
-/// Notes what access-lists said of a packet.
-pub(super) fn acls(net: &mut Net, view: &View<'_>, now: Now, packet: Packet5, hits: &firewall::Hits) {
+/// Notes what access-lists said of a packet, which is put into words only where there is something to tell.
+#[inline]
+pub(super) fn acls(
+    net: &mut Net,
+    view: &View<'_>,
+    now: Now,
+    packet: impl Fn() -> Packet5,
+    hits: &firewall::Hits,
+) {
     for told in hits.told.into_iter().flatten() {
         let Told { acl, decision } = told;
         if decision.flags & ACE_QUIET != 0 {
             continue;
         }
         let log = decision.flags & ACE_LOG != 0;
-        // A flood of plain denials costs no more than finding that there is nothing left to say of it.
-        if !log && net.logs_no_more(now, LogKind::Acl) {
-            net.counters.add(Stat::AclHitsLost, 1);
+        if !log && is_drowned(net, now) {
             continue;
         }
+        let packet = packet();
         // A flow of an access-list is one whatever its flags.
         let flags = if acl == BY_LEVEL { packet.flags } else { 0 };
         let packet = Packet5 { flags, ..packet };
@@ -148,6 +154,14 @@ pub(super) fn acls(net: &mut Net, view: &View<'_>, now: Now, packet: Packet5, hi
         let held = if log { Held { flow: held.named(view), ace: NONE } } else { held };
         note(net, view, now, held);
     }
+}
+
+/// Whether the log's rate is used up. A flood of plain denials then costs no more than finding that out, and is counted.
+#[inline]
+fn is_drowned(net: &mut Net, now: Now) -> bool {
+    let drowned = net.logs_no_more(now, LogKind::Acl);
+    net.counters.add(Stat::AclHitsLost, drowned.into());
+    drowned
 }
 
 fn note(net: &mut Net, view: &View<'_>, now: Now, held: Held) {
@@ -173,17 +187,19 @@ fn tell(net: &mut Net, view: &View<'_>, now: Now, held: &Held, hits: u32) {
 }
 
 /// A packet that would have begun a connection was dropped: where that was for want of room, it is counted, and told at a rate.
+#[inline]
 pub(super) fn refused(
     net: &mut Net,
     view: &View<'_>,
     now: Now,
-    packet: Packet5,
+    packet: impl FnOnce() -> Packet5,
     reason: DropReason,
     hits: &firewall::Hits,
 ) {
     let bound = match (reason, hits.reached, hits.translate) {
+        (DropReason::TcpNotSyn, _, _) if is_drowned(net, now) => return,
         (DropReason::TcpNotSyn, _, _) => {
-            let flow = AclFlow { acl: NO_CONNECTION, packet, ..AclFlow::default() };
+            let flow = AclFlow { acl: NO_CONNECTION, packet: packet(), ..AclFlow::default() };
             return note(net, view, now, Held { flow, ace: NONE });
         }
         // The log has had its line when the intercepting began.
@@ -195,7 +211,7 @@ pub(super) fn refused(
         (_, None, _) => return,
     };
     net.counters.add(Stat::ConnsRefused, 1);
-    limit(net, now, packet, bound);
+    limit(net, now, packet(), bound);
 }
 
 /// A SYN above an embryonic limit is intercepted. Told once an attack, not once a SYN.

@@ -146,6 +146,7 @@ impl Flow {
     }
 
     /// [`Flow::admit_seen`]; embryonic limits are not asked for a client that is `proven` to be there.
+    #[inline]
     pub(crate) fn admit_as(
         &mut self,
         first: &First,

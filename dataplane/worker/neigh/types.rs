@@ -5,6 +5,7 @@
 //! `A` is the type of an address: `u32` for ARP's table, `u128` for neighbour discovery's, host order both.
 //! See [`super`] for how they are used; on the worker's core only.
 
+use fedgate_tables::drops::DropReason;
 use fedgate_wire::MacAddr;
 
 const INDEX_BITS: u32 = 14;
@@ -156,6 +157,16 @@ pub enum Refusal {
     QueueFull,
     /// [`Limits::entries`] or [`Limits::incomplete`].
     TableFull,
+}
+
+impl Refusal {
+    /// What the packet is dropped for.
+    pub fn reason(self) -> DropReason {
+        match self {
+            Self::EntryQueueFull | Self::QueueFull => DropReason::AdjacencyQueueFull,
+            Self::TableFull => DropReason::NoAdjacency,
+        }
+    }
 }
 
 /// What a valid ARP or neighbour discovery message says of one address other than our own on that interface's network.

@@ -7,7 +7,7 @@
 
 use super::{HEADER_ROOM, Net};
 use crate::worker::clock::Now;
-use crate::worker::neigh::{NextHop, Refusal, Resolve};
+use crate::worker::neigh::{NextHop, Resolve};
 use crate::worker::route::Egress;
 use crate::worker::runtime::View;
 use dpdk::Mbuf;
@@ -99,11 +99,7 @@ impl Net {
             // Only those who have answered once are kept, so that a scan of a network fills no list.
             Resolve::Held { .. } => None,
             Resolve::Refused { why, packet } => {
-                let reason = match why {
-                    Refusal::EntryQueueFull | Refusal::QueueFull => DropReason::AdjacencyQueueFull,
-                    Refusal::TableFull => DropReason::NoAdjacency,
-                };
-                self.drop(reason, packet);
+                self.drop(why.reason(), packet);
                 None
             }
         };

@@ -76,9 +76,7 @@ pub(super) fn admit(
     for slot in hits.aces.into_iter().flatten() {
         net.counters.ace(slot);
     }
-    if hits.told != [None; 3] {
-        tell::acls(net, view, now, told_of(&first, &hits), &hits);
-    }
+    tell::acls(net, view, now, || told_of(&first, &hits), &hits);
     match admission {
         Admission6::New(_) => net.counters.add(Stat::ConnsBuilt, 1),
         Admission6::Intercept { .. } => tell::intercepts(net, now, told_of(&first, &hits), &hits),
@@ -86,7 +84,7 @@ pub(super) fn admit(
             if reason == DropReason::RpfViolated {
                 net.counters.count(Counter::Interface(ifindex, InterfaceCounter::RpfDrops), 1);
             }
-            tell::refused(net, view, now, told_of(&first, &hits), reason, &hits);
+            tell::refused(net, view, now, || told_of(&first, &hits), reason, &hits);
             let owed = match reason {
                 DropReason::NoRoute => Some(icmp6::Error::NoRoute),
                 DropReason::TtlExceeded => Some(icmp6::Error::HopLimitExceeded),

@@ -7,7 +7,7 @@
 //! flag. Only an answer proves that its sender hears us; what anything else says is stale, to be asked at its next use (7.2.3, 7.2.5). Worker core, slow path.
 
 use crate::worker::clock::Now;
-use crate::worker::neigh::{Action, Heard, Learned, NextHop, Refusal, Resolve};
+use crate::worker::neigh::{Action, Heard, Learned, NextHop, Resolve};
 use crate::worker::net::{Gossip, HEADER_ROOM, LogKind, Net, Origin};
 use crate::worker::runtime::View;
 use dpdk::Mbuf;
@@ -185,11 +185,7 @@ impl Net {
             // Only those who have answered once are kept, so that a scan of a network fills no list.
             Resolve::Held { .. } => None,
             Resolve::Refused { why, packet } => {
-                let reason = match why {
-                    Refusal::EntryQueueFull | Refusal::QueueFull => DropReason::AdjacencyQueueFull,
-                    Refusal::TableFull => DropReason::NoAdjacency,
-                };
-                self.drop(reason, packet);
+                self.drop(why.reason(), packet);
                 None
             }
         };

@@ -5,6 +5,7 @@
 
 use super::*;
 use crate::worker::tests::rig;
+use fedgate_tables::counters::FragmentCounter;
 use fedgate_wire::headers6::FragmentHeader;
 
 const IDENT: u32 = 0x1234_5678;
