@@ -43,6 +43,12 @@ pub enum Run {
     ClearArp,
     ClearIpv6Neighbors,
     ConfigureReplace,
+    Commit,
+    CommitConfirmed,
+    Rollback,
+    ShowCommits,
+    ShowDiff,
+    ImportDomains,
     WriteMemory,
     ShowCryptoCertificates,
     ShowCryptoTrustpoints,
@@ -75,6 +81,7 @@ impl Run {
             | Self::ShowInterface
             | Self::ShowFragment
             | Self::ShowRoute
+            | Self::ShowDiff
             | Self::ShowCryptoCertificates
             | Self::ShowCryptoTrustpoints
             | Self::CryptoCaAuthenticate
@@ -101,6 +108,11 @@ impl Run {
             | Self::ClearArp
             | Self::ClearIpv6Neighbors
             | Self::ConfigureReplace
+            | Self::Commit
+            | Self::CommitConfirmed
+            | Self::Rollback
+            | Self::ShowCommits
+            | Self::ImportDomains
             | Self::WriteMemory
             | Self::ShowCryptoKeys
             | Self::CryptoKeyGenerate
@@ -178,7 +190,14 @@ pub const SPECS: &[Spec] = &[
     spec("clear xlate", "clear xlate [address A] [port P] [protocol {tcp|udp|icmp|icmp6}]", "ends translations and what uses them", Run::ClearXlate),
     spec("clear arp", "clear arp [address A]", "forgets neighbours", Run::ClearArp),
     spec("clear ipv6 neighbors", "clear ipv6 neighbors", "forgets IPv6 neighbours", Run::ClearIpv6Neighbors),
-    spec("configure replace", "configure replace FILE", "makes a file the configuration, as a whole or not at all", Run::ConfigureReplace),
+    spec("configure replace", "configure replace FILE [confirmed MINUTES]", "makes a file the configuration, as a whole or not at all; with `confirmed` as after commit confirmed", Run::ConfigureReplace),
+    spec("commit confirmed", "commit confirmed MINUTES", "what is changed from now on is taken back after so many minutes, unless commit confirms it", Run::CommitConfirmed),
+    spec("commit", "commit", "confirms what was changed", Run::Commit),
+    spec("rollback", "rollback N", "makes the configuration what it was N commits ago, domain lists too", Run::Rollback),
+    spec("show configuration commits", "show configuration commits", "the last 100 commits: who, when and by which command", Run::ShowCommits),
+    spec("show history", "show history", "the same as show configuration commits", Run::ShowCommits),
+    spec("show diff", "show diff [N]", "what the configuration has more and less than N commits ago, or than the startup-config", Run::ShowDiff),
+    spec("import domains", "import domains {permit | block} FILE", "adds the names in a file, one a line, to a list: all or none", Run::ImportDomains),
     spec("write memory", "write memory", "makes the running-config the startup-config", Run::WriteMemory),
     spec("show crypto ca certificates", "show crypto ca certificates [TRUSTPOINT]", "certificates in force, with the days they have left", Run::ShowCryptoCertificates),
     spec("show crypto ca trustpoints", "show crypto ca trustpoints", "trustpoints, and what they have", Run::ShowCryptoTrustpoints),

@@ -250,7 +250,8 @@ async fn commit(
         text.push_str(&format!("{word} file {}\n", quoted(&path.to_string_lossy())));
     }
     let base = base(daemon)?;
-    let report = daemon.commit(|config| edit(config, &text, &base)).await.map_err(refused)?;
+    let report =
+        daemon.commit(&out.by.clone(), |config| edit(config, &text, &base)).await.map_err(refused)?;
     warn(&report, out).await?;
     not_yet(daemon, out).await?;
     // What the next start may read counts as named too.
@@ -259,7 +260,10 @@ async fn commit(
     store.sweep(|path| {
         let named = config.model.trustpoints.values().flat_map(|t| [&t.certificate, &t.key, &t.ca]).flatten();
         named.into_iter().any(|named| named.file_name() == path.file_name())
-            || path.file_name().is_some_and(|file| startup.contains(&*file.to_string_lossy()))
+            || path.file_name().is_some_and(|file| {
+                let name = file.to_string_lossy();
+                startup.contains(&*name) || daemon.remembers(&name)
+            })
     });
     Ok(())
 }

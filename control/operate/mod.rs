@@ -12,6 +12,8 @@ pub mod crypto;
 pub mod daemon;
 pub mod events;
 pub mod files;
+pub mod history;
+pub mod journal;
 pub mod messages;
 pub mod protocol;
 pub mod run;

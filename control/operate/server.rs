@@ -20,6 +20,7 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use super::daemon::Daemon;
+use super::history::By;
 use super::protocol::{FAILED, MAX_CHUNK, MAX_LINE, Reply, Request, USAGE};
 use super::run;
 
@@ -141,11 +142,15 @@ pub struct Out {
     buffer: String,
     /// Whether rows are wanted as JSON.
     pub json: bool,
+    /// Whose command it is.
+    pub by: By,
+    /// It is one that changes something.
+    pub audited: bool,
 }
 
 impl Out {
     fn new(writer: OwnedWriteHalf, json: bool) -> Self {
-        Self { writer, buffer: String::new(), json }
+        Self { writer, buffer: String::new(), json, by: By::default(), audited: false }
     }
 
     /// Text for standard output.
@@ -177,6 +182,19 @@ impl Out {
             self.reply(&Reply::Err { err: piece.to_owned() }).await?;
         }
         Ok(())
+    }
+
+    /// Notes a command that changes something, before it does.
+    pub fn audit(&mut self, kind: &str) {
+        self.audited = true;
+        let By { uid, user, command } = &self.by;
+        tracing::info!(uid, user, command, "{kind}");
+    }
+
+    /// How far a long command is.
+    pub async fn progress(&mut self, done: u64, of: u64) -> io::Result<()> {
+        self.flush().await?;
+        self.reply(&Reply::Progress { progress: [done, of] }).await
     }
 
     /// Sends what is held back.
