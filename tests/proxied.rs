@@ -270,6 +270,23 @@ fn all_arrived(lab: &Lab, messages: u32) {
     lab.appliance.no_window_drops();
 }
 
+/// A link behind the router takes less than both ends: its word (RFC 1191) reaches the proxy's TCP, and what was too large comes smaller.
+#[test]
+fn both_roles_by_a_narrow_link() {
+    if !is_root() {
+        return;
+    }
+    let lab = Lab::new(Weather { lost: 0, repeated: 0, overtaken: 0, ..Weather::ROUGH });
+    lab.router.ip("link set wan mtu 1000");
+    lab.both_call(MESSAGES, BODY);
+    all_arrived(&lab, MESSAGES);
+    let said = lab.router.run("nstat -asz IpFragFails");
+    let too_big =
+        said.lines().find_map(|line| line.strip_prefix("IpFragFails")).unwrap_or_else(|| panic!("{said}"));
+    let too_big: u32 = too_big.split_whitespace().next().unwrap().parse().unwrap();
+    assert!((1..200).contains(&too_big), "the router refused {too_big} packets");
+}
+
 #[test]
 fn both_roles_on_a_rough_wire() {
     if !is_root() {
