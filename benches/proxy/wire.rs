@@ -94,7 +94,7 @@ impl Wire {
 
     /// Sends packets one by one, `rate` a second, and gives all that came meanwhile, until as many with data came as went. `heard` gets each of
     /// those: the ticks since its line's went, and whether this thread had not looked for so long that it may have waited here. `sent` has room
-    /// for a moment of each line.
+    /// for a moment of each line, all 0.
     pub fn pace(
         &mut self,
         packets: &Packets,
@@ -133,11 +133,10 @@ impl Wire {
                 let arrived = dpdk::tsc();
                 for mbuf in came.iter() {
                     let Some(packet) = ip_packet(mbuf.data())? else { continue };
-                    if carries(packet) {
-                        owed = owed.saturating_sub(1);
-                        if let Some(n) = line_of(leg, packet) {
-                            heard(arrived.saturating_sub(sent[n]), gap > blind);
-                        }
+                    // What comes once more was counted before.
+                    if let Some(n) = line_of(leg, packet).filter(|n| carries(packet) && sent[*n] != 0) {
+                        owed -= 1;
+                        heard(arrived - std::mem::take(&mut sent[n]), gap > blind);
                     }
                     out.push((leg, packet.to_vec()));
                 }
