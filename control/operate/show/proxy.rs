@@ -35,6 +35,8 @@ const TOTALS: [Stat; 23] = [
     Stat::SipBadMessage,
     Stat::SipDropped,
     Stat::SipHeadersCut,
+    Stat::SipTranslatedOut,
+    Stat::SipTranslatedIn,
     Stat::SipDialogsRefused,
     Stat::EventsLost,
 ];
