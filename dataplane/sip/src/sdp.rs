@@ -214,11 +214,9 @@ fn read(body: &[u8], range: Range<usize>) -> Option<Description> {
                 description.more = true;
                 break;
             }
-            description.media[count] = media(&line);
+            // Without it, what follows could not be told apart.
+            description.media[count] = Some(media(&line)?);
             count += 1;
-            if description.media[count - 1].is_none() {
-                return None; // what follows could not be told apart
-            }
             continue;
         }
         match description.media[..count].last_mut().and_then(Option::as_mut) {
