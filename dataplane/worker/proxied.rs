@@ -9,16 +9,20 @@
 use super::clock::Now;
 use super::net::{HEADER_ROOM, LogKind, Net};
 use super::runtime::{Runtime, View};
+use super::shown;
 use dpdk::Mbuf;
 use fedgate_flow::conn::{ConnId, Dir, NO_SESSION};
 use fedgate_proxy::{
     AbortReason, CloseReason, Context, Engine, Event, Leg, OpenError, OpenParams, Output, SessionId,
 };
+use fedgate_sip::sdp::Ports;
+use fedgate_sip::translate::Transport;
 use fedgate_tables::counters::{Counter, Gauge, Histo, Stat};
 use fedgate_tables::drops::DropReason;
 use fedgate_tables::link;
 use fedgate_tables::policy::Interface;
 use fedgate_wire::Parsed;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 /// The engine and its sessions' connections.
 pub struct Sessions {
@@ -74,7 +78,7 @@ impl Sessions {
                 self.conns[place] = Some((session, conn));
                 net.flow.set_session(conn, session.slot);
                 net.counters.add(Stat::ProxySessionsOpened, 1);
-                self.input(net, view, now, conn, Dir::Forward, mbuf, parsed);
+                self.input(net, now, conn, Dir::Forward, mbuf, parsed);
             }
             Err(error) => {
                 net.end(conn, now);
@@ -99,6 +103,7 @@ impl Sessions {
         let tls = view.image.tls.get(tls_proxy as usize).cloned().flatten().ok_or(OpenError::NotReady)?;
         let hot = net.flow.conns.hot(conn);
         let (called, shown) = (hot.key(Dir::Forward), hot.leaves_as(Dir::Forward));
+        let outside = shown::viewer(net, conn).ifindex;
         let mtu = |ifindex: u8| view.interface(ifindex).map_or(1500, |i: &Interface| i.mtu);
         let params = OpenParams {
             tls,
@@ -108,6 +113,7 @@ impl Sessions {
             server_local: (shown.src, shown.sport),
             server_remote: (shown.dst, shown.dport),
             outside: if net.flow.conns.hot(conn).is_inbound() { Leg::Client } else { Leg::Server },
+            nat: view.flow.nat.translates_to(outside),
             client_mtu: mtu(hot.iface[Dir::Forward as usize]),
             server_mtu: mtu(hot.iface[Dir::Reverse as usize]),
         };
@@ -119,7 +125,6 @@ impl Sessions {
     pub(super) fn input(
         &mut self,
         net: &mut Net,
-        view: &View<'_>,
         now: Now,
         conn: ConnId,
         dir: Dir,
@@ -141,15 +146,22 @@ impl Sessions {
         let Some(packet) = mbuf.data().get(datagram) else {
             return net.drop(DropReason::InvalidIpLength, mbuf);
         };
-        let ctx = context(view);
-        let mut way = Way { net, view, now, conns: &self.conns, ended: &mut self.ended };
-        let taken = self.engine.input(now.proxy(), session, leg, packet, &ctx, &mut way);
-        match taken {
-            // The packet ends here by design: its bytes are in the session's buffers.
+        match self.engine.input(now.proxy(), session, leg, packet) {
+            // The packet ends here by design: its bytes are in the session's buffers. What follows from them is the poll's.
             Ok(()) => drop(mbuf),
             Err(_) => net.drop(DropReason::ProxyNoSession, mbuf),
         }
-        self.bury(net, now);
+    }
+
+    /// A router's word about a packet of ours that left in `dir` by a proxied connection, that it takes `mtu` bytes at most. False where that is
+    /// none of a session's.
+    pub(super) fn too_big(&mut self, net: &Net, conn: ConnId, dir: Dir, seq: u32, mtu: u16) -> bool {
+        let leg = match dir {
+            Dir::Forward => Leg::Server,
+            Dir::Reverse => Leg::Client,
+        };
+        let session = self.at(net.flow.conns.hot(conn).session());
+        session.is_some_and(|session| self.engine.too_big(session, leg, seq, mtu))
     }
 
     /// Lets sessions do what their time asks for.
@@ -258,6 +270,26 @@ impl Output for Way<'_, '_> {
 
     fn observe(&mut self, histo: Histo, value: u64) {
         self.net.counters.observe(histo, value);
+    }
+
+    fn is_shown(&self, _: SessionId, addr: Ipv4Addr) -> bool {
+        self.net.flow.is_told(addr.to_bits(), &self.view.flow, self.now.tick())
+    }
+
+    fn shown(&mut self, session: SessionId, transport: Transport, real: SocketAddr) -> Option<SocketAddr> {
+        shown::shown(self.net, self.view, self.now, self.conn(session)?, transport, real)
+    }
+
+    fn real(&mut self, session: SessionId, transport: Transport, shown: SocketAddr) -> Option<SocketAddr> {
+        shown::real(self.net, self.view, self.conn(session)?, transport, shown)
+    }
+
+    fn shown_host(&mut self, session: SessionId, real: IpAddr) -> Option<IpAddr> {
+        shown::host(self.net, self.view, self.conn(session)?, real)
+    }
+
+    fn shown_media(&mut self, session: SessionId, real: IpAddr, ports: Ports) -> Option<(IpAddr, Ports)> {
+        shown::media(self.net, self.view, self.now, self.conn(session)?, real, ports)
     }
 }
 

@@ -16,14 +16,18 @@ use fedgate_flow::ahead::Seen;
 use fedgate_flow::conn::{ConnId, Dir};
 use fedgate_flow::firewall::{Admission, First, Hits};
 use fedgate_flow::intercept::{Proof, may_have_cookie};
+use fedgate_flow::key::Key;
 use fedgate_flow::rewrite;
 use fedgate_tables::counters::{Counter, InterfaceCounter, NatCounter, Stat};
 use fedgate_tables::drops::DropReason;
 use fedgate_tables::link::Packet5;
 use fedgate_tables::policy::IF_VERIFY_REVERSE_PATH;
-use fedgate_wire::{Fragment, Kind, Parsed, icmp4, proto};
+use fedgate_wire::{Fragment, Kind, Parsed, checksum, icmp4, parse, proto};
 
 pub(super) mod fragments;
+
+/// What every link takes (RFC 791).
+const OLD_ROUTER: u16 = 576;
 
 /// Anything that the connection table does not know. `seen` is what was found out beforehand about a packet that may begin a connection.
 #[cold]
@@ -45,7 +49,7 @@ pub(super) fn packet(
     match parsed.kind {
         Kind::Arp => net.arp(view, now, ifindex, mbuf),
         Kind::Ipv6 => v6::packet(net, view, now, ifindex, mbuf),
-        Kind::IcmpError => icmp_error(net, view, now, ifindex, mbuf, parsed),
+        Kind::IcmpError => icmp_error(net, sessions, view, now, ifindex, mbuf, parsed),
         Kind::Ipv4 if parsed.frag != Fragment::No => {
             fragments::packet(net, sessions, view, now, ifindex, mbuf, parsed);
         }
@@ -139,24 +143,18 @@ pub(super) fn admit(
         icmp_code: parsed.icmp_code,
         ttl: parsed.ttl,
     };
-    let dst = parsed.tuple.dst;
-    if !fedgate_wire::ipv4::is_host(dst) || view.routes().is_directed_broadcast(dst) {
-        // RFC 1812 5.3.5, RFC 2644.
-        return Admission::Refused(DropReason::NotUnicast);
-    }
-    if view.interface(ifindex).is_none_or(|interface| interface.addr == 0) {
-        // It speaks IPv6 alone.
-        return Admission::Refused(DropReason::InterfaceUnconfigured);
-    }
-    if spoofed(view, ifindex, parsed.tuple.src) {
-        net.counters.count(Counter::Interface(ifindex, InterfaceCounter::RpfDrops), 1);
-        return Admission::Refused(DropReason::RpfViolated);
+    if let Some(reason) = barred(view, ifindex, &parsed.tuple) {
+        if reason == DropReason::RpfViolated {
+            net.counters.count(Counter::Interface(ifindex, InterfaceCounter::RpfDrops), 1);
+        }
+        return Admission::Refused(reason);
     }
     let ways = dispatch::Ways::new(net, view);
     let xlates = net.flow.xlates.in_use().0;
-    let (admission, hits) = match proof {
-        None => net.flow.admit_seen(&packet, &view.flow, ways, now.tick(), seen),
-        Some(proof) => net.flow.admit_proven(&packet, proof, &view.flow, ways, now.tick()),
+    let mut hits = Hits::default();
+    let admission = match proof {
+        None => net.flow.admit_seen(&packet, &view.flow, ways, now.tick(), seen, &mut hits),
+        Some(proof) => net.flow.admit_proven(&packet, proof, &view.flow, ways, now.tick(), &mut hits),
     };
     net.counters.add(Stat::XlatesBuilt, u64::from(net.flow.xlates.in_use().0 - xlates));
     book(net, &hits);
@@ -171,6 +169,17 @@ pub(super) fn admit(
         Admission::Refused(reason) => refused(net, view, now, ifindex, mbuf, parsed, reason, &hits),
     }
     admission
+}
+
+/// What may not begin a connection whatever the rules say.
+pub(super) fn barred(view: &View<'_>, ifindex: u8, key: &Key) -> Option<DropReason> {
+    if !fedgate_wire::ipv4::is_host(key.dst) || view.routes().is_directed_broadcast(key.dst) {
+        return Some(DropReason::NotUnicast); // RFC 1812 5.3.5, RFC 2644
+    }
+    if view.interface(ifindex).is_none_or(|interface| interface.addr == 0) {
+        return Some(DropReason::InterfaceUnconfigured); // it speaks IPv6 alone
+    }
+    spoofed(view, ifindex, key.src).then_some(DropReason::RpfViolated)
 }
 
 /// `ip verify reverse-path interface I`: the way back to a source must lead out where it came in (RFC 3704 2.2, strict; a default
@@ -204,8 +213,8 @@ fn refused(
 }
 
 fn book(net: &mut Net, hits: &Hits) {
-    for slot in hits.aces.into_iter().flatten() {
-        net.counters.ace(slot);
+    for slot in hits.aces.iter().flatten() {
+        net.counters.ace(*slot);
     }
     if let Some(slot) = hits.translate {
         net.counters.nat(slot, NatCounter::Translate);
@@ -236,7 +245,15 @@ fn told_of(ifindex: u8, parsed: &Parsed, hits: &Hits) -> Packet5 {
 }
 
 /// Somebody's ICMP error about a packet that we translated, or about nothing we know.
-fn icmp_error(net: &mut Net, view: &View<'_>, now: Now, ifindex: u8, mut mbuf: Mbuf, parsed: &Parsed) {
+fn icmp_error(
+    net: &mut Net,
+    sessions: &mut Sessions,
+    view: &View<'_>,
+    now: Now,
+    ifindex: u8,
+    mut mbuf: Mbuf,
+    parsed: &Parsed,
+) {
     // Source quench and redirects are for nobody behind us (RFC 6633, RFC 1812 5.2.7.2).
     if !matches!(parsed.icmp_type, icmp4::UNREACHABLE | icmp4::TIME_EXCEEDED | icmp4::PARAMETER_PROBLEM) {
         return net.drop(DropReason::InvalidIcmp, mbuf);
@@ -246,9 +263,16 @@ fn icmp_error(net: &mut Net, view: &View<'_>, now: Now, ifindex: u8, mut mbuf: M
     else {
         return net.drop(DropReason::IcmpErrorNoConn, mbuf);
     };
-    // A proxied leg ends here, so there is nobody behind it to tell.
     let hot = *net.flow.conns.hot(id);
-    if hot.session() != fedgate_flow::conn::NO_SESSION || parsed.ttl <= 1 {
+    if hot.session() != fedgate_flow::conn::NO_SESSION {
+        // A proxied leg ends here, so there is nobody behind it to tell; its TCP has to know what the path takes.
+        let word = too_big_of(mbuf.data(), parsed);
+        return match word.is_some_and(|(seq, mtu)| sessions.too_big(net, id, dir.flip(), seq, mtu)) {
+            true => drop(mbuf),
+            false => net.drop(DropReason::IcmpErrorNoConn, mbuf),
+        };
+    }
+    if parsed.ttl <= 1 {
         return net.drop(DropReason::IcmpErrorNoConn, mbuf);
     }
     let egress = hot.iface[dir.flip() as usize];
@@ -258,6 +282,19 @@ fn icmp_error(net: &mut Net, view: &View<'_>, now: Now, ifindex: u8, mut mbuf: M
     intercept::unshift_quoted(net, id, dir.flip(), mbuf.data_mut(), parsed);
     rewrite::translate_error(mbuf.data_mut(), parsed, &hot, dir);
     net.send_by_connection(view, now, id, dir, mbuf);
+}
+
+/// What a fragmentation needed says: the sequence number of the segment that it quotes, and the bytes that the next link takes. A router that is
+/// older than RFC 1191 says 0 of these, which stands for what every link has to take.
+fn too_big_of(frame: &[u8], parsed: &Parsed) -> Option<(u32, u16)> {
+    let icmp = frame.get(parsed.l4.into()..usize::from(parsed.l3) + usize::from(parsed.ip_len))?;
+    let [icmp4::UNREACHABLE, icmp4::CODE_FRAGMENTATION_NEEDED, _, _, _, _, high, low, ..] = *icmp else {
+        return None;
+    };
+    let quote = parse::embedded(frame, parsed).ok().filter(|_| checksum::is_valid(icmp))?;
+    let seq = frame.get(usize::from(quote.l4) + 4..)?.first_chunk()?;
+    let mtu = u16::from_be_bytes([high, low]);
+    Some((u32::from_be_bytes(*seq), if mtu == 0 { OLD_ROUTER } else { mtu }))
 }
 
 /// The TTL ran out here: RFC 1812 5.3.1.

@@ -13,7 +13,7 @@ use crate::operate::run::Stop;
 use crate::operate::server::Out;
 use crate::policy::proxies;
 
-const TOTALS: [Stat; 23] = [
+const TOTALS: [Stat; 25] = [
     Stat::ProxySessionsOpened,
     Stat::ProxySessionsClosed,
     Stat::TlsHandshakesClientLeg,
@@ -35,6 +35,8 @@ const TOTALS: [Stat; 23] = [
     Stat::SipBadMessage,
     Stat::SipDropped,
     Stat::SipHeadersCut,
+    Stat::SipTranslatedOut,
+    Stat::SipTranslatedIn,
     Stat::SipDialogsRefused,
     Stat::EventsLost,
 ];

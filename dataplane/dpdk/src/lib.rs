@@ -22,6 +22,7 @@ mod burst;
 mod cpus;
 mod eal;
 mod error;
+mod heap;
 mod launch;
 mod mbuf;
 mod mempool;
@@ -52,6 +53,12 @@ pub fn tsc() -> u64 {
 #[inline(always)]
 pub fn prefetch<T>(what: &T) {
     mbuf::prefetch(std::ptr::from_ref(what).cast());
+}
+
+/// [`prefetch`] of the line at an address, which may be any.
+#[inline(always)]
+pub fn prefetch_at(address: *const u8) {
+    mbuf::prefetch(address);
 }
 
 /// Starts to load the first cache line of `what`, to be used some hundred cycles on: into the second cache.

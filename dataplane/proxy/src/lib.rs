@@ -30,6 +30,7 @@ mod sip;
 mod tcp;
 pub mod tls;
 mod transactions;
+mod translated;
 
 pub use api::{
     AbortReason, CloseReason, Context, InputError, Leg, Limits, Micros, OpenError, OpenParams, Output,

@@ -166,8 +166,13 @@ impl Session {
     }
 
     /// Takes in one packet, without dealing with what it brought; false when it is not this leg's.
-    pub(crate) fn input<D, L, O>(&mut self, leg: Leg, packet: &[u8], env: &Env<'_, D, L, O>) -> bool {
-        self.side_mut(leg).is_some_and(|side| side.tcp.input(env.now, packet, env.room))
+    pub(crate) fn input(&mut self, now: Micros, leg: Leg, packet: &[u8], room: usize) -> bool {
+        self.side_mut(leg).is_some_and(|side| side.tcp.input(now, packet, room))
+    }
+
+    /// A router's word on the size of a leg's packets; false where it changes nothing.
+    pub(crate) fn too_big(&mut self, leg: Leg, seq: u32, mtu: u16) -> bool {
+        self.side_mut(leg).is_some_and(|side| side.tcp.too_big(seq, mtu))
     }
 
     /// Does all there is to do now.
@@ -340,9 +345,10 @@ impl Session {
             },
         };
         let Some(peer) = &side.peer else { return false };
-        let hosts = own_hosts(&self.params);
+        let (hosts, nat) = (own_hosts(&self.params), self.params.nat);
         let (asked, dialogs, now) = (&self.asked, &*env.dialogs, env.now);
-        let origin = sip::Origin { id, leg, way, remote, peer, tag: &self.tag, hosts, asked, dialogs, now };
+        let origin =
+            sip::Origin { id, leg, way, remote, peer, tag: &self.tag, hosts, nat, asked, dialogs, now };
         let judged =
             sip::judge(&mut side.framer, side.inbox.bytes(), &origin, env.inspection, env.ctx, env.out);
         match judged {
@@ -433,10 +439,10 @@ impl Session {
         }
         let mut changed = None;
         if let (Some(peer), Some(far)) = (from.peer(), to.peer()) {
-            let hosts = own_hosts(&self.params);
+            let (hosts, nat) = (own_hosts(&self.params), self.params.nat);
             let (asked, dialogs, now) = (&self.asked, &*env.dialogs, env.now);
             let origin =
-                sip::Origin { id, leg, way, remote, peer, tag: &self.tag, hosts, asked, dialogs, now };
+                sip::Origin { id, leg, way, remote, peer, tag: &self.tag, hosts, nat, asked, dialogs, now };
             let bytes = &from.inbox.bytes()[..len];
             let checked = match way {
                 Way::Inward => sip::still_permitted(bytes, &passed, &origin, env.ctx, env.out),
@@ -463,14 +469,16 @@ impl Session {
                 env.out.count(Counter::Stat(Stat::SipDialogsRefused), 1);
             }
         }
+        // Its answer comes back to what was sent.
+        let part = changed.as_ref().map_or(passed.part, |changed| changed.part);
         match changed {
             None => to.send_from(&mut from.inbox, len),
             Some(changed) => {
-                to.send(&changed);
+                to.send(&changed.bytes);
                 from.inbox.consume(len);
             }
         }
-        self.asked.crossed(leg, passed.part, env.now);
+        self.asked.crossed(leg, part, env.now);
         from.head = Head::default();
         self.passed[leg as usize] += 1;
         self.bytes[leg as usize] += len as u64;
