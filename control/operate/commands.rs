@@ -223,7 +223,8 @@ pub fn find(line: &Line<'_>) -> Option<(&'static Spec, usize)> {
 
 /// Whether text is to be pasted behind a command, up to a line `quit`.
 pub fn takes_paste(text: &str) -> bool {
-    let Ok(Some(line)) = Line::lex(1, text) else { return false };
+    let Ok(text) = super::abbreviate::expand(text, Mode::Global) else { return false };
+    let Ok(Some(line)) = Line::lex(1, &text) else { return false };
     let takes =
         |(spec, _): (&Spec, usize)| matches!(spec.run, Run::CryptoCaAuthenticate | Run::CryptoCaImport);
     find(&line).is_some_and(takes)
@@ -235,15 +236,14 @@ pub fn first_words() -> impl Iterator<Item = &'static str> {
     SPECS.iter().filter_map(|s| s.words.split(' ').next())
 }
 
-/// Usages and help of all commands that may be meant by `words`, the last of which may be the beginning of one.
+/// Usages and help of all commands that may be meant by `words`, each of which may be cut.
 pub fn help(words: &[&str], mode: Mode) -> String {
     let fits = |known: &str| {
         let mut known = known.split(' ');
-        let last = words.len().saturating_sub(1);
-        words.iter().enumerate().all(|(at, word)| match known.next() {
+        words.iter().all(|word| match known.next() {
             // Past a command's own words come its arguments, which the usage tells.
             None => true,
-            Some(known) => known == *word || (at == last && known.starts_with(word)),
+            Some(known) => known.starts_with(word),
         })
     };
     let words_of = |usage: &str, help: &str| format!("  {usage}\n      {help}\n");
@@ -308,6 +308,10 @@ const HEAD: &str = "\
 
 Written by a test from the grammar (`control/operate/commands.rs`, `control/config/grammar.rs`): change it there. What the commands
 mean together is in [config.md](config.md).
+
+Words may be abbreviated as long as they are unique (`sh conn`); `?` behind some words lists what may follow, and Tab completes them, names
+too. Behind `show` commands `| include RE`, `| exclude RE`, `| begin RE`, `| grep [-v] RE`, `| count` and `| json` may stand, one after the
+other; RE is a regular expression. With `--json` or `| json` every `show` command prints one JSON object a line.
 
 ## Looking and doing
 

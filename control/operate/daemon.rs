@@ -16,10 +16,12 @@ mod keep;
 mod lists;
 
 use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 
+use fedgate_tables::counters::{Counter, DomainCounter};
 use fedgate_tables::link::ToDataplane;
 use fedgate_tables::policy::{Globals, NatKind};
 use fedgate_tables::region::Region;
@@ -108,6 +110,8 @@ pub struct Daemon {
     keeping: Keeping,
     commits: Commits,
     ends: Ends,
+    /// Where counters of domains did not begin at zero. Lost with control: the counts of those are then too high.
+    bases: RefCell<HashMap<u32, [u64; DomainCounter::COUNT]>>,
     log: EventLog,
     load: Load,
 }
@@ -137,6 +141,7 @@ impl Daemon {
             keeping,
             commits,
             ends: Ends::default(),
+            bases: RefCell::default(),
             log: EventLog::default(),
             load: Load::default(),
         });
@@ -256,8 +261,19 @@ impl Daemon {
         self.table.borrow().as_ref().map(look)
     }
 
+    /// What the counters of a domain's id stood at when its name took it.
+    pub fn domain_base(&self, id: u32) -> [u64; DomainCounter::COUNT] {
+        self.bases.borrow().get(&id).copied().unwrap_or_default()
+    }
+
     /// Sends the table where the dataplane does not have it.
     async fn push_table(&self, attached: &Attached, change: Change) -> Result<(), PushError> {
+        let reused = self.table.borrow_mut().as_mut().map(Table::take_reused).unwrap_or_default();
+        for id in reused {
+            let of = |at| attached.counters.sum(Counter::Domain(id, DomainCounter::ALL[at]));
+            let stands = std::array::from_fn(of);
+            self.bases.borrow_mut().insert(id, stands);
+        }
         if change == Change::InPlace {
             return Ok(());
         }

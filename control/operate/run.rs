@@ -7,15 +7,17 @@ use std::rc::Rc;
 
 use tracing::info;
 
+use super::abbreviate::expand;
 use super::commands::{self, Run};
-use super::crypto;
 use super::daemon::{Daemon, ListKind, MOST_MINUTES, Refusal};
 use super::events::escaped;
 use super::history::By;
+use super::pipe::Pipes;
 use super::protocol::{FAILED, OK, Reply, Request, USAGE};
 use super::server::Out;
 use super::session::Gone;
 use super::show::{self, Selection, hosts::HostQuery};
+use super::{complete, crypto, pipe};
 use crate::config::args::Args;
 use crate::config::diag::{Problem, Report};
 use crate::config::model::{DomainKey, Model};
@@ -52,6 +54,7 @@ pub async fn run(daemon: &Rc<Daemon>, request: &Request, uid: u32, out: &mut Out
     out.by = By { uid, user: escaped(&request.user), command: escaped(&crypto::masked(request.line.trim())) };
     let mut place = place_of(&daemon.config().model, &request.context);
     out.audited = false;
+    out.pipes = Pipes::default();
     let done = match dispatch(daemon, request, &mut place, out).await {
         Ok(()) => OK,
         Err(Stop::Io(why)) => return Err(why),
@@ -64,6 +67,7 @@ pub async fn run(daemon: &Rc<Daemon>, request: &Request, uid: u32, out: &mut Out
             USAGE
         }
     };
+    out.finish().await?;
     if out.audited {
         let By { uid, user, command } = &out.by;
         match done {
@@ -94,16 +98,33 @@ async fn dispatch(
     place: &mut Place,
     out: &mut Out,
 ) -> Result<(), Stop> {
+    if let Some(typed) = request.line.strip_suffix('\t') {
+        let words = complete::candidates(typed, place.mode, &daemon.config().model);
+        return Ok(out.text(&words.iter().map(|word| format!("{word}\n")).collect::<String>()).await?);
+    }
     let text = request.line.trim();
     if let Some(words) = text.strip_suffix('?') {
         let words: Vec<&str> = words.split_whitespace().collect();
         return Ok(out.text(&commands::help(&words, place.mode)).await?);
     }
-    let line = match Line::lex(1, text) {
+    let expanded = expand(text, place.mode)
+        .map_err(|why| Stop::Usage(format!("ambiguous: `{}` may be {}", why.word, why.known.join(", "))))?;
+    let text = expanded.as_str();
+    out.by.command = escaped(&crypto::masked(text));
+    let mut line = match Line::lex(1, text) {
         Ok(Some(line)) => line,
         Ok(None) => return Ok(()),
         Err(problem) => return Err(usage(problem, text)),
     };
+    // In a comment of a configuration line a bar is a bar.
+    if let Some(bar) =
+        pipe::bar(&line).filter(|bar| *bar > 0 && ["show", "help"].contains(&line.tokens[0].text))
+    {
+        out.pipes = pipe::parse(&line, bar).map_err(|problem| usage(problem, text))?;
+        out.json |= out.pipes.json;
+        line.tokens.truncate(bar);
+    }
+    let line = line;
     let Some((spec, words)) = commands::find(&line) else {
         return configure(daemon, &line, place, out).await;
     };

@@ -49,6 +49,11 @@ impl Table {
         &self.writer
     }
 
+    /// Ids that are given out again since this was last asked.
+    pub fn take_reused(&mut self) -> Vec<u32> {
+        self.writer.take_reused()
+    }
+
     /// Makes the entry of `key` what `entry` says; both lists off takes it out.
     pub fn set(&mut self, key: &DomainKey, entry: &DomainEntry) -> Result<Change, DomainError> {
         let (name, wildcard) = (key.name.as_str(), key.wildcard);

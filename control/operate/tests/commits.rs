@@ -190,3 +190,40 @@ fn one_domain_more_does_not_write_the_others() {
         files().iter().map(|(path, len)| len - before.get(path).copied().unwrap_or(0)).collect();
     assert_eq!(more.iter().sum::<u64>(), "00000000 permit domain more.example\n".len() as u64);
 }
+
+/// A million names: what a list by the file and a command beside it cost is printed
+/// (`cargo nextest run -p fedgate-control --lib --run-ignored all --no-capture a_million`).
+#[test]
+#[ignore = "takes a minute and a gigabyte"]
+fn a_million_names_and_one() {
+    let lab = Lab::new();
+    let fake = lab.fake();
+    let control = lab.control();
+    let clock = |what: &str, since: std::time::Instant| {
+        eprintln!("{what}: {:.1} ms", since.elapsed().as_secs_f64() * 1e3)
+    };
+    let names: String =
+        (0..1_000_000).map(|n| format!("partner{n}.example peer edge{n}.example\n")).collect();
+    std::fs::write(lab.path("list.txt"), names).unwrap();
+    let start = std::time::Instant::now();
+    lab.good(&format!("import domains permit {}", lab.path("list.txt").display()));
+    clock("import of a million", start);
+    assert!(permitted(&fake, "partner999999.example"));
+    let start = std::time::Instant::now();
+    for n in 0..1000 {
+        lab.good(&format!("permit domain more{n}.example"));
+    }
+    clock("a thousand domain commands", start);
+    let start = std::time::Instant::now();
+    lab.good("hostname other");
+    clock("a commit of something else", start);
+    drop(control);
+    let start = std::time::Instant::now();
+    let _control = lab.control();
+    clock("the next control takes over", start);
+    assert!(permitted(&fake, "more999.example"));
+    let start = std::time::Instant::now();
+    lab.good("rollback 1");
+    clock("rollback of the commands", start);
+    assert!(!permitted(&fake, "more999.example") && permitted(&fake, "partner7.example"));
+}
