@@ -17,6 +17,7 @@ use crate::inspected::Inspection;
 use crate::session::{Env, Next, Session};
 use crate::side::{HANDSHAKE_COST, Side};
 use crate::sip::{DomainList, LocalDomains};
+use crate::sources::{Place, Share, Sources};
 use crate::tcp::{Buffers, Endpoint, LEAST_RX};
 use fedgate_sip::dialog::Dialogs;
 use fedgate_sip::inspect::Rates;
@@ -43,6 +44,8 @@ pub struct Engine {
     embryonic: VecDeque<SessionId>,
     open: u32,
     handshakes: u32,
+    /// Whose the sessions are.
+    sources: Sources,
     memory: usize,
 }
 
@@ -56,6 +59,8 @@ struct Slot {
     handshaking: bool,
     /// Named in [`Engine::lingering`].
     lingers: bool,
+    /// Counted in [`Engine::sources`].
+    place: Place,
 }
 
 impl Engine {
@@ -73,6 +78,7 @@ impl Engine {
             embryonic: VecDeque::new(),
             open: 0,
             handshakes: 0,
+            sources: Sources::default(),
             memory: 0,
         }
     }
@@ -155,7 +161,11 @@ impl Engine {
         out: &mut O,
     ) -> Result<(), InputError> {
         let (room, side_cost, buffers) = (self.room(), Self::cost_of_side(), self.buffers());
-        let session = live(&mut self.slots, id).ok_or(InputError::NoSession)?;
+        let share = self.share();
+        let slot = self.slots.get_mut(id.slot as usize).filter(|slot| slot.generation == id.generation);
+        let Some(Slot { session: Some(session), place, .. }) = slot else {
+            return Err(InputError::NoSession);
+        };
         let mut env = Env {
             now,
             buffers,
@@ -169,7 +179,15 @@ impl Engine {
         if !session.input(leg, packet, &env) {
             return Err(InputError::NotOurs);
         }
-        let next = session.pump(&mut env);
+        let begins = *place == Place::None && session.ended().is_none();
+        let next = match session.source().filter(|_| begins).map(|source| self.sources.take(source, share)) {
+            None => session.pump(&mut env),
+            Some(Ok(taken)) => {
+                *place = taken;
+                session.pump(&mut env)
+            }
+            Some(Err(reason)) => session.refuse(reason, &mut env),
+        };
         self.settle(id.slot, next, out);
         Ok(())
     }
@@ -213,7 +231,7 @@ impl Engine {
         let (room, side_cost, buffers) = (self.room(), Self::cost_of_side(), self.buffers());
         let Some(session) = live(&mut self.slots, id) else { return false };
         session.abort(
-            reason,
+            CloseReason::Aborted(reason),
             &mut Env {
                 now,
                 buffers,
@@ -249,6 +267,11 @@ impl Engine {
         self.memory
     }
 
+    /// Outside addresses that have a session.
+    pub fn sources(&self) -> usize {
+        self.sources.len()
+    }
+
     /// One row a session, for `show proxy`. Allocates; a bounded number a call is the caller's business.
     pub fn rows(&self, now: Micros) -> impl Iterator<Item = ProxyRow> {
         self.slots
@@ -263,6 +286,12 @@ impl Engine {
 
     fn most(&self) -> u32 {
         if self.by_policy == 0 { self.limits.sessions } else { self.by_policy.min(self.limits.sessions) }
+    }
+
+    /// What one outside address may have of it.
+    fn share(&self) -> Share {
+        let part = |all: u32| all.div_ceil(self.limits.source_part.max(1));
+        Share { sessions: part(self.most()), handshakes: part(self.limits.handshakes) }
     }
 
     /// What a side is charged until its handshake is done: room for it must be there before it begins.
@@ -298,8 +327,12 @@ impl Engine {
         let handshaking = session.is_handshaking();
         self.handshakes = self.handshakes - u32::from(place.handshaking) + u32::from(handshaking);
         place.handshaking = handshaking;
+        if !handshaking {
+            self.sources.shaken(&mut place.place);
+        }
         if !place.lingers && session.is_lingering() {
             place.lingers = true;
+            self.sources.give_back(&mut place.place);
             self.lingering.push_back(session.id);
         }
     }
@@ -333,6 +366,7 @@ impl Engine {
         let generation = place.generation.wrapping_add(1);
         self.memory -= place.charged;
         self.handshakes -= u32::from(place.handshaking);
+        self.sources.give_back(&mut place.place);
         *place = Slot { generation, ..Slot::default() };
         self.open -= 1;
         self.free.push(slot);
