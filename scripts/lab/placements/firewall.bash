@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: MIT OR Apache-2.0
+# shellcheck shell=bash
+#
+# The appliance is the enterprise's only firewall: federation, and everything else too. Our domain is a child of one partner's and a
+# sibling of the other's. Sourced by run.bash.
+
+placement_firewall() {
+    local denied unmapped page
+    title 'Placement: the enterprise firewall itself'
+    world_up eng.corp.example corp.example sales.corp.example 203.0.113.3 203.0.113.3:45061 203.0.113.4:80
+    appliance_up <(cat scripts/lab/placements/{firewall,federation}.cfg.in) SECOND_PORT=45061
+    lab_plug_tap "fg${LAB_TAG}o" outsw
+    lab_plug_tap "fg${LAB_TAG}i" insw
+    lab_office insw 10.10.0.1 10.10.0.50 10.10.0.30
+    # The world knows a way inward, so that what stops it is the appliance and not a missing route.
+    ip -n "$(lab_ns isp)" route add 10.10.0.0/24 via 203.0.113.2
+    servers_up
+
+    federates one
+    federates two
+    answered 'a child of the partner, which is not listed, with its certificate: 403' 403 one one y@evil.corp.example
+    answered 'the parent, with the certificate of the sibling: 403' 403 two two x@corp.example
+    answered 'our own domain, from outside: 403' 403 one one bob@eng.corp.example
+    answered 'the parent, in capitals and with a dot behind: 200' 200 one one x@Corp.Example.
+    settled 203.0.113.3 203.0.113.3
+
+    page=$(<"$LAB_DIR/web/www/page.html")
+    same 'the workstation fetches a page' "$page" "$(lab_in work curl -sS -m 5 "http://$LAB_WEB/page.html")"
+    same 'which the web server sent to' 203.0.113.2 "$(awk 'END { print $1 }' "$LAB_DIR/web/access.log")"
+    same 'a presence server fetches it too' "$page" "$(lab_in second curl -sS -m 5 "http://$LAB_WEB/page.html")"
+    same 'which the web server sent to' 203.0.113.3 "$(awk 'END { print $1 }' "$LAB_DIR/web/access.log")"
+    same 'the world fetches a page of ours, port 80 for 8080' "$(<"$LAB_DIR/www/www/page.html")" \
+        "$(lab_in web curl -sS -m 5 "http://$LAB_PUBLISHED/page.html")"
+    denied=$(dropped acl-drop) unmapped=$(dropped nat-no-xlate-to-pat-pool)
+    check 'but not on port 443' no_answer "${LAB_PUBLISHED%:*}:443"
+    check 'nor from the routing server' no_answer "$LAB_PUBLIC:80"
+    same 'SYNs to ports that no static PAT is for, by the appliance' 2 "$(($(dropped nat-no-xlate-to-pat-pool) - unmapped))"
+    check 'nor from the workstation by its own address' no_answer 10.10.0.50:80
+    check 'nor from our web server by its own address, on another port' no_answer 10.10.0.30:22
+    same 'SYNs dropped by the access-list, by the appliance' 2 "$(($(dropped acl-drop) - denied))"
+    shown show domains
+    shown show drops
+}
