@@ -54,6 +54,7 @@ impl Output for Sink {
             Event::TlsFailed { .. }
             | Event::Denied { .. }
             | Event::Malformed { .. }
+            | Event::Refused { .. }
             | Event::Unreachable { .. } => {
                 self.denied += 1;
             }
