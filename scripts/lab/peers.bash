@@ -68,11 +68,11 @@ lab_sipp() {
         -key contact_port "${contact#*:}" -trace_msg -message_file "$log.log" -trace_err -error_file "$log.err" "$@" </dev/null >"$log.out" 2>&1
 }
 
-# lab_seen NODE request|reply METHOD|any [CODE|- [SOURCE]]: how many of these the node's SIP server received over TLS.
+# lab_seen NODE request|reply METHOD|any [CODE|- [SOURCE]]: how many of these the node's SIP server received over TLS. SOURCE is a pattern.
 lab_seen() {
     awk -v kind="$2" -v method="$3" -v code="${4:--}" -v from="${5:-}" '
         sub(/.*<script>: seen /, "") && $1 == kind && (method == "any" || $2 == method) && (code == "-" || $3 == code) &&
-            (from == "" || $4 == from) { n++ }
+            (from == "" || $4 ~ "^" from "$") { n++ }
         END { print n + 0 }' "$LAB_DIR/log/kamailio-$1.log"
 }
 

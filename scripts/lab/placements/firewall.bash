@@ -22,6 +22,7 @@ placement_firewall() {
     answered 'the parent, with the certificate of the sibling: 403' 403 two two x@corp.example
     answered 'our own domain, from outside: 403' 403 one one bob@eng.corp.example
     answered 'the parent, in capitals and with a dot behind: 200' 200 one one x@Corp.Example.
+    real_clients
     settled 203.0.113.3 203.0.113.3
 
     page=$(<"$LAB_DIR/web/www/page.html")
@@ -40,4 +41,24 @@ placement_firewall() {
     same 'SYNs dropped by the access-list, by the appliance' 2 "$(($(dropped acl-drop) - denied))"
     shown show domains
     shown show drops
+}
+
+# real_clients: alice, on the workstation, and zoe, of corp.example and out in the world, see each other come and go, and write.
+real_clients() {
+    lab_node phone </dev/null
+    lab_cable world phone 198.51.100.50/24
+    lab_client work alice@eng.corp.example "$LAB_ROUTING" local-ca zoe@corp.example
+    lab_client phone zoe@corp.example "$LAB_ONE" foreign-ca alice@eng.corp.example
+    check 'a real client, alice, registers with the routing server' lab_wait 10 'alice' lab_client_said work 'registered successfully'
+    check 'another, zoe, with the edge of corp.example' lab_wait 10 'zoe' lab_client_said phone 'registered successfully'
+    check 'alice sees zoe online' lab_wait 10 "zoe's presence" lab_client_sees work Online
+    check 'zoe sees alice online' lab_wait 10 "alice's presence" lab_client_sees phone Online
+    lab_client_type work '/message good morning'
+    check 'zoe reads what alice writes' lab_wait 10 'a message' lab_client_said phone 'sip:alice@eng.corp.example: "good morning"'
+    lab_client_type phone '/message good night'
+    check 'alice reads what zoe writes' lab_wait 10 'a message' lab_client_said work 'sip:zoe@corp.example: "good night"'
+    lab_client_type phone /presence_offline
+    check 'alice sees zoe leave' lab_wait 10 "zoe's presence" lab_client_sees work Offline
+    lab_client_type work /presence_offline
+    check 'zoe sees alice leave' lab_wait 10 "alice's presence" lab_client_sees phone Offline
 }
