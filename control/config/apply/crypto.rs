@@ -39,9 +39,10 @@ impl Editor {
                 let slot = if is_13 { &mut model.ssl.suites_13 } else { &mut model.ssl.suites_12 };
                 single(slot, bits, negated, About::Ssl)
             }
-            Command::TrustPoint(..) | Command::FaceSuites(..) | Command::AuthenticateClient => {
-                self.face(command, negated)
-            }
+            Command::TrustPoint(..)
+            | Command::FaceSuites(..)
+            | Command::FaceVersion(..)
+            | Command::AuthenticateClient => self.face(command, negated),
             other => {
                 let Scope::Trustpoint(name) = &self.scope else { return Err(misplaced()) };
                 let trustpoint = model.trustpoints.entry(name.clone()).or_default();
@@ -58,7 +59,9 @@ impl Editor {
                 proxy.anonymous_clients = negated;
                 return Ok(About::ServerFace(name.clone()));
             }
-            Command::TrustPoint(face, ..) | Command::FaceSuites(face, _) => face,
+            Command::TrustPoint(face, ..) | Command::FaceSuites(face, _) | Command::FaceVersion(face, _) => {
+                face
+            }
             _ => return Err(misplaced()),
         };
         let (face, about) = match which {
@@ -82,7 +85,8 @@ impl Editor {
                 }
                 Ok(about)
             }
-            Command::FaceSuites(_, bits) => single(&mut face.suites, bits, negated, about),
+            Command::FaceSuites(_, bits) => single(&mut face.tls.suites, bits, negated, about),
+            Command::FaceVersion(_, only_13) => single(&mut face.tls.only_13, only_13, negated, about),
             _ => Err(misplaced()),
         }
     }
@@ -116,6 +120,12 @@ fn trustpoint_line(trustpoint: &mut Trustpoint, name: &str, command: Command, ne
         }
         Command::EnforceNextUpdate => {
             trustpoint.stale_lists = negated;
+            Ok(about())
+        }
+        Command::ShownSuites(bits) => single(&mut trustpoint.tls.suites, bits, negated, about()),
+        Command::ShownVersion(only_13) => single(&mut trustpoint.tls.only_13, only_13, negated, about()),
+        Command::ShownAuthenticateClient => {
+            trustpoint.anonymous_clients = negated;
             Ok(about())
         }
         Command::Enrollment(way) => single(&mut trustpoint.enrollment, way, negated, about()),

@@ -29,10 +29,12 @@ fn ca() -> Made {
 fn face<'a>(chain: &'a str, key: &'a str, cas: &'a str) -> FaceParts<'a> {
     let cas = cas.as_bytes();
     FaceParts {
-        shown: vec![(None, Identity { trustpoint: "own", chain: chain.as_bytes(), key: key.as_bytes() })],
+        shown: vec![(
+            None,
+            Identity { trustpoint: "own", chain: chain.as_bytes(), key: key.as_bytes(), spoken: None },
+        )],
         vouchers: vec![Voucher { trustpoint: "partners", cas, crls: b"", revocation: 0 }],
-        suites: ALL_SUITES,
-        flags: FACE_TLS12 | FACE_TLS13,
+        spoken: Spoken { suites: ALL_SUITES, flags: FACE_TLS12 | FACE_TLS13 },
         bound: Vec::new(),
     }
 }
@@ -92,8 +94,9 @@ fn what_is_no_ca_vouches_for_nobody() {
 #[test]
 fn an_end_is_taken_over_only_while_it_is_the_same() {
     let (own, one, two) = (made(), ca(), ca());
-    let same =
-        |a: &ProxyTls, b: &ProxyTls| [Arc::ptr_eq(&a.foreign, &b.foreign), Arc::ptr_eq(&a.client, &b.client)];
+    let same = |a: &ProxyTls, b: &ProxyTls| {
+        [Arc::ptr_eq(&a.server.foreign, &b.server.foreign), Arc::ptr_eq(&a.client, &b.client)]
+    };
     let first = Arc::new(ProxyTls::from_parts(&parts(&own.chain, &own.key, &one.chain), &[]).unwrap());
     let before = [first.clone()];
     let next = |parts: &Parts<'_>| same(&first, &ProxyTls::from_parts(parts, &before).unwrap());
@@ -106,7 +109,7 @@ fn an_end_is_taken_over_only_while_it_is_the_same() {
     changed.server.vouchers[0].revocation = fedgate_tables::policy::REVOCATION_CRL;
     assert_eq!(next(&changed), [false, true]);
     let mut changed = good.clone();
-    changed.server.suites = 0b11001;
+    changed.server.spoken.suites = 0b11001;
     assert_eq!(next(&changed), [false, true]);
     let mut changed = good.clone();
     changed.server.bound = vec![("partner.example", false, "partners")];
@@ -116,10 +119,11 @@ fn an_end_is_taken_over_only_while_it_is_the_same() {
     changed.server = face(&renewed.chain, &renewed.key, &one.chain);
     assert_eq!(next(&changed), [false, true]);
     // A client that may go without a certificate inside gets no ticket that is good outside.
-    assert!(Arc::ptr_eq(&first.foreign, &first.inside));
+    assert!(Arc::ptr_eq(&first.server.foreign, &first.server.inside));
     let mut open = parts(&own.chain, &own.key, &one.chain);
-    open.server.flags |= FACE_NO_CLIENT_AUTH;
+    open.server.spoken.flags |= FACE_NO_CLIENT_AUTH;
     let open = ProxyTls::from_parts(&open, &before).unwrap();
+    let open = &open.server;
     assert!(!Arc::ptr_eq(&open.foreign, &open.inside) && open.foreign.print != open.inside.print);
 }
 
