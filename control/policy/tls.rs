@@ -11,7 +11,7 @@ use fedgate_tables::policy::{
 use super::Compiler;
 use super::slots::RuleSlots;
 use crate::config::Config;
-use crate::config::check::crypto::bound_name;
+use crate::config::check::crypto::{bound_name, is_ready};
 use crate::config::model::{self, Profile, Revocation, TlsFace, sip};
 
 impl<'m> Compiler<'m> {
@@ -46,8 +46,12 @@ impl<'m> Compiler<'m> {
             self.builder.name_trust(NameTrust { name, wildcard: u32::from(wildcard), trustpoint });
         }
         for (name, proxy) in model.whole_proxies() {
-            let server = self.face(&proxy.server, model.ssl.server_13_only, Some(proxy), &trustpoints);
-            let client = self.face(&proxy.client, model.ssl.client_13_only, None, &trustpoints);
+            let (mut server, mut client) = Default::default();
+            // Faces that show nothing: the dataplane refuses what is for them.
+            if is_ready(model, proxy) {
+                server = self.face(&proxy.server, model.ssl.server_13_only, Some(proxy), &trustpoints);
+                client = self.face(&proxy.client, model.ssl.client_13_only, None, &trustpoints);
+            }
             let element =
                 TlsProxy { name: self.builder.blob(name.as_bytes()), server, client, ..TlsProxy::default() };
             elements.insert(name.as_str(), element);

@@ -150,6 +150,20 @@ lab_ours_heard() {
     lab_in "$1" nft list set ip lab heard | grep -oE '\b(203\.0\.113|10|172\.16)(\.[0-9]+)+' | sort -u | paste -sd ' '
 }
 
+# fetches WHO NODE SOURCE: a host of ours gets a page of the web server, which hears it from SOURCE.
+fetches() {
+    local log=$LAB_DIR/web/access.log
+    same "$1 fetches a page" "$(<"$LAB_DIR/web/www/page.html")" "$(lab_in "$2" curl -sS -m 5 "http://$LAB_WEB/page.html?$2")"
+    # The line of the log comes behind the answer.
+    lab_wait 5 'a line of the log' grep -qF "?$2 " "$log" || true
+    same 'which the web server sent to' "$3" "$(awk -v node="?$2" 'index($7, node) { print $1 }' "$log")"
+}
+
+# published: the world gets a page of our web server.
+published() {
+    same 'the world fetches a page of ours' "$(<"$LAB_DIR/www/www/page.html")" "$(lab_in web curl -sS -m 5 "http://$LAB_PUBLISHED/page.html")"
+}
+
 # no_answer ADDRESS:PORT: whether the web server gets no connection there; one SYN, as it is shorter than a retransmission.
 no_answer() {
     ! lab_in web curl -s --connect-timeout 0.5 "http://$1/"
@@ -209,5 +223,5 @@ settled() {
     same 'packets with private addresses on the internet' 0 "$(lab_counter isp isp private)"
     # What stands in Vias is bytes to the appliance: the routing server's note of where the second server's requests came from goes out too.
     same 'private addresses in SIP outside, but for "received" in the Via of our second server' 0 \
-        "$(cat "$LAB_DIR"/log/{sipp,answering}-{one,two}* | grep -vF ";received=$LAB_SECOND;" | grep -cE '\b10\.[0-9]+\.[0-9]+\.[0-9]+\b')"
+        "$(cat "$LAB_DIR"/log/{sipp,answering}-{one,two}* | grep -vF ";received=$LAB_SECOND;" | grep -cE '\b(10\.[0-9]+|172\.16)\.[0-9]+\.[0-9]+\b')"
 }
