@@ -189,11 +189,13 @@ fn what_is_spoken_is_the_trustpoints_word_before_the_faces_before_ssl() {
     assert!(text.contains(" client tls-version tlsv1.2\n"), "{text}");
     assert!(lab.config(&text).model == config.model, "{text}");
     // Each line can be taken back, and only as it stands.
-    for line in ["tls-version tlsv1.2", "cipher-suite ECDHE-ECDSA-AES128-GCM-SHA256", "authenticate-client"] {
-        let no = if line == "authenticate-client" { "" } else { "no " };
-        let edited = lab.edit(&config, &format!("crypto ca trustpoint old\n{no}{line}")).unwrap();
+    let lines = ["no cipher-suite ECDHE-ECDSA-AES128-GCM-SHA256", "authenticate-client"];
+    for line in lines {
+        let edited = lab.edit(&config, &format!("crypto ca trustpoint old\n{line}")).unwrap();
         assert!(edited.model != config.model, "{line}");
     }
+    let both = format!("crypto ca trustpoint old\n{}\nno tls-version tlsv1.2", lines[0]);
+    assert_eq!(lab.edit(&config, &both).unwrap().model.trustpoints["old"].tls, Default::default());
     assert!(lab.edit(&config, "crypto ca trustpoint old\nno tls-version tlsv1.3").is_err());
     assert!(lab.edit(&config, "tls-proxy p\nno server tls-version tlsv1.2").is_err());
     // One that leaves nothing to speak is refused, where it would be shown.
@@ -322,10 +324,19 @@ fn revocation_lists_are_read_and_looked_at() {
 #[test]
 fn what_is_no_ca_cannot_vouch() {
     let lab = Lab::new();
-    let leaf = rcgen::generate_simple_self_signed(vec!["a.example".to_owned()]).unwrap().cert.pem();
+    let key = KeyPair::generate().unwrap();
+    let mut issuer = CertificateParams::new(vec![]).unwrap();
+    issuer.distinguished_name.push(rcgen::DnType::CommonName, "issuer");
+    let leaf = CertificateParams::new(vec!["a.example".to_owned()]).unwrap();
+    let leaf = leaf.signed_by(&key, &rcgen::Issuer::new(issuer, KeyPair::generate().unwrap())).unwrap().pem();
     lab.file("ca.crt", &leaf);
     let why = "2:2: ca.crt: certificate 1 is no CA: its basicConstraints do not say cA";
     assert_eq!(lab.found("crypto ca trustpoint t\n ca file ca.crt\n"), [why]);
+    // A peer's own certificate may stand there: it vouches for that peer.
+    let own = rcgen::generate_simple_self_signed(vec!["a.example".to_owned()]).unwrap().cert.pem();
+    lab.file("ca.crt", &own);
+    assert_eq!(lab.found("crypto ca trustpoint t\n ca file ca.crt\n"), [""; 0]);
+    assert_eq!(lab.config("crypto ca trustpoint t\n ca file ca.crt\n").material["t"].ca_count, 1);
 }
 
 #[test]

@@ -22,6 +22,17 @@ fn made_with(change: impl FnOnce(&mut CertificateParams)) -> Made {
     Made { chain: params.self_signed(&key).unwrap().pem(), key: key.serialize_pem() }
 }
 
+/// A certificate that another's key has signed.
+fn issued(change: impl FnOnce(&mut CertificateParams)) -> String {
+    let (ca_key, key) = (KeyPair::generate().unwrap(), KeyPair::generate().unwrap());
+    let mut ca = CertificateParams::new(vec![]).unwrap();
+    ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    ca.distinguished_name.push(rcgen::DnType::CommonName, "issuer");
+    let mut params = CertificateParams::new(vec!["edge.local.example".into()]).unwrap();
+    change(&mut params);
+    params.signed_by(&key, &rcgen::Issuer::new(ca, ca_key)).unwrap().pem()
+}
+
 fn ca() -> Made {
     made_with(|params| params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained))
 }
@@ -82,13 +93,17 @@ fn each_fault_is_named() {
 #[test]
 fn what_is_no_ca_vouches_for_nobody() {
     let own = made();
-    let leaf = fails(&own.chain, &own.key, &made().chain);
+    let leaf = fails(&own.chain, &own.key, &issued(|_| ()));
     assert_eq!(leaf, "trustpoint partners: certificate 1: no CA: its basicConstraints do not say cA");
-    let mute = made_with(|params| {
+    let mute = issued(|params| {
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     });
-    assert!(fails(&own.chain, &own.key, &mute.chain).ends_with("no CA: its keyUsage lacks keyCertSign"));
+    assert!(fails(&own.chain, &own.key, &mute).ends_with("no CA: its keyUsage lacks keyCertSign"));
+    // A peer's own certificate is another thing: see `tests/proxy/trust.rs`.
+    assert!(ProxyTls::from_parts(&parts(&own.chain, &own.key, &made().chain), &[]).is_ok());
+    let many = made().chain.repeat(MAX_CAS + 1);
+    assert!(fails(&own.chain, &own.key, &many).starts_with("257 CA certificates"));
 }
 
 #[test]

@@ -5,7 +5,7 @@ use crate::pki::*;
 use crate::scene::*;
 use fedgate_proxy::tls::Spoken;
 use fedgate_proxy::{CloseReason, Leg, Micros};
-use fedgate_tables::policy::{FACE_NO_CLIENT_AUTH, FACE_TLS12, FACE_TLS13};
+use fedgate_tables::policy::{FACE_NO_CLIENT_AUTH, FACE_TLS12, FACE_TLS13, REVOCATION_CRL};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::version::{TLS12, TLS13};
@@ -294,6 +294,70 @@ fn the_certificate_is_the_one_for_the_name_called() {
     assert!(arrives(&mut s, line));
     let Some(rustls::Connection::Server(called)) = &s.lab.lines[line].server.tls else { panic!("a server") };
     assert_eq!(called.server_name(), Some("foreign.example"));
+    s.finish();
+}
+
+/// A certificate that its own key has signed, as laboratories have them.
+fn own_signed(name: &str, change: impl FnOnce(&mut rcgen::CertificateParams)) -> Leaf {
+    let key = rcgen::KeyPair::generate().expect("a key");
+    let mut params = rcgen::CertificateParams::new(vec![name.to_owned()]).expect("a name");
+    params.distinguished_name.push(rcgen::DnType::CommonName, name);
+    change(&mut params);
+    let chain = params.self_signed(&key).expect("a certificate").pem();
+    Leaf { chain, key: key.serialize_pem() }
+}
+
+#[test]
+fn a_peer_may_be_pinned_by_its_own_certificate() {
+    let mut s = Scene::new();
+    let ca = s.ca.clone();
+    let inside = s.inside.clone();
+    let own = ca.leaf(&["edge.local.example"]);
+    s.lab.domains.permit("other.example", ENTRY + 1);
+    let lab = own_signed("foreign.example", |_| ());
+    // `openssl req -x509` marks what it signs as a CA.
+    let marked = own_signed("other.example", |params| {
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    });
+    let past = own_signed("foreign.example", |params| params.not_after = rcgen::date_time_ymd(2020, 1, 1));
+    let pins = [&lab, &marked, &past].map(|leaf| leaf.chain.as_str()).concat();
+    let mut server = face(&own, &[(&ca, "")]);
+    server.vouchers[0].cas = pins.as_bytes();
+    // Lists, where asked, are not asked of what no list could name.
+    server.vouchers[0].revocation = REVOCATION_CRL;
+    // Inside there is a CA.
+    server.vouchers.extend(face(&own, &[(&ca, "")]).vouchers);
+    s.lab.tls = proxy_tls_of(server.clone(), server, &[]);
+    for (domain, leaf) in [("foreign.example", &lab), ("other.example", &marked)] {
+        let line = s.lab.line(Leg::Client, Some(tls_client(&ca, Some(leaf))), Some(tls_server(&ca, &inside)));
+        s.client_says(line, request("MESSAGE", domain, "local.example", line, "x"));
+        assert!(arrives(&mut s, line), "{:?}", s.lab.sink.events);
+    }
+    // It speaks for what it names and no more.
+    let line = s.lab.line(Leg::Client, Some(tls_client(&ca, Some(&lab))), Some(tls_server(&ca, &inside)));
+    s.client_says(line, request("MESSAGE", "other.example", "local.example", line, "x"));
+    assert!(!arrives(&mut s, line));
+    assert!(s.lab.lines[line].client.heard_text().starts_with("SIP/2.0 403 "));
+    // As a server too.
+    let line = s.lab.line(Leg::Server, Some(tls_client(&ca, Some(&inside))), Some(tls_server(&ca, &lab)));
+    s.client_says(line, message_out(line));
+    assert!(arrives(&mut s, line), "{:?}", s.lab.sink.events);
+    // The same names and another key, one past its end, and one that the pinned key has signed.
+    let again = own_signed("foreign.example", |_| ());
+    let mut issuer = rcgen::CertificateParams::new(vec![]).expect("no name");
+    issuer.distinguished_name.push(rcgen::DnType::CommonName, "foreign.example");
+    let issuer = rcgen::Issuer::new(issuer, rcgen::KeyPair::from_pem(&lab.key).expect("a key"));
+    let key = rcgen::KeyPair::generate().expect("a key");
+    let params = rcgen::CertificateParams::new(vec!["foreign.example".to_owned()]).expect("a name");
+    let signed = params.signed_by(&key, &issuer).expect("a certificate").pem();
+    let signed = Leaf { chain: signed + &lab.chain, key: key.serialize_pem() };
+    for (leaf, why) in [(&again, "UnknownIssuer"), (&past, "ertificate expired"), (&signed, "UnknownIssuer")]
+    {
+        s.lab.sink.events.clear();
+        let line = call(&mut s, tls_client(&ca, Some(leaf)), tls_server(&ca, &inside));
+        assert!(!arrives(&mut s, line));
+        assert!(said(&s, why), "{why}: {:?}", s.lab.sink.events);
+    }
     s.finish();
 }
 
