@@ -19,10 +19,11 @@ use crate::side::{HANDSHAKE_COST, Side};
 use crate::sip::{DomainList, LocalDomains};
 use crate::sources::{Place, Share, Sources};
 use crate::tcp::{Buffers, Endpoint, LEAST_RX};
-use fedgate_sip::dialog::Dialogs;
+use fedgate_sip::dialog::{Dialogs, Roster};
 use fedgate_sip::inspect::Rates;
 use fedgate_tables::link::ProxyRow;
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 /// Sessions looked after in one [`Engine::poll`].
 const SESSIONS_A_POLL: usize = 64;
@@ -81,6 +82,12 @@ impl Engine {
             sources: Sources::default(),
             memory: 0,
         }
+    }
+
+    /// The same as one of several: `worker` counts from 0; `roster` says which dialogs the others know.
+    #[must_use]
+    pub fn of_several(self, roster: Arc<Roster>, worker: usize) -> Self {
+        Self { dialogs: self.dialogs.of_several(roster, worker), ..self }
     }
 
     /// Bounds the sessions by policy as well (`tls-proxy maximum-session`; 0 for no other bound than [`Limits::sessions`]).
