@@ -21,6 +21,8 @@ mod api;
 mod deadlines;
 mod engine;
 mod event;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod identity;
 mod inspected;
 mod lists;
