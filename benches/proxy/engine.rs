@@ -137,6 +137,7 @@ impl Middle for InProcess {
                 server_local: caller(n as u32),
                 server_remote: SERVER,
                 outside: Leg::Client,
+                nat: false,
                 client_mtu: 1500,
                 server_mtu: 1500,
             };

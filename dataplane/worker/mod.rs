@@ -30,6 +30,7 @@ pub mod proxied;
 pub mod reassembly;
 pub mod route;
 pub mod runtime;
+mod shown;
 mod slow;
 mod stages;
 mod tell;

@@ -9,18 +9,22 @@
 use super::clock::Now;
 use super::net::{HEADER_ROOM, LogKind, Net};
 use super::runtime::{Runtime, View};
+use super::shown;
 use dpdk::Mbuf;
 use fedgate_flow::conn::{ConnId, Dir, NO_SESSION};
 use fedgate_proxy::{
     AbortReason, CloseReason, Context, Engine, Event, Leg, OpenError, OpenParams, Output, SessionId,
 };
 use fedgate_sip::dialog::Roster;
+use fedgate_sip::sdp::Ports;
+use fedgate_sip::translate::Transport;
 use fedgate_tables::counters::{Counter, Gauge, Histo, Stat};
 use fedgate_tables::drops::DropReason;
 use fedgate_tables::link;
 use fedgate_tables::policy::Interface;
 use fedgate_wire::Parsed;
 use std::sync::Arc;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 /// The engine and its sessions' connections.
 pub struct Sessions {
@@ -107,6 +111,7 @@ impl Sessions {
         let tls = view.image.tls.get(tls_proxy as usize).cloned().flatten().ok_or(OpenError::NotReady)?;
         let hot = net.flow.conns.hot(conn);
         let (called, shown) = (hot.key(Dir::Forward), hot.leaves_as(Dir::Forward));
+        let outside = shown::viewer(net, conn).ifindex;
         let mtu = |ifindex: u8| view.interface(ifindex).map_or(1500, |i: &Interface| i.mtu);
         let params = OpenParams {
             tls,
@@ -116,6 +121,7 @@ impl Sessions {
             server_local: (shown.src, shown.sport),
             server_remote: (shown.dst, shown.dport),
             outside: if net.flow.conns.hot(conn).is_inbound() { Leg::Client } else { Leg::Server },
+            nat: view.flow.nat.translates_to(outside),
             client_mtu: mtu(hot.iface[Dir::Forward as usize]),
             server_mtu: mtu(hot.iface[Dir::Reverse as usize]),
         };
@@ -266,6 +272,26 @@ impl Output for Way<'_, '_> {
 
     fn observe(&mut self, histo: Histo, value: u64) {
         self.net.counters.observe(histo, value);
+    }
+
+    fn is_shown(&self, _: SessionId, addr: Ipv4Addr) -> bool {
+        self.net.flow.is_told(addr.to_bits(), &self.view.flow, self.now.tick())
+    }
+
+    fn shown(&mut self, session: SessionId, transport: Transport, real: SocketAddr) -> Option<SocketAddr> {
+        shown::shown(self.net, self.view, self.now, self.conn(session)?, transport, real)
+    }
+
+    fn real(&mut self, session: SessionId, transport: Transport, shown: SocketAddr) -> Option<SocketAddr> {
+        shown::real(self.net, self.view, self.conn(session)?, transport, shown)
+    }
+
+    fn shown_host(&mut self, session: SessionId, real: IpAddr) -> Option<IpAddr> {
+        shown::host(self.net, self.view, self.conn(session)?, real)
+    }
+
+    fn shown_media(&mut self, session: SessionId, real: IpAddr, ports: Ports) -> Option<(IpAddr, Ports)> {
+        shown::media(self.net, self.view, self.now, self.conn(session)?, real, ports)
     }
 }
 

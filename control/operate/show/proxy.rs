@@ -13,7 +13,7 @@ use crate::operate::run::Stop;
 use crate::operate::server::Out;
 use crate::policy::proxies;
 
-const TOTALS: [Stat; 27] = [
+const TOTALS: [Stat; 29] = [
     Stat::ProxySessionsOpened,
     Stat::ProxySessionsClosed,
     Stat::ProxySourceRefused,
@@ -39,6 +39,8 @@ const TOTALS: [Stat; 27] = [
     Stat::SipBadMessage,
     Stat::SipDropped,
     Stat::SipHeadersCut,
+    Stat::SipTranslatedOut,
+    Stat::SipTranslatedIn,
     Stat::SipDialogsRefused,
     Stat::EventsLost,
 ];

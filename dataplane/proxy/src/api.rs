@@ -9,7 +9,10 @@ use crate::event::Event;
 use crate::tcp::Addr;
 use crate::tls::ProxyTls;
 use fedgate_sip::dialog;
+use fedgate_sip::sdp::Ports;
+use fedgate_sip::translate::Transport;
 use fedgate_tables::counters::{Counter, Histo};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 /// Microseconds of a monotonic clock.
@@ -89,6 +92,8 @@ pub struct OpenParams {
     pub server_remote: Addr,
     /// The leg that faces the foreign domain.
     pub outside: Leg,
+    /// NAT may show hosts behind us to the outside as others than they are.
+    pub nat: bool,
     /// MTU of the client leg's egress, IP bytes.
     pub client_mtu: u16,
     /// MTU of the server leg's egress, IP bytes.
@@ -317,4 +322,31 @@ pub trait Output {
 
     /// One value into a histogram.
     fn observe(&mut self, histo: Histo, value: u64);
+
+    // What NAT says of the addresses that messages name. Asked in sessions with [`OpenParams::nat`] only.
+
+    /// Whether NAT shows some host behind us to the session's outside at this address.
+    fn is_shown(&self, _session: SessionId, _addr: Ipv4Addr) -> bool {
+        false
+    }
+
+    /// See [`Mapping::shown`](fedgate_sip::translate::Mapping::shown).
+    fn shown(&mut self, _session: SessionId, _transport: Transport, _real: SocketAddr) -> Option<SocketAddr> {
+        None
+    }
+
+    /// See [`Mapping::real`](fedgate_sip::translate::Mapping::real).
+    fn real(&mut self, _session: SessionId, _transport: Transport, _shown: SocketAddr) -> Option<SocketAddr> {
+        None
+    }
+
+    /// See [`Mapping::host`](fedgate_sip::translate::Mapping::host).
+    fn shown_host(&mut self, _session: SessionId, _real: IpAddr) -> Option<IpAddr> {
+        None
+    }
+
+    /// See [`Mapping::media`](fedgate_sip::translate::Mapping::media).
+    fn shown_media(&mut self, _session: SessionId, _real: IpAddr, _ports: Ports) -> Option<(IpAddr, Ports)> {
+        None
+    }
 }

@@ -33,6 +33,7 @@ mod sources;
 mod tcp;
 pub mod tls;
 mod transactions;
+mod translated;
 
 pub use api::{
     AbortReason, CloseReason, Context, InputError, Leg, Limits, Micros, OpenError, OpenParams, Output,

@@ -359,9 +359,10 @@ impl Session {
             },
         };
         let Some(peer) = &side.peer else { return false };
-        let hosts = own_hosts(&self.params);
+        let (hosts, nat) = (own_hosts(&self.params), self.params.nat);
         let (asked, dialogs, now) = (&self.asked, &*env.dialogs, env.now);
-        let origin = sip::Origin { id, leg, way, remote, peer, tag: &self.tag, hosts, asked, dialogs, now };
+        let origin =
+            sip::Origin { id, leg, way, remote, peer, tag: &self.tag, hosts, nat, asked, dialogs, now };
         let judged =
             sip::judge(&mut side.framer, side.inbox.bytes(), &origin, env.inspection, env.ctx, env.out);
         match judged {
@@ -452,10 +453,10 @@ impl Session {
         }
         let mut changed = None;
         if let (Some(peer), Some(far)) = (from.peer(), to.peer()) {
-            let hosts = own_hosts(&self.params);
+            let (hosts, nat) = (own_hosts(&self.params), self.params.nat);
             let (asked, dialogs, now) = (&self.asked, &*env.dialogs, env.now);
             let origin =
-                sip::Origin { id, leg, way, remote, peer, tag: &self.tag, hosts, asked, dialogs, now };
+                sip::Origin { id, leg, way, remote, peer, tag: &self.tag, hosts, nat, asked, dialogs, now };
             let bytes = &from.inbox.bytes()[..len];
             let checked = match way {
                 Way::Inward => sip::still_permitted(bytes, &passed, &origin, env.ctx, env.out),
@@ -482,14 +483,16 @@ impl Session {
                 env.out.count(Counter::Stat(Stat::SipDialogsRefused), 1);
             }
         }
+        // Its answer comes back to what was sent.
+        let part = changed.as_ref().map_or(passed.part, |changed| changed.part);
         match changed {
             None => to.send_from(&mut from.inbox, len),
             Some(changed) => {
-                to.send(&changed);
+                to.send(&changed.bytes);
                 from.inbox.consume(len);
             }
         }
-        self.asked.crossed(leg, passed.part, env.now);
+        self.asked.crossed(leg, part, env.now);
         from.head = Head::default();
         self.passed[leg as usize] += 1;
         self.bytes[leg as usize] += len as u64;

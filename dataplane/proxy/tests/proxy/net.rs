@@ -12,6 +12,8 @@ use fedgate_proxy::{
     AbortReason, CloseReason, Context, Engine, Event, Leg, Limits, Micros, OpenParams, Output, ProxyTls,
     SessionId, Timeouts,
 };
+use fedgate_sip::sdp::Ports;
+use fedgate_sip::translate::Transport;
 use fedgate_tables::counters::{Counter, Histo};
 use rustls::Connection;
 use smoltcp::iface::{Config, Interface, SocketHandle, SocketSet};
@@ -22,6 +24,7 @@ use smoltcp::wire::{HardwareAddress, IpEndpoint, Ipv4Address};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, HashMap, VecDeque};
 use std::io::{Read, Write};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use crate::lists::{Domains, Locals};
@@ -250,6 +253,10 @@ pub struct Sink {
     pub counts: BTreeMap<String, u64>,
     /// There are no packet buffers.
     pub starve: bool,
+    /// Sockets behind us and what they are shown as; sessions are opened with NAT if there are some.
+    pub nat: Vec<(SocketAddr, SocketAddr)>,
+    /// Addresses that [`Output::shown`] has given.
+    pub told: Vec<IpAddr>,
 }
 
 impl Output for Sink {
@@ -283,6 +290,25 @@ impl Output for Sink {
     }
     fn observe(&mut self, histo: Histo, _: u64) {
         *self.counts.entry(format!("{histo:?}")).or_default() += 1;
+    }
+    fn is_shown(&self, _: SessionId, addr: std::net::Ipv4Addr) -> bool {
+        self.told.contains(&addr.into())
+    }
+    fn shown(&mut self, _: SessionId, _: Transport, real: SocketAddr) -> Option<SocketAddr> {
+        let shown = self.nat.iter().find(|(r, _)| *r == real).map(|(_, s)| *s)?;
+        self.told.push(shown.ip());
+        Some(shown)
+    }
+    fn real(&mut self, _: SessionId, _: Transport, shown: SocketAddr) -> Option<SocketAddr> {
+        self.nat.iter().find(|(_, s)| *s == shown).map(|(r, _)| *r)
+    }
+    fn shown_host(&mut self, _: SessionId, real: IpAddr) -> Option<IpAddr> {
+        self.nat.iter().find(|(r, _)| r.ip() == real).map(|(_, s)| s.ip())
+    }
+    fn shown_media(&mut self, id: SessionId, real: IpAddr, ports: Ports) -> Option<(IpAddr, Ports)> {
+        let media = self.shown(id, Transport::Udp, SocketAddr::new(real, ports.media))?;
+        let rtcp = ports.rtcp.and_then(|port| self.shown(id, Transport::Udp, SocketAddr::new(real, port)));
+        Some((media.ip(), Ports { media: media.port(), rtcp: rtcp.map(|rtcp| rtcp.port()) }))
     }
 }
 
@@ -347,6 +373,7 @@ impl Lab {
             server_local: remote,
             server_remote: SERVER,
             outside,
+            nat: !self.sink.nat.is_empty(),
             client_mtu: 1500,
             server_mtu: 1500,
         };

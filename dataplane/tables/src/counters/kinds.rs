@@ -68,6 +68,8 @@ kinds! {
         SipBadMessage "sip_bad_message" "SIP messages that break the syntax";
         SipDropped "sip_dropped" "SIP messages dropped without an answer";
         SipHeadersCut "sip_headers_cut" "SIP headers from outside cut out: identities that nobody vouches for";
+        SipTranslatedOut "sip_translated_out" "SIP messages from inside in which NAT changed addresses";
+        SipTranslatedIn "sip_translated_in" "SIP messages from outside in which NAT changed addresses";
         SipDialogsRefused "sip_dialogs_refused" "SIP dialogs not remembered for lack of room";
         HandedOver "handed_over" "Frames handed to the worker that has their connection";
         TakenOver "taken_over" "Frames taken from the worker that received them";
