@@ -23,8 +23,8 @@ use fedgate_tables::drops::DropReason;
 use fedgate_tables::link;
 use fedgate_tables::policy::Interface;
 use fedgate_wire::Parsed;
-use std::sync::Arc;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 
 /// The engine and its sessions' connections.
 pub struct Sessions {
