@@ -96,8 +96,9 @@ impl InProcess {
         self.weighs = true;
     }
 
-    /// Bytes that the engine's calls have allocated and not freed since [`Self::weigh`].
-    pub fn held(&self) -> i64 {
+    /// Bytes that the engine's calls have allocated and not freed since [`Self::weigh`]. Counts no further.
+    pub fn weighed(&mut self) -> i64 {
+        self.weighs = false;
         self.held
     }
 
@@ -152,7 +153,9 @@ impl Middle for InProcess {
                     timeouts: Timeouts::default(),
                 };
                 // A session that is gone: the worker would count the packet and drop it.
-                let _ = me.engine.input(now, id, leg, packet, &ctx, &mut me.sink);
+                if me.engine.input(now, id, leg, packet).is_ok() {
+                    me.engine.poll(now, &ctx, &mut me.sink);
+                }
             });
         }
         Ok(())

@@ -86,7 +86,7 @@ impl Sessions {
                 self.conns[place] = Some((session, conn));
                 net.flow.set_session(conn, session.slot);
                 net.counters.add(Stat::ProxySessionsOpened, 1);
-                self.input(net, view, now, conn, Dir::Forward, mbuf, parsed);
+                self.input(net, now, conn, Dir::Forward, mbuf, parsed);
             }
             Err(error) => {
                 net.end(conn, now);
@@ -133,7 +133,6 @@ impl Sessions {
     pub(super) fn input(
         &mut self,
         net: &mut Net,
-        view: &View<'_>,
         now: Now,
         conn: ConnId,
         dir: Dir,
@@ -155,15 +154,22 @@ impl Sessions {
         let Some(packet) = mbuf.data().get(datagram) else {
             return net.drop(DropReason::InvalidIpLength, mbuf);
         };
-        let ctx = context(view);
-        let mut way = Way { net, view, now, conns: &self.conns, ended: &mut self.ended };
-        let taken = self.engine.input(now.proxy(), session, leg, packet, &ctx, &mut way);
-        match taken {
-            // The packet ends here by design: its bytes are in the session's buffers.
+        match self.engine.input(now.proxy(), session, leg, packet) {
+            // The packet ends here by design: its bytes are in the session's buffers. What follows from them is the poll's.
             Ok(()) => drop(mbuf),
             Err(_) => net.drop(DropReason::ProxyNoSession, mbuf),
         }
-        self.bury(net, now);
+    }
+
+    /// A router's word about a packet of ours that left in `dir` by a proxied connection, that it takes `mtu` bytes at most. False where that is
+    /// none of a session's.
+    pub(super) fn too_big(&mut self, net: &Net, conn: ConnId, dir: Dir, seq: u32, mtu: u16) -> bool {
+        let leg = match dir {
+            Dir::Forward => Leg::Server,
+            Dir::Reverse => Leg::Client,
+        };
+        let session = self.at(net.flow.conns.hot(conn).session());
+        session.is_some_and(|session| self.engine.too_big(session, leg, seq, mtu))
     }
 
     /// Lets sessions do what their time asks for.

@@ -145,7 +145,8 @@ pub struct Limits {
     pub source_part: u32,
     /// Bytes of all buffers, TLS state at its worst included.
     pub memory: usize,
-    /// TCP receive buffer of a leg, bytes at most: also the largest window offered. Less than a whole TLS record is raised to one.
+    /// TCP receive buffer of a leg, bytes at most: also the largest window offered. Less than a whole TLS record is raised to one. Held only
+    /// while something is in it, and then counted by [`Self::memory`].
     pub tcp_rx: usize,
     /// TCP transmit buffer of a leg, bytes at most.
     pub tcp_tx: usize,
@@ -162,8 +163,8 @@ impl Default for Limits {
             handshakes: 2_000,
             source_part: 4,
             memory: 2 << 30,
-            tcp_rx: 32 << 10,
-            tcp_tx: 16 << 10,
+            tcp_rx: 64 << 10,
+            tcp_tx: 64 << 10,
             dialogs: dialog::Limits::default(),
             workers: 1,
         }
@@ -244,6 +245,8 @@ pub enum CloseReason {
     Finished,
     /// That peer reset its connection.
     Reset(Leg),
+    /// That peer did not answer when it was asked whether it is still there.
+    Vanished(Leg),
     /// No end of TCP's handshake in time.
     TcpTimeout(Leg),
     /// No end of the TLS handshake in time.
@@ -284,6 +287,7 @@ impl std::fmt::Display for CloseReason {
         match self {
             Self::Finished => f.write_str("closed by both peers"),
             Self::Reset(leg) => write!(f, "reset by the {}", leg.name()),
+            Self::Vanished(leg) => write!(f, "the {} has vanished", leg.name()),
             Self::TcpTimeout(leg) => write!(f, "no TCP handshake with the {} in time", leg.name()),
             Self::TlsTimeout(leg) => write!(f, "no TLS handshake with the {} in time", leg.name()),
             Self::TlsFailed(leg) => write!(f, "TLS with the {} failed", leg.name()),

@@ -172,8 +172,13 @@ impl Session {
     }
 
     /// Takes in one packet, without dealing with what it brought; false when it is not this leg's.
-    pub(crate) fn input<D, L, O>(&mut self, leg: Leg, packet: &[u8], env: &Env<'_, D, L, O>) -> bool {
-        self.side_mut(leg).is_some_and(|side| side.tcp.input(env.now, packet, env.room))
+    pub(crate) fn input(&mut self, now: Micros, leg: Leg, packet: &[u8], room: usize) -> bool {
+        self.side_mut(leg).is_some_and(|side| side.tcp.input(now, packet, room))
+    }
+
+    /// A router's word on the size of a leg's packets; false where it changes nothing.
+    pub(crate) fn too_big(&mut self, leg: Leg, seq: u32, mtu: u16) -> bool {
+        self.side_mut(leg).is_some_and(|side| side.tcp.too_big(seq, mtu))
     }
 
     /// Does all there is to do now.

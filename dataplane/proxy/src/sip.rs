@@ -358,7 +358,9 @@ fn standing(note: &Note, origin: &Origin<'_>) -> Result<Option<u64>, Denial> {
             Err(Denial::DialogPeer)
         }
         Standing::Known { stale: true, .. } => Err(Denial::DialogOrder),
-        Standing::Known { peer, stale: false } => Ok(Some(peer)),
+        // It speaks for somebody else now, and is judged for that one as if there were no dialog.
+        Standing::Known { same_domain: false, .. } => Ok(None),
+        Standing::Known { peer, stale: false, same_domain: true } => Ok(Some(peer)),
     }
 }
 

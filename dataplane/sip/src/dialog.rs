@@ -4,8 +4,9 @@
 //! A dialog is remembered when its answer crosses (RFC 3261 section 12.1: a provisional or good response to INVITE; RFC 6665
 //! and RFC 3515: a good response to SUBSCRIBE, REFER or NOTIFY), by a keyed hash of Call-ID, the inside's tag and
 //! the outside's, so that nobody outside can aim at a bucket or guess a key. With it goes who the foreign peer was by its
-//! certificate ([`Dialogs::peer_key`]). From then on requests and responses of the dialog need not be on the permit list again;
-//! they have to come from, and go to, that same identity ([`Standing`]).
+//! certificate ([`Dialogs::peer_key`]), and for which domain it spoke. From then on requests and responses of the dialog need not be on the
+//! permit list again; they have to come from, and go to, that same identity ([`Standing`]), and that is good for that domain alone: a partner
+//! does not speak for another one by writing it into From once it has a dialog.
 //!
 //! Nothing rests on a dialog being here. One that is not (another worker has it, the appliance began after it, there was no
 //! room) has its messages judged as all others are. So the bounds ([`Limits`]) refuse to remember, and never forget
@@ -18,6 +19,7 @@
 //!
 //! One table a worker, called on its core; times are microseconds of any monotonic clock. Allocates where a dialog begins.
 
+use crate::domain::Domain;
 use crate::headers::HeaderName;
 use crate::identity::PeerIdentity;
 use crate::message::{Message, Method, Start};
@@ -105,6 +107,8 @@ pub struct Note {
     ordered: bool,
     request: bool,
     inward: bool,
+    /// Stands for the domain of the outside's address.
+    domain: Option<u64>,
     /// Where the Call-ID stands in the message.
     call_id: (u32, u32),
 }
@@ -127,6 +131,8 @@ pub enum Standing {
         peer: u64,
         /// The request's CSeq is below its sender's last (RFC 3261 section 12.2.2: 500).
         stale: bool,
+        /// The outside's address has the domain that it had when the dialog began; with another one, having the dialog says nothing.
+        same_domain: bool,
     },
 }
 
@@ -157,6 +163,7 @@ pub struct Row<'a> {
 struct Entry {
     key: u64,
     peer: u64,
+    domain: Option<u64>,
     call_id: Box<str>,
     state: State,
     /// A subscription's end, which its idle time does not put off.
@@ -234,14 +241,16 @@ impl Dialogs {
         // A request carries its sender's tag in From, a response its asker's.
         let request = matches!(message.start, Start::Request { .. });
         let (outside, inside) = match inward == request {
-            true => (message.from.tag, message.to.tag),
-            false => (message.to.tag, message.from.tag),
+            true => (&message.from, &message.to),
+            false => (&message.to, &message.from),
         };
-        let key = match (outside, inside) {
+        let key = match (outside.tag, inside.tag) {
             (Some(outside), Some(inside)) => Some(self.keyed.hash_one((message.call_id, outside, inside))),
             _ => None,
         };
         let method = message.method();
+        let host = outside.uri.host.filter(|_| key.is_some());
+        let domain = host.and_then(|host| Domain::canonical(host.as_bytes()).ok());
         let at = message.call_id.as_ptr().addr() - message.head().as_ptr().addr();
         Note {
             key,
@@ -250,6 +259,7 @@ impl Dialogs {
             ordered: request && !matches!(method, Some(Method::Ack | Method::Cancel)),
             request,
             inward,
+            domain: domain.map(|domain| self.keyed.hash_one(domain.as_str())),
             call_id: (at as u32, (at + message.call_id.len()) as u32),
         }
     }
@@ -261,6 +271,7 @@ impl Dialogs {
             Some(entry) => Standing::Known {
                 peer: entry.peer,
                 stale: note.ordered && note.cseq < entry.cseq[usize::from(!note.inward)],
+                same_domain: note.domain == entry.domain,
             },
         }
     }
@@ -337,6 +348,7 @@ impl Dialogs {
         let mut entry = Entry {
             key,
             peer,
+            domain: note.domain,
             // Always ASCII: the scanner takes no other.
             call_id: String::from_utf8_lossy(&call_id[..call_id.len().min(SHOWN)]).into(),
             state,

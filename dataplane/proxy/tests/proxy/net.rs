@@ -501,7 +501,9 @@ impl Lab {
         if let Some(id) = self.lines[line].session {
             let leg = if server { Leg::Server } else { Leg::Client };
             // A session that is gone: the worker would count the packet and drop it.
-            let _ = self.engine.input(self.now, id, leg, packet, &ctx, &mut self.sink);
+            if self.engine.input(self.now, id, leg, packet).is_ok() {
+                self.engine.poll(self.now, &ctx, &mut self.sink);
+            }
             self.calls += 1;
         }
         self.carry();

@@ -351,7 +351,8 @@ fn a_peer_may_be_pinned_by_its_own_certificate() {
     let params = rcgen::CertificateParams::new(vec!["foreign.example".to_owned()]).expect("a name");
     let signed = params.signed_by(&key, &issuer).expect("a certificate").pem();
     let signed = Leaf { chain: signed + &lab.chain, key: key.serialize_pem() };
-    for (leaf, why) in [(&again, "UnknownIssuer"), (&past, "ertificate expired"), (&signed, "EndEntityUsedAsCa")]
+    for (leaf, why) in
+        [(&again, "UnknownIssuer"), (&past, "ertificate expired"), (&signed, "EndEntityUsedAsCa")]
     {
         s.lab.sink.events.clear();
         let line = call(&mut s, tls_client(&ca, Some(leaf)), tls_server(&ca, &inside));
