@@ -9,6 +9,7 @@ use crate::identity::identity;
 use crate::tcp::{Buffers, Endpoint, Port};
 use crate::tls::Hello;
 use fedgate_tables::counters::{Counter, Histo};
+use fedgate_wire::{checksum, proto};
 
 /// The ClientHello reader: any octets, in any two pieces; the text for the log is bounded and of one line.
 pub fn client_hello(data: &[u8]) {
@@ -104,22 +105,11 @@ fn segment(seq: u32, ack: u32, flags: u8, window: u16, payload: &[u8]) -> Vec<u8
     packet.extend(window.to_be_bytes());
     packet.extend([0; 4]);
     packet.extend(payload);
-    let sum = checksum(&packet[..20], 0);
+    let sum = checksum::of(&packet[..20]);
     packet[10..12].copy_from_slice(&sum.to_be_bytes());
-    let sum = checksum(&packet[12..], 6 + u32::from(len) - 20);
+    let sum = checksum::of_segment(PEER.0, OURS.0, proto::TCP, &packet[20..]);
     packet[36..38].copy_from_slice(&sum.to_be_bytes());
     packet
-}
-
-/// RFC 1071, with `more` for what of a pseudo-header is not in front.
-fn checksum(bytes: &[u8], more: u32) -> u16 {
-    let words =
-        bytes.chunks(2).map(|pair| u32::from(pair[0]) << 8 | u32::from(pair.get(1).copied().unwrap_or(0)));
-    let mut sum = words.sum::<u32>() + more;
-    while sum > 0xffff {
-        sum = (sum & 0xffff) + (sum >> 16);
-    }
-    !(sum as u16)
 }
 
 /// What our endpoint sends, as far as the next segment depends on it.
