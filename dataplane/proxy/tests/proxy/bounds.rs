@@ -171,7 +171,8 @@ fn a_stuck_server_closes_the_clients_window() {
     let left = s.lab.lines[line].client.say.len();
     assert!(left > 3_500_000, "the client is held back: {left}");
     let grown = s.lab.engine.memory() - before;
-    assert!(grown < 120_000, "memory is bounded: {grown}");
+    // Both TCP buffers, an inbox and what waits in TLS, each full.
+    assert!(grown < 220_000, "memory is bounded: {grown}");
     // Nothing moves for as long as the server does not read.
     s.lab.settle(secs(20));
     assert_eq!(s.lab.lines[line].client.say.len(), left, "the window is closed");
