@@ -188,12 +188,18 @@ impl Editor {
             | Command::MaxProxySessions(_)
             | Command::TrustPoint(..)
             | Command::FaceSuites(..)
+            | Command::FaceVersion(..)
+            | Command::ShownSuites(_)
+            | Command::ShownVersion(_)
+            | Command::ShownAuthenticateClient
             | Command::AuthenticateClient
             | Command::SslVersion(..)
             | Command::SslCipher(..)
             | Command::RevocationCheck(_)
             | Command::CrlConfigure
             | Command::EnforceNextUpdate
+            | Command::CrlUrl(..)
+            | Command::CrlCacheTime(_)
             | Command::Enrollment(_)
             | Command::Fqdn(_)
             | Command::CertificateChain(_)

@@ -11,6 +11,7 @@
 
 mod attach;
 mod commits;
+mod crls;
 mod expiry;
 mod keep;
 mod lists;
@@ -44,6 +45,7 @@ use crate::config::{Config, Loaded, load_file, load_file_over, print};
 use crate::policy::slots::{Slots, Zero};
 use crate::policy::{Compiled, compile, interfaces};
 use commits::Commits;
+use crls::Fetching;
 use keep::Keeping;
 use lists::Ends;
 
@@ -112,6 +114,7 @@ pub struct Daemon {
     ends: Ends,
     /// Where counters of domains did not begin at zero. Lost with control: the counts of those are then too high.
     bases: RefCell<HashMap<u32, [u64; DomainCounter::COUNT]>>,
+    fetching: Fetching,
     log: EventLog,
     load: Load,
 }
@@ -142,6 +145,7 @@ impl Daemon {
             commits,
             ends: Ends::default(),
             bases: RefCell::default(),
+            fetching: Fetching::default(),
             log: EventLog::default(),
             load: Load::default(),
         });
@@ -161,6 +165,7 @@ impl Daemon {
         tokio::task::spawn_local(daemon.clone().watch_ends());
         tokio::task::spawn_local(daemon.clone().each_second());
         tokio::task::spawn_local(daemon.clone().watch_certificates());
+        tokio::task::spawn_local(daemon.clone().fetch_lists());
         let link = match first {
             Ok((session, fds)) => Some(daemon.connected(session, fds).await),
             Err(why) => {
@@ -196,6 +201,11 @@ impl Daemon {
             self.log.write_due();
             self.load.note(self.attached().as_deref());
         }
+    }
+
+    /// What is known of the places of revocation lists.
+    fn fetching(&self) -> &Fetching {
+        &self.fetching
     }
 
     /// How busy the workers were.

@@ -13,6 +13,7 @@ use crate::config::diag::Problem;
 use crate::config::domains;
 use crate::config::model::{Enrollment, Revocation, suites_of};
 use crate::config::raw::{Certificate, Command, Face, FaceUse, TrustFile};
+use crate::trust::crl;
 
 type Parsed = Result<Command, Problem>;
 
@@ -72,6 +73,23 @@ pub fn crl_configure(_: &mut Args<'_, '_>, _: &Env<'_>) -> Parsed {
 /// `enforcenextupdate`
 pub fn enforce_next_update(_: &mut Args<'_, '_>, _: &Env<'_>) -> Parsed {
     Ok(Command::EnforceNextUpdate)
+}
+
+/// `url INDEX URL`
+pub fn crl_url(args: &mut Args<'_, '_>, _: &Env<'_>) -> Parsed {
+    let index = args.number("an index", 1, 5)?;
+    let url = args.take("a URL")?.text;
+    if !crl::is_url(url) {
+        let problem = args.wrong("not a place that lists are fetched from");
+        return Err(problem
+            .help("expected http://HOST[:PORT]/PATH: lists are signed, so HTTP does; LDAP is not asked"));
+    }
+    Ok(Command::CrlUrl(index, url.to_owned()))
+}
+
+/// `cache-time MINUTES`
+pub fn crl_cache_time(args: &mut Args<'_, '_>, _: &Env<'_>) -> Parsed {
+    Ok(Command::CrlCacheTime(args.number("minutes", 1, 1440)?))
 }
 
 /// `enrollment {self | terminal}`
@@ -150,6 +168,31 @@ pub fn server_cipher_suite(args: &mut Args<'_, '_>, _: &Env<'_>) -> Parsed {
 /// `client cipher-suite SUITE ...`
 pub fn client_cipher_suite(args: &mut Args<'_, '_>, _: &Env<'_>) -> Parsed {
     Ok(Command::FaceSuites(Face::Client, cipher_suites(args)?))
+}
+
+/// `server tls-version {tlsv1.2 | tlsv1.3}`
+pub fn server_tls_version(args: &mut Args<'_, '_>, _: &Env<'_>) -> Parsed {
+    Ok(Command::FaceVersion(Face::Server, version(args)? == FACE_TLS13))
+}
+
+/// `client tls-version {tlsv1.2 | tlsv1.3}`
+pub fn client_tls_version(args: &mut Args<'_, '_>, _: &Env<'_>) -> Parsed {
+    Ok(Command::FaceVersion(Face::Client, version(args)? == FACE_TLS13))
+}
+
+/// `tls-version {tlsv1.2 | tlsv1.3}` of a trustpoint
+pub fn shown_version(args: &mut Args<'_, '_>, _: &Env<'_>) -> Parsed {
+    Ok(Command::ShownVersion(version(args)? == FACE_TLS13))
+}
+
+/// `cipher-suite SUITE ...` of a trustpoint
+pub fn shown_cipher_suite(args: &mut Args<'_, '_>, _: &Env<'_>) -> Parsed {
+    Ok(Command::ShownSuites(cipher_suites(args)?))
+}
+
+/// `authenticate-client` of a trustpoint
+pub fn shown_authenticate_client(_: &mut Args<'_, '_>, _: &Env<'_>) -> Parsed {
+    Ok(Command::ShownAuthenticateClient)
 }
 
 fn cipher_suites(args: &mut Args<'_, '_>) -> Result<u32, Problem> {
