@@ -42,21 +42,23 @@ pub fn run(stock: &Stock, options: &Options) -> Result<Vec<Row>, Failure> {
     Ok(rows)
 }
 
-/// Sends the first packet of every flow.
+/// Sends the first packet of every flow, and its answer, which finds the way back.
 fn make_connections(rig: &mut Rig, flows: u32) -> Result<(), Failure> {
     for first in (0..flows).step_by(AT_ONCE) {
         let some = (flows - first).min(AT_ONCE as u32);
-        let mut bursts = rig.fill::<FRAME>(|n, _, frame| {
-            let there = (n as u32) < some;
-            if there {
-                write_udp(frame, first + n as u32, Way::Out);
+        for way in [Way::Out, Way::Back] {
+            let mut bursts = rig.fill::<FRAME>(|n, _, frame| {
+                let there = (n as u32) < some;
+                if there {
+                    write_udp(frame, first + n as u32, way);
+                }
+                there
+            })?;
+            for burst in &mut bursts {
+                timed(&mut rig.worker, way, burst, &mut ());
             }
-            there
-        })?;
-        for burst in &mut bursts {
-            timed(&mut rig.worker, Way::Out, burst, &mut ());
+            rig.collect(some as usize)?;
         }
-        rig.collect(some as usize)?;
     }
     Ok(())
 }
