@@ -54,6 +54,7 @@ impl Output for Sink {
             Event::TlsFailed { .. }
             | Event::Denied { .. }
             | Event::Malformed { .. }
+            | Event::Refused { .. }
             | Event::Unreachable { .. } => {
                 self.denied += 1;
             }
@@ -74,7 +75,7 @@ impl InProcess {
     pub fn new(pki: &Pki, sessions: u32, hz: u64) -> Result<Self, Failure> {
         let mut writer = DomainWriter::create(64)?;
         writer.permit("foreign.example", false, None)?;
-        let limits = Limits { sessions, memory: 64 << 30, ..Limits::default() };
+        let limits = Limits { sessions, source_part: 1, memory: 64 << 30, ..Limits::default() };
         Ok(Self {
             engine: Engine::new(limits),
             sink: Sink::default(),

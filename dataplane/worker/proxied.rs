@@ -16,6 +16,7 @@ use fedgate_flow::intercept::Proof;
 use fedgate_proxy::{
     AbortReason, CloseReason, Context, Engine, Event, Leg, Met, OpenError, OpenParams, Output, SessionId,
 };
+use fedgate_sip::dialog::Roster;
 use fedgate_sip::sdp::Ports;
 use fedgate_sip::translate::Transport;
 use fedgate_tables::counters::{Counter, Gauge, Histo, Stat};
@@ -24,6 +25,7 @@ use fedgate_tables::link;
 use fedgate_tables::policy::Interface;
 use fedgate_wire::Parsed;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 
 /// The engine and its sessions' connections.
 pub struct Sessions {
@@ -38,6 +40,12 @@ impl Sessions {
     /// None yet.
     pub fn new(engine: Engine) -> Self {
         Self { engine, conns: Vec::new(), ended: Vec::new(), most: 0 }
+    }
+
+    /// The same of one of several workers.
+    #[must_use]
+    pub fn of_several(self, roster: Arc<Roster>, worker: usize) -> Self {
+        Self { engine: self.engine.of_several(roster, worker), ..self }
     }
 
     /// The connection of a session.

@@ -152,6 +152,8 @@ pub struct Limits {
     pub sessions: u32,
     /// Sessions whose client has not finished its TLS handshake.
     pub handshakes: u32,
+    /// One outside address may have one in so many of either, rounded up; 1 is all.
+    pub source_part: u32,
     /// Bytes of all buffers, TLS state at its worst included.
     pub memory: usize,
     /// TCP receive buffer of a leg, bytes at most: also the largest window offered. Less than a whole TLS record is raised to one. Held only
@@ -170,6 +172,7 @@ impl Default for Limits {
         Self {
             sessions: 10_000,
             handshakes: 2_000,
+            source_part: 4,
             memory: 2 << 30,
             tcp_rx: 64 << 10,
             tcp_tx: 64 << 10,
@@ -281,6 +284,10 @@ pub enum CloseReason {
     Inspected(Leg),
     /// [`Limits::memory`] leaves no room for the message that a peer began.
     Memory(Leg),
+    /// The client's address has its share of the sessions ([`Limits::source_part`]).
+    SourceSessions,
+    /// The client's address has its share of the handshakes in flight.
+    SourceHandshakes,
     /// The worker ended it.
     Aborted(AbortReason),
 }
@@ -305,6 +312,8 @@ impl std::fmt::Display for CloseReason {
             Self::Malformed(leg) => write!(f, "too many malformed messages from the {}", leg.name()),
             Self::Inspected(leg) => write!(f, "by inspection of what the {} sent", leg.name()),
             Self::Memory(leg) => write!(f, "no memory for a message of the {}", leg.name()),
+            Self::SourceSessions => f.write_str("the client's address has its share of the sessions"),
+            Self::SourceHandshakes => f.write_str("the client's address has its share of the handshakes"),
             Self::Aborted(AbortReason::Cleared) => f.write_str("cleared"),
             Self::Aborted(AbortReason::ConnectionGone) => f.write_str("connection gone"),
         }

@@ -18,11 +18,13 @@ use crate::inspected::Inspection;
 use crate::session::{Env, Next, Session};
 use crate::side::{HANDSHAKE_COST, Side};
 use crate::sip::{DomainList, LocalDomains};
+use crate::sources::{Place, Share, Sources};
 use crate::tcp::{Buffers, Endpoint, LEAST_RX};
-use fedgate_sip::dialog::Dialogs;
+use fedgate_sip::dialog::{Dialogs, Roster};
 use fedgate_sip::inspect::Rates;
 use fedgate_tables::link::ProxyRow;
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 /// The part of [`Limits::handshakes`] that is given to whoever sends a SYN.
 const CROWDED: u32 = 4;
@@ -48,6 +50,8 @@ pub struct Engine {
     embryonic: VecDeque<SessionId>,
     open: u32,
     handshakes: u32,
+    /// Whose the sessions are.
+    sources: Sources,
     memory: usize,
 }
 
@@ -61,6 +65,8 @@ struct Slot {
     handshaking: bool,
     /// Named in [`Engine::lingering`].
     lingers: bool,
+    /// Counted in [`Engine::sources`].
+    place: Place,
     /// Named in [`Engine::woken`].
     woken: bool,
     /// When the session next wants to be called; [`Engine::deadlines`] may be earlier.
@@ -83,8 +89,15 @@ impl Engine {
             embryonic: VecDeque::new(),
             open: 0,
             handshakes: 0,
+            sources: Sources::default(),
             memory: 0,
         }
+    }
+
+    /// The same as one of several: `worker` counts from 0; `roster` says which dialogs the others know.
+    #[must_use]
+    pub fn of_several(self, roster: Arc<Roster>, worker: usize) -> Self {
+        Self { dialogs: self.dialogs.of_several(roster, worker), ..self }
     }
 
     /// Bounds the sessions by policy as well (`tls-proxy maximum-session`; 0 for no other bound than [`Limits::sessions`]).
@@ -253,8 +266,9 @@ impl Engine {
         out: &mut O,
     ) {
         let (room, side_cost, buffers) = (self.room(), Self::cost_of_side(), self.buffers());
-        let Some(session) = self.slots[slot as usize].session.as_mut() else { return };
-        let next = session.pump(&mut Env {
+        let share = self.share();
+        let Slot { session: Some(session), place, .. } = &mut self.slots[slot as usize] else { return };
+        let mut env = Env {
             now,
             buffers,
             ctx,
@@ -263,7 +277,17 @@ impl Engine {
             inspection: &mut self.inspection,
             room,
             side_cost,
-        });
+        };
+        // None until the end of TCP's handshake and never after it: the one time that this is more than a comparison.
+        let begins = *place == Place::None && session.ended().is_none();
+        let next = match session.source().filter(|_| begins).map(|source| self.sources.take(source, share)) {
+            None => session.pump(&mut env),
+            Some(Ok(taken)) => {
+                *place = taken;
+                session.pump(&mut env)
+            }
+            Some(Err(reason)) => session.refuse(reason, &mut env),
+        };
         self.settle(slot, next, out);
     }
 
@@ -279,7 +303,7 @@ impl Engine {
         let (room, side_cost, buffers) = (self.room(), Self::cost_of_side(), self.buffers());
         let Some(session) = live(&mut self.slots, id) else { return false };
         session.abort(
-            reason,
+            CloseReason::Aborted(reason),
             &mut Env {
                 now,
                 buffers,
@@ -315,6 +339,11 @@ impl Engine {
         self.memory
     }
 
+    /// Outside addresses that have a session.
+    pub fn sources(&self) -> usize {
+        self.sources.len()
+    }
+
     /// One row a session, for `show proxy`. Allocates; a bounded number a call is the caller's business.
     pub fn rows(&self, now: Micros) -> impl Iterator<Item = ProxyRow> {
         self.slots
@@ -329,6 +358,12 @@ impl Engine {
 
     fn most(&self) -> u32 {
         if self.by_policy == 0 { self.limits.sessions } else { self.by_policy.min(self.limits.sessions) }
+    }
+
+    /// What one outside address may have of it.
+    fn share(&self) -> Share {
+        let part = |all: u32| all.div_ceil(self.limits.source_part.max(1));
+        Share { sessions: part(self.most()), handshakes: part(self.limits.handshakes) }
     }
 
     /// What a side is charged until its handshake is done: room for it must be there before it begins.
@@ -365,8 +400,12 @@ impl Engine {
         let handshaking = session.is_handshaking();
         self.handshakes = self.handshakes - u32::from(place.handshaking) + u32::from(handshaking);
         place.handshaking = handshaking;
+        if !handshaking {
+            self.sources.shaken(&mut place.place);
+        }
         if !place.lingers && session.is_lingering() {
             place.lingers = true;
+            self.sources.give_back(&mut place.place);
             self.lingering.push_back(session.id);
         }
     }
@@ -400,6 +439,7 @@ impl Engine {
         let generation = place.generation.wrapping_add(1);
         self.memory -= place.charged;
         self.handshakes -= u32::from(place.handshaking);
+        self.sources.give_back(&mut place.place);
         // Its name may still stand among the woken.
         *place = Slot { generation, woken: place.woken, ..Slot::default() };
         self.open -= 1;

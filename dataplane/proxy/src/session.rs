@@ -12,7 +12,7 @@
 //! the domain that is called, has the pending requests answered (503, or 504 where it was silent), then the
 //! client is closed: the server leg belongs to this client's port and a new try is a new connection.
 
-use crate::api::{AbortReason, CloseReason, Context, Leg, Micros, OpenParams, Output, SessionId};
+use crate::api::{CloseReason, Context, Leg, Micros, OpenParams, Output, SessionId};
 use crate::event::Event;
 use crate::inspected::Inspection;
 use crate::side::{Outgoing, READ_AHEAD, Side};
@@ -142,6 +142,12 @@ impl Session {
         self.phase == Phase::Running && !self.client.tcp_was_up()
     }
 
+    /// The outside address that this session is one of, once its client has shown that it is there.
+    pub(crate) fn source(&self) -> Option<u32> {
+        let proven = self.params.outside == Leg::Client && self.client.tcp.is_up();
+        proven.then_some(self.params.client_remote.0)
+    }
+
     /// Nothing is left but TCP's TIME_WAIT.
     pub(crate) fn is_lingering(&self) -> bool {
         matches!(self.phase, Phase::Ending { .. })
@@ -226,9 +232,22 @@ impl Session {
         Next::At(earlier(next, limit).unwrap_or(now))
     }
 
+    /// Ends the session before it has begun: its address has no place left.
+    #[cold]
+    pub(crate) fn refuse<D, L, O: Output>(
+        &mut self,
+        reason: CloseReason,
+        env: &mut Env<'_, D, L, O>,
+    ) -> Next {
+        env.out.count(Counter::Stat(Stat::ProxySourceRefused), 1);
+        env.out.event(self.id, Event::Refused { remote: self.params.client_remote, reason });
+        self.abort(reason, env);
+        Next::Gone(reason)
+    }
+
     /// Ends the session now, with a RST to both peers.
-    pub(crate) fn abort<D, L, O: Output>(&mut self, reason: AbortReason, env: &mut Env<'_, D, L, O>) {
-        self.end(CloseReason::Aborted(reason), env.now);
+    pub(crate) fn abort<D, L, O: Output>(&mut self, reason: CloseReason, env: &mut Env<'_, D, L, O>) {
+        self.end(reason, env.now);
         let session = self.id;
         for leg in Leg::BOTH {
             let Some(side) = self.side_mut(leg) else { continue };

@@ -320,7 +320,7 @@ fn verdict<D: DomainList, L: LocalDomains, O: Output>(
         Verdict::Pass { subject } => {
             let part = origin.asked.part(message);
             if origin.asked.may_cross(origin.leg, part) {
-                let mask = match inspect(message, dialog_peer.is_some(), origin, inspection, out) {
+                let mask = match inspect(message, dialog_peer.is_some(), &note, origin, inspection, out) {
                     Ok(mask) => mask,
                     Err(Stop::End { reset }) => return Judged::End { reset },
                     Err(Stop::Refuse { answer }) => return Judged::Refuse { len, answer, malformed: false },

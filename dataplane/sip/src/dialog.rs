@@ -15,6 +15,8 @@
 //! It ends by BYE and its answer, by NOTIFY with `terminated`, by 481, or by time ([`Timers`], a subscription's own Expires).
 //! What has run out is swept a few entries a message; there are no timers.
 //!
+//! Of several workers each has a table, and a board in a [`Roster`] that says to the others which dialogs are in it.
+//!
 //! One table a worker, called on its core; times are microseconds of any monotonic clock. Allocates where a dialog begins.
 
 use crate::domain::Domain;
@@ -24,6 +26,11 @@ use crate::message::{Message, Method, Start};
 use crate::scan;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+
+mod roster;
+
+pub use roster::Roster;
 
 /// Bounds of one table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -176,6 +183,8 @@ pub struct Dialogs {
     free: Vec<u32>,
     of_peer: HashMap<u64, u32>,
     swept: usize,
+    /// Where there are other workers: what they know, and which of them this is.
+    roster: Option<(Arc<Roster>, usize)>,
 }
 
 impl Dialogs {
@@ -189,7 +198,27 @@ impl Dialogs {
             free: Vec::new(),
             of_peer: HashMap::new(),
             swept: 0,
+            roster: None,
         }
+    }
+
+    /// The same as one of several: `worker` counts from 0. An empty table, before its first message.
+    #[must_use]
+    pub fn of_several(self, roster: Arc<Roster>, worker: usize) -> Self {
+        debug_assert!(self.is_empty());
+        Self { keyed: roster.keyed.clone(), roster: Some((roster, worker)), ..self }
+    }
+
+    /// Whether another worker knows the message's dialog.
+    #[cold]
+    pub fn is_elsewhere(&self, note: &Note) -> bool {
+        let roster = self.roster.as_ref().zip(note.key);
+        roster.is_some_and(|((roster, worker), key)| roster.is_elsewhere(*worker, key))
+    }
+
+    /// Whether all that workers know can be found by [`Self::standing`] and [`Self::is_elsewhere`].
+    pub fn is_whole(&self) -> bool {
+        self.roster.as_ref().is_none_or(|(roster, _)| roster.is_whole())
     }
 
     /// Dialogs held.
@@ -335,6 +364,9 @@ impl Dialogs {
         });
         self.entries[place as usize] = Some(entry);
         self.places.insert(key, place);
+        if let Some((roster, worker)) = &self.roster {
+            roster.list(*worker, key);
+        }
         *self.of_peer.entry(peer).or_default() += 1;
         true
     }
@@ -357,6 +389,9 @@ impl Dialogs {
     fn remove(&mut self, place: u32) {
         let Some(entry) = self.entries[place as usize].take() else { return };
         self.places.remove(&entry.key);
+        if let Some((roster, worker)) = &self.roster {
+            roster.strike(*worker, entry.key);
+        }
         self.free.push(place);
         if let Some(count) = self.of_peer.get_mut(&entry.peer) {
             *count -= 1;

@@ -173,7 +173,7 @@ fn answers_are_bounded_when_their_reader_stops() {
 
 #[test]
 fn limits_are_named() {
-    let mut s = Scene::with(Limits { sessions: 3, handshakes: 2, ..Default::default() });
+    let mut s = Scene::with(Limits { sessions: 3, handshakes: 2, source_part: 1, ..Default::default() });
     // Two that are through with TCP and silent then: they stay, and a third is refused.
     for _ in 0..2 {
         s.lab.line(Leg::Client, None, None);
