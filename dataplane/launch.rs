@@ -185,6 +185,7 @@ fn worker_config(options: &Options, worker: u8, workers: u8) -> Result<worker::C
             sessions: share(options.max_sessions),
             memory: (options.session_memory << 20) / usize::from(workers),
             workers: u32::from(workers),
+            worker: u32::from(worker),
             ..fedgate_proxy::Limits::default()
         },
         idle_sleep: options.idle_sleep,

@@ -10,6 +10,7 @@
 mod crypto;
 mod inspect;
 mod objects;
+mod pool;
 mod sip;
 
 use std::sync::Arc;
@@ -41,6 +42,8 @@ pub enum Scope {
     Trustpoint(String),
     /// A TLS proxy.
     TlsProxy(String),
+    /// A pool of servers.
+    SipPool(String),
     /// A class-map.
     ClassMap(String),
     /// A class-map of regexes.
@@ -187,6 +190,9 @@ impl Editor {
             | Command::Fqdn(_)
             | Command::SubjectName(_)
             | Command::KeyPair(_) => self.crypto(command, negated),
+            Command::SipPool(_) | Command::PoolMember(..) | Command::HealthCheck(_) | Command::ClientPool(_) => {
+                self.pool(command, negated)
+            }
             Command::ClassMap(_)
             | Command::Match(_)
             | Command::Limits(_)

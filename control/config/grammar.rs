@@ -7,7 +7,7 @@
 
 use super::args::{Args, Env};
 use super::diag::Problem;
-use super::parse::{acl, crypto, group, inspect, interface, nat, object, sip, system, time};
+use super::parse::{acl, crypto, group, inspect, interface, nat, object, pool, sip, system, time};
 use super::raw::{Command, Mode, Statement};
 use super::source::{Line, Span};
 use super::suggest::nearest;
@@ -135,6 +135,10 @@ pub const SPECS: &[Spec] = &[
     leaf(Mode::TlsProxy, "server authenticate-client", "server authenticate-client", "inside clients must show a certificate, as outside ones must; so by default", crypto::authenticate_client),
     leaf(Mode::TlsProxy, "server cipher-suite", "server cipher-suite SUITE ...", "suites spoken with the TCP client", crypto::server_cipher_suite),
     leaf(Mode::TlsProxy, "client cipher-suite", "client cipher-suite SUITE ...", "suites spoken with the TCP server", crypto::client_cipher_suite),
+    leaf(Mode::TlsProxy, "client sip-pool", "client sip-pool NAME", "calls the members of a pool instead of who was called", pool::client_sip_pool),
+    node(Mode::SipPool, "sip-pool", "sip-pool NAME", "inside servers that share what comes", pool::sip_pool),
+    leaf(Mode::SipPool, "member", "member ADDRESS [port PORT] [weight N] [drain]", "a server, 5061 and weight 1 unless said; draining, it keeps its dialogs and gets no new ones", pool::member),
+    leaf(Mode::SipPool, "health-check", "health-check {none | options [interval SECONDS] [fail N] [rise N]}", "OPTIONS to each member; every 10 seconds, down after 3 failures, up after 2 answers unless said", pool::health_check),
     node(Mode::ClassMap, "class-map", "class-map NAME", "names a kind of traffic", inspect::class_map),
     leaf(Mode::ClassMap, "match access-list", "match access-list NAME", "what the access-list permits", inspect::match_access_list),
     leaf(Mode::ClassMap, "match any", "match any", "everything", inspect::match_any),

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use fedgate_sip::inspect::Action;
 
 use super::addr::ObjectAddr;
+use super::model::pool::{Check, Share};
 use super::model::sip::{Parameter, SipMatch};
 use super::model::{
     AclLine, ClassMatch, DomainKey, DomainRule, Enrollment, GroupKind, InspectSip, LegacyGlobal, LegacyNat,
@@ -54,6 +55,8 @@ pub enum Mode {
     Crl,
     /// After `tls-proxy`.
     TlsProxy,
+    /// After `sip-pool`.
+    SipPool,
     /// After `class-map`.
     ClassMap,
     /// After `class-map type regex`.
@@ -90,6 +93,7 @@ impl Mode {
             | Self::TimeRange
             | Self::Trustpoint
             | Self::TlsProxy
+            | Self::SipPool
             | Self::ClassMap
             | Self::RegexClass
             | Self::SipClass
@@ -113,6 +117,7 @@ impl Mode {
             Self::Trustpoint => "config-ca-trustpoint",
             Self::Crl => "config-ca-crl",
             Self::TlsProxy => "config-tlsp",
+            Self::SipPool => "config-sip-pool",
             Self::ClassMap | Self::RegexClass | Self::SipClass => "config-cmap",
             Self::InspectMap | Self::PolicyMap => "config-pmap",
             Self::InspectParameters => "config-pmap-p",
@@ -279,6 +284,10 @@ pub enum Command {
     TrustPoint(Face, String, FaceUse),
     FaceSuites(Face, u32),
     AuthenticateClient,
+    SipPool(String),
+    PoolMember((Ipv4Addr, u16), Share),
+    HealthCheck(Check),
+    ClientPool(String),
     SslVersion(Face, bool),
     SslCipher(bool, u32),
     RevocationCheck(Revocation),

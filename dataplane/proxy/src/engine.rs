@@ -9,19 +9,23 @@
 //! without a RST, when a new one needs the room: the worst that follows is that a peer repeats its last FIN.
 
 use crate::api::{
-    AbortReason, CloseReason, Context, InputError, Leg, Limits, Micros, OpenError, OpenParams, Output,
+    AbortReason, CloseReason, Context, InputError, Leg, Limits, Micros, OpenError, OpenParams, Output, Road,
     SessionId,
 };
 use crate::deadlines::Deadlines;
 use crate::inspected::Inspection;
+use crate::pool::Pool;
 use crate::session::{Env, Next, Session};
 use crate::side::{HANDSHAKE_COST, Side};
 use crate::sip::{DomainList, LocalDomains};
 use crate::tcp::{Buffers, Endpoint, LEAST_RX};
+use crate::tls::ProxyTls;
+use crate::watch::Watch;
 use fedgate_sip::dialog::Dialogs;
 use fedgate_sip::inspect::Rates;
 use fedgate_tables::link::ProxyRow;
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 /// Sessions looked after in one [`Engine::poll`].
 const SESSIONS_A_POLL: usize = 64;
@@ -56,6 +60,8 @@ struct Slot {
     handshaking: bool,
     /// Named in [`Engine::lingering`].
     lingers: bool,
+    /// It is no session's: a pool is watched from here.
+    watch: Option<Box<Watch>>,
 }
 
 impl Engine {
@@ -119,10 +125,7 @@ impl Engine {
         let tcp = Endpoint::listen(now, ends, p.client_mtu, self.buffers(), seed);
         let side = Side::new(tcp, tls, now);
 
-        let slot = self.free.pop().unwrap_or_else(|| {
-            self.slots.push(Slot::default());
-            (self.slots.len() - 1) as u32
-        });
+        let slot = self.take_slot();
         let place = &mut self.slots[slot as usize];
         let id = SessionId { slot, generation: place.generation };
         place.session = Some(Box::new(Session::new(id, params, side, tag, now)));
@@ -140,21 +143,28 @@ impl Engine {
         Ok(id)
     }
 
-    /// Takes in one IPv4 packet, IP header first, that the connection table says is of this session and leg; does
+    /// Takes in one IPv4 packet, IP header first, that the connection table says is of this session and connection; does
     /// all that follows from it.
     ///
     /// # Errors
-    /// The session is gone, or the packet is no whole TCP segment of that leg's 4-tuple; it was ignored then.
+    /// The session is gone, or the packet is no whole TCP segment of that connection's 4-tuple; it was ignored then.
     pub fn input<D: DomainList, L: LocalDomains, O: Output>(
         &mut self,
         now: Micros,
         id: SessionId,
-        leg: Leg,
+        road: impl Into<Road>,
         packet: &[u8],
         ctx: &Context<'_, D, L>,
         out: &mut O,
     ) -> Result<(), InputError> {
         let (room, side_cost, buffers) = (self.room(), Self::cost_of_side(), self.buffers());
+        let road = road.into();
+        if let Some(watch) = watch(&mut self.slots, id) {
+            let taken = watch.input(now, road, packet);
+            let next = watch.pump(now, out);
+            self.deadlines.set(id.slot, Some(next));
+            return if taken { Ok(()) } else { Err(InputError::NotOurs) };
+        }
         let session = live(&mut self.slots, id).ok_or(InputError::NoSession)?;
         let mut env = Env {
             now,
@@ -163,10 +173,11 @@ impl Engine {
             out,
             dialogs: &mut self.dialogs,
             inspection: &mut self.inspection,
+            worker: self.limits.worker as usize,
             room,
             side_cost,
         };
-        if !session.input(leg, packet, &env) {
+        if !session.input(road, packet, &env) {
             return Err(InputError::NotOurs);
         }
         let next = session.pump(&mut env);
@@ -185,6 +196,11 @@ impl Engine {
         for _ in 0..SESSIONS_A_POLL {
             let Some(slot) = self.deadlines.pop_due(now) else { break };
             let (room, side_cost, buffers) = (self.room(), Self::cost_of_side(), self.buffers());
+            if let Some(watch) = self.slots[slot as usize].watch.as_mut() {
+                let next = watch.pump(now, out);
+                self.deadlines.set(slot, Some(next));
+                continue;
+            }
             let Some(session) = self.slots[slot as usize].session.as_mut() else { continue };
             let next = session.pump(&mut Env {
                 now,
@@ -193,6 +209,7 @@ impl Engine {
                 out,
                 dialogs: &mut self.dialogs,
                 inspection: &mut self.inspection,
+                worker: self.limits.worker as usize,
                 room,
                 side_cost,
             });
@@ -211,6 +228,10 @@ impl Engine {
         out: &mut O,
     ) -> bool {
         let (room, side_cost, buffers) = (self.room(), Self::cost_of_side(), self.buffers());
+        if let Some(watch) = watch(&mut self.slots, id) {
+            watch.close(now, out);
+            return true;
+        }
         let Some(session) = live(&mut self.slots, id) else { return false };
         session.abort(
             reason,
@@ -221,12 +242,42 @@ impl Engine {
                 out,
                 dialogs: &mut self.dialogs,
                 inspection: &mut self.inspection,
+                worker: self.limits.worker as usize,
                 room,
                 side_cost,
             },
         );
         self.settle(id.slot, Next::Gone(CloseReason::Aborted(reason)), out);
         true
+    }
+
+    /// Watches the members of these pools, by these proxies' client faces, and no others. One worker does.
+    pub fn watch<O: Output>(&mut self, now: Micros, pools: &[(Arc<Pool>, Arc<ProxyTls>)], out: &mut O) {
+        let mut watched = Vec::new();
+        for slot in 0..self.slots.len() {
+            let Some(watch) = &mut self.slots[slot].watch else { continue };
+            match pools.iter().find(|(pool, _)| Arc::ptr_eq(pool, &watch.pool)) {
+                Some((pool, tls)) => {
+                    watch.tls = tls.clone();
+                    watched.push(Arc::as_ptr(pool));
+                    self.deadlines.by(slot as u32, now);
+                }
+                None => {
+                    watch.close(now, out);
+                    let generation = self.slots[slot].generation.wrapping_add(1);
+                    self.slots[slot] = Slot { generation, ..Slot::default() };
+                    self.deadlines.set(slot as u32, None);
+                    self.free.push(slot as u32);
+                }
+            }
+        }
+        for (pool, tls) in pools.iter().filter(|(pool, _)| !watched.contains(&Arc::as_ptr(pool))) {
+            let slot = self.take_slot();
+            let (buffers, place) = (self.buffers(), &mut self.slots[slot as usize]);
+            let id = SessionId { slot, generation: place.generation };
+            place.watch = Some(Box::new(Watch::new(id, pool.clone(), tls.clone(), buffers)));
+            self.deadlines.set(slot, Some(now));
+        }
     }
 
     /// When [`Self::poll`] next has something to do.
@@ -259,6 +310,13 @@ impl Engine {
     /// The dialogs that have crossed.
     pub fn dialogs(&self) -> &Dialogs {
         &self.dialogs
+    }
+
+    fn take_slot(&mut self) -> u32 {
+        self.free.pop().unwrap_or_else(|| {
+            self.slots.push(Slot::default());
+            (self.slots.len() - 1) as u32
+        })
     }
 
     fn most(&self) -> u32 {
@@ -342,6 +400,11 @@ impl Engine {
         }
         out.closed(session.id, reason);
     }
+}
+
+fn watch(slots: &mut [Slot], id: SessionId) -> Option<&mut Watch> {
+    let slot = slots.get_mut(id.slot as usize)?;
+    slot.watch.as_deref_mut().filter(|_| slot.generation == id.generation)
 }
 
 fn live(slots: &mut [Slot], id: SessionId) -> Option<&mut Session> {

@@ -24,15 +24,17 @@ mod event;
 mod identity;
 mod inspected;
 mod lists;
+pub mod pool;
 mod session;
 mod side;
 mod sip;
 mod tcp;
 pub mod tls;
 mod transactions;
+mod watch;
 
 pub use api::{
-    AbortReason, CloseReason, Context, InputError, Leg, Limits, Micros, OpenError, OpenParams, Output,
+    AbortReason, CloseReason, Context, InputError, Leg, Limits, Micros, OpenError, OpenParams, Output, Road,
     SessionId, Timeouts,
 };
 pub use engine::Engine;

@@ -219,7 +219,11 @@ impl<L: LocalDomains> LocalDomains for Ours<'_, L> {
 
     fn is_own_host(&self, canonical: &str) -> bool {
         match canonical.parse::<Ipv4Addr>() {
-            Ok(addr) => self.hosts.addrs.contains(&addr.to_bits()),
+            Ok(addr) => {
+                let pool = self.hosts.tls.pooling().and_then(|pooling| pooling.pool.as_ref());
+                self.hosts.addrs.contains(&addr.to_bits())
+                    || pool.is_some_and(|pool| pool.at((addr.to_bits(), 0)).is_some())
+            }
             Err(_) => {
                 Domain::canonical(canonical.as_bytes()).is_ok_and(|host| self.hosts.tls.is_own_name(&host))
             }

@@ -12,7 +12,7 @@
 //! Limits: IPv4; no SACK, no timestamps, no urgent data; every segment is acknowledged in the call that takes it; TIME_WAIT lasts
 //! [`TIME_WAIT`]; how long a peer may be silent is the session's business ([`Endpoint::stalled_since`]). Worker core only.
 
-use crate::{Leg, Micros, Output, SessionId};
+use crate::{Micros, Output, Road, SessionId};
 use receive::Receiver;
 use send::{Chunk, Sender};
 use smoltcp::phy::ChecksumCapabilities;
@@ -221,7 +221,7 @@ impl Endpoint {
             payload_len: tcp.buffer_len(),
             hop_limit: 64,
         };
-        port.out.packet(port.session, port.leg, IP_HEADER + ip.payload_len, |packet| {
+        port.out.packet(port.session, port.road, IP_HEADER + ip.payload_len, |packet| {
             let checksums = ChecksumCapabilities::default();
             ip.emit(&mut Ipv4Packet::new_unchecked(&mut *packet), &checksums);
             let mut segment = TcpPacket::new_unchecked(&mut packet[IP_HEADER..]);
@@ -393,7 +393,7 @@ impl io::Write for Endpoint {
 /// Where an endpoint's segments go.
 pub(crate) struct Port<'a, O> {
     pub(crate) session: SessionId,
-    pub(crate) leg: Leg,
+    pub(crate) road: Road,
     pub(crate) out: &'a mut O,
 }
 

@@ -14,17 +14,19 @@
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 mod nat;
+mod pool;
 mod rules;
 mod tls;
 
 pub use nat::*;
+pub use pool::*;
 pub use rules::*;
 pub use tls::*;
 
 /// First eight bytes of a policy segment.
 pub const POLICY_MAGIC: u64 = u64::from_le_bytes(*b"FGPOLICY");
 /// Changes whenever a struct in this file does; both halves must agree.
-pub const POLICY_LAYOUT: u32 = 4;
+pub const POLICY_LAYOUT: u32 = 5;
 
 /// Most interfaces a policy can hold; an interface's position is its index everywhere (`IfIndex`).
 pub const MAX_INTERFACES: usize = 16;

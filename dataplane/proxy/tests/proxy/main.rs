@@ -4,7 +4,7 @@
 //! `net` is the network, `pki` makes certificates, `lists` are the domain lists, `scene` puts a usual case together.
 //! The tests: `pass` (what goes through and what does not), `ends` (how sessions end), `hostile` (what peers may
 //! try), `attacks` (the list of them, one by one), `torture` (RFC 4475), `dialogs`, `rough` (loss, reordering, scale),
-//! `trust` (whose certificates are taken where, and what of TLS is spoken).
+//! `pool` (several servers behind one connection), `trust` (whose certificates are taken where, and what of TLS is spoken).
 
 mod lists;
 mod net;
@@ -17,6 +17,7 @@ mod ends;
 mod hostile;
 mod inspected;
 mod pass;
+mod pool;
 mod rough;
 mod torture;
 mod trust;

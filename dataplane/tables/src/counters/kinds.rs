@@ -68,6 +68,10 @@ kinds! {
         SipDropped "sip_dropped" "SIP messages dropped without an answer";
         SipHeadersCut "sip_headers_cut" "SIP headers from outside cut out: identities that nobody vouches for";
         SipDialogsRefused "sip_dialogs_refused" "SIP dialogs not remembered for lack of room";
+        PoolFailures "pool_failures" "SIP pools: connections to members failed";
+        PoolMoved "pool_moved" "SIP pools: requests moved to another member";
+        PoolAnswered "pool_answered" "SIP pools: requests answered for lack of a member";
+        PoolUnheld "pool_unheld" "SIP pools: requests sent that there was no room to hold";
         HandedOver "handed_over" "Frames handed to the worker that has their connection";
         TakenOver "taken_over" "Frames taken from the worker that received them";
         EventsLost "events_lost" "Events that control was too slow to take";
