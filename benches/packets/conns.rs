@@ -48,8 +48,12 @@ fn resident() -> Result<u64, Failure> {
     Ok(pages * 4096)
 }
 
+/// Tables that are filled.
+const TURNS: usize = 3;
+
 /// New connections a second: classified, given a port, entered, armed, translated and sent. The median is taken over a table that
-/// fills up to half; the flows come in scattered order, from hosts of nine networks.
+/// fills up to half; the flows come in scattered order, from hosts of nine networks. The best of [`TURNS`] such tables, as of the turns of
+/// other rows: the kernel may have had other pages for one than for another.
 pub fn rate(stock: &Stock) -> Result<Row, Failure> {
     let hz = stock.eal.tsc_hz() as f64;
     let made = |aces: u32, flows: u32| -> Result<f64, Failure> {
@@ -68,8 +72,10 @@ pub fn rate(stock: &Stock) -> Result<Row, Failure> {
         }
         Ok(BURST as f64 * hz / median(&mut samples) as f64)
     };
-    let one = made(1, TIMED)?;
-    let many = made(ACES, TIMED)?;
+    let best = |aces| -> Result<f64, Failure> {
+        (0..TURNS).try_fold(0.0, |best: f64, _| Ok(best.max(made(aces, TIMED)?)))
+    };
+    let (one, many) = (best(1)?, best(ACES)?);
     Ok(Row::new("new_conns", many, "conns/s", "the same with an ACL of one line", one))
 }
 

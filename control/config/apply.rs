@@ -19,8 +19,8 @@ use super::check::{About, Fault};
 use super::domains;
 use super::model::sip::Subject;
 use super::model::{DomainRule, Interface, ManualNat, Model};
-use super::raw::{Command, FragmentBound, Statement, Timer};
-use super::types::Seconds;
+use super::raw::{Command, FragmentBound, Statement, Timer, Unset};
+use super::types::{Device, Seconds};
 
 /// Where sub-commands go: what the last mode line named.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -40,6 +40,8 @@ pub enum Scope {
     TimeRange(String),
     /// A trustpoint.
     Trustpoint(String),
+    /// The certificate chain of a trustpoint.
+    Chain(String),
     /// A TLS proxy.
     TlsProxy(String),
     /// A pool of servers.
@@ -64,6 +66,8 @@ pub enum Scope {
 pub struct Editor {
     /// What it has become so far.
     pub model: Model,
+    /// Its access-lists name mapped addresses, as before ASA 8.3.
+    pub mapped_lists: bool,
     scope: Scope,
 }
 
@@ -72,7 +76,7 @@ type Done = Result<About, Fault>;
 impl Editor {
     /// Begins with `model` at the top.
     pub fn new(model: Model) -> Self {
-        Self { model, scope: Scope::Top }
+        Self { model, mapped_lists: false, scope: Scope::Top }
     }
 
     /// Applies one statement. Says what of the model it was about.
@@ -83,7 +87,14 @@ impl Editor {
             Command::DomainName(name) => single(&mut self.model.domain_name, name, negated, About::Other),
             Command::SameSecurity { inter: true } => flag(&mut self.model.same_security_inter, negated),
             Command::SameSecurity { inter: false } => flag(&mut self.model.same_security_intra, negated),
+            Command::AsaVersion { mapped } => {
+                self.mapped_lists = mapped;
+                Ok(About::Other)
+            }
+            Command::Idle => Ok(About::Other),
             Command::Interface(_)
+            | Command::Hardware(_)
+            | Command::Unset(_)
             | Command::Nameif(_)
             | Command::SecurityLevel(_)
             | Command::IpAddress(..)
@@ -188,6 +199,9 @@ impl Editor {
             | Command::EnforceNextUpdate
             | Command::Enrollment(_)
             | Command::Fqdn(_)
+            | Command::CertificateChain(_)
+            | Command::Certificate(_)
+            | Command::SslEncryption(..)
             | Command::SubjectName(_)
             | Command::KeyPair(_) => self.crypto(command, negated),
             Command::SipPool(_) | Command::PoolMember(..) | Command::HealthCheck(_) | Command::ClientPool(_) => {
@@ -298,6 +312,22 @@ impl Editor {
         let Some(interface) = interfaces.get_mut(at) else { return Err(misplaced()) };
         let about = About::Interface(interface.device.clone());
         match command {
+            Command::Hardware(port) => {
+                if !matches!(interface.device, Device::Slot(_)) {
+                    let what = format!("interface {} is a port of the machine itself", interface.device);
+                    return Err(Fault::error(what)
+                        .help("`hardware` goes with `interface GigabitEthernet0/0` and the like"));
+                }
+                single(&mut interface.hardware, port, negated, about)
+            }
+            Command::Unset(setting) => {
+                match setting {
+                    Unset::Nameif => interface.nameif = None,
+                    Unset::SecurityLevel => interface.security_level = None,
+                    Unset::Address => interface.address = None,
+                }
+                Ok(about)
+            }
             Command::Nameif(name) => single(&mut interface.nameif, name, negated, about),
             Command::SecurityLevel(level) => single(&mut interface.security_level, level, negated, about),
             Command::IpAddress(addr, mask) => single(&mut interface.address, (addr, mask), negated, about),
@@ -366,7 +396,7 @@ impl Editor {
             }
             *slot = if negated { default } else { *value };
         }
-        Ok(About::Other)
+        Ok(About::Timeouts)
     }
 }
 

@@ -10,7 +10,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 
 use super::addr::Net6;
-use super::diag::Problem;
+use super::diag::{Problem, Severity};
 use super::model::{GroupKind, Model};
 use super::source::{Line, Span, Token};
 use super::types::Net;
@@ -35,18 +35,36 @@ pub struct Args<'l, 'a> {
     line: &'l Line<'a>,
     at: usize,
     names: Option<&'l BTreeMap<String, Ipv4Addr>>,
+    negated: bool,
+    remarks: Vec<Problem>,
 }
 
 impl<'l, 'a> Args<'l, 'a> {
     /// The words of `line` from number `at` on.
     pub fn new(line: &'l Line<'a>, at: usize) -> Self {
-        Self { line, at, names: None }
+        Self { line, at, names: None, negated: false, remarks: Vec::new() }
     }
 
     /// The same where names may stand for addresses.
     pub fn within(line: &'l Line<'a>, at: usize, env: &Env<'l>) -> Self {
         let names = env.model.names.then_some(&env.model.name_table);
-        Self { line, at, names }
+        let negated = line.tokens[0].text == "no";
+        Self { line, at, names, negated, remarks: Vec::new() }
+    }
+
+    /// Whether nothing stands behind `no` and the command's own words.
+    pub fn is_bare_no(&self) -> bool {
+        self.negated && self.peek().is_none()
+    }
+
+    /// Notes what the operator is to be told although the line is taken.
+    pub fn remark(&mut self, problem: Problem) {
+        self.remarks.push(Problem { severity: Severity::Warning, ..problem });
+    }
+
+    /// What was noted.
+    pub fn remarks(&mut self) -> Vec<Problem> {
+        std::mem::take(&mut self.remarks)
     }
 
     /// The next word, if any, without taking it.
@@ -81,6 +99,18 @@ impl<'l, 'a> Args<'l, 'a> {
     pub fn wrong(&self, message: impl Into<String>) -> Problem {
         let token = self.at.checked_sub(1).and_then(|at| self.line.tokens.get(at));
         Problem::error(token.map_or(self.line.span(), |t| t.span), message)
+    }
+
+    /// The line with `words` in the place of the word just taken.
+    pub fn with_instead(&self, words: &str) -> String {
+        let span = self
+            .at
+            .checked_sub(1)
+            .and_then(|at| self.line.tokens.get(at))
+            .map(|t| t.span)
+            .unwrap_or_default();
+        let text = self.line.text;
+        format!("{}{words}{}", &text[..span.start as usize], &text[span.end as usize..])
     }
 
     /// The next word must be `keyword`.

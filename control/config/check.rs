@@ -31,6 +31,10 @@ pub const MAX_ENTRIES: u64 = 524_288;
 /// Most NAT rules.
 pub const MAX_NAT: usize = 4096;
 
+/// Warned of beside NAT lines of 8.2.
+pub const REAL_ADDRESSES: &str =
+    "access-lists name real addresses and ports (as from ASA 8.3 on), also beside `static` lines of 8.2";
+
 /// An element of the model, as far as a fault can be about it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[expect(missing_docs, reason = "each names the command that makes the element")]
@@ -76,6 +80,7 @@ pub enum About {
     Inspect(String, String),
     Connections(String, String),
     ServicePolicy,
+    Timeouts,
     LocalDomain(String),
     BoundDomain(DomainKey),
 }
@@ -133,6 +138,7 @@ pub fn check(model: &Model) -> Found {
     acl::lists(model, &mut found);
     access_groups(model, &mut found);
     nat(model, &mut found);
+    super::mapped::check(model, &mut found);
     crypto::proxies(model, &mut found);
     crypto::domains(model, &mut found);
     pool::pools(model, &mut found);
@@ -151,6 +157,17 @@ fn interfaces(model: &Model, found: &mut Found) {
         let name = interface.nameif.as_deref();
         if let Some(name) = name.filter(|name| !names.insert(*name)) {
             found.push((about(), Fault::error(format!("a second interface is called `{name}`"))));
+        }
+        if let (Some(name), Device::Slot(slot)) = (name, interface.port()) {
+            let what = format!("interface {slot} ({name}) has no port of this machine: it is down");
+            let help =
+                "say under it which one it is: `hardware pci 0000:03:00.0`, or tap, memif, af_packet, ...";
+            found.push((about(), Fault::warning(what).help(help)));
+        }
+        let same = |other: &&super::model::Interface| other.port() == interface.port();
+        if let Some(other) = model.interfaces.iter().take_while(|i| !std::ptr::eq(*i, interface)).find(same) {
+            let what = format!("{} is the port of interface {} already", interface.port(), other.device);
+            found.push((about(), Fault::error(what)));
         }
         if let (Some(name), Some(net)) = (name, interface.network6()) {
             if let Some((other, _)) = earlier6.iter().find(|(_, n)| n.overlaps(net)) {
@@ -231,7 +248,7 @@ fn timers(model: &Model, found: &mut Found) {
             "`timeout` of {} has no effect: fedgate does nothing that they would time",
             names.join(", ")
         );
-        found.push((About::Other, Fault::warning(what)));
+        found.push((About::Timeouts, Fault::warning(what).help("take it out")));
     }
 }
 
@@ -292,8 +309,9 @@ fn nat(model: &Model, found: &mut Found) {
         }
     }
     if !model.access_groups.is_empty() && has_statics(model) {
-        let what = "access-lists name real addresses and ports (as from ASA 8.3 on), also beside `static` lines of 8.2";
-        found.push((About::ManualNat(1, 0), Fault::warning(what)));
+        let help =
+            "a file that begins with `ASA Version 8.2(5)` has its lists read as that release reads them";
+        found.push((About::ManualNat(1, 0), Fault::warning(REAL_ADDRESSES).help(help)));
     }
     for global in &model.legacy_globals {
         if model.interface(&global.interface).is_none() {
@@ -333,6 +351,15 @@ fn inspection(model: &Model, found: &mut Found) {
         for class in classes {
             let about = About::PolicyClass(policy.clone(), class.class.clone());
             let acts = class.inspect.is_some() || class.connections != Connections::default();
+            if acts && model.class_maps.get(&class.class) == Some(&Some(ClassMatch::Default)) {
+                let what = format!(
+                    "class {} matches default-inspection-traffic, of which only an ASA's own inspections can be made",
+                    class.class
+                );
+                let help = "make a class of its own: `match access-list NAME` or `match port tcp eq 5061`";
+                found.push((about, Fault::error(what).help(help)));
+                continue;
+            }
             match model.class_maps.get(&class.class) {
                 None if class.class == CLASS_DEFAULT => {}
                 None => {
@@ -349,14 +376,16 @@ fn inspection(model: &Model, found: &mut Found) {
             let about = || About::Inspect(policy.clone(), class.class.clone());
             if let Some(map) = inspect.map.as_ref().filter(|map| !model.inspect_maps.contains_key(*map)) {
                 let what = format!("there is no `policy-map type inspect sip {map}`");
-                found.push((about(), Fault::error(what).word(map)));
+                let fault = Fault::error(what).word(map);
+                found.push((about(), known("defined", fault, model.inspect_maps.keys())));
             }
             let what = match model.tls_proxies.get(&inspect.tls_proxy) {
                 None => format!("there is no `tls-proxy {}`", inspect.tls_proxy),
                 Some(proxy) if proxy.server.shown.is_some() && proxy.client.shown.is_some() => continue,
                 Some(_) => format!("tls-proxy {} lacks a server or client trust-point", inspect.tls_proxy),
             };
-            found.push((about(), Fault::error(what).word(&inspect.tls_proxy)));
+            let fault = Fault::error(what).word(&inspect.tls_proxy);
+            found.push((about(), known("there is", fault, model.tls_proxies.keys())));
         }
         if model.service_policy.as_ref() != Some(policy) {
             let what = format!("policy-map {policy} is defined but not applied");
@@ -368,6 +397,16 @@ fn inspection(model: &Model, found: &mut Found) {
     if let Some(policy) = model.service_policy.as_ref().filter(|p| !model.policy_maps.contains_key(*p)) {
         let fault = Fault::error(format!("there is no `policy-map {policy}`")).word(policy);
         found.push((About::ServicePolicy, fault));
+    }
+}
+
+/// Names what could have been meant, where that is not many.
+fn known<'n>(says: &str, fault: Fault, names: impl Iterator<Item = &'n String>) -> Fault {
+    let names: Vec<String> = names.map(|name| format!("`{name}`")).collect();
+    if names.is_empty() || names.len() > 8 {
+        fault
+    } else {
+        fault.help(format!("{says}: {}", names.join(", ")))
     }
 }
 
@@ -387,7 +426,9 @@ fn local_domains(model: &Model, found: &mut Found) {
     let inspecting = model.policy_maps.values().flatten().any(|class| class.inspect.is_some());
     if inspecting && model.local_domains.is_empty() {
         let what = "no `local domain`: the TLS proxy will refuse every request from outside";
-        found.push((About::ServicePolicy, Fault::warning(what)));
+        let help =
+            "`local domain NAME` for each domain of our own, and `permit domain NAME` for each partner's";
+        found.push((About::ServicePolicy, Fault::warning(what).help(help)));
     }
 }
 

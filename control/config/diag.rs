@@ -34,18 +34,34 @@ pub struct Problem {
     pub label: String,
     /// What to write instead.
     pub help: Option<String>,
+    /// The line as it was most likely meant: what stands behind it is looked at as if it had been written. Never applied.
+    pub meant: Option<String>,
 }
 
 impl Problem {
     /// An error at `span`.
     pub fn error(span: Span, message: impl Into<String>) -> Self {
-        Self { severity: Severity::Error, span, message: message.into(), label: String::new(), help: None }
+        Self {
+            severity: Severity::Error,
+            span,
+            message: message.into(),
+            label: String::new(),
+            help: None,
+            meant: None,
+        }
     }
 
     /// The same with a text beside the caret.
     #[must_use]
     pub fn label(mut self, label: impl Into<String>) -> Self {
         self.label = label.into();
+        self
+    }
+
+    /// The same with the line that was most likely meant.
+    #[must_use]
+    pub fn meant(mut self, line: impl Into<String>) -> Self {
+        self.meant = Some(line.into());
         self
     }
 

@@ -157,8 +157,10 @@ pub enum DomainRule {
 /// `interface`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Interface {
-    /// The port.
+    /// What the `interface` line names.
     pub device: Device,
+    /// `hardware`: the port behind a [`Device::Slot`].
+    pub hardware: Option<Device>,
     /// `nameif`.
     pub nameif: Option<String>,
     /// `security-level`; where not said, [`Interface::security`] tells.
@@ -188,6 +190,7 @@ impl Interface {
     pub fn new(device: Device) -> Self {
         Self {
             device,
+            hardware: None,
             nameif: None,
             security_level: None,
             address: None,
@@ -206,6 +209,16 @@ impl Interface {
     pub fn security(&self) -> u8 {
         let default = if self.nameif.as_deref() == Some("inside") { 100 } else { 0 };
         self.security_level.unwrap_or(default)
+    }
+
+    /// The port that the dataplane opens.
+    pub fn port(&self) -> &Device {
+        self.hardware.as_ref().unwrap_or(&self.device)
+    }
+
+    /// Whether nothing passes it: by `shutdown`, or because there is no port.
+    pub fn is_down(&self) -> bool {
+        self.shutdown || matches!(self.port(), Device::Slot(_))
     }
 
     /// Its connected network.
@@ -350,6 +363,8 @@ pub enum ClassMatch {
     Any,
     /// `match port {tcp|udp} {eq P | range A B}`: destination ports.
     Port(u8, PortOp),
+    /// `match default-inspection-traffic`: only for what an ASA inspects by itself.
+    Default,
 }
 
 /// `set connection` of a class; `None` where not said.

@@ -16,6 +16,7 @@ mod crypto;
 mod nat;
 
 pub use acl::{group_text, time_range_text};
+pub use crypto::serial;
 pub use nat::target;
 
 /// Writes all of `model`.
@@ -116,6 +117,7 @@ fn system(model: &Model, out: &mut impl Write) -> fmt::Result {
 
 fn print_interface(interface: &Interface, out: &mut impl Write) -> fmt::Result {
     writeln!(out, "interface {}", interface.device)?;
+    line(out, " hardware", &interface.hardware)?;
     line(out, " description", &interface.description)?;
     line(out, " nameif", &interface.nameif)?;
     line(out, " security-level", &interface.security_level)?;
@@ -242,6 +244,7 @@ impl Display for ClassMatch {
         match self {
             Self::Acl(name) => write!(f, "access-list {name}"),
             Self::Any => f.write_str("any"),
+            Self::Default => f.write_str("default-inspection-traffic"),
             Self::Port(proto, op) => write!(f, "port {}{}", ports::proto_text(*proto), op.text(*proto)),
         }
     }

@@ -53,6 +53,8 @@ pub enum Mode {
     Trustpoint,
     /// After its `crl configure`.
     Crl,
+    /// After `crypto ca certificate chain`.
+    Chain,
     /// After `tls-proxy`.
     TlsProxy,
     /// After `sip-pool`.
@@ -92,6 +94,7 @@ impl Mode {
             | Self::GroupIcmp
             | Self::TimeRange
             | Self::Trustpoint
+            | Self::Chain
             | Self::TlsProxy
             | Self::SipPool
             | Self::ClassMap
@@ -116,6 +119,7 @@ impl Mode {
             Self::TimeRange => "config-time-range",
             Self::Trustpoint => "config-ca-trustpoint",
             Self::Crl => "config-ca-crl",
+            Self::Chain => "config-cert-chain",
             Self::TlsProxy => "config-tlsp",
             Self::SipPool => "config-sip-pool",
             Self::ClassMap | Self::RegexClass | Self::SipClass => "config-cmap",
@@ -203,6 +207,28 @@ pub enum Timer {
     Arp,
 }
 
+/// A setting of an interface that `no` takes out whatever it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unset {
+    /// `no nameif`.
+    Nameif,
+    /// `no security-level`.
+    SecurityLevel,
+    /// `no ip address`.
+    Address,
+}
+
+/// A certificate of a chain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Certificate {
+    /// `ca`.
+    pub ca: bool,
+    /// As written, in lower case.
+    pub serial: String,
+    /// Its contents.
+    pub der: Vec<u8>,
+}
+
 /// Which bound a `set connection` word sets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Limit {
@@ -236,7 +262,16 @@ pub enum Command {
     SameSecurity {
         inter: bool,
     },
+    /// `ASA Version`: true for a release before 8.3.
+    AsaVersion {
+        mapped: bool,
+    },
+    /// A line of an ASA that has nothing to do here, or is always so.
+    Idle,
     Interface(Device),
+    Hardware(Device),
+    /// `no` and a setting of an interface, without its value.
+    Unset(Unset),
     Nameif(String),
     SecurityLevel(u8),
     IpAddress(Ipv4Addr, Ipv4Addr),
@@ -297,6 +332,12 @@ pub enum Command {
     Fqdn(Option<String>),
     SubjectName(String),
     KeyPair(String),
+    /// `crypto ca certificate chain`.
+    CertificateChain(String),
+    /// `certificate [ca] SERIAL` in it. The lines under it are read by whoever reads lines.
+    Certificate(Certificate),
+    /// `ssl encryption`: suites of TLS 1.2 and of 1.3.
+    SslEncryption(u32, u32),
     ClassMap(String),
     Match(ClassMatch),
     Limits(Vec<(Limit, u32)>),

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The PEM files of the trustpoints: read when they are configured, checked, and carried in the policy from then on.
+//! The certificates of the trustpoints, in PEM files or in the configuration itself: read when they are configured, checked, and carried in the policy from then on.
 //!
 //! What is wrong with a certificate should be said when it is configured, by file name, not at the first handshake: no PEM
 //! in it, a key that belongs to another certificate, something that is no X.509, one that is out of date (a warning: the
@@ -86,15 +86,30 @@ fn read_one(name: &str, files: &Trustpoint, now: i64, found: &mut Vec<(About, Fa
     if let Some(path) = &files.certificate {
         let about = About::Certificate(name.to_owned());
         (pem.chain, chain) = certificates(path, now, &about, found);
+    } else if let Some(own) = &files.own {
+        let cas: Vec<Vec<u8>> = files.cas.iter().map(|der| der.to_vec()).collect();
+        let ders = import::completed(vec![own.to_vec()], &cas);
+        in_time(&format!("the certificate of {name}"), own, now, &About::Certificate(name.to_owned()), found);
+        pem.chain = import::to_pem(&ders).into_bytes();
+        chain = ders.into_iter().map(CertificateDer::from).collect();
     }
     let mut issuers = Vec::new();
-    if let Some(path) = &files.ca {
+    let mut cas: Chain = files.cas.iter().map(|der| CertificateDer::from(der.to_vec())).collect();
+    if files.has_ca() {
         let about = About::Ca(name.to_owned());
-        let cas;
-        (pem.cas, cas) = certificates(path, now, &about, found);
+        match &files.ca {
+            Some(path) => (pem.cas, cas) = certificates(path, now, &about, found),
+            None => {
+                let ders: Vec<Vec<u8>> = cas.iter().map(|der| der.to_vec()).collect();
+                pem.cas = import::to_pem(&ders).into_bytes();
+            }
+        }
         pem.ca_count = cas.len();
         for (at, der) in cas.into_iter().enumerate() {
-            let place = format!("{}: certificate {}", path.display(), at + 1);
+            let place = match &files.ca {
+                Some(path) => format!("{}: certificate {}", path.display(), at + 1),
+                None => format!("certificate ca {} of {name}", super::print::serial(&der)),
+            };
             if let Some(why) = no_ca(&der, &mut issuers) {
                 let fault = Fault::error(format!("{place} is no CA: {why}"));
                 found.push((about.clone(), fault.help("whoever holds its key could vouch for anybody")));
@@ -227,21 +242,26 @@ fn certificates(path: &Path, now: i64, about: &About, found: &mut Vec<(About, Fa
     let chain = chain.unwrap_or_default();
     for (at, der) in chain.iter().enumerate() {
         let place = format!("{}: certificate {}", path.display(), at + 1);
-        match x509_parser::parse_x509_certificate(der) {
-            Err(why) => found.push((about.clone(), Fault::error(format!("{place}: not X.509: {why}")))),
-            Ok((_, certificate)) => {
-                let validity = certificate.validity();
-                if now > validity.not_after.timestamp() {
-                    let what = format!("{place} ended its life on {}", validity.not_after);
-                    found.push((about.clone(), Fault::warning(what)));
-                } else if now < validity.not_before.timestamp() {
-                    let what = format!("{place} begins its life only on {}", validity.not_before);
-                    found.push((about.clone(), Fault::warning(what).help("is the clock right?")));
-                }
+        in_time(&place, der, now, about, found);
+    }
+    (bytes, chain)
+}
+
+/// Whether a certificate can be read, and is good now.
+fn in_time(place: &str, der: &[u8], now: i64, about: &About, found: &mut Vec<(About, Fault)>) {
+    match x509_parser::parse_x509_certificate(der) {
+        Err(why) => found.push((about.clone(), Fault::error(format!("{place}: not X.509: {why}")))),
+        Ok((_, certificate)) => {
+            let validity = certificate.validity();
+            if now > validity.not_after.timestamp() {
+                let what = format!("{place} ended its life on {}", validity.not_after);
+                found.push((about.clone(), Fault::warning(what)));
+            } else if now < validity.not_before.timestamp() {
+                let what = format!("{place} begins its life only on {}", validity.not_before);
+                found.push((about.clone(), Fault::warning(what).help("is the clock right?")));
             }
         }
     }
-    (bytes, chain)
 }
 
 fn private_key(path: &Path) -> Result<(Vec<u8>, PrivateKeyDer<'static>), Fault> {

@@ -234,6 +234,9 @@ pub enum Device {
     Ring(String),
     /// Takes everything, gives empty frames; numbered.
     Null(u32),
+    /// `GigabitEthernet0/0`: as an ASA calls its ports. Which port of the machine that is, its `hardware` line says; without one
+    /// the interface is down.
+    Slot(String),
 }
 
 impl Device {
@@ -256,6 +259,8 @@ impl Device {
             }
             Self::Ring(name) => format!("net_ring_{name}"),
             Self::Null(number) => format!("net_null{number}"),
+            // Nothing is plugged in: what is sent is gone, and nothing comes.
+            Self::Slot(name) => format!("net_null_{:08x},no-rx=1", fnv1a(name.as_bytes())),
         }
     }
 }
@@ -275,6 +280,7 @@ impl fmt::Display for Device {
             Self::Ring(name) => write!(f, "ring {name}"),
             Self::Null(0) => write!(f, "null"),
             Self::Null(number) => write!(f, "null {number}"),
+            Self::Slot(name) => f.write_str(name),
         }
     }
 }

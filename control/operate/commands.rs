@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The commands that look and do, as data: one table for the parser, `?` and docs/config.md. Any other line is a configuration line and is
+//! The commands that look and do, as data: one table for the parser, `?` and docs/cli.md ([`reference`] writes it). Any other line is a configuration line and is
 //! looked up in [`crate::config::grammar`].
 
-use crate::config::grammar::{SPECS as CONFIG, chain};
+use crate::config::grammar::{self, Effect, chain};
 use crate::config::raw::Mode;
 use crate::config::source::Line;
 
@@ -143,15 +143,15 @@ const fn spec(words: &'static str, usage: &'static str, help: &'static str, run:
 /// Every command but the configuration's.
 #[rustfmt::skip]
 pub const SPECS: &[Spec] = &[
-    spec("show conn", "show conn [address A] [port P] [protocol {tcp|udp|icmp|icmp6}] [count|detail|long]", "connections", Run::ShowConn),
-    spec("show xlate", "show xlate [address A] [port P] [protocol {tcp|udp|icmp|icmp6}] [count]", "translations", Run::ShowXlate),
-    spec("show nat", "show nat [detail]", "NAT rules in the order of evaluation, with hits", Run::ShowNat),
-    spec("show nat pool", "show nat pool", "addresses of dynamic NAT, and how far they are used", Run::ShowNatPool),
+    spec("show conn", "show conn [address A] [port P] [protocol {tcp|udp|icmp|icmp6}] [count|detail|long]", "connections; `detail` with age and timeout, `long` with mapped addresses too", Run::ShowConn),
+    spec("show xlate", "show xlate [address A] [port P] [protocol {tcp|udp|icmp|icmp6}] [count]", "translations, the static ones first: those are their lines' and have no idle time", Run::ShowXlate),
+    spec("show nat", "show nat [detail]", "NAT rules in the order of evaluation, with hits; `detail` with the addresses that they come to", Run::ShowNat),
+    spec("show nat pool", "show nat pool", "addresses of dynamic NAT, and how far they are used. Addresses of `extended` rules are not in it: there a port is a connection's", Run::ShowNatPool),
     spec("show service-policy inspect sip", "show service-policy inspect sip", "the same as show service-policy", Run::ShowServicePolicy),
-    spec("show service-policy", "show service-policy", "classes with what they count", Run::ShowServicePolicy),
-    spec("show local-host", "show local-host [ADDRESS] [all|brief|detail] [connection {tcp|udp|embryonic} [LEAST[-MOST]]]", "hosts with connections; of one host they too", Run::ShowLocalHost),
+    spec("show service-policy", "show service-policy", "classes with what they count: connections, embryonic ones, first packets dropped at a bound; rules of inspect maps with hits", Run::ShowServicePolicy),
+    spec("show local-host", "show local-host [ADDRESS] [all|brief|detail] [connection {tcp|udp|embryonic} [LEAST[-MOST]]]", "hosts with connections; of one host they too, with its translations", Run::ShowLocalHost),
     spec("show ip verify statistics", "show ip verify statistics", "what reverse-path checks dropped", Run::ShowVerify),
-    spec("show cpu", "show cpu [detailed]", "how busy the workers are", Run::ShowCpu),
+    spec("show cpu", "show cpu [detailed]", "how busy the workers are: their cycles in loops that found work", Run::ShowCpu),
     spec("show memory", "show memory", "where memory is", Run::ShowMemory),
     spec("show access-list", "show access-list [NAME]", "access-lists with hits", Run::ShowAccessList),
     spec("show object-group", "show object-group [NAME]", "object-groups with their members", Run::ShowObjectGroup),
@@ -233,16 +233,87 @@ pub fn help(words: &[&str], mode: Mode) -> String {
         out.push_str(&words_of(spec.usage, spec.help));
     }
     for mode in chain(mode) {
-        for spec in CONFIG.iter().filter(|s| s.mode == mode && fits(s.words)) {
+        for spec in grammar::all().filter(|s| s.mode == mode && fits(s.words)) {
             out.push_str(&words_of(spec.usage, spec.help));
         }
     }
     if out.is_empty() { "  no command begins so\n".to_owned() } else { out }
 }
 
+/// docs/cli.md.
+pub fn reference() -> String {
+    let mut out = String::from(HEAD);
+    for spec in SPECS {
+        out.push_str(&format!("- `{}`: {}.\n", spec.usage, spec.help));
+    }
+    out.push_str(CONFIGURATION);
+    let mut modes: Vec<Mode> = Vec::new();
+    for spec in grammar::SPECS {
+        if !modes.contains(&spec.mode) {
+            modes.push(spec.mode);
+        }
+    }
+    for mode in modes {
+        let opens: Vec<String> = grammar::SPECS
+            .iter()
+            .filter(|spec| spec.enters == Some(mode))
+            .map(|spec| format!("`{}`", spec.words))
+            .collect();
+        match mode {
+            Mode::Global => out.push_str("\n### At the top\n\n"),
+            _ => out.push_str(&format!("\n### Under {} (`({})#`)\n\n", opens.join(", "), mode.prompt())),
+        }
+        for spec in grammar::SPECS.iter().filter(|spec| spec.mode == mode) {
+            out.push_str(&format!("- `{}`: {}.", spec.usage, spec.help));
+            out.push_str(&if spec.example.is_empty() {
+                "\n".to_owned()
+            } else {
+                format!(" Example: `{}`\n", spec.example)
+            });
+        }
+    }
+    out.push_str(NO_EFFECT);
+    for spec in grammar::IDLE {
+        let instead = match spec.effect {
+            Effect::Real => "",
+            Effect::Always => "always so",
+            Effect::None(instead) => instead,
+        };
+        out.push_str(&format!("- `{}`: on an ASA it {}. Here: {instead}.\n", spec.usage, spec.help));
+    }
+    out
+}
+
+const HEAD: &str = "\
+# Commands
+
+Written by a test from the grammar (`control/operate/commands.rs`, `control/config/grammar.rs`): change it there. What the commands
+mean together is in [config.md](config.md).
+
+## Looking and doing
+
+";
+
+const CONFIGURATION: &str = "
+## Configuration
+
+`no` before a line takes it out.
+";
+
+const NO_EFFECT: &str = "
+## Lines of an ASA that have no effect
+
+Taken, reported with line and caret, and not kept.
+
+";
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::args::Env;
+    use crate::config::model::GroupKind;
+    use crate::config::types::Protos;
+    use std::path::Path;
 
     fn run(text: &str) -> Option<Run> {
         find(&Line::lex(1, text).unwrap().unwrap()).map(|(spec, _)| spec.run)
@@ -266,12 +337,32 @@ mod tests {
         assert!(help(&["ip", "ad"], Mode::Global).contains("no command"));
     }
 
-    /// docs/config.md cannot lag behind the grammar.
+    /// docs/cli.md cannot lag behind the grammar. `FEDGATE_BLESS=1` writes it.
     #[test]
-    fn every_command_is_in_the_documentation() {
-        let page = include_str!("../../docs/config.md");
-        let all = SPECS.iter().map(|s| s.usage).chain(CONFIG.iter().map(|s| s.usage));
-        let missing: Vec<&str> = all.filter(|usage| !page.contains(&format!("`{usage}`"))).collect();
-        assert!(missing.is_empty(), "not in docs/config.md: {missing:#?}");
+    fn the_reference_is_what_the_grammar_says() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/cli.md");
+        if std::env::var_os("FEDGATE_BLESS").is_some() {
+            std::fs::write(path, reference()).unwrap();
+        }
+        assert!(
+            std::fs::read_to_string(path).unwrap() == reference(),
+            "FEDGATE_BLESS=1 writes docs/cli.md anew"
+        );
+    }
+
+    #[test]
+    fn every_example_is_understood() {
+        let model = crate::config::model::Model::default();
+        let env = Env { base: Path::new("/"), model: &model, group: None };
+        for spec in grammar::SPECS.iter().filter(|spec| !spec.example.is_empty()) {
+            let group = (spec.mode == Mode::GroupService).then_some(match spec.words {
+                "port-object" => GroupKind::Ports(Protos::One(6)),
+                _ => GroupKind::Service,
+            });
+            let line = Line::lex(1, spec.example).unwrap().unwrap();
+            let parsed = grammar::parse(&line, spec.mode, &Env { group, ..env });
+            let found = parsed.unwrap_or_else(|why| panic!("{}: {}", spec.example, why.problem.message)).spec;
+            assert_eq!((found.words, found.mode), (spec.words, spec.mode), "{}", spec.example);
+        }
     }
 }

@@ -34,7 +34,7 @@ use crate::config::apply::apply_domain;
 use crate::config::check::permit_warning;
 use crate::config::diag::Report;
 use crate::config::model::{ALERT_INTERVAL, AceLog, AclLine, DENY_FLOW_MAX, DomainKey, DomainRule};
-use crate::config::{Config, Loaded, load_file, print};
+use crate::config::{Config, Loaded, load_file, load_file_over, print};
 use crate::policy::slots::{Slots, Zero};
 use crate::policy::{Compiled, compile, interfaces};
 use keep::Keeping;
@@ -268,8 +268,9 @@ impl Daemon {
     pub async fn replace(&self, path: &Path) -> Result<Report, Refusal> {
         let _change = self.change.lock().await;
         self.reachable().map_err(Refusal::Failed)?;
-        let loaded = load_file(path).map_err(Refusal::Text)?;
-        self.change_to(self.config(), loaded).await
+        let old = self.config();
+        let loaded = load_file_over(path, &old.model).map_err(Refusal::Text)?;
+        self.change_to(old, loaded).await
     }
 
     async fn change_to(&self, old: Arc<Config>, loaded: Loaded) -> Result<Report, Refusal> {

@@ -163,7 +163,7 @@ fn class_lists(model: &Model) -> BTreeMap<Name, Arc<AclLines>> {
             };
             Some((class_list(name), Arc::new(vec![Arc::new(AclLine::Ace(ace))])))
         }
-        Some(ClassMatch::Acl(_) | ClassMatch::Any) | None => None,
+        Some(ClassMatch::Acl(_) | ClassMatch::Any | ClassMatch::Default) | None => None,
     };
     model.class_maps.iter().filter_map(list).collect()
 }
@@ -221,14 +221,14 @@ impl<'m> Compiler<'m> {
             let flag = |set: bool, flag: u8| if set { flag } else { 0 };
             let element = Interface {
                 name: self.builder.blob(name.as_bytes()),
-                device: self.builder.blob(interface.device.dpdk().as_bytes()),
+                device: self.builder.blob(interface.port().dpdk().as_bytes()),
                 addr: addr.into(),
                 mask: mask.into(),
                 mtu: interface.mtu,
                 security: interface.security(),
                 flags: flag(interface.mac.is_some(), IF_MAC_SET)
                     | flag(interface.no_proxy_arp, IF_NO_PROXY_ARP)
-                    | flag(interface.shutdown, IF_SHUTDOWN)
+                    | flag(interface.is_down(), IF_SHUTDOWN)
                     | flag(interface.verify_reverse_path, IF_VERIFY_REVERSE_PATH)
                     | flag(interface.speaks_ipv6(), IF_IPV6),
                 addr6: interface.address6.map_or([0; 16], |(addr, _)| addr.octets()),
@@ -338,6 +338,8 @@ impl<'m> Compiler<'m> {
                 Some(ClassMatch::Acl(acl)) => Some(acl.as_str().into()),
                 Some(ClassMatch::Port(..)) => Some(class_list(&class.class)),
                 Some(ClassMatch::Any) => None,
+                // Nothing stands under it that does anything.
+                Some(ClassMatch::Default) => continue,
                 None if class.class == CLASS_DEFAULT => None,
                 None => continue,
             };

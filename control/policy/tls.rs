@@ -11,7 +11,7 @@ use fedgate_tables::policy::{
 use super::Compiler;
 use super::slots::RuleSlots;
 use crate::config::Config;
-use crate::config::check::crypto::bound_name;
+use crate::config::check::crypto::{bound_name, is_ready};
 use crate::config::model::{self, Revocation, TlsFace, sip};
 
 impl<'m> Compiler<'m> {
@@ -46,11 +46,15 @@ impl<'m> Compiler<'m> {
             self.builder.name_trust(NameTrust { name, wildcard: u32::from(wildcard), trustpoint });
         }
         for (name, proxy) in model.whole_proxies() {
-            let mut server = self.face(&proxy.server, model.ssl.server_13_only, &trustpoints);
-            if proxy.anonymous_clients {
-                server.flags |= FACE_NO_CLIENT_AUTH;
+            let (mut server, mut client) = Default::default();
+            // Faces that show nothing: the dataplane refuses what is for them.
+            if is_ready(model, proxy) {
+                server = self.face(&proxy.server, model.ssl.server_13_only, &trustpoints);
+                if proxy.anonymous_clients {
+                    server.flags |= FACE_NO_CLIENT_AUTH;
+                }
+                client = self.face(&proxy.client, model.ssl.client_13_only, &trustpoints);
             }
-            let client = self.face(&proxy.client, model.ssl.client_13_only, &trustpoints);
             let pool = proxy.pool.as_ref().and_then(|pool| Some(model.sip_pools.get(pool)?.spec(pool)));
             let pool = pool.and_then(|spec| serde_json::to_vec(&spec).ok()).unwrap_or_default();
             let (name_blob, pool) = (self.builder.blob(name.as_bytes()), self.builder.blob(&pool));

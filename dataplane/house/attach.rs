@@ -106,6 +106,11 @@ impl Image {
         let before: Vec<_> = self.tls.iter().flatten().cloned().collect();
         let mut tls = Vec::new();
         for (index, proxy) in view.tls_proxies().iter().enumerate() {
+            if proxy.server.shown == 0 || proxy.client.shown == 0 {
+                // Not ready: the worker finds nothing here, and refuses the connection.
+                tls.push(None);
+                continue;
+            }
             let built = ProxyTls::build(&view, index as u32, &before).map_err(|e| e.to_string())?;
             for warning in built.warnings() {
                 tracing::warn!(

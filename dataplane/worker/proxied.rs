@@ -115,7 +115,7 @@ impl Sessions {
         conn: ConnId,
         tls_proxy: u32,
     ) -> Result<SessionId, OpenError> {
-        let tls = view.image.tls.get(tls_proxy as usize).cloned().flatten().ok_or(OpenError::Tls)?;
+        let tls = view.image.tls.get(tls_proxy as usize).cloned().flatten().ok_or(OpenError::NotReady)?;
         let hot = net.flow.conns.hot(conn);
         let (called, shown) = (hot.key(Dir::Forward), hot.leaves_as(Dir::Forward));
         let mtu = |ifindex: u8| view.interface(ifindex).map_or(1500, |i: &Interface| i.mtu);

@@ -16,6 +16,7 @@ use fedgate_flow::ahead::Seen;
 use fedgate_flow::conn::{ConnId, Dir};
 use fedgate_flow::firewall::{Admission, First, Hits};
 use fedgate_flow::intercept::{Proof, may_have_cookie};
+use fedgate_flow::key::Key;
 use fedgate_flow::rewrite;
 use fedgate_tables::counters::{Counter, InterfaceCounter, NatCounter, Stat};
 use fedgate_tables::drops::DropReason;
@@ -139,24 +140,18 @@ pub(super) fn admit(
         icmp_code: parsed.icmp_code,
         ttl: parsed.ttl,
     };
-    let dst = parsed.tuple.dst;
-    if !fedgate_wire::ipv4::is_host(dst) || view.routes().is_directed_broadcast(dst) {
-        // RFC 1812 5.3.5, RFC 2644.
-        return Admission::Refused(DropReason::NotUnicast);
-    }
-    if view.interface(ifindex).is_none_or(|interface| interface.addr == 0) {
-        // It speaks IPv6 alone.
-        return Admission::Refused(DropReason::InterfaceUnconfigured);
-    }
-    if spoofed(view, ifindex, parsed.tuple.src) {
-        net.counters.count(Counter::Interface(ifindex, InterfaceCounter::RpfDrops), 1);
-        return Admission::Refused(DropReason::RpfViolated);
+    if let Some(reason) = barred(view, ifindex, &parsed.tuple) {
+        if reason == DropReason::RpfViolated {
+            net.counters.count(Counter::Interface(ifindex, InterfaceCounter::RpfDrops), 1);
+        }
+        return Admission::Refused(reason);
     }
     let ways = dispatch::Ways::new(net, view);
     let xlates = net.flow.xlates.in_use().0;
-    let (admission, hits) = match proof {
-        None => net.flow.admit_seen(&packet, &view.flow, ways, now.tick(), seen),
-        Some(proof) => net.flow.admit_proven(&packet, proof, &view.flow, ways, now.tick()),
+    let mut hits = Hits::default();
+    let admission = match proof {
+        None => net.flow.admit_seen(&packet, &view.flow, ways, now.tick(), seen, &mut hits),
+        Some(proof) => net.flow.admit_proven(&packet, proof, &view.flow, ways, now.tick(), &mut hits),
     };
     net.counters.add(Stat::XlatesBuilt, u64::from(net.flow.xlates.in_use().0 - xlates));
     book(net, &hits);
@@ -171,6 +166,17 @@ pub(super) fn admit(
         Admission::Refused(reason) => refused(net, view, now, ifindex, mbuf, parsed, reason, &hits),
     }
     admission
+}
+
+/// What may not begin a connection whatever the rules say.
+pub(super) fn barred(view: &View<'_>, ifindex: u8, key: &Key) -> Option<DropReason> {
+    if !fedgate_wire::ipv4::is_host(key.dst) || view.routes().is_directed_broadcast(key.dst) {
+        return Some(DropReason::NotUnicast); // RFC 1812 5.3.5, RFC 2644
+    }
+    if view.interface(ifindex).is_none_or(|interface| interface.addr == 0) {
+        return Some(DropReason::InterfaceUnconfigured); // it speaks IPv6 alone
+    }
+    spoofed(view, ifindex, key.src).then_some(DropReason::RpfViolated)
 }
 
 /// `ip verify reverse-path interface I`: the way back to a source must lead out where it came in (RFC 3704 2.2, strict; a default
@@ -204,8 +210,8 @@ fn refused(
 }
 
 fn book(net: &mut Net, hits: &Hits) {
-    for slot in hits.aces.into_iter().flatten() {
-        net.counters.ace(slot);
+    for slot in hits.aces.iter().flatten() {
+        net.counters.ace(*slot);
     }
     if let Some(slot) = hits.translate {
         net.counters.nat(slot, NatCounter::Translate);

@@ -20,7 +20,7 @@ use fedgate_flow::ahead::Seen;
 use fedgate_flow::conn::{ConnId, Dir, NO_SESSION};
 use fedgate_flow::{Booked, Packet, rewrite};
 use fedgate_tables::drops::DropReason;
-use fedgate_wire::plain::{self, Ours, Packed};
+use fedgate_wire::plain::{self, Ours, Packed, Plain};
 use fedgate_wire::{Fragment, Kind, MacAddr, ParseError, Parsed, ipv6, parse_into, plain6};
 
 /// What the passes tell each other about a frame. Half a cache line.
@@ -154,7 +154,13 @@ pub(super) fn run(
         }
         match short_way(net, tick, ifindex, meta, &mut mbuf) {
             Some((slot, egress)) => net.push(slot, egress, mbuf),
-            None => other(net, sessions, six, view, now, ifindex, mbuf, firsts.seen(meta.id)),
+            None if firsts.deny(net, view, now, ifindex, meta.id, &meta.key, mbuf.data()) => {
+                net.drop(DropReason::AclDrop, mbuf);
+            }
+            None => match firsts.seen(meta.id) {
+                Some(seen) => begin(net, sessions, view, now, ifindex, mbuf, meta, seen),
+                None => other(net, sessions, six, view, now, ifindex, mbuf),
+            },
         }
     }
     six.run(net, sessions, view, now, ifindex);
@@ -184,7 +190,7 @@ fn short_way(
     }
     let adjacency = net.adjacencies.get_mut(hot.hop[dir as usize]).filter(|a| meta.ip_len <= a.mtu)?;
     let frame = mbuf.data_mut();
-    if frame.get(TTL)? <= &1 {
+    if plain::ttl(frame) <= 1 {
         return None;
     }
     if hot.proto == fedgate_flow::key::TCP && !net.flow.track_plain(id, dir, frame, meta.ip_len) {
@@ -205,9 +211,6 @@ fn second_look(net: &Net, meta: &Meta) -> Option<(ConnId, Dir)> {
     net.flow.conns.lookup_packed(meta.hash, &meta.key)
 }
 
-/// Where the TTL lies in a plain frame.
-const TTL: usize = 22;
-
 /// Any other frame: IPv6 has passes of its own, behind this one.
 #[cold]
 #[inline(never)]
@@ -219,11 +222,34 @@ fn other(
     now: Now,
     ifindex: u8,
     mbuf: Mbuf,
-    seen: Option<&Seen>,
 ) {
     let left = if plain6::is_ipv6(mbuf.data()) { six.collect(mbuf) } else { Err(mbuf) };
     if let Err(mbuf) = left {
-        long_way(net, sessions, view, now, ifindex, mbuf, seen);
+        long_way(net, sessions, view, now, ifindex, mbuf);
+    }
+}
+
+/// A plain packet that had no connection when the burst was looked at.
+#[cold]
+#[inline(never)]
+fn begin(
+    net: &mut Net,
+    sessions: &mut proxied::Sessions,
+    view: &View<'_>,
+    now: Now,
+    ifindex: u8,
+    mbuf: Mbuf,
+    meta: &Meta,
+    seen: &Seen,
+) {
+    let read = plain::parsed(mbuf.data(), &Plain { key: meta.key, ip_len: meta.ip_len });
+    // One before it in the burst may have made its connection.
+    let known = || net.flow.conns.lookup_packed(meta.hash, &meta.key).is_some();
+    match read {
+        Some(parsed) if !known() => {
+            slow::packet(net, sessions, view, now, ifindex, mbuf, &parsed, Some(seen));
+        }
+        Some(_) | None => long_way(net, sessions, view, now, ifindex, mbuf),
     }
 }
 
@@ -237,7 +263,6 @@ pub(super) fn long_way(
     now: Now,
     ifindex: u8,
     mbuf: Mbuf,
-    seen: Option<&Seen>,
 ) {
     let mut parsed = Parsed::default();
     if let Err(reason) = examine(mbuf.data(), view.mac(ifindex), &mut parsed) {
@@ -245,7 +270,7 @@ pub(super) fn long_way(
     }
     match look_up(net, &parsed) {
         Some((id, dir)) => established(net, sessions, view, now, ifindex, mbuf, &parsed, id, dir),
-        None => slow::packet(net, sessions, view, now, ifindex, mbuf, &parsed, seen),
+        None => slow::packet(net, sessions, view, now, ifindex, mbuf, &parsed, None),
     }
 }
 

@@ -11,6 +11,7 @@
 use super::clock::Now;
 use super::net::{LogKind, Net};
 use super::runtime::View;
+use fedgate_flow::acl::Decision;
 use fedgate_flow::firewall::{self, Told};
 use fedgate_flow::key::fold;
 use fedgate_flow::limits::Reached;
@@ -135,13 +136,13 @@ pub(super) fn acls(
     packet: impl Fn() -> Packet5,
     hits: &firewall::Hits,
 ) {
-    for told in hits.told.into_iter().flatten() {
-        let Told { acl, decision } = told;
+    for told in hits.told.iter().flatten() {
+        let Told { acl, decision } = *told;
         if decision.flags & ACE_QUIET != 0 {
             continue;
         }
         let log = decision.flags & ACE_LOG != 0;
-        if !log && is_drowned(net, now) {
+        if !log && is_lost(net, now) {
             continue;
         }
         let packet = packet();
@@ -156,9 +157,15 @@ pub(super) fn acls(
     }
 }
 
+/// Whether nothing will be told of a plain denial, because its line is a quiet one or the log's rate is used up, which is counted.
+#[inline]
+pub(super) fn is_drowned(net: &mut Net, now: Now, denial: &Decision) -> bool {
+    denial.flags & ACE_QUIET != 0 || is_lost(net, now)
+}
+
 /// Whether the log's rate is used up. A flood of plain denials then costs no more than finding that out, and is counted.
 #[inline]
-fn is_drowned(net: &mut Net, now: Now) -> bool {
+fn is_lost(net: &mut Net, now: Now) -> bool {
     let drowned = net.logs_no_more(now, LogKind::Acl);
     net.counters.add(Stat::AclHitsLost, drowned.into());
     drowned
@@ -197,7 +204,7 @@ pub(super) fn refused(
     hits: &firewall::Hits,
 ) {
     let bound = match (reason, hits.reached, hits.translate) {
-        (DropReason::TcpNotSyn, _, _) if is_drowned(net, now) => return,
+        (DropReason::TcpNotSyn, _, _) if is_lost(net, now) => return,
         (DropReason::TcpNotSyn, _, _) => {
             let flow = AclFlow { acl: NO_CONNECTION, packet: packet(), ..AclFlow::default() };
             return note(net, view, now, Held { flow, ace: NONE });

@@ -19,30 +19,28 @@ lab_authority() {
         -addext basicConstraints=critical,CA:TRUE,pathlen:0 -addext keyUsage=critical,keyCertSign,cRLSign
 }
 
-# lab_leaf NAME AUTHORITY DNSNAME...: the first name is the common name too.
-lab_leaf() {
-    local name=$1 authority=$2 dns
-    shift 2
-    printf -v dns ',DNS:%s' "$@"
-    lab_openssl_req -subj "/O=fedgate lab/CN=$1" -keyout "$name.key" -out "$name.crt" -CA "$authority.crt" -CAkey "$authority.key" \
-        -addext basicConstraints=critical,CA:FALSE -addext keyUsage=critical,digitalSignature \
-        -addext extendedKeyUsage=serverAuth,clientAuth -addext "subjectAltName=${dns#,}"
-}
-
-lab_certs() {
-    mkdir -p "$LAB_DIR/certs"
+# lab_authorities: both, and before any leaf.
+lab_authorities() {
+    mkdir -m 700 "$LAB_DIR/certs"
     (
         umask 077
         cd "$LAB_DIR/certs" || exit
         lab_authority foreign-ca
         lab_authority local-ca
-        lab_leaf foreign foreign-ca foreign.example edge.foreign.example
-        lab_leaf other foreign-ca other.example edge.other.example
-        lab_leaf wrong foreign-ca wrong.example
-        # The appliance stands for the routing server towards the world, and for the world towards the routing server.
-        lab_leaf public local-ca cup.local.example local.example
-        lab_leaf inside local-ca inside.local.example
-        lab_leaf routing local-ca cup.local.example local.example
         cat foreign-ca.crt local-ca.crt >both-ca.crt
+    )
+}
+
+# lab_leaf NAME AUTHORITY DNSNAME...: the first name is the common name too.
+lab_leaf() {
+    local name=$1 authority=$2 dns
+    shift 2
+    printf -v dns ',DNS:%s' "$@"
+    (
+        umask 077
+        cd "$LAB_DIR/certs" || exit
+        lab_openssl_req -subj "/O=fedgate lab/CN=$1" -keyout "$name.key" -out "$name.crt" -CA "$authority.crt" \
+            -CAkey "$authority.key" -addext basicConstraints=critical,CA:FALSE -addext keyUsage=critical,digitalSignature \
+            -addext extendedKeyUsage=serverAuth,clientAuth -addext "subjectAltName=${dns#,}"
     )
 }

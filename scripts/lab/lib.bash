@@ -1,38 +1,21 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
 # shellcheck shell=bash
 #
-# The lab: network namespaces, the processes in them, and their removal. To be sourced by a script that has
-# `set -euo pipefail`; certs.bash and peers.bash build on it.
-#
-#   outsw (bridge, 198.51.100.0/24)                        insw (bridge, 10.10.0.0/24)
-#     foreign .20   the permitted domain's edge              routing .11   the SIP routing server
-#     other   .21   another domain's edge                    work    .50   a workstation, default route 10.10.0.1
-#     web     .30   a web server
-#     .2 and .3 are the appliance's own and its public address for the routing server; inside it is 10.10.0.1
+# The lab: network namespaces, switches and cables, the processes in them, and their removal. To be sourced by a script that
+# has `set -euo pipefail`. What is built of them: border.bash (scripts/demo, selftest) and placements/. certs.bash and
+# peers.bash build on it.
 #
 # Each lab has a tag, the pid of the script that made it: namespaces are named fgl-<tag>-<node>, and everything else
 # is in /run/fedgate-lab/<tag>, so two runs at once do not meet. Its owner is a process (pid and start time, so that a
 # recycled pid is not taken for it). A lab whose owner is dead was left by a killed run; the next run sweeps it, and nothing else.
 # Processes are ended by the pid recorded when they were started, never by name.
 #
-# Use:   lab_init; trap lab_down EXIT; lab_up; ... lab_plug_tap IFNAME outside|inside ...
+# Use:   lab_init; trap lab_down EXIT; lab_switch outsw; lab_node web; lab_cable outsw web 198.51.100.30/24; ... lab_plug_tap IFNAME outsw
 
 # shellcheck disable=SC2034 # used by the scripts that source this
 LAB_HOME=/run/fedgate-lab
 LAB_SCRIPTS=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
-LAB_NODES=(outsw insw foreign other web routing work)
-
-# What the peers and the configuration of the appliance agree on.
-LAB_APPLIANCE=198.51.100.2
-LAB_PUBLIC=198.51.100.3
-LAB_FOREIGN=198.51.100.20
-LAB_STRAY=198.51.100.22 # a second address of the foreign edge's host, for clients whose packets must be told apart
-LAB_OTHER=198.51.100.21
-LAB_WEB=198.51.100.30
-LAB_GATEWAY=10.10.0.1
-LAB_ROUTING=10.10.0.11
-LAB_WORK=10.10.0.50
-readonly LAB_HOME LAB_SCRIPTS LAB_NODES LAB_APPLIANCE LAB_PUBLIC LAB_FOREIGN LAB_STRAY LAB_OTHER LAB_WEB LAB_GATEWAY LAB_ROUTING LAB_WORK
+readonly LAB_HOME LAB_SCRIPTS
 
 lab_die() {
     printf 'lab: %s\n' "$*" >&2
@@ -180,63 +163,45 @@ lab_hugepages_back() {
     rm "$LAB_DIR/hugepages"
 }
 
-# lab_cable SWITCH NODE ADDRESS: a veth between a switch and a node's eth0. No segmentation offload: a packet that
-# one node counts is one packet for every other.
+# lab_namespace NODE: without IPv6, which would speak unasked.
+lab_namespace() {
+    ip netns add "$(lab_ns "$1")"
+    lab_in "$1" sysctl -qw net.ipv6.conf.all.disable_ipv6=1 net.ipv6.conf.default.disable_ipv6=1
+    ip -n "$(lab_ns "$1")" link set lo up
+}
+
+# lab_switch NAME
+lab_switch() {
+    lab_namespace "$1"
+    ip -n "$(lab_ns "$1")" link add br0 type bridge stp_state 0 forward_delay 0
+    ip -n "$(lab_ns "$1")" link set br0 up
+}
+
+# lab_node NODE: a host; the names that it knows, lines of a hosts file, come on the standard input.
+lab_node() {
+    # What Kamailio and others resolve in there (its own resolver reads no hosts file, so its configuration
+    # leaves names to the C library; /etc/netns/<ns>/* is bound over /etc by `ip netns exec`).
+    mkdir -p "/etc/netns/$(lab_ns "$1")"
+    : >"/etc/netns/$(lab_ns "$1")/resolv.conf"
+    { echo '127.0.0.1 localhost' && cat; } >"/etc/netns/$(lab_ns "$1")/hosts"
+    lab_namespace "$1"
+}
+
+# lab_cable SWITCH NODE ADDRESS [PORT]: a veth between a switch and a node's PORT (eth0). No segmentation offload: a packet
+# that one node counts is one packet for every other.
 lab_cable() {
-    ip link add "$2" netns "$(lab_ns "$1")" type veth peer name eth0 netns "$(lab_ns "$2")"
+    local port=${4:-eth0}
+    ip link add "$2" netns "$(lab_ns "$1")" type veth peer name "$port" netns "$(lab_ns "$2")"
     ip -n "$(lab_ns "$1")" link set "$2" master br0 up
-    ip -n "$(lab_ns "$2")" address add "$3" dev eth0
-    ip -n "$(lab_ns "$2")" link set eth0 up gso_max_segs 1
+    ip -n "$(lab_ns "$2")" address add "$3" dev "$port"
+    ip -n "$(lab_ns "$2")" link set "$port" up gso_max_segs 1
 }
 
-# lab_up: switches, nodes and cables; the two taps come with lab_plug_tap.
-lab_up() {
-    local node
-    for node in "${LAB_NODES[@]}"; do
-        # What Kamailio and others resolve in there (its own resolver reads no hosts file, so its configuration
-        # leaves names to the C library; /etc/netns/<ns>/* is bound over /etc by `ip netns exec`).
-        mkdir -p "/etc/netns/$(lab_ns "$node")"
-        : >"/etc/netns/$(lab_ns "$node")/resolv.conf"
-        cat >"/etc/netns/$(lab_ns "$node")/hosts" <<HOSTS
-127.0.0.1 localhost
-$LAB_FOREIGN edge.foreign.example foreign.example
-$LAB_OTHER edge.other.example other.example
-$LAB_PUBLIC cup.local.example
-$LAB_WEB www.web.example
-HOSTS
-        ip netns add "$(lab_ns "$node")"
-        ip -n "$(lab_ns "$node")" link set lo up
-    done
-    for node in outsw insw; do
-        lab_in "$node" sysctl -qw net.ipv6.conf.all.disable_ipv6=1
-        ip -n "$(lab_ns "$node")" link add br0 type bridge stp_state 0 forward_delay 0
-        ip -n "$(lab_ns "$node")" link set br0 up
-    done
-    for node in foreign other web routing work; do
-        lab_in "$node" sysctl -qw net.ipv6.conf.all.disable_ipv6=1 net.ipv6.conf.default.disable_ipv6=1
-    done
-    lab_cable outsw foreign "$LAB_FOREIGN/24"
-    ip -n "$(lab_ns foreign)" address add "$LAB_STRAY/24" dev eth0
-    lab_cable outsw other "$LAB_OTHER/24"
-    lab_cable outsw web "$LAB_WEB/24"
-    lab_cable insw routing "$LAB_ROUTING/24"
-    lab_cable insw work "$LAB_WORK/24"
-    for node in routing work; do ip -n "$(lab_ns "$node")" route add default via "$LAB_GATEWAY"; done
-    # In flight to the workstation there is never more than fits into a tap's queue (500 frames): nothing is lost by bursts alone.
-    lab_in work sysctl -qw net.ipv4.tcp_rmem='4096 131072 262144'
-    # The web server knows a way inward, so that what stops it is the appliance and not a missing route.
-    ip -n "$(lab_ns web)" route add 10.10.0.0/24 via "$LAB_APPLIANCE"
-}
-
-# lab_plug_tap IFNAME outside|inside: takes the kernel's side of a tap that the dataplane made into a switch. Not before it is
+# lab_plug_tap IFNAME SWITCH: takes the kernel's side of a tap that the dataplane made into a switch. Not before it is
 # up: until then DPDK still works on it by name, and would not find it.
 lab_plug_tap() {
     local switch
-    case $2 in
-    outside) switch=$(lab_ns outsw) ;;
-    inside) switch=$(lab_ns insw) ;;
-    *) lab_die "no side called $2" ;;
-    esac
+    switch=$(lab_ns "$2")
     lab_wait 10 "interface $1" lab_is_up "$1" || return 1
     ip link set dev "$1" netns "$switch"
     # DPDK gives its port and the kernel's side the same MAC, and a bridge keeps frames for its own ports' MACs to itself.
@@ -250,13 +215,14 @@ lab_is_up() {
 
 # lab_down: ends and removes everything of this lab, half made or whole.
 lab_down() {
-    local node
+    local namespace
     [[ -n ${LAB_DIR:-} && -d $LAB_DIR ]] || return 0
     lab_kill
     lab_hugepages_back
-    for node in "${LAB_NODES[@]}" router; do
-        ip netns delete "$(lab_ns "$node")" 2>/dev/null || true
-        rm -rf "/etc/netns/$(lab_ns "$node")"
+    # Both, as either may be there alone.
+    for namespace in /run/netns/"$(lab_ns '')"* /etc/netns/"$(lab_ns '')"*; do
+        ip netns delete "${namespace##*/}" 2>/dev/null || true
+        rm -rf "/etc/netns/${namespace##*/}"
     done
     rm -rf "$LAB_DIR"
 }

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
 # shellcheck shell=bash
 #
-# The lab's peers, none of them written here: Kamailio as three SIP servers, SIPp as their users, nginx as the web server,
+# The lab's peers, none of them written here: Kamailio as SIP servers, SIPp as their users, nginx as the web server,
 # `openssl s_client` for SIP over TLS by hand with any certificate; and what each of them counted. Sourced after lib.bash
 # and certs.bash. kamailio.cfg.in says how the SIP servers work.
 
@@ -15,36 +15,21 @@ lab_fill() {
     printf '%s\n' "$text"
 }
 
-# What belongs to a SIP node: its domain, its host name, its address.
-lab_domain() {
-    case $1 in
-    foreign | other) echo "$1.example" ;;
-    routing) echo local.example ;;
-    *) lab_die "$1 is no SIP node" ;;
-    esac
+# What belongs to a SIP node: its domain; its server's name and port, as others are told them; where its users say
+# they can be reached: OCS names the domain there (a GRUU), CUP its own host.
+declare -A LAB_SIP_DOMAIN LAB_SIP_AT LAB_SIP_CONTACT
+# lab_sip_node NODE DOMAIN HOST:PORT CONTACTHOST:PORT
+lab_sip_node() {
+    LAB_SIP_DOMAIN[$1]=$2 LAB_SIP_AT[$1]=$3 LAB_SIP_CONTACT[$1]=$4
 }
 
-lab_host() {
-    case $1 in
-    foreign | other) echo "edge.$1.example" ;;
-    routing) echo cup.local.example ;;
-    *) lab_die "$1 is no SIP node" ;;
-    esac
-}
-
-# Where a node's users say they can be reached: OCS names the domain there (a GRUU), CUP its own host.
-lab_contact() {
-    case $1 in
-    routing) lab_host "$1" ;;
-    *) lab_domain "$1" ;;
-    esac
-}
-
-# lab_sip_server NODE ADDRESS TRUST: starts a node's SIP server and its answering user agent. TRUST names the authorities it accepts.
+# lab_sip_server NODE ADDRESS TRUST [USERS SERVER]: starts a node's SIP server and its answering user agent. TRUST names the
+# authorities it accepts. Users of the domain whose names match USERS are hosted by another server of ours, at SERVER.
 lab_sip_server() {
-    local dir=$LAB_DIR/$1
-    local -a words=("NAME=$1" "DIR=$dir" "CERTS=$LAB_DIR/certs" "TRUST=$3" "ADDRESS=$2" "DOMAIN=$(lab_domain "$1")"
-        "HOST=$(lab_host "$1")" "CONTACT=$(lab_contact "$1")")
+    local dir=$LAB_DIR/$1 at=${LAB_SIP_AT[$1]} contact=${LAB_SIP_CONTACT[$1]}
+    local -a words=("NAME=$1" "DIR=$dir" "CERTS=$LAB_DIR/certs" "TRUST=$3" "ADDRESS=$2" "DOMAIN=${LAB_SIP_DOMAIN[$1]}"
+        "HOST=${at%:*}" "PORT=${at#*:}" "CONTACT=${contact%:*}" "CONTACT_PORT=${contact#*:}" "OUR_DOMAIN=$LAB_OUR_DOMAIN"
+        "ELSEWHERE=${4:-^$}" "ELSEWHERE_AT=${5:-127.0.0.1:9}")
     mkdir -p "$dir/run"
     cp -r /usr/share/kamailio/dbtext/kamailio "$dir/dbtext"
     lab_fill "$LAB_SCRIPTS/kamailio.cfg.in" "${words[@]}" >"$dir/kamailio.cfg"
@@ -52,18 +37,15 @@ lab_sip_server() {
     lab_meter "$1"
     lab_spawn "$1" "kamailio-$1" kamailio -DD -E -f "$dir/kamailio.cfg" -Y "$dir/run" -m 32 -M 4
     lab_spawn "$1" "answering-$1" sipp 127.0.0.1:5060 -sf "$LAB_SCRIPTS/sipp/uas.xml" -i 127.0.0.1 -p 5070 -nostdin \
-        -key user answering -key contact "$(lab_contact "$1")" -trace_msg -message_file "$LAB_DIR/log/answering-$1.messages" \
-        -trace_err -error_file "$LAB_DIR/log/answering-$1.err"
+        -key user answering -key contact "${contact%:*}" -key contact_port "${contact#*:}" \
+        -trace_msg -message_file "$LAB_DIR/log/answering-$1.messages" -trace_err -error_file "$LAB_DIR/log/answering-$1.err"
 }
 
-# lab_sip_servers ROUTING_TRUST: all three, and waits until they listen.
-lab_sip_servers() {
+# lab_sip_servers_up NODE...: waits until they listen.
+lab_sip_servers_up() {
     local node
-    lab_sip_server foreign "$LAB_FOREIGN" both-ca
-    lab_sip_server other "$LAB_OTHER" both-ca
-    lab_sip_server routing "$LAB_ROUTING" "$1"
-    for node in foreign other routing; do
-        lab_wait 10 "the SIP server of $node" lab_listens "$node" tcp 5061
+    for node; do
+        lab_wait 10 "the SIP server of $node" lab_listens "$node" tcp "${LAB_SIP_AT[$node]#*:}"
         lab_wait 10 "the user agent of $node" lab_listens "$node" udp 5070
     done
 }
@@ -77,20 +59,20 @@ lab_listens() {
 # Fails unless every step of the scenario went as written; the messages are in $LAB_DIR/log/sipp-<node>-<scenario>.log.
 LAB_SIPP_PORT=5080
 lab_sipp() {
-    local node=$1 scenario=$2 from=$3 to=$4 log=$LAB_DIR/log/sipp-$1-$2
+    local node=$1 scenario=$2 from=$3 to=$4 log=$LAB_DIR/log/sipp-$1-$2 contact=${LAB_SIP_CONTACT[$1]}
     shift 4
     LAB_SIPP_PORT=$((LAB_SIPP_PORT + 1))
     rm -f "$log.log" "$log.err"
     lab_in "$node" timeout 40 sipp 127.0.0.1:5060 -sf "$LAB_SCRIPTS/sipp/$scenario.xml" -i 127.0.0.1 -p "$LAB_SIPP_PORT" -m 1 -nostdin \
-        -timeout 30 -timeout_error -key from "$from" -key to "$to" -key user "${from%@*}" -key contact "$(lab_contact "$node")" \
-        -trace_msg -message_file "$log.log" -trace_err -error_file "$log.err" "$@" </dev/null >"$log.out" 2>&1
+        -timeout 30 -timeout_error -key from "$from" -key to "$to" -key user "${from%@*}" -key contact "${contact%:*}" \
+        -key contact_port "${contact#*:}" -trace_msg -message_file "$log.log" -trace_err -error_file "$log.err" "$@" </dev/null >"$log.out" 2>&1
 }
 
-# lab_seen NODE request|reply METHOD|any [CODE|- [SOURCE]]: how many of these the node's SIP server received over TLS.
+# lab_seen NODE request|reply METHOD|any [CODE|- [SOURCE]]: how many of these the node's SIP server received over TLS. SOURCE is a pattern.
 lab_seen() {
     awk -v kind="$2" -v method="$3" -v code="${4:--}" -v from="${5:-}" '
         sub(/.*<script>: seen /, "") && $1 == kind && (method == "any" || $2 == method) && (code == "-" || $3 == code) &&
-            (from == "" || $4 == from) { n++ }
+            (from == "" || $4 ~ "^" from "$") { n++ }
         END { print n + 0 }' "$LAB_DIR/log/kamailio-$1.log"
 }
 
@@ -139,12 +121,11 @@ lab_heard_any() {
     (($(lab_metered "$1" heard "$2") > 0))
 }
 
-# lab_web_server: nginx with /page.html of known content and /big, 50 MiB of random octets.
+# lab_web_server NODE ADDRESS PORT: nginx with /page.html of known content, the node's name in it; its log is in $LAB_DIR/NODE/access.log.
 lab_web_server() {
-    local dir=$LAB_DIR/web
+    local dir=$LAB_DIR/$1
     mkdir -p "$dir/www"
-    printf '<p>Seen through fedgate.</p>\n' >"$dir/www/page.html"
-    head -c 50M /dev/urandom >"$dir/www/big"
+    printf '<p>%s, seen through fedgate.</p>\n' "$1" >"$dir/www/page.html"
     cat >"$dir/nginx.conf" <<NGINX
 daemon off;
 user root;
@@ -161,13 +142,13 @@ http {
     uwsgi_temp_path $dir/tmp;
     scgi_temp_path $dir/tmp;
     server {
-        listen $LAB_WEB:80;
+        listen $2:$3;
         root $dir/www;
     }
 }
 NGINX
-    lab_spawn web nginx nginx -c "$dir/nginx.conf" -e "$dir/error.log"
-    lab_wait 10 'the web server' lab_listens web tcp 80
+    lab_spawn "$1" "nginx-$1" nginx -c "$dir/nginx.conf" -e "$dir/error.log"
+    lab_wait 10 "the web server of $1" lab_listens "$1" tcp "$3"
 }
 
 # lab_message FROM TO VIA-HOST CALL-ID: a MESSAGE as an edge would send it.
@@ -188,7 +169,7 @@ lab_tls_open() {
     mkfifo "$pipe.in" "$pipe.out"
     lab_in "$1" openssl s_client -quiet -no_ign_eof -nocommands -connect "$LAB_PUBLIC:5061" -bind "$2:0" \
         -cert "$LAB_DIR/certs/$3.crt" -key "$LAB_DIR/certs/$3.key" -CAfile "$LAB_DIR/certs/local-ca.crt" \
-        -verify_hostname cup.local.example -verify_return_error <"$pipe.in" >"$pipe.out" 2>>"$LAB_DIR/log/s_client.log" &
+        -verify_hostname "$LAB_PUBLIC_NAME" -verify_return_error <"$pipe.in" >"$pipe.out" 2>>"$LAB_DIR/log/s_client.log" &
     LAB_TLS_CLIENT=$!
     # Read and write on the first: to write to a client that has gone is then no SIGPIPE.
     exec {LAB_TLS_IN}<>"$pipe.in" {LAB_TLS_OUT}<"$pipe.out"

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! `crypto ca trustpoint`, `tls-proxy` and `ssl` into the model.
 
-use crate::config::check::About;
-use crate::config::model::{Revocation, Trustpoint};
-use crate::config::raw::{Command, Face, FaceUse, TrustFile};
+use crate::config::check::{About, Fault};
+use crate::config::model::{Der, Revocation, Trustpoint};
+use crate::config::print;
+use crate::config::raw::{Certificate, Command, Face, FaceUse, TrustFile};
 
 use super::{Done, Editor, Scope, member, misplaced, missing, single};
 
@@ -39,6 +40,25 @@ impl Editor {
                 let slot = if is_13 { &mut model.ssl.suites_13 } else { &mut model.ssl.suites_12 };
                 single(slot, bits, negated, About::Ssl)
             }
+            Command::SslEncryption(suites_12, suites_13) => {
+                single(&mut model.ssl.suites_12, suites_12, negated, About::Ssl)?;
+                single(&mut model.ssl.suites_13, suites_13, negated, About::Ssl)
+            }
+            Command::CertificateChain(name) => {
+                let Some(trustpoint) = model.trustpoints.get_mut(&name) else {
+                    return Err(
+                        Fault::error(format!("there is no `crypto ca trustpoint {name}`")).word(&name)
+                    );
+                };
+                if negated {
+                    (trustpoint.own, trustpoint.cas) = (None, Vec::new());
+                    self.scope = Scope::Top;
+                } else {
+                    self.scope = Scope::Chain(name.clone());
+                }
+                Ok(About::Trustpoint(name))
+            }
+            Command::Certificate(certificate) => self.chained(certificate, negated),
             Command::TrustPoint(..) | Command::FaceSuites(..) | Command::AuthenticateClient => {
                 self.face(command, negated)
             }
@@ -48,6 +68,32 @@ impl Editor {
                 trustpoint_line(trustpoint, name, other, negated)
             }
         }
+    }
+
+    /// A certificate of a chain, in place of the files that a trustpoint may have named before.
+    fn chained(&mut self, Certificate { ca, serial, der }: Certificate, negated: bool) -> Done {
+        let Scope::Chain(name) = &self.scope else { return Err(misplaced()) };
+        let trustpoint = self.model.trustpoints.get_mut(name).ok_or_else(misplaced)?;
+        let named = |der: &Der| print::serial(der) == serial;
+        match (negated, ca) {
+            (false, true) => {
+                trustpoint.ca = None;
+                if !trustpoint.cas.iter().any(|known| **known == *der) {
+                    trustpoint.cas.push(der.into());
+                }
+            }
+            (false, false) => {
+                trustpoint.certificate = None;
+                trustpoint.own = Some(der.into());
+            }
+            (true, true) => {
+                let at = trustpoint.cas.iter().position(named).ok_or_else(missing)?;
+                trustpoint.cas.remove(at);
+            }
+            (true, false) if trustpoint.own.as_ref().is_some_and(named) => trustpoint.own = None,
+            (true, false) => return Err(missing()),
+        }
+        Ok(if ca { About::Ca(name.clone()) } else { About::Certificate(name.clone()) })
     }
 
     fn face(&mut self, command: Command, negated: bool) -> Done {
@@ -93,6 +139,11 @@ fn trustpoint_line(trustpoint: &mut Trustpoint, name: &str, command: Command, ne
     match command {
         Command::TrustFile(which, path) => {
             let name = name.to_owned();
+            match which {
+                TrustFile::Certificate if !negated => trustpoint.own = None,
+                TrustFile::Ca if !negated => trustpoint.cas = Vec::new(),
+                TrustFile::Certificate | TrustFile::Ca | TrustFile::Key | TrustFile::Crl => {}
+            }
             let (slot, about) = match which {
                 TrustFile::Certificate => (&mut trustpoint.certificate, About::Certificate(name)),
                 TrustFile::Key => (&mut trustpoint.key, About::Key(name)),

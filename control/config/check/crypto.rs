@@ -1,25 +1,65 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! TLS proxies and trustpoints: what a face names must be there, somebody must vouch for its peers, and something must be spoken.
 //!
-//! A CA vouches only where its trustpoint is named: a proxy whose faces name none would take nobody, so that is an error here and
-//! not a surprise at the first handshake. What the files of trustpoints hold is [`crate::config::trust`]'s matter.
+//! A CA vouches only where its trustpoint is named. A proxy that cannot speak yet, because there is no certificate or nobody who vouches, is
+//! warned of and refuses connections: configurations come before certificates. What the files of trustpoints hold is [`crate::config::trust`]'s matter.
 
 use std::collections::HashMap;
 
 use super::{About, Fault, Found};
-use crate::config::model::{DomainKey, Model, Revocation, TlsFace};
+use crate::config::model::{DomainKey, Model, Revocation, TlsFace, TlsProxy};
 
 /// Most domains that are bound to trustpoints.
 const MAX_BOUND: usize = 4096;
 
+/// What comes of a proxy that cannot speak yet.
+const REFUSES: &str = "refuses every connection until there is";
+
+/// Whether everything is there that a proxy needs to speak. One that is not ready takes its connections all the same, and refuses them.
+pub fn is_ready(model: &Model, proxy: &TlsProxy) -> bool {
+    let identity =
+        |name: &String| model.trustpoints.get(name).is_some_and(|t| t.has_certificate() && t.key.is_some());
+    [&proxy.server, &proxy.client].into_iter().all(|face| {
+        face.shown.iter().chain(face.by_name.values()).all(identity) && !face.trusted(model).is_empty()
+    })
+}
+
+/// CAs that vouch for nobody: on an ASA they would for everybody.
+fn unused(model: &Model, found: &mut Found) {
+    if model.tls_proxies.is_empty() {
+        return;
+    }
+    let faces = || model.tls_proxies.values().flat_map(|proxy| [&proxy.server, &proxy.client]);
+    for (name, _) in model.trustpoints.iter().filter(|(_, t)| t.has_ca()) {
+        let named = |face: &TlsFace| face.shown.as_ref() == Some(name) || face.vouchers.contains(name);
+        let bound = model.domain_trust.values().any(|bound| bound == name);
+        if !bound && !faces().any(named) && !faces().any(|face| face.by_name.values().any(|t| t == name)) {
+            let what =
+                format!("the CA of trustpoint {name} vouches for nobody: on an ASA it would on every face");
+            let help = format!(
+                "under the `tls-proxy` whose peers it is for: `server trust-point {name} verify` (for TCP clients) or \
+                 `client trust-point {name} verify`"
+            );
+            found.push((About::Trustpoint(name.clone()), Fault::warning(what).help(help)));
+        }
+    }
+}
+
 /// Trustpoints and TLS proxies.
 pub fn proxies(model: &Model, found: &mut Found) {
     for (name, trustpoint) in &model.trustpoints {
-        if trustpoint.certificate.is_some() != trustpoint.key.is_some() {
+        if trustpoint.has_certificate() != trustpoint.key.is_some() {
             let (has, lacks) =
                 if trustpoint.key.is_some() { ("key", "certificate") } else { ("certificate", "key") };
             let what = format!("trustpoint {name} has a {has} but no {lacks}: it is no identity yet");
-            found.push((About::Trustpoint(name.clone()), Fault::warning(what)));
+            let help = match trustpoint.own {
+                Some(_) => {
+                    "no configuration of an ASA holds private keys: `crypto ca export TRUSTPOINT pkcs12 PASSPHRASE` there, `crypto ca \
+                            import TRUSTPOINT pkcs12 PASSPHRASE file PATH` here; or `key file PATH`"
+                }
+                None => "give it both, or `crypto ca enroll` and `crypto ca import`",
+            };
+            found.push((About::Trustpoint(name.clone()), Fault::warning(what).help(help)));
         }
         let about = || About::Crl(name.clone());
         if trustpoint.crl.is_none() && trustpoint.revocation == Revocation::Crl {
@@ -63,19 +103,18 @@ pub fn proxies(model: &Model, found: &mut Found) {
             if !face.trusted(model).is_empty() {
                 continue;
             }
-            let what = format!("tls-proxy {name}: no CA vouches for the peers of its {which} face");
-            let help = format!(
-                "name a trustpoint that has a `ca file`: `{which} trust-point TRUSTPOINT verify`, before the proxy's second \
-                 trust-point where lines are typed"
-            );
+            let what =
+                format!("tls-proxy {name}: no CA vouches for the peers of its {which} face: it {REFUSES}");
+            let help = format!("name a trustpoint that has a CA: `{which} trust-point TRUSTPOINT verify`");
             let about = if which == "server" {
                 About::ServerFace(name.clone())
             } else {
                 About::ClientFace(name.clone())
             };
-            found.push((about, Fault::error(what).help(help)));
+            found.push((about, Fault::warning(what).help(help)));
         }
     }
+    unused(model, found);
 }
 
 fn face(
@@ -90,10 +129,13 @@ fn face(
     for trustpoint in face.shown.iter().chain(face.by_name.values()) {
         match model.trustpoints.get(trustpoint) {
             None => found.push((about.clone(), unknown(trustpoint))),
-            Some(files) if files.certificate.is_none() || files.key.is_none() => {
-                let what = format!("trustpoint {trustpoint} has no certificate and key to show");
-                let help = "give it `certificate file PATH` and `key file PATH`, or import them";
-                found.push((about.clone(), Fault::error(what).word(trustpoint).help(help)));
+            Some(files) if !files.has_certificate() || files.key.is_none() => {
+                let what = format!(
+                    "trustpoint {trustpoint} has no certificate and key to show: tls-proxy {proxy} {REFUSES}"
+                );
+                let help =
+                    "give it `certificate file PATH` and `key file PATH`, or enroll it, or import them";
+                found.push((about.clone(), Fault::warning(what).word(trustpoint).help(help)));
             }
             Some(_) => {}
         }
@@ -101,7 +143,7 @@ fn face(
     for trustpoint in &face.vouchers {
         match model.trustpoints.get(trustpoint) {
             None => found.push((about.clone(), unknown(trustpoint))),
-            Some(files) if files.ca.is_none() => {
+            Some(files) if !files.has_ca() => {
                 let what = format!("trustpoint {trustpoint} has no `ca file`, so it cannot vouch");
                 found.push((about.clone(), Fault::error(what).word(trustpoint)));
             }
@@ -122,7 +164,7 @@ pub fn domains(model: &Model, found: &mut Found) {
         let about = || About::BoundDomain(key.clone());
         match model.trustpoints.get(trustpoint) {
             None => found.push((about(), unknown(trustpoint))),
-            Some(files) if files.ca.is_none() => {
+            Some(files) if !files.has_ca() => {
                 let what = format!("trustpoint {trustpoint} has no `ca file`, so it cannot vouch");
                 found.push((about(), Fault::error(what).word(trustpoint)));
             }

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Trustpoints and TLS proxies in the model: what is shown to whom, who vouches for whose peers, and what of TLS is spoken.
 //!
-//! Trustpoints name files and never hold their contents: keys are not part of a configuration's text. Suites are bits in the order of
+//! Trustpoints name files, or hold certificates as an ASA prints them; keys are not part of a configuration's text. Suites are bits in the order of
 //! `fedgate_tables::policy::SUITES`, the one list of what there is.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use fedgate_tables::policy::{ALL_SUITES, FACE_TLS12, FACE_TLS13, suites};
 
@@ -34,6 +35,25 @@ pub struct Trustpoint {
     pub subject: Option<String>,
     /// `keypair`.
     pub keypair: Option<String>,
+    /// `crypto ca certificate chain`, `certificate`: own certificate, instead of a file.
+    pub own: Option<Der>,
+    /// The same, `certificate ca`: CAs of peers, instead of a file.
+    pub cas: Vec<Der>,
+}
+
+/// A certificate that a configuration holds, DER.
+pub type Der = Arc<[u8]>;
+
+impl Trustpoint {
+    /// Whether there are CAs in it.
+    pub fn has_ca(&self) -> bool {
+        self.ca.is_some() || !self.cas.is_empty()
+    }
+
+    /// Whether there is a certificate of its own in it.
+    pub fn has_certificate(&self) -> bool {
+        self.certificate.is_some() || self.own.is_some()
+    }
 }
 
 /// `revocation-check`.
@@ -100,7 +120,7 @@ impl TlsFace {
     /// The trustpoints whose CAs vouch for this face's peers: those said to, else the one that is shown.
     pub fn trusted<'m>(&'m self, model: &'m Model) -> Vec<&'m str> {
         let own = self.shown.iter().filter(|_| self.vouchers.is_empty());
-        let has_ca = |name: &&str| model.trustpoints.get(*name).is_some_and(|t| t.ca.is_some());
+        let has_ca = |name: &&str| model.trustpoints.get(*name).is_some_and(Trustpoint::has_ca);
         self.vouchers.iter().chain(own).map(String::as_str).filter(has_ca).collect()
     }
 

@@ -73,7 +73,8 @@ fn ace(args: &mut Args<'_, '_>, env: &Env<'_>) -> Result<Ace, Problem> {
             args.take("a port")?;
             return Err(args
                 .wrong(format!("missing `eq` before port `{word}`"))
-                .help(format!("write `eq {word}`")));
+                .help(format!("write `eq {word}`"))
+                .meant(args.with_instead(&format!("eq {word}"))));
         }
         (_, Some("eq" | "neq" | "gt" | "lt" | "range")) => {
             args.take("an operator")?;

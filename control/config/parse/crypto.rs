@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! `crypto ca trustpoint`, `tls-proxy` and `ssl`.
 //!
-//! Suites have their IANA names, or OpenSSL's as the ASA's `custom` strings do; the ASA's own short names (`aes128-sha1`) are all of suites
-//! that are not spoken here, and are refused with those that are.
+//! Suites have their IANA names, or OpenSSL's as the ASA's `custom` strings do. The ASA's own short names (`aes128-sha1`) are all of suites that
+//! are not spoken here: those with AES are read as what is of the same strength, weak ones left out, each with a remark.
 
 use std::path::PathBuf;
 
@@ -12,7 +12,7 @@ use crate::config::args::{Args, Env};
 use crate::config::diag::Problem;
 use crate::config::domains;
 use crate::config::model::{Enrollment, Revocation, suites_of};
-use crate::config::raw::{Command, Face, FaceUse, TrustFile};
+use crate::config::raw::{Certificate, Command, Face, FaceUse, TrustFile};
 
 type Parsed = Result<Command, Problem>;
 
@@ -154,22 +154,93 @@ pub fn client_cipher_suite(args: &mut Args<'_, '_>, _: &Env<'_>) -> Parsed {
 
 fn cipher_suites(args: &mut Args<'_, '_>) -> Result<u32, Problem> {
     let mut bits = 0;
-    while bits == 0 || args.peek().is_some() {
+    loop {
         let word = args.take("a cipher suite")?.text;
         bits |= suite(args, word, FACE_TLS12 | FACE_TLS13)?;
+        if args.peek().is_none() {
+            return some_of(args, bits, FACE_TLS12 | FACE_TLS13);
+        }
     }
-    Ok(bits)
+}
+
+/// `bits`, of which there must be one.
+fn some_of(args: &Args<'_, '_>, bits: u32, versions: u32) -> Result<u32, Problem> {
+    let names = || suites(ALL_SUITES, versions).map(|s| s.openssl).collect::<Vec<_>>().join(", ");
+    if bits == 0 {
+        Err(args.wrong("no suite is left").help(format!("what is spoken: {}", names())))
+    } else {
+        Ok(bits)
+    }
+}
+
+/// A suite of ASAs and of OpenSSL that nobody should speak any more: the bits of what takes its place, none for what is too weak.
+fn old_suite(args: &mut Args<'_, '_>, word: &str, versions: u32) -> Result<Option<u32>, Problem> {
+    // Of another version is not old.
+    if SUITES.iter().any(|s| s.name.eq_ignore_ascii_case(word) || s.openssl.eq_ignore_ascii_case(word)) {
+        return Ok(None);
+    }
+    let word = word.to_ascii_lowercase();
+    let old = ["-sha1", "-md5", "-sha", "-sha256", "-sha384", "-rmd"].iter().any(|end| word.ends_with(end));
+    if !old {
+        return Ok(None);
+    }
+    if word.contains("null") {
+        return Err(args.wrong(format!("`{word}` does not encrypt")).help("take it out"));
+    }
+    let key = ["128", "256"].into_iter().find(|key| word.contains("aes") && word.contains(key));
+    let Some(key) = key else {
+        if ["rc4", "des", "seed", "idea", "camellia"].iter().any(|weak| word.contains(weak)) {
+            args.remark(args.wrong(format!("`{word}` is too weak, and left out")).help("take it out"));
+            return Ok(Some(0));
+        }
+        return Ok(None);
+    };
+    let strong = format!("AES_{key}_GCM");
+    let bits = (0..SUITES.len()).filter(|at| SUITES[*at].name.contains(&strong)).map(|at| 1 << at).sum();
+    let bits = suites_of(bits, versions);
+    let names = suites(bits, versions).map(|s| s.openssl).collect::<Vec<_>>().join(" ");
+    let remark = args
+        .wrong(format!("`{word}` is not spoken: it has no forward secrecy, or no authenticated encryption"));
+    args.remark(remark.help(format!(
+        "in its place, and to be written: {names}; a peer that has none of them cannot federate"
+    )));
+    Ok(Some(bits))
 }
 
 /// The bit of a suite of one of `versions`.
-fn suite(args: &Args<'_, '_>, word: &str, versions: u32) -> Result<u32, Problem> {
+fn suite(args: &mut Args<'_, '_>, word: &str, versions: u32) -> Result<u32, Problem> {
     let is = |name: &str| name.eq_ignore_ascii_case(word);
     let at = SUITES.iter().position(|s| s.version & versions != 0 && (is(s.name) || is(s.openssl)));
-    at.map(|at| 1 << at).ok_or_else(|| {
+    let bits = match at {
+        Some(at) => Some(1 << at),
+        None => old_suite(args, word, versions)?,
+    };
+    bits.ok_or_else(|| {
         let names: Vec<&str> = suites(ALL_SUITES, versions).map(|s| s.openssl).collect();
         args.wrong(format!("`{word}` is not spoken here"))
             .help(format!("what is: {} (or their names in the IANA registry)", names.join(", ")))
     })
+}
+
+/// `ssl encryption SUITE ...`
+pub fn ssl_encryption(args: &mut Args<'_, '_>, _: &Env<'_>) -> Parsed {
+    let bits = cipher_suites(args)?;
+    Ok(Command::SslEncryption(suites_of(bits, FACE_TLS12), suites_of(bits, FACE_TLS13)))
+}
+
+/// `crypto ca certificate chain T`
+pub fn certificate_chain(args: &mut Args<'_, '_>, _: &Env<'_>) -> Parsed {
+    Ok(Command::CertificateChain(args.name("a trustpoint")?))
+}
+
+/// `certificate [ca] SERIAL`
+pub fn chained(args: &mut Args<'_, '_>, _: &Env<'_>) -> Parsed {
+    let ca = args.accept("ca");
+    let serial = args.parsed("a serial number", |word| {
+        let good = (1..=64).contains(&word.len()) && word.bytes().all(|b| b.is_ascii_hexdigit());
+        if good { Ok(word.to_ascii_lowercase()) } else { Err("expected hexadecimal digits") }
+    })?;
+    Ok(Command::Certificate(Certificate { ca, serial, der: Vec::new() }))
 }
 
 /// `ssl server-version {tlsv1.2 | tlsv1.3}`
@@ -208,7 +279,7 @@ pub fn ssl_cipher(args: &mut Args<'_, '_>, _: &Env<'_>) -> Parsed {
             for word in words.split(':') {
                 bits |= suite(args, word, version)?;
             }
-            bits
+            some_of(args, bits, version)?
         }
         "fips" => named(|name| !name.contains("CHACHA20")),
         "high" => named(|name| name.contains("AES_256")),

@@ -33,6 +33,11 @@ pub fn match_access_list(args: &mut Args<'_, '_>, _: &Env<'_>) -> Parsed {
     Ok(Command::Match(ClassMatch::Acl(args.name("an access-list")?)))
 }
 
+/// `match default-inspection-traffic`
+pub fn match_default(_: &mut Args<'_, '_>, _: &Env<'_>) -> Parsed {
+    Ok(Command::Match(ClassMatch::Default))
+}
+
 /// `match any`
 pub fn match_any(_: &mut Args<'_, '_>, _: &Env<'_>) -> Parsed {
     Ok(Command::Match(ClassMatch::Any))
@@ -99,7 +104,18 @@ pub fn advanced_options(args: &mut Args<'_, '_>, _: &Env<'_>) -> Parsed {
 
 /// `policy-map type inspect sip NAME`
 pub fn inspect_map(args: &mut Args<'_, '_>, _: &Env<'_>) -> Parsed {
-    Ok(Command::InspectMap(args.name("a map's name")?))
+    let name = args.name("a map's name")?;
+    let glued = name.len().checked_sub("parameters".len()).filter(|at| *at > 0 && name.is_char_boundary(*at));
+    if let Some((map, _)) =
+        glued.map(|at| name.split_at(at)).filter(|(_, end)| end.eq_ignore_ascii_case("parameters"))
+    {
+        return Err(args.wrong(format!("`{name}`: the map's name and `parameters` have run together")).help(
+            format!(
+                "write `policy-map type inspect sip {map}`, and under it `parameters` on a line of its own"
+            ),
+        ));
+    }
+    Ok(Command::InspectMap(name))
 }
 
 /// `parameters`
@@ -128,8 +144,12 @@ pub fn inspect_sip(args: &mut Args<'_, '_>, _: &Env<'_>) -> Parsed {
         Some(_) => Some(args.name("a map's name")?),
     };
     if args.peek().is_none() {
-        let problem = args.wrong("`inspect sip` without a TLS proxy is not supported yet");
-        return Err(problem.help("write `inspect sip [MAP] tls-proxy NAME`"));
+        let problem = args
+            .wrong("`inspect sip` without a TLS proxy has no effect: on an ASA it inspects SIP in the clear");
+        args.remark(problem.help(
+            "SIP in the clear passes by the access-lists alone; of what is to be inspected make a class, with `inspect sip [MAP] tls-proxy NAME`",
+        ));
+        return Ok(Command::Idle);
     }
     args.expect("tls-proxy")?;
     Ok(Command::InspectSip(InspectSip { map, tls_proxy: args.name("a TLS proxy")? }))

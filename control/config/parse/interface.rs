@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! `interface` and what stands under it, `mtu`, `sysopt noproxyarp`, `same-security-traffic`.
+//! `interface`, `hardware` and what stands under it, `mtu`, `sysopt noproxyarp`, `same-security-traffic`.
 
 use std::net::Ipv4Addr;
 
 use crate::config::args::{Args, Env};
 use crate::config::diag::Problem;
-use crate::config::raw::{Command, FragmentBound};
+use crate::config::raw::{Command, FragmentBound, Unset};
 use crate::config::types::{Device, Mac, Net};
 
 type Parsed = Result<Command, Problem>;
@@ -14,6 +14,47 @@ const KINDS: [&str; 8] = ["tap", "memif", "pci", "af_packet", "af_xdp", "pcap", 
 
 /// `interface KIND ...`
 pub fn interface(args: &mut Args<'_, '_>, _: &Env<'_>) -> Parsed {
+    let device = match args.peek().and_then(slot_type) {
+        Some(number) => slot(args, number)?,
+        None => port(args)?,
+    };
+    Ok(Command::Interface(device))
+}
+
+/// `hardware KIND ...`
+pub fn hardware(args: &mut Args<'_, '_>, _: &Env<'_>) -> Parsed {
+    port(args).map(Command::Hardware)
+}
+
+/// What stands behind the type in a name of an ASA's port.
+fn slot_type(word: &str) -> Option<&str> {
+    // `Ethernet` is the end of others.
+    let types = ["TenGigabitEthernet", "GigabitEthernet", "FastEthernet", "Ethernet", "Management"];
+    let number = types.iter().find_map(|kind| word.strip_prefix(kind))?;
+    number.bytes().all(|b| b.is_ascii_digit() || b == b'/' || b == b'.').then_some(number)
+}
+
+/// `GigabitEthernet0/0`, or with a blank before the number.
+fn slot(args: &mut Args<'_, '_>, number: &str) -> Result<Device, Problem> {
+    let mut name = args.take("a port")?.text.to_owned();
+    let mut number = number.to_owned();
+    if number.is_empty() {
+        number = args.take("a port's number")?.text.to_owned();
+        name.push_str(&number);
+    }
+    if number.contains('.') {
+        return Err(args
+            .wrong(format!("`{name}` is a sub-interface of a VLAN, which is not supported"))
+            .help("give each VLAN a port of its own, by `hardware` of the interface"));
+    }
+    let short = |part: &str| (1..=3).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_digit());
+    if !number.split('/').all(short) || number.split('/').count() > 3 {
+        return Err(args.wrong(format!("`{name}` is not a port: expected e.g. GigabitEthernet0/0")));
+    }
+    Ok(Device::Slot(name))
+}
+
+fn port(args: &mut Args<'_, '_>) -> Result<Device, Problem> {
     let device = match KINDS[args.one_of(&KINDS)?] {
         "tap" => Device::Tap(kernel_name(args)?),
         "memif" => memif(args)?,
@@ -29,7 +70,7 @@ pub fn interface(args: &mut Args<'_, '_>, _: &Env<'_>) -> Parsed {
         "ring" => Device::Ring(kernel_name(args)?),
         _ => Device::Null(if args.peek().is_some() { args.number("a number", 0, 15)? } else { 0 }),
     };
-    Ok(Command::Interface(device))
+    Ok(device)
 }
 
 fn memif(args: &mut Args<'_, '_>) -> Result<Device, Problem> {
@@ -81,6 +122,9 @@ fn pci(word: &str) -> Result<String, &'static str> {
 
 /// `nameif NAME`
 pub fn nameif(args: &mut Args<'_, '_>, _: &Env<'_>) -> Parsed {
+    if args.is_bare_no() {
+        return Ok(Command::Unset(Unset::Nameif));
+    }
     let name = args.name("a name")?;
     if name == "any" || name == "interface" {
         return Err(
@@ -92,11 +136,17 @@ pub fn nameif(args: &mut Args<'_, '_>, _: &Env<'_>) -> Parsed {
 
 /// `security-level N`
 pub fn security_level(args: &mut Args<'_, '_>, _: &Env<'_>) -> Parsed {
+    if args.is_bare_no() {
+        return Ok(Command::Unset(Unset::SecurityLevel));
+    }
     Ok(Command::SecurityLevel(args.number("a security level", 0, 100)? as u8))
 }
 
 /// `ip address A M`
 pub fn ip_address(args: &mut Args<'_, '_>, _: &Env<'_>) -> Parsed {
+    if args.is_bare_no() {
+        return Ok(Command::Unset(Unset::Address));
+    }
     let address = args.address("an address")?;
     if address.is_unspecified() || address.is_multicast() || address.is_loopback() || address.is_broadcast() {
         return Err(args.wrong(format!("`{address}` cannot be an interface's address")));
@@ -110,6 +160,11 @@ pub fn ip_address(args: &mut Args<'_, '_>, _: &Env<'_>) -> Parsed {
     }
     if net.prefix_len() == 0 {
         return Err(args.wrong("an interface cannot be connected to every address"));
+    }
+    if args.accept("standby") {
+        let remark = args.wrong("`standby` has no effect: on an ASA it is the other unit's address");
+        args.remark(remark.help("one appliance stands alone: a second one takes nothing over"));
+        args.address("the other unit's address")?;
     }
     Ok(Command::IpAddress(address, mask))
 }

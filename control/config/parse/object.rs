@@ -24,7 +24,8 @@ pub fn host(args: &mut Args<'_, '_>, _: &Env<'_>) -> Parsed {
     if address.is_unspecified() {
         return Err(args
             .wrong(format!("`host {address}` names no host"))
-            .help("for every address write `subnet 0.0.0.0 0.0.0.0`"));
+            .help("for every address write `subnet 0.0.0.0 0.0.0.0`")
+            .meant("subnet 0.0.0.0 0.0.0.0"));
     }
     Ok(Command::ObjectAddr(match address {
         IpAddr::V4(address) => ObjectAddr::Net(Net::host(address)),

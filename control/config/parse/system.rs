@@ -68,6 +68,26 @@ pub fn name(args: &mut Args<'_, '_>, _: &Env<'_>) -> Parsed {
     Ok(Command::Name(address, name))
 }
 
+/// `ASA Version 9.1(7)`
+pub fn asa_version(args: &mut Args<'_, '_>, _: &Env<'_>) -> Parsed {
+    let release = args.parsed("a release", |word| {
+        let mut numbers = word.split(|c: char| !c.is_ascii_digit()).map(str::parse::<u32>);
+        match (numbers.next(), numbers.next()) {
+            (Some(Ok(major)), Some(Ok(minor))) => Ok((major, minor)),
+            _ => Err("expected one as 9.1(7)"),
+        }
+    })?;
+    // `<context>` and the like.
+    args.rest();
+    Ok(Command::AsaVersion { mapped: release < (8, 3) })
+}
+
+/// A line without effect.
+pub fn idle(args: &mut Args<'_, '_>, _: &Env<'_>) -> Parsed {
+    args.rest();
+    Ok(Command::Idle)
+}
+
 const MOST: u32 = 4_294_800;
 
 /// Name, timer, least and greatest seconds. The ASA's limits where it has one.

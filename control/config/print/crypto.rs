@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Trustpoints, `ssl` and TLS proxies as text. Keys and certificates are named by their files, never printed.
+//! Trustpoints, `ssl` and TLS proxies as text. What is in files is named by them; keys are never printed.
 
 use std::fmt::{self, Write};
 use std::path::Path;
@@ -7,13 +7,21 @@ use std::path::Path;
 use fedgate_tables::policy::{FACE_TLS12, FACE_TLS13, suites};
 
 use super::line;
-use crate::config::model::{Enrollment, Model, Revocation, TlsFace, Trustpoint};
+use crate::config::model::{Der, Enrollment, Model, Revocation, TlsFace, Trustpoint};
 use crate::config::source::quoted;
 
 pub(super) fn crypto(model: &Model, out: &mut impl Write) -> fmt::Result {
     for (name, trustpoint) in &model.trustpoints {
         writeln!(out, "crypto ca trustpoint {name}")?;
         print_trustpoint(trustpoint, out)?;
+    }
+    for (name, trustpoint) in &model.trustpoints {
+        let own = trustpoint.own.iter().map(|der| ("", der));
+        let all: Vec<(&str, &Der)> = own.chain(trustpoint.cas.iter().map(|der| ("ca ", der))).collect();
+        if !all.is_empty() {
+            writeln!(out, "crypto ca certificate chain {name}")?;
+        }
+        all.into_iter().try_for_each(|(kind, der)| certificate(kind, der, out))?;
     }
     let ssl = &model.ssl;
     for (set, side) in [(ssl.server_13_only, "server"), (ssl.client_13_only, "client")] {
@@ -77,6 +85,29 @@ fn print_trustpoint(trustpoint: &Trustpoint, out: &mut impl Write) -> fmt::Resul
         Revocation::CrlOrNone => writeln!(out, " revocation-check crl none")?,
     }
     if trustpoint.stale_lists { writeln!(out, " crl configure\n  no enforcenextupdate") } else { Ok(()) }
+}
+
+/// As an ASA prints it: words of four bytes, eight a line, up to `quit`.
+fn certificate(kind: &str, der: &[u8], out: &mut impl Write) -> fmt::Result {
+    writeln!(out, " certificate {kind}{}", serial(der))?;
+    for line in der.chunks(32) {
+        out.write_str("   ")?;
+        for word in line.chunks(4) {
+            out.write_char(' ')?;
+            word.iter().try_for_each(|byte| write!(out, "{byte:02x}"))?;
+        }
+        writeln!(out)?;
+    }
+    writeln!(out, "  quit")
+}
+
+/// A certificate's serial number in hexadecimal.
+pub fn serial(der: &[u8]) -> String {
+    let parsed = x509_parser::parse_x509_certificate(der);
+    let bytes = parsed.map(|(_, certificate)| certificate.raw_serial().to_vec()).unwrap_or_default();
+    // A zero that only keeps the number from being negative is not part of it.
+    let bytes = bytes.strip_prefix(&[0]).filter(|rest| !rest.is_empty()).unwrap_or(&bytes);
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn face(side: &str, face: &TlsFace, out: &mut impl Write) -> fmt::Result {

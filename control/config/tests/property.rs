@@ -4,7 +4,7 @@
 
 use super::super::check::check;
 use super::super::diag::Severity;
-use super::super::grammar::SPECS;
+use super::super::grammar::all;
 use super::super::model::*;
 use super::super::print::to_text;
 use super::super::types::*;
@@ -18,8 +18,7 @@ use std::sync::Arc;
 
 /// Words that make many lines nearly right, and some that are not words.
 fn word() -> impl Strategy<Value = String> {
-    let known: Vec<String> = SPECS
-        .iter()
+    let known: Vec<String> = all()
         .flat_map(|s| s.words.split(' ').chain(s.usage.split([' ', '{', '}', '|', '[', ']'])))
         .filter(|w| !w.is_empty())
         .map(str::to_owned)
@@ -120,16 +119,22 @@ fn device() -> impl Strategy<Value = Device> {
         ("/[a-z]{1,9}", "/[a-z ]{1,9}").prop_map(|(rx, tx)| Device::Pcap { rx, tx }),
         (0u32..16).prop_map(Device::Null),
         Just(Device::Pci("0000:0a:1f.7".into())),
+        "(Gigabit|TenGigabit|Fast|)Ethernet[0-9](/[0-9]{1,2}){0,2}".prop_map(Device::Slot),
     ]
 }
 
 /// Interfaces number `i` with networks of their own, the first two called `inside` and `outside`.
 fn interfaces() -> impl Strategy<Value = Vec<Interface>> {
-    let settings =
-        (device(), option::of(0u8..=100), any::<[u8; 6]>(), 68u16..=9198, any::<(bool, bool, bool)>());
+    let settings = (
+        (device(), device()),
+        option::of(0u8..=100),
+        any::<[u8; 6]>(),
+        68u16..=9198,
+        any::<(bool, bool, bool)>(),
+    );
     vec(settings, 2..5).prop_map(|all| {
         let mut interfaces: Vec<Interface> = Vec::new();
-        for (at, (device, security_level, mac, mtu, (shutdown, no_proxy_arp, named))) in
+        for (at, ((device, port), security_level, mac, mtu, (shutdown, no_proxy_arp, named))) in
             all.into_iter().enumerate()
         {
             if interfaces.iter().any(|i| i.device == device) {
@@ -138,7 +143,9 @@ fn interfaces() -> impl Strategy<Value = Vec<Interface>> {
             let named = named || at < 2;
             let nameif = named.then(|| ["inside", "outside", "dmz", "more", "last"][at].to_owned());
             let mac = Some(Mac(mac)).filter(|m| m.0[0] & 1 == 0 && m.0 != [0; 6]);
+            let slots = matches!((&device, &port), (Device::Slot(_), Device::Tap(_) | Device::Pci(_)));
             interfaces.push(Interface {
+                hardware: slots.then_some(port),
                 address: Some((Ipv4Addr::new(10, at as u8, 0, 1), Ipv4Addr::new(255, 255, 0, 0))),
                 mtu: if named { mtu } else { 1500 },
                 no_proxy_arp: named && no_proxy_arp,

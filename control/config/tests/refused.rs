@@ -16,11 +16,21 @@ fn single_lines() {
         ("hostname a_b", &["1:10: `a_b` is not a hostname: 1 to 63 letters, digits and inner hyphens"]),
         ("hostname a b", &["1:12: the command ends before `b`"]),
         ("acess-list a extended permit ip any any", &["1:1: unknown command `acess-list`"]),
-        ("logging enable", &["1:1: unknown command `logging`"]),
+        ("logging enable", &["1:1: `logging` has no effect: on an ASA it says which messages go where"]),
+        ("no failover", &[]),
+        ("icmp deny any outside", &["1:6: expected `unreachable`"]),
+        ("tls-proxy p server trust-point t", &["1:13: the command ends before `server`"]),
+        (
+            "interface GigabitEthernet0/0.7",
+            &["1:11: `GigabitEthernet0/0.7` is a sub-interface of a VLAN, which is not supported"],
+        ),
+        ("interface tap a\n hardware tap b", &["2:2: interface tap a is a port of the machine itself"]),
+        ("ssl encryption null-sha1", &["1:16: `null-sha1` does not encrypt"]),
+        ("ssl encryption 3des-sha1", &["1:16: no suite is left"]),
         ("no", &["1:1: incomplete command: `no` what?"]),
         ("no shutdown", &["1:4: unknown command `shutdown`"]),
-        ("crypto ca", &["1:10: expected `trustpoint`"]),
-        ("crypto ca certificate chain x", &["1:11: expected `trustpoint`"]),
+        ("crypto ca", &["1:10: expected `trustpoint` or `certificate`"]),
+        ("crypto ca certificate chain x", &["1:29: there is no `crypto ca trustpoint x`"]),
         (
             "interface tpa x",
             &[
@@ -176,7 +186,7 @@ fn single_lines() {
         ),
         ("permit domain a..b", &["1:15: `a..b` is not a domain entry: a label is empty"]),
         (
-            "policy-map type inspect dns x",
+            "policy-map type inspect http x",
             &["1:12: the only policy-map with a type is `policy-map type inspect sip NAME`"],
         ),
         (

@@ -56,7 +56,11 @@ fn traffic(attached: &Attached, ifindex: u8) -> Traffic {
 }
 
 fn interface_text(interface: &Interface, name: &str, port: Option<&PortRow>, traffic: Traffic) -> String {
-    let status = if interface.shutdown { "administratively down" } else { "up" };
+    let status = match (interface.shutdown, interface.is_down()) {
+        (true, _) => "administratively down",
+        (false, true) => "down",
+        (false, false) => "up",
+    };
     let line = if port.is_some_and(|port| port.link_up) { "up" } else { "down" };
     let hardware = port.map_or("  No port\n".to_owned(), |port| {
         let speed =

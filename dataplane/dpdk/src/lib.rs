@@ -54,6 +54,12 @@ pub fn prefetch<T>(what: &T) {
     mbuf::prefetch(std::ptr::from_ref(what).cast());
 }
 
+/// [`prefetch`] of the line at an address, which may be any.
+#[inline(always)]
+pub fn prefetch_at(address: *const u8) {
+    mbuf::prefetch(address);
+}
+
 /// Starts to load the first cache line of `what`, to be used some hundred cycles on: into the second cache.
 ///
 /// What misses all caches is asked for this way. The first cache has few places for misses under way (about twenty); a burst of prefetches into

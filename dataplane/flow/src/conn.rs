@@ -459,9 +459,15 @@ impl Conns {
         Ok(ConnId(n))
     }
 
+    /// Changes with each connection that is made.
+    #[inline]
+    pub fn serial(&self) -> u32 {
+        self.serial
+    }
+
     /// Asks for the lines of the `nth` entry from now that never was in use, if it is to come to those.
     #[inline]
-    pub(crate) fn fetch_fresh(&self, nth: u32, fetch: impl Fn(*const u8) + Copy) {
+    pub(crate) fn fetch_fresh(&self, nth: u32, fetch: &mut impl FnMut(*const u8)) {
         if self.free == NIL {
             self.fetch_entry(self.fresh.wrapping_add(nth), fetch);
         }
@@ -469,14 +475,14 @@ impl Conns {
 
     /// Asks for the lines of the free entry that is used next.
     #[inline]
-    pub(crate) fn fetch_free(&self, fetch: impl Fn(*const u8) + Copy) {
+    pub(crate) fn fetch_free(&self, fetch: &mut impl FnMut(*const u8)) {
         if self.free != NIL {
             self.fetch_entry(self.free - 1, fetch);
         }
     }
 
     #[inline]
-    fn fetch_entry(&self, n: u32, fetch: impl Fn(*const u8) + Copy) {
+    fn fetch_entry(&self, n: u32, fetch: &mut impl FnMut(*const u8)) {
         fetch(self.hot.as_ptr().wrapping_add(n as usize).cast());
         fetch(self.warm.as_ptr().wrapping_add(n as usize).cast());
         self.wheel.fetch(n, fetch);

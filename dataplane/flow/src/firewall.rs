@@ -20,7 +20,7 @@ use crate::xlate::{Made, NO_XLATE, Want, XlateError, XlateId};
 use crate::{Flow, Policy, Tick};
 use fedgate_tables::drops::DropReason;
 use fedgate_tables::link::BY_LEVEL;
-use fedgate_tables::policy::{Interface, NAT_EXTENDED, NONE, SAME_SECURITY_INTRA, ServiceClass};
+use fedgate_tables::policy::{ACE_LOG, Interface, NAT_EXTENDED, NONE, SAME_SECURITY_INTRA, ServiceClass};
 use fedgate_wire::icmp4::Class;
 
 /// A packet that belongs to no connection.
@@ -130,10 +130,14 @@ impl Flow {
         paths: impl Paths,
         now: Tick,
     ) -> (Admission, Hits) {
-        self.admit_seen(first, policy, paths, now, None)
+        let mut hits = Hits::default();
+        let admission = self.admit_seen(first, policy, paths, now, None, &mut hits);
+        (admission, hits)
     }
 
-    /// [`Self::admit`] of a packet that [`Self::look_ahead`] has seen in this burst.
+    /// [`Self::admit`] of a packet that [`Self::look_ahead`] has seen in this burst. `hits` are to be fresh ones: written in place, because
+    /// they are large.
+    #[inline]
     pub fn admit_seen(
         &mut self,
         first: &First,
@@ -141,8 +145,9 @@ impl Flow {
         paths: impl Paths,
         now: Tick,
         seen: Option<&Seen>,
-    ) -> (Admission, Hits) {
-        self.admit_as(first, policy, paths, now, false, seen)
+        hits: &mut Hits,
+    ) -> Admission {
+        self.admit_as(first, policy, paths, now, false, seen, hits)
     }
 
     /// [`Flow::admit_seen`]; embryonic limits are not asked for a client that is `proven` to be there.
@@ -155,13 +160,12 @@ impl Flow {
         now: Tick,
         proven: bool,
         seen: Option<&Seen>,
-    ) -> (Admission, Hits) {
-        let mut hits = Hits::default();
-        let admission = match self.try_admit(first, policy, &paths, now, proven, seen, &mut hits) {
+        hits: &mut Hits,
+    ) -> Admission {
+        match self.try_admit(first, policy, &paths, now, proven, seen, hits) {
             Ok(admission) => admission,
             Err(reason) => Admission::Refused(reason),
-        };
-        (admission, hits)
+        }
     }
 
     fn try_admit(
@@ -180,7 +184,9 @@ impl Flow {
         if begins.is_err() && !policy.may_bypass(key.proto, first.tcp_flags) {
             begins?;
         }
-        let target = self.target(&key, in_if, policy, paths);
+        let passes_by = seen.is_some_and(|seen| seen.passes_by(&key));
+        let target =
+            if passes_by { Target::as_called(&key) } else { self.target(&key, in_if, policy, paths) };
         let settings = || {
             let icmp = (first.icmp_type, first.icmp_code);
             policy.settings(|acl| acl::classify(policy, acl, &target.key, icmp).is_some_and(|d| d.permit))
@@ -188,7 +194,7 @@ impl Flow {
         if begins.is_err() && !settings().is_some_and(ServiceClass::is_bypass) {
             begins?;
         }
-        if target.rule.is_none() && target.xlate == NO_XLATE {
+        if target.rule.is_none() && target.xlate == NO_XLATE && !passes_by {
             if policy.interfaces.iter().any(|i| i.addr == key.dst) {
                 return Ok(Admission::Local);
             }
@@ -202,7 +208,8 @@ impl Flow {
             return Err(DropReason::TtlExceeded);
         }
         let real = target.key;
-        let out_if = target.out_if.or_else(|| paths.egress(real.dst)).ok_or(DropReason::NoRoute)?;
+        let egress = || seen.and_then(|seen| seen.egress(&real)).or_else(|| paths.egress(real.dst));
+        let out_if = target.out_if.or_else(egress).ok_or(DropReason::NoRoute)?;
         (hits.real, hits.out_if) = (Some((real.dst, real.dport)), Some(out_if));
         let from = interface(policy, in_if)?;
         let to = interface(policy, out_if)?;
@@ -226,7 +233,7 @@ impl Flow {
             }
         }
 
-        let (shown, xlate, made) = self.show(&target, policy, (in_if, shown_if), paths, now, hits)?;
+        let (shown, xlate, made) = self.show(&target, policy, (in_if, shown_if), paths, now, seen, hits)?;
         let held = match (target.xlate, xlate) {
             (NO_XLATE, xlate) | (xlate, NO_XLATE) => xlate,
             (one, other) => match self.xlates.couple(one, other) {
@@ -273,8 +280,7 @@ impl Flow {
 
     /// The destination as it really is: by a static rule, by an xlate, or as it was called.
     fn target(&self, key: &Key, in_if: u8, policy: &Policy<'_>, paths: &impl Paths) -> Target {
-        let none =
-            Target { key: *key, out_if: None, rule: None, twice: Twice::No, xlate: NO_XLATE, hairpin: None };
+        let none = Target::as_called(key);
         let to_rule = |ifindex| {
             policy.nat.untranslate(key, ifindex).map(|un| Target {
                 key: Key { dst: un.addr, dport: un.port, ..*key },
@@ -320,6 +326,7 @@ impl Flow {
         (real_if, mapped_if): (u8, u8),
         paths: &impl Paths,
         now: Tick,
+        seen: Option<&Seen>,
         hits: &mut Hits,
     ) -> Step<(Key, XlateId, Made)> {
         let real = &target.key;
@@ -330,7 +337,9 @@ impl Flow {
             (Twice::SameRule, Some(rule)) => {
                 policy.nat.source_by(rule, real).unwrap_or(Source::Unchanged(Some(rule)))
             }
-            (Twice::SameRule | Twice::No, _) => policy.nat.source(real, real_if, mapped_if),
+            (Twice::SameRule | Twice::No, _) => seen
+                .and_then(|seen| seen.source(real, mapped_if))
+                .unwrap_or_else(|| policy.nat.source(real, real_if, mapped_if)),
         };
         let rule = match source {
             Source::Unchanged(rule) => rule,
@@ -387,6 +396,13 @@ struct Target {
     hairpin: Option<u8>,
 }
 
+impl Target {
+    /// What nothing translates.
+    fn as_called(key: &Key) -> Self {
+        Self { key: *key, out_if: None, rule: None, twice: Twice::No, xlate: NO_XLATE, hairpin: None }
+    }
+}
+
 /// Only a bare SYN, an ICMP query or a UDP datagram begins a connection.
 fn may_begin(first: &First) -> Step<()> {
     match first.key.proto {
@@ -397,6 +413,12 @@ fn may_begin(first: &First) -> Step<()> {
         ICMP => Err(DropReason::IcmpErrorNoConn),
         _ => Err(DropReason::UnsupportedProtocol),
     }
+}
+
+/// Whether the ingress ACL's `decision` is a denial that no other ACL is asked after, and that is told without `log`.
+pub(crate) fn is_last_word(decision: &acl::Decision, policy: &Policy<'_>) -> bool {
+    let last = decision.ace.is_some() || policy.acls.get(policy.globals.acl_global as usize).is_none();
+    !decision.permit && decision.flags & ACE_LOG == 0 && last
 }
 
 fn interface<'a>(policy: &Policy<'a>, index: u8) -> Step<&'a Interface> {

@@ -38,7 +38,8 @@ impl Bucket {
     }
 
     fn free_slot(&self) -> Option<usize> {
-        self.tags.iter().position(|&t| t == FREE)
+        let slot = self.candidates(FREE).trailing_zeros() as usize;
+        (slot < SLOTS).then_some(slot)
     }
 }
 

@@ -318,15 +318,16 @@ impl Flow {
         policy: &Policy<'_>,
         paths: impl Paths,
         now: Tick,
-    ) -> (Admission, Hits) {
+        hits: &mut Hits,
+    ) -> Admission {
         let syn = First { tcp_flags: SYN, ..*first };
-        let (admission, hits) = self.admit_as(&syn, policy, paths, now, true, None);
-        let Admission::New { id, tls_proxy } = admission else { return (admission, hits) };
+        let admission = self.admit_as(&syn, policy, paths, now, true, None, hits);
+        let Admission::New { id, tls_proxy } = admission else { return admission };
         let hot = self.conns.hot_mut(id);
         // The policy is another now, by which there would have been no cookie.
         if tls_proxy.is_some() || hot.state != State::SynSent {
             self.end(id, now);
-            return (Admission::Refused(DropReason::TcpNotSyn), hits);
+            return Admission::Refused(DropReason::TcpNotSyn);
         }
         hot.intercept(proof.cookie);
         let client = client(hot);
@@ -335,7 +336,7 @@ impl Flow {
         }
         self.wait(client, Whose::v4(id.0));
         self.conns.wheel.set(id.0, now.wrapping_add(OVER_AT[0]));
-        (admission, hits)
+        admission
     }
 
     /// [`Flow::admit_proven`] for IPv6.

@@ -204,7 +204,7 @@ impl Ports {
 
     /// Asks for the line with `port`'s bit.
     #[inline]
-    pub fn fetch(&self, port: u16, fetch: impl Fn(*const u8)) {
+    pub fn fetch(&self, port: u16, fetch: &mut impl FnMut(*const u8)) {
         if let Some(ordinal) = self.share.ordinal(port) {
             fetch(self.taken.as_ptr().wrapping_add(place(ordinal).0).cast());
         }

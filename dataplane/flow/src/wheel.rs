@@ -58,7 +58,7 @@ impl Wheel {
 
     /// Asks for the line of `n`'s timer.
     #[inline]
-    pub fn fetch(&self, n: u32, fetch: impl Fn(*const u8)) {
+    pub fn fetch(&self, n: u32, fetch: &mut impl FnMut(*const u8)) {
         fetch(self.links.as_ptr().wrapping_add(n as usize).cast());
     }
 

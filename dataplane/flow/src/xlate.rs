@@ -226,7 +226,7 @@ impl Xlates {
 
     /// Asks for the lines that looking for the xlate of a called address and port will need.
     #[inline]
-    pub(crate) fn fetch_mapped(&self, proto: u8, mapped: u32, port: u16, fetch: impl Fn(*const u8)) {
+    pub(crate) fn fetch_mapped(&self, proto: u8, mapped: u32, port: u16, fetch: &mut impl FnMut(*const u8)) {
         if let Some(bucket) = self.by_mapped.home(hash(self.seed, proto, mapped, port, 1)) {
             fetch(std::ptr::from_ref(bucket).cast());
         }
@@ -234,7 +234,7 @@ impl Xlates {
 
     /// Asks for the lines of the `nth` xlate from now, if it is made for the source of `real` and shown as `mapped` with the same port.
     #[inline]
-    pub(crate) fn fetch_new(&self, nth: u32, real: &Key, mapped: u32, fetch: impl Fn(*const u8) + Copy) {
+    pub(crate) fn fetch_new(&self, nth: u32, real: &Key, mapped: u32, fetch: &mut impl FnMut(*const u8)) {
         let (proto, port) = (real.proto, real.sport);
         if let Some(bucket) = self.by_real.home(hash(self.seed, proto, real.src, port, 0)) {
             fetch(std::ptr::from_ref(bucket).cast());
@@ -248,7 +248,7 @@ impl Xlates {
 
     /// Asks for the line of the free xlate that is used next.
     #[inline]
-    pub(crate) fn fetch_free(&self, fetch: impl Fn(*const u8)) {
+    pub(crate) fn fetch_free(&self, fetch: &mut impl FnMut(*const u8)) {
         if self.free != NO_XLATE {
             fetch(self.slots.as_ptr().wrapping_add(self.free as usize).cast());
         }

@@ -125,6 +125,9 @@ pub enum OpenError {
     /// An address or a port is zero.
     #[error("address or port is zero")]
     Address,
+    /// The proxy has no certificate to show, or nobody vouches for its peers.
+    #[error("the proxy has no certificate, or nobody vouches for its peers")]
+    NotReady,
     /// The random source or TLS failed.
     #[error("TLS could not be started")]
     Tls,

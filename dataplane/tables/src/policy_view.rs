@@ -4,13 +4,14 @@
 //! [`PolicyView::parse`] is the one gate. The housekeeping thread runs it on every segment control sends; it looks at
 //! every byte once (checksum), then at every section, index, mask, enum, flag and name (`check.rs`), and refuses with
 //! the element and the fault. What passed is immutable (a write-sealed memfd or a private copy, [`Checked`]), so
-//! workers make views again with [`PolicyView::trusted`] at the cost of a dozen slice casts and need no checks
+//! it keeps the view that was made of it, and workers need neither slice casts at every burst nor checks
 //! of meaning of their own. Slices still bound-check, so a mistake here is a panic and never a wild read.
 //!
 //! Limits: [`MAX_POLICY_BYTES`], [`MAX_INTERFACES`], counter slots below [`MAX_ACE_COUNTERS`] and [`MAX_NAT_COUNTERS`].
 
 use crate::policy::*;
 use crate::region::{Region, Sealed};
+use std::fmt;
 use std::mem::offset_of;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -166,14 +167,6 @@ impl<'a> PolicyView<'a> {
         view.check_sum(segment)?;
         check::elements(&view)?;
         Ok(view)
-    }
-
-    /// A view of a segment that has passed; no checks but the sections' bounds.
-    pub fn trusted(checked: &'a Checked) -> Self {
-        match Self::carve(checked.bytes()) {
-            Ok(view) => view,
-            Err(fault) => unreachable!("an immutable segment that passed no longer does: {fault}"),
-        }
     }
 
     /// Header and sections.
@@ -374,9 +367,17 @@ impl<'a> Cutter<'a> {
     }
 }
 
-/// A segment that has passed [`PolicyView::parse`] and cannot change: what is published to the workers.
-#[derive(Debug)]
-pub struct Checked(Bytes);
+/// A segment that has passed [`PolicyView::parse`] and cannot change, with the slices that it was cut into then: what is published to the
+/// workers, who ask for the view at every burst.
+pub struct Checked(Cell);
+
+self_cell::self_cell!(
+    struct Cell {
+        owner: Bytes,
+        #[covariant]
+        dependent: PolicyView,
+    }
+);
 
 #[derive(Debug)]
 enum Bytes {
@@ -385,14 +386,19 @@ enum Bytes {
     Owned(Box<[u64]>, usize),
 }
 
+impl fmt::Debug for Checked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Checked").field(self.0.borrow_owner()).finish()
+    }
+}
+
 impl Checked {
     /// Checks a mapped segment.
     ///
     /// # Errors
     /// What [`PolicyView::parse`] finds.
     pub fn new(region: Region<Sealed>) -> Result<Self, BadSegment> {
-        PolicyView::parse(region.bytes())?;
-        Ok(Self(Bytes::Mapped(region)))
+        Self::of(Bytes::Mapped(region))
     }
 
     /// Checks a private copy: for tests, tools, and the builder itself.
@@ -405,26 +411,31 @@ impl Checked {
         }
         let mut words = vec![0u64; segment.len().div_ceil(8)].into_boxed_slice();
         words.as_mut_bytes()[..segment.len()].copy_from_slice(segment);
-        let owned = Self(Bytes::Owned(words, segment.len()));
-        PolicyView::parse(owned.bytes())?;
-        Ok(owned)
+        Self::of(Bytes::Owned(words, segment.len()))
+    }
+
+    fn of(bytes: Bytes) -> Result<Self, BadSegment> {
+        Cell::try_new(bytes, |bytes| PolicyView::parse(bytes.get())).map(Self)
     }
 
     /// The segment, to be sent to a control that asks what is in force.
     pub fn region(&self) -> Option<&Region<Sealed>> {
-        match &self.0 {
+        match self.0.borrow_owner() {
             Bytes::Mapped(region) => Some(region),
             Bytes::Owned(..) => None,
         }
     }
 
     /// A view of it.
+    #[inline]
     pub fn view(&self) -> PolicyView<'_> {
-        PolicyView::trusted(self)
+        *self.0.borrow_dependent()
     }
+}
 
-    fn bytes(&self) -> &[u8] {
-        match &self.0 {
+impl Bytes {
+    fn get(&self) -> &[u8] {
+        match self {
             Bytes::Mapped(region) => region.bytes(),
             Bytes::Owned(words, len) => &words.as_bytes()[..*len],
         }

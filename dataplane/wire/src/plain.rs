@@ -9,7 +9,7 @@
 //! [`Packed`] is the 5-tuple in the byte order of the wire, so that neither the lookup nor the translation swaps a byte.
 //! The oracle is `parse` itself (tests.rs). Worker cores, every packet.
 
-use crate::{MacAddr, Tuple, ethernet, ipv4, proto, tcp, udp};
+use crate::{Fragment, Kind, MacAddr, Parsed, TcpFlags, Tuple, ethernet, ipv4, proto, tcp, udp};
 
 #[cfg(test)]
 mod tests;
@@ -141,6 +141,41 @@ pub fn read(frame: &[u8], ours: Ours) -> Option<Plain> {
     }
     let key = Packed { addrs: le64(head, ADDRS), ports: le32(head, PORTS), proto };
     Some(Plain { key, ip_len })
+}
+
+/// What [`parse`](crate::parse()) says of a frame that [`read`] took; None where it refuses it, which it does for what connections do not have.
+#[inline]
+pub fn parsed(frame: &[u8], plain: &Plain) -> Option<Parsed> {
+    let tuple = plain.key.unpack();
+    let legal = ipv4::is_host(tuple.src) & ipv4::is_destination(tuple.dst) & (tuple.src != tuple.dst);
+    let tcp_flags = if tuple.proto == proto::TCP { tcp_flags(frame)? } else { TcpFlags::default() };
+    (legal && (tuple.proto != proto::TCP || tcp_flags.is_legal())).then(|| Parsed {
+        tuple,
+        l3: ipv4::IN_FRAME as u16,
+        l4: (ipv4::IN_FRAME + ipv4::HEADER_LEN) as u16,
+        ip_len: plain.ip_len,
+        embedded: 0,
+        kind: Kind::Ipv4,
+        frag: Fragment::No,
+        ttl: ttl(frame),
+        dont_fragment: frame.get(ipv4::IN_FRAME + 6).is_some_and(|flags| flags & 0x40 != 0),
+        has_options: false,
+        tcp_flags,
+        icmp_type: 0,
+        icmp_code: 0,
+    })
+}
+
+/// Hops left, of a frame that [`read`] took; 0 of what is too short to be one.
+#[inline(always)]
+pub fn ttl(frame: &[u8]) -> u8 {
+    frame.get(ipv4::IN_FRAME + 8).copied().unwrap_or_default()
+}
+
+/// The TCP flags of a frame that [`read`] took as TCP; none of what is too short to be one.
+#[inline(always)]
+pub fn tcp_flags(frame: &[u8]) -> Option<TcpFlags> {
+    frame.get(ipv4::IN_FRAME + ipv4::HEADER_LEN + 13).map(|flags| TcpFlags(*flags))
 }
 
 // Through slices, so that each is one load: put together byte by byte, the optimiser takes the sum apart again.

@@ -4,7 +4,7 @@
 use crate::house::Seat;
 use crate::worker::command::{Command, Desk, EventSink, Reply};
 use crate::worker::mates::Mates;
-use crate::worker::net::Outlet;
+use crate::worker::net::{LogKind, Outlet};
 use crate::worker::runtime::{self, Runtime};
 use crate::worker::{Config, DATA_ROOM, Worker};
 use crossbeam::queue::ArrayQueue;
@@ -241,6 +241,14 @@ impl Rig {
             self.micros += 100_000;
             self.turn();
         }
+    }
+
+    /// Uses up what the log takes of access-lists at this moment.
+    pub fn drown_log(&mut self) {
+        let now = self.worker.clock.at(self.worker.clock.tsc_of(self.micros));
+        let net = &mut self.worker.path.net;
+        while net.may_log(now, LogKind::Acl) {}
+        self.moved();
     }
 
     /// Lets a moment pass.

@@ -115,7 +115,7 @@ impl Stages6 {
             }
             match short_way(net, tick, ifindex, meta, &mut mbuf) {
                 Some((slot, egress)) => net.push(slot, egress, mbuf),
-                None => long_way(net, sessions, view, now, ifindex, mbuf, None),
+                None => long_way(net, sessions, view, now, ifindex, mbuf),
             }
         }
     }

@@ -83,7 +83,12 @@ impl Lab {
         let ack = seg(ACK, ISN.wrapping_add(1), cookie.wrapping_add(1));
         let proof = self.flow.proof(&asker, &ack, now).expect("a good cookie");
         let ways = |addr: u32| Some(u8::from(addr >> 24 == 10));
-        (self.with(|flow, policy, now| flow.admit_proven(&first, &proof, policy, ways, now).0), cookie)
+        (
+            self.with(|flow, policy, now| {
+                flow.admit_proven(&first, &proof, policy, ways, now, &mut Hits::default())
+            }),
+            cookie,
+        )
     }
 
     fn begun(&mut self, port: u16) -> (ConnId, u32) {

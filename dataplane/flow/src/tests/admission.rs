@@ -4,7 +4,7 @@
 
 use crate::acl::{Acls, Lists};
 use crate::conn::Dir;
-use crate::firewall::{Admission, First};
+use crate::firewall::{Admission, First, Told};
 use crate::key::{ICMP, Key, TCP, UDP};
 use crate::nat::Nat;
 use crate::ports::Share;
@@ -13,6 +13,8 @@ use crate::{Booked, Flow, FlowConfig, Packet, Policy, TICKS};
 use fedgate_tables::drops::DropReason;
 use fedgate_tables::link::BY_LEVEL;
 use fedgate_tables::policy::*;
+
+mod ahead;
 
 const OUTSIDE: u8 = 0;
 const INSIDE: u8 = 1;

@@ -350,7 +350,7 @@ impl Picker {
 
     /// Asks for the line of a port's bit, where there is a bitmap.
     #[inline]
-    pub fn fetch(&self, addr: u32, proto: u8, port: u16, fetch: impl Fn(*const u8)) {
+    pub fn fetch(&self, addr: u32, proto: u8, port: u16, fetch: &mut impl FnMut(*const u8)) {
         if let Some(place) = self.at.get(&key(addr, proto)) {
             self.bitmaps[*place].ports.fetch(port, fetch);
         }

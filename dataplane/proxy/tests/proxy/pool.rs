@@ -425,6 +425,7 @@ fn members_are_asked_and_turn_by_their_answers() {
     p.s.lab.lines[line].own.values_mut().for_each(|(at, peer)| {
         peer.answers = if *at == addr(0) { Some(503) } else { peer.answers };
     });
+    p.s.lab.answers.insert(addr(0), 503);
     p.s.lab.gone.insert(addr(1));
     p.dies(line, 2);
     p.s.lab.settle(secs(40));

@@ -32,7 +32,7 @@ const _: () = assert!(size_of::<TlsProxy>() == 72);
 pub struct Face {
     /// First of its [`Shown`]s.
     pub first_shown: u32,
-    /// How many: at least one. The first without an SNI name is shown where no other fits.
+    /// How many. The first without an SNI name is shown where no other fits. With none the proxy is not ready, and refuses connections.
     pub shown: u32,
     /// First of its vouchers: indices of trustpoints.
     pub first_voucher: u32,

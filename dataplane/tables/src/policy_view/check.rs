@@ -358,7 +358,10 @@ fn tls_proxy(cx: &Context<'_>, element: &TlsProxy) -> Finding {
 
 fn face(cx: &Context<'_>, element: &Face, field: &'static str, allowed: u32) -> Finding {
     let Face { first_shown, shown, first_voucher, vouchers, suites: bits, flags } = *element;
-    must(shown >= 1, field, Fault::Count)?;
+    if shown == 0 {
+        // The proxy is not ready: it has no face to show, and says nothing of one.
+        return must(vouchers == 0 && bits == 0 && flags == 0, field, Fault::Count);
+    }
     run(first_shown, shown, cx.view.shown, field)?;
     run(first_voucher, vouchers, cx.view.vouchers, field)?;
     must(flags & !allowed == 0 && bits & !ALL_SUITES == 0, field, Fault::Bits)?;

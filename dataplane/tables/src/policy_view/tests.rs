@@ -434,7 +434,15 @@ fn each_fault_is_named() {
             "domain",
             Fault::NotCanonical,
         ),
-        (fault(|b| _ = b.tls_proxy(TlsProxy { name: named, ..Default::default() })), "server", Fault::Count),
+        // A face that shows nothing says nothing else.
+        (
+            fault(|b| {
+                let server = Face { flags: FACE_TLS13, ..Face::default() };
+                _ = b.tls_proxy(TlsProxy { name: named, server, ..Default::default() });
+            }),
+            "server",
+            Fault::Count,
+        ),
         (fault(|b| proxy_with(b, |face| face.vouchers = 2)), "client", Fault::OutOfBounds),
         (
             fault(|b| proxy_with(b, |face| face.flags = FACE_NO_CLIENT_AUTH | FACE_TLS12)),
