@@ -8,8 +8,8 @@ use crate::Failure;
 use crate::crowd::{Middle, PUBLIC, SERVER, caller, ends, number};
 use crate::pki::Pki;
 use fedgate_proxy::{
-    Addr, CloseReason, Context, Engine, Event, Federated, Leg, Limits, Micros, OpenParams, Output, OwnDomains,
-    ProxyTls, Road, SessionId, Timeouts,
+    Addr, CloseReason, Context, Engine, Event, Federated, Leg, Limits, Micros, OpenParams, Output,
+    OwnDomains, ProxyTls, Road, SessionId, Timeouts,
 };
 use fedgate_tables::counters::{Counter, Histo};
 use fedgate_tables::domains::{DomainReader, DomainWriter};

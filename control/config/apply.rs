@@ -204,9 +204,10 @@ impl Editor {
             | Command::SslEncryption(..)
             | Command::SubjectName(_)
             | Command::KeyPair(_) => self.crypto(command, negated),
-            Command::SipPool(_) | Command::PoolMember(..) | Command::HealthCheck(_) | Command::ClientPool(_) => {
-                self.pool(command, negated)
-            }
+            Command::SipPool(_)
+            | Command::PoolMember(..)
+            | Command::HealthCheck(_)
+            | Command::ClientPool(_) => self.pool(command, negated),
             Command::ClassMap(_)
             | Command::Match(_)
             | Command::Limits(_)

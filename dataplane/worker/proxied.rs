@@ -13,16 +13,16 @@ use super::net::{HEADER_ROOM, LogKind, Net};
 use super::runtime::{Runtime, View};
 use dpdk::Mbuf;
 use fedgate_flow::conn::{ConnId, Dir, InsertError, NO_CLASS, NO_SESSION, NewConn};
-use fedgate_flow::key::{Key, TCP};
 use fedgate_flow::firewall::Paths;
+use fedgate_flow::key::{Key, TCP};
 use fedgate_flow::shard;
 use fedgate_flow::tcp::State;
 use fedgate_flow::xlate::NO_XLATE;
+use fedgate_proxy::pool::Pool;
 use fedgate_proxy::{
     AbortReason, Addr, CloseReason, Context, Engine, Event, Leg, OpenError, OpenParams, Output, ProxyTls,
     Road, SessionId,
 };
-use fedgate_proxy::pool::Pool;
 use fedgate_tables::counters::{Counter, Gauge, Histo, Stat};
 use fedgate_tables::drops::DropReason;
 use fedgate_tables::link;

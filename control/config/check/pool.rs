@@ -22,7 +22,8 @@ pub(super) fn pools(model: &Model, found: &mut Found) {
     for (name, pool) in &model.sip_pools {
         let about = || About::SipPool(name.clone());
         if pool.members.len() > MAX_MEMBERS {
-            let what = format!("sip-pool {name} has {} members; at most {MAX_MEMBERS} fit", pool.members.len());
+            let what =
+                format!("sip-pool {name} has {} members; at most {MAX_MEMBERS} fit", pool.members.len());
             found.push((about(), Fault::error(what)));
         }
         let used = model.tls_proxies.values().any(|proxy| proxy.pool.as_ref() == Some(name));

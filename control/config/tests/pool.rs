@@ -45,10 +45,10 @@ fn a_pool_reaches_the_policy_and_comes_back_as_it_was_written() {
 #[test]
 fn what_makes_no_pool_is_refused() {
     let lab = Lab::new();
-    let none = "8:2: there is no `sip-pool front`";
+    let none = "8:18: there is no `sip-pool front`";
     assert_eq!(lab.found(&with("")), [none.to_owned()]);
     let empty = lab.found(&with("sip-pool front\n"));
-    assert_eq!(empty, ["9:2: sip-pool front has no member, so nobody would be called"]);
+    assert_eq!(empty, ["9:18: sip-pool front has no member, so nobody would be called"]);
     let many: String = (1..18).map(|n| format!(" member 10.0.0.{n}\n")).collect();
     let many = lab.found(&with(&format!("sip-pool front\n{many}")));
     assert!(many.iter().any(|it| it.contains("17 members; at most 16 fit")), "{many:?}");

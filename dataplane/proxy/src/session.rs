@@ -120,7 +120,7 @@ pub(crate) struct Session {
     pub(crate) params: OpenParams,
     pub(crate) client: Side,
     /// Without a pool one at most.
-    pub(crate) servers: Vec<Box<Server>>,
+    pub(crate) servers: Vec<Server>,
     pooled: Option<Box<Pooled>>,
     phase: Phase,
     pub(crate) opened: Micros,
@@ -215,7 +215,7 @@ impl Session {
     /// Bytes held, by the account that [`crate::Limits::memory`] bounds.
     pub(crate) fn held(&self) -> usize {
         let pooled = self.pooled.as_ref().map_or(0, |pooled| pooled.bytes());
-        let servers = self.servers.len() * size_of::<Server>();
+        let servers = self.servers.capacity() * size_of::<Server>();
         size_of::<Self>() + servers + pooled + self.sides().map(Side::held).sum::<usize>()
     }
 
@@ -311,7 +311,8 @@ impl Session {
     fn take_in<D, L, O: Output>(&mut self, at: At, env: &mut Env<'_, D, L, O>) -> bool {
         let (id, running, now) = (self.id, self.phase == Phase::Running, env.now);
         let (leg, remote) = (at.leg(), self.remote(at));
-        let given_up = matches!(at, At::Server(n) if self.servers.get(n).is_some_and(|it| it.given_up.is_some()));
+        let given_up =
+            matches!(at, At::Server(n) if self.servers.get(n).is_some_and(|it| it.given_up.is_some()));
         let Some(side) = self.side_at_mut(at) else { return false };
         side.watch(now);
         if !running || given_up {

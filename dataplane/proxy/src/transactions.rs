@@ -74,9 +74,7 @@ impl Transactions {
     pub(crate) fn may_cross(&self, leg: Leg, part: Part) -> bool {
         match part.role {
             Role::Request { .. } | Role::Neither => true,
-            Role::Response { invite, .. } => {
-                self.found(leg, part.key, invite).is_some()
-            }
+            Role::Response { invite, .. } => self.found(leg, part.key, invite).is_some(),
         }
     }
 
@@ -145,7 +143,12 @@ mod tests {
         let answer = part(9, Role::Response { invite: true, last: true });
         t.crossed(Leg::Client, part(9, Role::Request { invite: true }), 0, Micros::from_secs(1));
         for second in (2..180).step_by(10) {
-            t.crossed(Leg::Client, part(second, Role::Request { invite: true }), 0, Micros::from_secs(second));
+            t.crossed(
+                Leg::Client,
+                part(second, Role::Request { invite: true }),
+                0,
+                Micros::from_secs(second),
+            );
             assert!(t.may_cross(Leg::Server, answer), "after {second} s");
             t.crossed(Leg::Server, answer, 0, Micros::from_secs(second));
         }

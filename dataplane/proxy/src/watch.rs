@@ -109,7 +109,13 @@ impl Watch {
         }
     }
 
-    fn tend<O: Output>(&mut self, member: &Member, settings: &HealthCheck, now: Micros, out: &mut O) -> Micros {
+    fn tend<O: Output>(
+        &mut self,
+        member: &Member,
+        settings: &HealthCheck,
+        now: Micros,
+        out: &mut O,
+    ) -> Micros {
         let place = member.place;
         let patience = PATIENCE.min(interval(settings));
         match self.hear(place, now) {
@@ -218,7 +224,14 @@ impl Watch {
     }
 
     /// Books an answer or a failure; tells where that turns the member.
-    fn book<O: Output>(&mut self, member: &Member, settings: &HealthCheck, well: bool, now: Micros, out: &mut O) {
+    fn book<O: Output>(
+        &mut self,
+        member: &Member,
+        settings: &HealthCheck,
+        well: bool,
+        now: Micros,
+        out: &mut O,
+    ) {
         let check = &mut self.checks[usize::from(member.place)];
         let turns = if well {
             (check.fails, check.rises) = (0, check.rises.saturating_add(1));

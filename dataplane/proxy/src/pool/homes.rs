@@ -128,7 +128,9 @@ impl Homes {
             }
             return;
         }
-        let Some(least) = entries.iter().min_by_key(|entry| weight(entry.value.load(Relaxed))) else { return };
+        let Some(least) = entries.iter().min_by_key(|entry| weight(entry.value.load(Relaxed))) else {
+            return;
+        };
         if weight(least.value.load(Relaxed)) <= weight(value) {
             least.put(call, value);
         }

@@ -38,10 +38,14 @@ fn shares_are_by_weight() {
         counts[chosen(&pool, call).unwrap() as usize - 1] += 1;
     }
     // Pearson's chi-square, three degrees of freedom: above 16.27 once in a thousand pools; the hash has no seed, so never or always.
-    let chi: f64 = counts.iter().zip(weights).map(|(n, weight)| {
-        let expected = all as f64 * f64::from(weight) / 16.0;
-        (f64::from(*n) - expected).powi(2) / expected
-    }).sum();
+    let chi: f64 = counts
+        .iter()
+        .zip(weights)
+        .map(|(n, weight)| {
+            let expected = all as f64 * f64::from(weight) / 16.0;
+            (f64::from(*n) - expected).powi(2) / expected
+        })
+        .sum();
     assert!(chi < 16.27, "{counts:?}: {chi}");
 }
 

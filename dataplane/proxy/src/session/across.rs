@@ -105,14 +105,17 @@ impl Session {
         let p = &self.params;
         let ends = (p.server_local, p.server_remote);
         match self.side_towards(passed, ends, p.server_mtu, env) {
-            Some(side) => self.servers.push(Box::new(Server {
-                side,
-                remote: ends.1,
-                road: Road::Leg(Leg::Server),
-                given_up: None,
-            })),
+            Some(side) => {
+                self.add(Server { side, remote: ends.1, road: Road::Leg(Leg::Server), given_up: None })
+            }
             None => self.out_of_reach(503, env),
         }
+    }
+
+    /// Most sessions have one server ever: room for more is made one by one.
+    pub(super) fn add(&mut self, server: Server) {
+        self.servers.reserve_exact(1);
+        self.servers.push(server);
     }
 
     /// A side that calls a server; `None` where there is no room for it.

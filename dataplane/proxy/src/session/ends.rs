@@ -32,7 +32,12 @@ impl Session {
     }
 
     /// What ends a session, or only a leg where there are others.
-    pub(super) fn end_of<D, L, O: Output>(&mut self, at: At, reason: CloseReason, env: &mut Env<'_, D, L, O>) {
+    pub(super) fn end_of<D, L, O: Output>(
+        &mut self,
+        at: At,
+        reason: CloseReason,
+        env: &mut Env<'_, D, L, O>,
+    ) {
         match at {
             At::Server(n) if self.pooled.is_some() => self.give_up(n, 408, env),
             At::Client | At::Server(_) => self.end(reason, env.now),

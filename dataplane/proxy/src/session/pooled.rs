@@ -121,7 +121,9 @@ impl Pooled {
         match home {
             Some(member) if in_dialog && member.health == Health::Down => return Err(408),
             Some(member) if in_dialog && tried >> member.place & 1 == 1 => return Err(503),
-            Some(member) if member.health != Health::Down && tried >> member.place & 1 == 0 => return Ok(member),
+            Some(member) if member.health != Health::Down && tried >> member.place & 1 == 0 => {
+                return Ok(member);
+            }
             Some(_) | None => {}
         }
         self.pool.choose(call, tried, now).ok_or(503)
@@ -237,7 +239,9 @@ impl Session {
             return self.done_with_head();
         }
         match passed.part.role {
-            Role::Request { .. } if has_room => pooled.hold(frame, &passed, call, member.place, true, env.now),
+            Role::Request { .. } if has_room => {
+                pooled.hold(frame, &passed, call, member.place, true, env.now)
+            }
             Role::Request { .. } => env.out.count(Counter::Stat(Stat::PoolUnheld), 1),
             Role::Response { .. } | Role::Neither => {}
         }
@@ -307,7 +311,7 @@ impl Session {
         match self.side_towards(passed, (local, member.addr), mtu, env) {
             Some(side) => {
                 let road = Road::Own(member.place);
-                self.servers.push(Box::new(Server { side, remote: member.addr, road, given_up: None }));
+                self.add(Server { side, remote: member.addr, road, given_up: None });
                 Some(self.servers.len() - 1)
             }
             None => {
@@ -510,7 +514,9 @@ impl Session {
             if !self.servers[n].side.has_room() {
                 break;
             }
-            let Some(held) = self.pooled.as_mut().and_then(|pooled| pooled.held.get_mut(&key)) else { continue };
+            let Some(held) = self.pooled.as_mut().and_then(|pooled| pooled.held.get_mut(&key)) else {
+                continue;
+            };
             held.sent = true;
             let (bytes, passed) = (std::mem::take(&mut held.bytes), held.passed);
             let crossed = self.cross(At::Client, At::Server(n), &bytes, &passed, env);

@@ -8,11 +8,11 @@
 //!
 //! Only the crate's public interface is used, so other packages can include this file by its path.
 
-use fedgate_proxy::{
-    AbortReason, Addr, CloseReason, Context, Engine, Event, Leg, Limits, Micros, OpenParams, Output, ProxyTls,
-    Road, SessionId, Timeouts,
-};
 use fedgate_proxy::pool::Pool;
+use fedgate_proxy::{
+    AbortReason, Addr, CloseReason, Context, Engine, Event, Leg, Limits, Micros, OpenParams, Output,
+    ProxyTls, Road, SessionId, Timeouts,
+};
 use fedgate_tables::counters::{Counter, Histo};
 use rustls::Connection;
 use smoltcp::iface::{Config, Interface, SocketHandle, SocketSet};
@@ -178,7 +178,8 @@ impl Peer {
         }
         if let Some(status) = self.answers {
             let heard = String::from_utf8_lossy(&self.heard).into_owned();
-            for question in heard.split_inclusive("\r\n\r\n").skip(self.answered) {
+            let whole = heard.split_inclusive("\r\n\r\n").filter(|text| text.ends_with("\r\n\r\n"));
+            for question in whole.skip(self.answered) {
                 self.answered += 1;
                 let (_, headers) = question.split_once("\r\n").expect("a start line");
                 let answer = format!("SIP/2.0 {status} X\r\n{headers}").replace("Max-Forwards: 70\r\n", "");
@@ -284,11 +285,14 @@ enum To {
 /// When it arrives, a number to keep the order, where to, and what.
 type Flying = (Micros, u64, To, Vec<u8>);
 
+/// An own connection by its number, from and to where; none where it is over.
+type Connect = (SessionId, u8, Option<(Addr, Addr)>);
+
 /// What the engine puts out.
 #[derive(Default)]
 pub struct Sink {
     packets: Vec<(SessionId, Road, Vec<u8>)>,
-    connects: Vec<(SessionId, u8, Option<(Addr, Addr)>)>,
+    connects: Vec<Connect>,
     /// There is no way to these.
     pub no_way: BTreeSet<Addr>,
     ports: u16,
@@ -501,9 +505,7 @@ impl Lab {
         };
         let unplugged = match road_of(end) {
             Road::Leg(leg) => self.lines[line].unplugged[leg as usize],
-            Road::Own(own) => {
-                self.lines[line].own.get(&own).is_none_or(|(addr, _)| self.gone.contains(addr))
-            }
+            Road::Own(own) => self.lines[line].own.get(&own).is_none_or(|(addr, _)| self.gone.contains(addr)),
         };
         if unplugged || self.dice.roll(1000) < self.weather.lost {
             return;

@@ -223,7 +223,8 @@ fn a_request_to_a_dead_member_goes_to_the_next() {
         let mut p = Pooled::new(3);
         let n = p.s.inward();
         let first = p.placed(n, 1);
-        let established = (100..120).find(|number| agree(&mut p, n, *number) != first).expect("one of twenty");
+        let established =
+            (100..120).find(|number| agree(&mut p, n, *number) != first).expect("one of twenty");
         match how {
             "refuses" => _ = p.s.lab.closed.insert(addr(first)),
             "no way" => _ = p.s.lab.sink.no_way.insert(addr(first)),
@@ -238,7 +239,8 @@ fn a_request_to_a_dead_member_goes_to_the_next() {
         }
         p.s.lab.settle(secs(30));
         // The first request had no answer: it was sent again, elsewhere, as it was.
-        let [second] = p.who_heard(n, &message_in(1)).into_iter().filter(|it| *it != first).collect::<Vec<_>>()[..]
+        let [second] =
+            p.who_heard(n, &message_in(1)).into_iter().filter(|it| *it != first).collect::<Vec<_>>()[..]
         else {
             panic!("{how}: not moved")
         };
@@ -323,7 +325,11 @@ fn an_invite_that_rings_is_not_sent_twice() {
     p.s.client_says(n, request("INVITE", "foreign.example", "local.example", 1, ""));
     p.s.lab.settle(secs(1));
     let [one] = p.who_heard(n, "INVITE")[..] else { panic!() };
-    p.says(n, one, response("INVITE", "foreign.example", "local.example", 1).replace("200 OK", "180 Ringing"));
+    p.says(
+        n,
+        one,
+        response("INVITE", "foreign.example", "local.example", 1).replace("200 OK", "180 Ringing"),
+    );
     p.s.lab.settle(secs(1));
     p.dies(n, one);
     p.s.lab.settle(secs(1));
@@ -430,10 +436,17 @@ fn members_are_asked_and_turn_by_their_answers() {
     p.dies(line, 2);
     p.s.lab.settle(secs(40));
     assert_eq!(health(&p), [Down, Down, Up]);
-    assert_eq!(p.s.lab.sink.events.iter().filter(|it| it.starts_with("member front")).collect::<Vec<_>>(), [
-        "member front 16 true", "member front 17 true", "member front 18 false", "member front 18 true",
-        "member front 16 false", "member front 17 false",
-    ]);
+    assert_eq!(
+        p.s.lab.sink.events.iter().filter(|it| it.starts_with("member front")).collect::<Vec<_>>(),
+        [
+            "member front 16 true",
+            "member front 17 true",
+            "member front 18 false",
+            "member front 18 true",
+            "member front 16 false",
+            "member front 17 false",
+        ]
+    );
     // What is new goes to the one that is left.
     let n = p.s.inward();
     for number in 0..10 {
