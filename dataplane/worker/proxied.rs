@@ -11,6 +11,7 @@ use super::clock::Now;
 use super::dispatch::Ways;
 use super::net::{HEADER_ROOM, LogKind, Net};
 use super::runtime::{Runtime, View};
+use super::shown;
 use dpdk::Mbuf;
 use fedgate_flow::conn::{ConnId, Dir, InsertError, NO_CLASS, NO_SESSION, NewConn};
 use fedgate_flow::firewall::Paths;
@@ -23,11 +24,15 @@ use fedgate_proxy::{
     AbortReason, Addr, CloseReason, Context, Engine, Event, Leg, OpenError, OpenParams, Output, ProxyTls,
     Road, SessionId,
 };
+use fedgate_sip::dialog::Roster;
+use fedgate_sip::sdp::Ports;
+use fedgate_sip::translate::Transport;
 use fedgate_tables::counters::{Counter, Gauge, Histo, Stat};
 use fedgate_tables::drops::DropReason;
 use fedgate_tables::link;
 use fedgate_tables::policy::Interface;
 use fedgate_wire::Parsed;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 /// Ports tried for a connection of our own.
@@ -57,6 +62,12 @@ impl Sessions {
     /// None yet.
     pub fn new(engine: Engine) -> Self {
         Self { engine, seats: Vec::new(), ended: Vec::new(), most: 0 }
+    }
+
+    /// The same of one of several workers.
+    #[must_use]
+    pub fn of_several(self, roster: Arc<Roster>, worker: usize) -> Self {
+        Self { engine: self.engine.of_several(roster, worker), ..self }
     }
 
     /// The connection of a session.
@@ -93,7 +104,7 @@ impl Sessions {
                 self.seats[place] = Some(Seat { id: session, conn: Some(conn), own: Vec::new() });
                 net.flow.set_session(conn, session.slot);
                 net.counters.add(Stat::ProxySessionsOpened, 1);
-                self.input(net, view, now, conn, Dir::Forward, mbuf, parsed);
+                self.input(net, now, conn, Dir::Forward, mbuf, parsed);
             }
             Err(error) => {
                 net.end(conn, now);
@@ -118,6 +129,7 @@ impl Sessions {
         let tls = view.image.tls.get(tls_proxy as usize).cloned().flatten().ok_or(OpenError::NotReady)?;
         let hot = net.flow.conns.hot(conn);
         let (called, shown) = (hot.key(Dir::Forward), hot.leaves_as(Dir::Forward));
+        let outside = shown::viewer(net, conn).ifindex;
         let mtu = |ifindex: u8| view.interface(ifindex).map_or(1500, |i: &Interface| i.mtu);
         let params = OpenParams {
             tls,
@@ -127,6 +139,7 @@ impl Sessions {
             server_local: (shown.src, shown.sport),
             server_remote: (shown.dst, shown.dport),
             outside: if net.flow.conns.hot(conn).is_inbound() { Leg::Client } else { Leg::Server },
+            nat: view.flow.nat.translates_to(outside),
             client_mtu: mtu(hot.iface[Dir::Forward as usize]),
             server_mtu: mtu(hot.iface[Dir::Reverse as usize]),
         };
@@ -138,7 +151,6 @@ impl Sessions {
     pub(super) fn input(
         &mut self,
         net: &mut Net,
-        view: &View<'_>,
         now: Now,
         conn: ConnId,
         dir: Dir,
@@ -158,15 +170,20 @@ impl Sessions {
         let Some(packet) = mbuf.data().get(datagram) else {
             return net.drop(DropReason::InvalidIpLength, mbuf);
         };
-        let ctx = context(view);
-        let mut way = Way { net, view, now, seats: &mut self.seats, ended: &mut self.ended };
-        let taken = self.engine.input(now.proxy(), session, road, packet, &ctx, &mut way);
-        match taken {
-            // The packet ends here by design: its bytes are in the session's buffers.
+        match self.engine.input(now.proxy(), session, road, packet) {
+            // The packet ends here by design: its bytes are in the session's buffers. What follows from them is the poll's.
             Ok(()) => drop(mbuf),
             Err(_) => net.drop(DropReason::ProxyNoSession, mbuf),
         }
-        self.bury(net, now);
+    }
+
+    /// A router's word about a packet of ours that left in `dir` by a proxied connection, that it takes `mtu` bytes at most. False where that is
+    /// none of a session's.
+    pub(super) fn too_big(&mut self, net: &Net, conn: ConnId, dir: Dir, seq: u32, mtu: u16) -> bool {
+        // What leaves in one direction is answered in the other.
+        let seat = self.seats.get(net.flow.conns.hot(conn).session() as usize).and_then(Option::as_ref);
+        let road = seat.and_then(|seat| Some((seat.id, seat.road(conn, dir.flip())?)));
+        road.is_some_and(|(session, road)| self.engine.too_big(session, road, seq, mtu))
     }
 
     /// Takes the pools of a new image into use: the first worker watches their members.
@@ -266,6 +283,11 @@ fn seat(seats: &[Option<Seat>], session: SessionId) -> Option<&Seat> {
 }
 
 impl Way<'_, '_> {
+    /// The connection that a session took over.
+    fn conn(&self, session: SessionId) -> Option<ConnId> {
+        seat(self.seats, session)?.conn
+    }
+
     /// Enters a connection of our own into the table.
     fn enter(&mut self, iface: [u8; 2], from: Addr, to: Addr, inbound: bool) -> Option<(ConnId, Addr)> {
         for n in 0..PORTS_TRIED {
@@ -384,6 +406,26 @@ impl Output for Way<'_, '_> {
 
     fn observe(&mut self, histo: Histo, value: u64) {
         self.net.counters.observe(histo, value);
+    }
+
+    fn is_shown(&self, _: SessionId, addr: Ipv4Addr) -> bool {
+        self.net.flow.is_told(addr.to_bits(), &self.view.flow, self.now.tick())
+    }
+
+    fn shown(&mut self, session: SessionId, transport: Transport, real: SocketAddr) -> Option<SocketAddr> {
+        shown::shown(self.net, self.view, self.now, self.conn(session)?, transport, real)
+    }
+
+    fn real(&mut self, session: SessionId, transport: Transport, shown: SocketAddr) -> Option<SocketAddr> {
+        shown::real(self.net, self.view, self.conn(session)?, transport, shown)
+    }
+
+    fn shown_host(&mut self, session: SessionId, real: IpAddr) -> Option<IpAddr> {
+        shown::host(self.net, self.view, self.conn(session)?, real)
+    }
+
+    fn shown_media(&mut self, session: SessionId, real: IpAddr, ports: Ports) -> Option<(IpAddr, Ports)> {
+        shown::media(self.net, self.view, self.now, self.conn(session)?, real, ports)
     }
 }
 

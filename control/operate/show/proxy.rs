@@ -13,12 +13,16 @@ use crate::operate::run::Stop;
 use crate::operate::server::Out;
 use crate::policy::proxies;
 
-const TOTALS: [Stat; 23] = [
+const TOTALS: [Stat; 29] = [
     Stat::ProxySessionsOpened,
     Stat::ProxySessionsClosed,
+    Stat::ProxySourceRefused,
     Stat::TlsHandshakesClientLeg,
     Stat::TlsHandshakesServerLeg,
+    Stat::TlsResumed,
     Stat::TlsFailures,
+    Stat::TlsNothingInCommon,
+    Stat::TlsRevoked,
     Stat::SipInRequests,
     Stat::SipInResponses,
     Stat::SipOutRequests,
@@ -35,6 +39,8 @@ const TOTALS: [Stat; 23] = [
     Stat::SipBadMessage,
     Stat::SipDropped,
     Stat::SipHeadersCut,
+    Stat::SipTranslatedOut,
+    Stat::SipTranslatedIn,
     Stat::SipDialogsRefused,
     Stat::EventsLost,
 ];

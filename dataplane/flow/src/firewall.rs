@@ -361,6 +361,7 @@ impl Flow {
                     pool: policy.nat.pool(rule),
                     block_size: policy.globals.block_size,
                     blocks_per_host: policy.globals.blocks_per_host,
+                    pair: false,
                 };
                 if want.pool.flags & NAT_EXTENDED != 0 && !want.pool.one_to_one {
                     let shown = self.extended(&want, paths).ok_or(DropReason::PatPoolExhausted)?;

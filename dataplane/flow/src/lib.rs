@@ -26,6 +26,7 @@ pub mod ports;
 pub mod rewrite;
 pub mod rewrite_fragment;
 pub mod shard;
+pub mod shown;
 pub mod tcp;
 pub mod v6;
 mod waiting;
@@ -47,6 +48,7 @@ use key::{ICMP, TCP};
 use limits::{Limits, Member};
 use nat::Nat;
 use ports::Share;
+use shown::Kept;
 use tcp::{Outcome, State};
 use v6::Conns6;
 use waiting::Waiting;
@@ -234,6 +236,8 @@ pub struct Flow {
     waiting: Waiting,
     due: Vec<Due>,
     due6: Vec<Due>,
+    /// Translations that peers were told of.
+    kept: Kept,
 }
 
 /// Room for handshakes whose time has come at once: what a caller lets [`Flow::expire`] look at.
@@ -258,6 +262,7 @@ impl Flow {
             waiting: Waiting::new(rng.next()),
             due: Vec::with_capacity(DUE),
             due6: Vec::with_capacity(DUE),
+            kept: Kept::default(),
             rng,
         }
     }
@@ -394,6 +399,7 @@ impl Flow {
                 self.conns.wheel.set(n, deadline);
             }
         }
+        self.expire_kept(policy, now);
         let globals = policy.globals;
         let timeouts = [globals.timeout_pat_xlate, globals.timeout_xlate];
         let timeouts = timeouts.map(|seconds| seconds.saturating_mul(TICKS).min(NEVER));

@@ -231,6 +231,14 @@ impl Nat {
         self.shown_at(addr, in_if, NAT_NO_PROXY_ARP)
     }
 
+    /// True where some rule shows hosts on an interface as others than they are.
+    pub fn translates_to(&self, ifindex: u8) -> bool {
+        self.rules.iter().any(|rule| {
+            let identity = NatKind::from_u8(rule.kind) == Some(NatKind::Identity);
+            rule.flags & NAT_INACTIVE == 0 && !identity && on(rule.mapped_if, ifindex)
+        })
+    }
+
     /// True where some rule shows `addr` on some interface.
     pub fn is_shown(&self, addr: u32) -> bool {
         !self.shown.at(addr).is_empty()

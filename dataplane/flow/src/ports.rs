@@ -232,11 +232,22 @@ impl Ports {
         if self.exhausted & bit != 0 {
             return None;
         }
-        let port = self.pick_within(span, false, wanted, random, prefer);
+        let port = self.pick_within(span, false, 1, wanted, random, prefer);
         if port.is_none() {
             self.exhausted |= bit;
         }
         port
+    }
+
+    /// Takes two ports in a row of `band`, the first like [`Self::pick`]'s, and gives that (RTP and RTCP: RFC 3550 section 11).
+    pub fn pick_pair(&mut self, wanted: u16, band: Band, random: u64) -> Option<u16> {
+        let (_, span) = self.share.own(band)?;
+        self.pick_within(span, false, 2, wanted, random, |_| true)
+    }
+
+    /// [`Self::pick_pair`] within a block of the host's own.
+    pub fn pick_pair_in(&mut self, block: Block, wanted: u16, random: u64) -> Option<u16> {
+        self.pick_within(block.ordinals(), true, 2, wanted, random, |_| true)
     }
 
     /// [`Self::pick`] within a block of the host's own.
@@ -247,7 +258,7 @@ impl Ports {
         random: u64,
         prefer: impl Fn(u16) -> bool,
     ) -> Option<u16> {
-        self.pick_within(block.ordinals(), true, wanted, random, prefer)
+        self.pick_within(block.ordinals(), true, 1, wanted, random, prefer)
     }
 
     /// Takes any port within `range`.
@@ -255,11 +266,11 @@ impl Ports {
         let [first, last] = self.share.span(range)?;
         let start = start(first, last, random);
         let mut found = None;
-        self.each_free([first, last], start, u64::MAX, false, |ordinal| {
+        self.each_free([first, last], start, u64::MAX, false, 1, |ordinal| {
             found = Some(ordinal);
             true
         });
-        found.map(|ordinal| self.take(ordinal))
+        found.map(|ordinal| self.take(ordinal, 1))
     }
 
     /// Takes a block of `size` ports (rounded up to a multiple of 32) from 1024 up, in which nothing is taken.
@@ -308,20 +319,24 @@ impl Ports {
         block.bits().all(|(word, bit)| held.is_none_or(|h| h[word] & bit == 0)) && self.is_block_empty(block)
     }
 
+    /// Takes `row` (one or two) free ports in a row that are in one word, and gives the first.
     fn pick_within(
         &mut self,
         span: [u16; 2],
         own_block: bool,
+        row: u16,
         wanted: u16,
         random: u64,
         prefer: impl Fn(u16) -> bool,
     ) -> Option<u16> {
-        let [first, last] = span;
+        let first = span[0];
+        // The last with which a row can begin.
+        let last = span[1].checked_sub(row - 1).filter(|last| *last >= first)?;
         let share = self.share;
         if let Some(ordinal) = share.ordinal(wanted).filter(|o| (first..=last).contains(o)) {
             let (word, bit) = place(ordinal);
-            if self.blocked(word, own_block) & bit == 0 && prefer(wanted) {
-                return Some(self.take(ordinal));
+            if self.free_rows(word, own_block, row) & bit != 0 && prefer(wanted) {
+                return Some(self.take(ordinal, row));
             }
         }
         const EVEN: u64 = 0x5555_5555_5555_5555;
@@ -329,7 +344,7 @@ impl Ports {
         let start = start(first, last, random);
         for parity in [same_parity, !same_parity] {
             let (mut found, mut tries) = (None, 0);
-            self.each_free(span, start, parity, own_block, |ordinal| {
+            self.each_free([first, last], start, parity, own_block, row, |ordinal| {
                 let preferred = prefer(share.port(ordinal));
                 if preferred || found.is_none() {
                     found = Some(ordinal);
@@ -338,18 +353,28 @@ impl Ports {
                 preferred || tries == PREFERRED_TRIES
             });
             if let Some(ordinal) = found {
-                return Some(self.take(ordinal));
+                return Some(self.take(ordinal, row));
             }
         }
         None
     }
 
-    fn take(&mut self, ordinal: u16) -> u16 {
-        let (word, bit) = place(ordinal);
-        self.taken[word] |= bit;
-        let port = self.share.port(ordinal);
-        self.allocated[Band::of(port) as usize] += 1;
-        port
+    /// Takes `row` ports, all in one word, and gives the first.
+    fn take(&mut self, ordinal: u16, row: u16) -> u16 {
+        for ordinal in ordinal..=ordinal + (row - 1) {
+            let (word, bit) = place(ordinal);
+            self.taken[word] |= bit;
+            self.allocated[Band::of(self.share.port(ordinal)) as usize] += 1;
+        }
+        self.share.port(ordinal)
+    }
+
+    /// The ports of a word that can be picked, or with which two in a row begin that can be; a pair never spans words, for those may be
+    /// different workers'.
+    #[inline]
+    fn free_rows(&self, word: usize, own_block: bool, row: u16) -> u64 {
+        let free = !self.blocked(word, own_block);
+        if row > 1 { free & (free >> 1) } else { free }
     }
 
     /// The ports of a word that cannot be picked.
@@ -373,6 +398,7 @@ impl Ports {
         start: u16,
         allowed: u64,
         own_block: bool,
+        row: u16,
         mut stop: impl FnMut(u16) -> bool,
     ) {
         let [from, at, to] = [first, start, last].map(|o| usize::from(o >> 6));
@@ -380,7 +406,7 @@ impl Ports {
         let upwards = [(at, above)].into_iter().chain((at + 1..=to).map(|w| (w, u64::MAX)));
         let again = (from..at).map(|w| (w, u64::MAX)).chain([(at, !above)]);
         for (word, part) in upwards.chain(again) {
-            let mut free = !self.blocked(word, own_block) & allowed & part;
+            let mut free = self.free_rows(word, own_block, row) & allowed & part;
             if word == from || word == to {
                 free &= within(word, first, last);
             }

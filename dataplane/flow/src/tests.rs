@@ -7,5 +7,6 @@ mod nat;
 mod packets;
 mod ports;
 mod shard;
+mod shown;
 mod structures;
 mod xlates;

@@ -20,8 +20,8 @@ use crate::paired::Hosts;
 use crate::ports::{Band, Share};
 use crate::{Rng, Tick};
 use fedgate_tables::pages::Pages;
-use pick::Picker;
 pub use pick::{BlockNote, PoolUse};
+use pick::{Picked, Picker};
 use zerocopy::FromZeros;
 
 /// Number of an xlate in its table.
@@ -140,6 +140,15 @@ pub struct Want<'a> {
     pub block_size: u32,
     /// Blocks that a host may have of a protocol on an address.
     pub blocks_per_host: u32,
+    /// The next port too, shown as the next one: for [`Xlates::obtain_pair`].
+    pub pair: bool,
+}
+
+impl Want<'_> {
+    /// Ports it takes.
+    fn row(&self) -> u16 {
+        1 + u16::from(self.pair)
+    }
 }
 
 /// First and last of a list through the slots.
@@ -302,8 +311,50 @@ impl Xlates {
             return Err(XlateError::TableFull);
         }
         let picked = self.picker.pick(want, rng, prefer)?;
+        Ok((self.make(want, &picked, now)?, Made::Now))
+    }
+
+    /// The xlates of the wanted port and of the next one, which are shown as two in a row where neither has one and there are two.
+    ///
+    /// # Errors
+    /// As for [`Self::obtain`]; what was made before stays, unused.
+    pub fn obtain_pair(
+        &mut self,
+        want: &Want<'_>,
+        now: Tick,
+        rng: &mut Rng,
+        prefer: impl Fn(u32, u16) -> bool,
+    ) -> Result<[XlateId; 2], XlateError> {
+        let Some(next_port) = want.key.sport.checked_add(1) else { return Err(XlateError::PortsExhausted) };
+        let next = Key { sport: next_port, ..*want.key };
+        let one = Want { pair: false, ..*want };
+        let other = Want { key: &next, ..one };
+        let is_new = |want: &Want<'_>| self.find_real(want, want.key.proto, want.key.sport).is_none();
+        if !want.pool.one_to_one && is_new(&one) && is_new(&other) && self.by_real.len() + 2 <= self.max {
+            let picked = self.picker.pick(&Want { pair: true, ..one }, rng, &prefer);
+            if let Ok(picked) = picked {
+                let second = Picked { port: picked.port + 1, ..picked };
+                let Ok(id) = self.make(&one, &picked, now) else {
+                    self.picker.release(&second, want.real_if, want.mapped_if);
+                    return Err(XlateError::TableFull);
+                };
+                return Ok([id, self.make(&other, &second, now)?]);
+            }
+        }
+        let (first, _) = self.obtain(&one, now, rng, &prefer)?;
+        let (second, _) = self.obtain(&other, now, rng, &prefer)?;
+        Ok([first, second])
+    }
+
+    /// The xlate of a host that has an address of its own.
+    pub fn of_host(&self, want: &Want<'_>) -> Option<&Xlate> {
+        self.find_real(want, 0, 0).and_then(|id| self.get(id))
+    }
+
+    /// Makes the xlate of what was picked; where it cannot be, that is given back.
+    fn make(&mut self, want: &Want<'_>, picked: &Picked, now: Tick) -> Result<XlateId, XlateError> {
         let id = self.allocate().ok_or(XlateError::TableFull);
-        let id = id.inspect_err(|_| self.picker.release(&picked, want.real_if, want.mapped_if))?;
+        let id = id.inspect_err(|_| self.picker.release(picked, want.real_if, want.mapped_if))?;
         self.slots[id as usize] = Xlate {
             real: want.key.src,
             mapped: picked.mapped,
@@ -316,14 +367,14 @@ impl Xlates {
             ..Xlate::default()
         };
         if self.link(id).is_err() {
-            self.picker.release(&picked, want.real_if, want.mapped_if);
+            self.picker.release(picked, want.real_if, want.mapped_if);
             self.give_back(id);
             return Err(XlateError::TableFull);
         }
         self.one_to_one += u32::from(picked.proto == 0);
         self.put_idle(id, now);
         self.most = self.most.max(self.by_real.len() as u32);
-        Ok((id, Made::Now))
+        Ok(id)
     }
 
     /// A connection begins to use `id`.

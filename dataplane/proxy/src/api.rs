@@ -9,7 +9,10 @@ use crate::event::Event;
 use crate::tcp::Addr;
 use crate::tls::ProxyTls;
 use fedgate_sip::dialog;
+use fedgate_sip::sdp::Ports;
+use fedgate_sip::translate::Transport;
 use fedgate_tables::counters::{Counter, Histo};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 /// Microseconds of a monotonic clock.
@@ -104,6 +107,8 @@ pub struct OpenParams {
     pub server_remote: Addr,
     /// The leg that faces the foreign domain.
     pub outside: Leg,
+    /// NAT may show hosts behind us to the outside as others than they are.
+    pub nat: bool,
     /// MTU of the client leg's egress, IP bytes.
     pub client_mtu: u16,
     /// MTU of the server leg's egress, IP bytes.
@@ -151,9 +156,12 @@ pub struct Limits {
     pub sessions: u32,
     /// Sessions whose client has not finished its TLS handshake.
     pub handshakes: u32,
+    /// One outside address may have one in so many of either, rounded up; 1 is all.
+    pub source_part: u32,
     /// Bytes of all buffers, TLS state at its worst included.
     pub memory: usize,
-    /// TCP receive buffer of a leg, bytes at most: also the largest window offered. Less than a whole TLS record is raised to one.
+    /// TCP receive buffer of a leg, bytes at most: also the largest window offered. Less than a whole TLS record is raised to one. Held only
+    /// while something is in it, and then counted by [`Self::memory`].
     pub tcp_rx: usize,
     /// TCP transmit buffer of a leg, bytes at most.
     pub tcp_tx: usize,
@@ -161,8 +169,6 @@ pub struct Limits {
     pub dialogs: dialog::Limits,
     /// Workers that there are, this one among them: a rate of an inspect map is for all of them.
     pub workers: u32,
-    /// This one's number, from 0.
-    pub worker: u32,
 }
 
 impl Default for Limits {
@@ -170,12 +176,12 @@ impl Default for Limits {
         Self {
             sessions: 10_000,
             handshakes: 2_000,
+            source_part: 4,
             memory: 2 << 30,
-            tcp_rx: 32 << 10,
-            tcp_tx: 16 << 10,
+            tcp_rx: 64 << 10,
+            tcp_tx: 64 << 10,
             dialogs: dialog::Limits::default(),
             workers: 1,
-            worker: 0,
         }
     }
 }
@@ -254,6 +260,8 @@ pub enum CloseReason {
     Finished,
     /// That peer reset its connection.
     Reset(Leg),
+    /// That peer did not answer when it was asked whether it is still there.
+    Vanished(Leg),
     /// No end of TCP's handshake in time.
     TcpTimeout(Leg),
     /// No end of the TLS handshake in time.
@@ -280,6 +288,10 @@ pub enum CloseReason {
     Inspected(Leg),
     /// [`Limits::memory`] leaves no room for the message that a peer began.
     Memory(Leg),
+    /// The client's address has its share of the sessions ([`Limits::source_part`]).
+    SourceSessions,
+    /// The client's address has its share of the handshakes in flight.
+    SourceHandshakes,
     /// The worker ended it.
     Aborted(AbortReason),
 }
@@ -290,6 +302,7 @@ impl std::fmt::Display for CloseReason {
         match self {
             Self::Finished => f.write_str("closed by both peers"),
             Self::Reset(leg) => write!(f, "reset by the {}", leg.name()),
+            Self::Vanished(leg) => write!(f, "the {} has vanished", leg.name()),
             Self::TcpTimeout(leg) => write!(f, "no TCP handshake with the {} in time", leg.name()),
             Self::TlsTimeout(leg) => write!(f, "no TLS handshake with the {} in time", leg.name()),
             Self::TlsFailed(leg) => write!(f, "TLS with the {} failed", leg.name()),
@@ -303,6 +316,8 @@ impl std::fmt::Display for CloseReason {
             Self::Malformed(leg) => write!(f, "too many malformed messages from the {}", leg.name()),
             Self::Inspected(leg) => write!(f, "by inspection of what the {} sent", leg.name()),
             Self::Memory(leg) => write!(f, "no memory for a message of the {}", leg.name()),
+            Self::SourceSessions => f.write_str("the client's address has its share of the sessions"),
+            Self::SourceHandshakes => f.write_str("the client's address has its share of the handshakes"),
             Self::Aborted(AbortReason::Cleared) => f.write_str("cleared"),
             Self::Aborted(AbortReason::ConnectionGone) => f.write_str("connection gone"),
         }
@@ -334,4 +349,31 @@ pub trait Output {
 
     /// One value into a histogram.
     fn observe(&mut self, histo: Histo, value: u64);
+
+    // What NAT says of the addresses that messages name. Asked in sessions with [`OpenParams::nat`] only.
+
+    /// Whether NAT shows some host behind us to the session's outside at this address.
+    fn is_shown(&self, _session: SessionId, _addr: Ipv4Addr) -> bool {
+        false
+    }
+
+    /// See [`Mapping::shown`](fedgate_sip::translate::Mapping::shown).
+    fn shown(&mut self, _session: SessionId, _transport: Transport, _real: SocketAddr) -> Option<SocketAddr> {
+        None
+    }
+
+    /// See [`Mapping::real`](fedgate_sip::translate::Mapping::real).
+    fn real(&mut self, _session: SessionId, _transport: Transport, _shown: SocketAddr) -> Option<SocketAddr> {
+        None
+    }
+
+    /// See [`Mapping::host`](fedgate_sip::translate::Mapping::host).
+    fn shown_host(&mut self, _session: SessionId, _real: IpAddr) -> Option<IpAddr> {
+        None
+    }
+
+    /// See [`Mapping::media`](fedgate_sip::translate::Mapping::media).
+    fn shown_media(&mut self, _session: SessionId, _real: IpAddr, _ports: Ports) -> Option<(IpAddr, Ports)> {
+        None
+    }
 }

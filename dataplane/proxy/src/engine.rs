@@ -2,8 +2,9 @@
 //! The sessions of one worker: slots, limits, deadlines and the memory account.
 //!
 //! [`Engine::open`] for the SYN that policy sends here, [`Engine::input`] for each packet of either leg (that SYN
-//! first), [`Engine::poll`] once a burst. The connection table keeps the [`SessionId`] beside the connection and
-//! finds it by hash, so nothing here looks anything up. Opening allocates; after that the engine itself does not.
+//! first), [`Engine::poll`] once a burst. Input goes as far as TCP's buffers; what follows from it is done by the poll, once a session
+//! however many packets it had, so that a burst costs one acknowledgement and one look at each session. The connection table keeps the [`SessionId`]
+//! beside the connection and finds it by hash, so nothing here looks anything up. Opening allocates; after that the engine itself does not.
 //!
 //! A session whose peers have both closed still waits out TIME_WAIT. Such sessions give way, oldest first and
 //! without a RST, when a new one needs the room: the worst that follows is that a peer repeats its last FIN.
@@ -18,10 +19,11 @@ use crate::pool::Pool;
 use crate::session::{Env, Next, Session};
 use crate::side::{HANDSHAKE_COST, Side};
 use crate::sip::{DomainList, LocalDomains};
+use crate::sources::{Place, Share, Sources};
 use crate::tcp::{Buffers, Endpoint, LEAST_RX};
 use crate::tls::ProxyTls;
 use crate::watch::Watch;
-use fedgate_sip::dialog::Dialogs;
+use fedgate_sip::dialog::{Dialogs, Roster};
 use fedgate_sip::inspect::Rates;
 use fedgate_tables::link::ProxyRow;
 use std::collections::VecDeque;
@@ -38,6 +40,8 @@ pub struct Engine {
     slots: Vec<Slot>,
     free: Vec<u32>,
     deadlines: Deadlines,
+    /// Sessions that have had packets since the last poll.
+    woken: Vec<u32>,
     /// What has crossed, of all sessions.
     dialogs: Dialogs,
     inspection: Inspection,
@@ -47,6 +51,10 @@ pub struct Engine {
     embryonic: VecDeque<SessionId>,
     open: u32,
     handshakes: u32,
+    /// Whose the sessions are.
+    sources: Sources,
+    /// This worker's number.
+    worker: usize,
     memory: usize,
 }
 
@@ -62,6 +70,12 @@ struct Slot {
     lingers: bool,
     /// It is no session's: a pool is watched from here.
     watch: Option<Box<Watch>>,
+    /// Counted in [`Engine::sources`].
+    place: Place,
+    /// Named in [`Engine::woken`].
+    woken: bool,
+    /// When the session next wants to be called; [`Engine::deadlines`] may be earlier.
+    next: Micros,
 }
 
 impl Engine {
@@ -73,14 +87,23 @@ impl Engine {
             slots: Vec::new(),
             free: Vec::new(),
             deadlines: Deadlines::default(),
+            woken: Vec::new(),
             dialogs: Dialogs::new(limits.dialogs),
             inspection: Inspection { rates: Rates::default(), workers: limits.workers },
             lingering: VecDeque::new(),
             embryonic: VecDeque::new(),
             open: 0,
             handshakes: 0,
+            sources: Sources::default(),
+            worker: 0,
             memory: 0,
         }
+    }
+
+    /// The same as one of several: `worker` counts from 0; `roster` says which dialogs the others know.
+    #[must_use]
+    pub fn of_several(self, roster: Arc<Roster>, worker: usize) -> Self {
+        Self { dialogs: self.dialogs.of_several(roster, worker), worker, ..self }
     }
 
     /// Bounds the sessions by policy as well (`tls-proxy maximum-session`; 0 for no other bound than [`Limits::sessions`]).
@@ -143,49 +166,55 @@ impl Engine {
         Ok(id)
     }
 
-    /// Takes in one IPv4 packet, IP header first, that the connection table says is of this session and connection; does
-    /// all that follows from it.
+    /// Takes in one IPv4 packet, IP header first, that the connection table says is of this session and connection. What follows from it is
+    /// the next [`Self::poll`]'s.
     ///
     /// # Errors
     /// The session is gone, or the packet is no whole TCP segment of that connection's 4-tuple; it was ignored then.
-    pub fn input<D: DomainList, L: LocalDomains, O: Output>(
+    pub fn input(
         &mut self,
         now: Micros,
         id: SessionId,
         road: impl Into<Road>,
         packet: &[u8],
-        ctx: &Context<'_, D, L>,
-        out: &mut O,
     ) -> Result<(), InputError> {
-        let (room, side_cost, buffers) = (self.room(), Self::cost_of_side(), self.buffers());
-        let road = road.into();
+        let (room, road) = (self.room(), road.into());
         if let Some(watch) = watch(&mut self.slots, id) {
-            let taken = watch.input(now, road, packet);
-            let next = watch.pump(now, out);
-            self.deadlines.set(id.slot, Some(next));
-            return if taken { Ok(()) } else { Err(InputError::NotOurs) };
+            if !watch.input(now, road, packet) {
+                return Err(InputError::NotOurs);
+            }
+            self.wake(id.slot);
+            return Ok(());
         }
         let session = live(&mut self.slots, id).ok_or(InputError::NoSession)?;
-        let mut env = Env {
-            now,
-            buffers,
-            ctx,
-            out,
-            dialogs: &mut self.dialogs,
-            inspection: &mut self.inspection,
-            worker: self.limits.worker as usize,
-            room,
-            side_cost,
-        };
-        if !session.input(road, packet, &env) {
+        if !session.input(now, road, packet, room) {
             return Err(InputError::NotOurs);
         }
-        let next = session.pump(&mut env);
-        self.settle(id.slot, next, out);
+        self.wake(id.slot);
+        // An estimate until the poll, so that the bound holds for a burst of packets as well.
+        self.slots[id.slot as usize].charged += packet.len();
+        self.memory += packet.len();
         Ok(())
     }
 
-    /// Looks after sessions whose time has come, a bounded number; gives the time of the next, which is in the
+    /// A router has said that it passes on no more than `mtu` bytes in one packet, and quoted one of ours on this connection, with this
+    /// sequence number (RFC 1191). False where that changes nothing.
+    pub fn too_big(&mut self, id: SessionId, road: impl Into<Road>, seq: u32, mtu: u16) -> bool {
+        let changes = live(&mut self.slots, id).is_some_and(|session| session.too_big(road.into(), seq, mtu));
+        if changes {
+            self.wake(id.slot);
+        }
+        changes
+    }
+
+    fn wake(&mut self, slot: u32) {
+        let place = &mut self.slots[slot as usize];
+        if !std::mem::replace(&mut place.woken, true) {
+            self.woken.push(slot);
+        }
+    }
+
+    /// Looks after the sessions that have had packets, and those whose time has come, a bounded number; gives the time of the next, which is in the
     /// past when some are left.
     pub fn poll<D: DomainList, L: LocalDomains, O: Output>(
         &mut self,
@@ -193,29 +222,64 @@ impl Engine {
         ctx: &Context<'_, D, L>,
         out: &mut O,
     ) -> Option<Micros> {
+        // Taken for the time being, and given back for its memory: nothing is woken meanwhile.
+        let mut woken = std::mem::take(&mut self.woken);
+        for slot in woken.drain(..) {
+            self.slots[slot as usize].woken = false;
+            self.pump(slot, now, ctx, out);
+        }
+        self.woken = woken;
         for _ in 0..SESSIONS_A_POLL {
             let Some(slot) = self.deadlines.pop_due(now) else { break };
-            let (room, side_cost, buffers) = (self.room(), Self::cost_of_side(), self.buffers());
-            if let Some(watch) = self.slots[slot as usize].watch.as_mut() {
-                let next = watch.pump(now, out);
+            let next = self.slots[slot as usize].next;
+            if next > now {
+                // It was looked after meanwhile, and its deadline has moved away.
                 self.deadlines.set(slot, Some(next));
-                continue;
+            } else {
+                self.pump(slot, now, ctx, out);
             }
-            let Some(session) = self.slots[slot as usize].session.as_mut() else { continue };
-            let next = session.pump(&mut Env {
-                now,
-                buffers,
-                ctx,
-                out,
-                dialogs: &mut self.dialogs,
-                inspection: &mut self.inspection,
-                worker: self.limits.worker as usize,
-                room,
-                side_cost,
-            });
-            self.settle(slot, next, out);
         }
-        self.deadlines.first()
+        self.next_deadline()
+    }
+
+    fn pump<D: DomainList, L: LocalDomains, O: Output>(
+        &mut self,
+        slot: u32,
+        now: Micros,
+        ctx: &Context<'_, D, L>,
+        out: &mut O,
+    ) {
+        let (room, side_cost, buffers) = (self.room(), Self::cost_of_side(), self.buffers());
+        if let Some(watch) = self.slots[slot as usize].watch.as_mut() {
+            let next = watch.pump(now, out);
+            self.slots[slot as usize].next = next;
+            self.deadlines.set(slot, Some(next));
+            return;
+        }
+        let share = self.share();
+        let Slot { session: Some(session), place, .. } = &mut self.slots[slot as usize] else { return };
+        let mut env = Env {
+            now,
+            buffers,
+            ctx,
+            out,
+            dialogs: &mut self.dialogs,
+            inspection: &mut self.inspection,
+            worker: self.worker,
+            room,
+            side_cost,
+        };
+        // None until the end of TCP's handshake and never after it: the one time that this is more than a comparison.
+        let begins = *place == Place::None && session.ended().is_none();
+        let next = match session.source().filter(|_| begins).map(|source| self.sources.take(source, share)) {
+            None => session.pump(&mut env),
+            Some(Ok(taken)) => {
+                *place = taken;
+                session.pump(&mut env)
+            }
+            Some(Err(reason)) => session.refuse(reason, &mut env),
+        };
+        self.settle(slot, next, out);
     }
 
     /// Ends a session at once, with a RST to both peers. False when it was gone already.
@@ -234,7 +298,7 @@ impl Engine {
         }
         let Some(session) = live(&mut self.slots, id) else { return false };
         session.abort(
-            reason,
+            CloseReason::Aborted(reason),
             &mut Env {
                 now,
                 buffers,
@@ -242,7 +306,7 @@ impl Engine {
                 out,
                 dialogs: &mut self.dialogs,
                 inspection: &mut self.inspection,
-                worker: self.limits.worker as usize,
+                worker: self.worker,
                 room,
                 side_cost,
             },
@@ -260,12 +324,12 @@ impl Engine {
                 Some((pool, tls)) => {
                     watch.tls = tls.clone();
                     watched.push(Arc::as_ptr(pool));
-                    self.deadlines.by(slot as u32, now);
+                    self.wake(slot as u32);
                 }
                 None => {
                     watch.close(now, out);
                     let generation = self.slots[slot].generation.wrapping_add(1);
-                    self.slots[slot] = Slot { generation, ..Slot::default() };
+                    self.slots[slot] = Slot { generation, woken: self.slots[slot].woken, ..Slot::default() };
                     self.deadlines.set(slot as u32, None);
                     self.free.push(slot as u32);
                 }
@@ -282,7 +346,7 @@ impl Engine {
 
     /// When [`Self::poll`] next has something to do.
     pub fn next_deadline(&self) -> Option<Micros> {
-        self.deadlines.first()
+        if self.woken.is_empty() { self.deadlines.first() } else { Some(Micros(0)) }
     }
 
     /// Sessions open, those in TIME_WAIT included.
@@ -298,6 +362,11 @@ impl Engine {
     /// Bytes held by all sessions, by the account that [`Limits::memory`] bounds.
     pub fn memory(&self) -> usize {
         self.memory
+    }
+
+    /// Outside addresses that have a session.
+    pub fn sources(&self) -> usize {
+        self.sources.len()
     }
 
     /// One row a session, for `show proxy`. Allocates; a bounded number a call is the caller's business.
@@ -323,6 +392,12 @@ impl Engine {
         if self.by_policy == 0 { self.limits.sessions } else { self.by_policy.min(self.limits.sessions) }
     }
 
+    /// What one outside address may have of it.
+    fn share(&self) -> Share {
+        let part = |all: u32| all.div_ceil(self.limits.source_part.max(1));
+        Share { sessions: part(self.most()), handshakes: part(self.limits.handshakes) }
+    }
+
     /// What a side is charged until its handshake is done: room for it must be there before it begins.
     fn cost_of_side() -> usize {
         HANDSHAKE_COST + size_of::<Session>()
@@ -340,6 +415,7 @@ impl Engine {
     fn settle<O: Output>(&mut self, slot: u32, next: Next, out: &mut O) {
         match next {
             Next::At(at) => {
+                self.slots[slot as usize].next = at;
                 self.deadlines.by(slot, at);
                 self.account(slot);
             }
@@ -356,8 +432,12 @@ impl Engine {
         let handshaking = session.is_handshaking();
         self.handshakes = self.handshakes - u32::from(place.handshaking) + u32::from(handshaking);
         place.handshaking = handshaking;
+        if !handshaking {
+            self.sources.shaken(&mut place.place);
+        }
         if !place.lingers && session.is_lingering() {
             place.lingers = true;
+            self.sources.give_back(&mut place.place);
             self.lingering.push_back(session.id);
         }
     }
@@ -391,7 +471,9 @@ impl Engine {
         let generation = place.generation.wrapping_add(1);
         self.memory -= place.charged;
         self.handshakes -= u32::from(place.handshaking);
-        *place = Slot { generation, ..Slot::default() };
+        self.sources.give_back(&mut place.place);
+        // Its name may still stand among the woken.
+        *place = Slot { generation, woken: place.woken, ..Slot::default() };
         self.open -= 1;
         self.free.push(slot);
         self.deadlines.set(slot, None);

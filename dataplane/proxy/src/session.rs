@@ -15,7 +15,7 @@
 //! the domain that is called, has the pending requests answered (503, or 504 where it was silent), then the
 //! client is closed: the server leg belongs to this client's port and a new try is a new connection.
 
-use crate::api::{AbortReason, CloseReason, Context, Leg, Micros, OpenParams, Output, Road, SessionId};
+use crate::api::{CloseReason, Context, Leg, Micros, OpenParams, Output, Road, SessionId};
 use crate::event::Event;
 use crate::inspected::Inspection;
 use crate::side::{Outgoing, READ_AHEAD, Side};
@@ -198,6 +198,12 @@ impl Session {
         self.phase == Phase::Running && !self.client.tcp_was_up()
     }
 
+    /// The outside address that this session is one of, once its client has shown that it is there.
+    pub(crate) fn source(&self) -> Option<u32> {
+        let proven = self.params.outside == Leg::Client && self.client.tcp.is_up();
+        proven.then_some(self.params.client_remote.0)
+    }
+
     /// Nothing is left but TCP's TIME_WAIT.
     pub(crate) fn is_lingering(&self) -> bool {
         matches!(self.phase, Phase::Ending { .. })
@@ -231,13 +237,21 @@ impl Session {
         std::iter::once(At::Client).chain((0..self.servers.len()).map(At::Server))
     }
 
-    /// Takes in one packet, without dealing with what it brought; false when it is not this connection's.
-    pub(crate) fn input<D, L, O>(&mut self, road: Road, packet: &[u8], env: &Env<'_, D, L, O>) -> bool {
-        let side = match road {
+    fn side_by(&mut self, road: Road) -> Option<&mut Side> {
+        match road {
             Road::Leg(Leg::Client) => Some(&mut self.client),
             road => self.servers.iter_mut().find(|server| server.road == road).map(|server| &mut server.side),
-        };
-        side.is_some_and(|side| side.tcp.input(env.now, packet, env.room))
+        }
+    }
+
+    /// Takes in one packet, without dealing with what it brought; false when it is not this connection's.
+    pub(crate) fn input(&mut self, now: Micros, road: Road, packet: &[u8], room: usize) -> bool {
+        self.side_by(road).is_some_and(|side| side.tcp.input(now, packet, room))
+    }
+
+    /// A router's word on the size of a connection's packets; false where it changes nothing.
+    pub(crate) fn too_big(&mut self, road: Road, seq: u32, mtu: u16) -> bool {
+        self.side_by(road).is_some_and(|side| side.tcp.too_big(seq, mtu))
     }
 
     /// Does all there is to do now.
@@ -294,9 +308,22 @@ impl Session {
         Next::At(earlier(next, limit).unwrap_or(now))
     }
 
+    /// Ends the session before it has begun: its address has no place left.
+    #[cold]
+    pub(crate) fn refuse<D, L, O: Output>(
+        &mut self,
+        reason: CloseReason,
+        env: &mut Env<'_, D, L, O>,
+    ) -> Next {
+        env.out.count(Counter::Stat(Stat::ProxySourceRefused), 1);
+        env.out.event(self.id, Event::Refused { remote: self.params.client_remote, reason });
+        self.abort(reason, env);
+        Next::Gone(reason)
+    }
+
     /// Ends the session now, with a RST to all peers.
-    pub(crate) fn abort<D, L, O: Output>(&mut self, reason: AbortReason, env: &mut Env<'_, D, L, O>) {
-        self.end(CloseReason::Aborted(reason), env.now);
+    pub(crate) fn abort<D, L, O: Output>(&mut self, reason: CloseReason, env: &mut Env<'_, D, L, O>) {
+        self.end(reason, env.now);
         let session = self.id;
         for at in self.ends() {
             let road = self.road(at);
@@ -426,9 +453,10 @@ impl Session {
             },
         };
         let Some(peer) = &side.peer else { return false };
-        let hosts = own_hosts(&self.params);
+        let (hosts, nat) = (own_hosts(&self.params), self.params.nat);
         let (asked, dialogs, now) = (&self.asked, &*env.dialogs, env.now);
-        let origin = sip::Origin { id, leg, way, remote, peer, tag: &self.tag, hosts, asked, dialogs, now };
+        let origin =
+            sip::Origin { id, leg, way, remote, peer, tag: &self.tag, hosts, nat, asked, dialogs, now };
         let judged =
             sip::judge(&mut side.framer, side.inbox.bytes(), &origin, env.inspection, env.ctx, env.out);
         match judged {

@@ -15,6 +15,7 @@ use crate::inspected::{Inspection, Stop, inspect, out_of_hops, trust};
 use crate::tcp::Addr;
 use crate::tls::ProxyTls;
 use crate::transactions::{Part, Transactions};
+use crate::translated;
 use fedgate_sip::answer::{compose, compose_unread, compose_with, reason_phrase};
 use fedgate_sip::asserted;
 use fedgate_sip::dialog::{Dialogs, Note, Standing};
@@ -74,6 +75,16 @@ pub(crate) struct Passed {
     cut: bool,
     /// Something of it has to be masked.
     mask: bool,
+    /// It names addresses that NAT may have changed.
+    nat: bool,
+}
+
+/// A message that crosses as another than it came.
+pub(crate) struct Changed {
+    /// Its bytes.
+    pub(crate) bytes: Vec<u8>,
+    /// Its transaction, as the other side sees it.
+    pub(crate) part: Part,
 }
 
 impl Default for Head {
@@ -129,8 +140,8 @@ impl Passed {
         origin: &Origin<'_>,
         ctx: &Context<'_, D, L>,
         out: &mut O,
-    ) -> Option<Vec<u8>> {
-        if !self.cut && !self.mask {
+    ) -> Option<Changed> {
+        if !self.cut && !self.mask && !self.nat {
             return None;
         }
         // It was scanned before it passed.
@@ -143,7 +154,14 @@ impl Passed {
         if let Some(inspector) = origin.hosts.tls.inspector().filter(|_| self.mask) {
             edits.extend(inspector.masks(&message));
         }
-        (!edits.is_empty()).then(|| edit::apply(&message, edits))
+        let translated = self.nat && translated::translate(&message, origin, &mut edits, out);
+        if edits.is_empty() {
+            return None;
+        }
+        let bytes = edit::apply(&message, edits);
+        let sent = if translated { Message::scan_with(&bytes, &LIMITS).ok() } else { None };
+        let part = sent.map_or(self.part, |sent| origin.asked.part(&sent));
+        Some(Changed { bytes, part })
     }
 
     /// Counts it, now that it crosses.
@@ -190,6 +208,8 @@ pub(crate) struct Origin<'a> {
     pub(crate) tag: &'a str,
     /// The hosts that are ours in this session.
     pub(crate) hosts: Hosts<'a>,
+    /// See [`crate::OpenParams::nat`].
+    pub(crate) nat: bool,
     /// What has crossed and may be answered.
     pub(crate) asked: &'a Transactions,
     /// The dialogs that have crossed on this worker.
@@ -206,13 +226,14 @@ pub(crate) struct Hosts<'a> {
     pub(crate) addrs: [u32; 2],
 }
 
-/// Our domains by policy, and our hosts by session.
-struct Ours<'a, L> {
+/// Our domains by policy, and our hosts by session and by NAT.
+struct Ours<'a, L, O> {
     domains: &'a L,
-    hosts: Hosts<'a>,
+    origin: &'a Origin<'a>,
+    out: &'a O,
 }
 
-impl<L: LocalDomains> LocalDomains for Ours<'_, L> {
+impl<L: LocalDomains, O: Output> LocalDomains for Ours<'_, L, O> {
     fn is_local(&self, canonical: &str) -> bool {
         self.domains.is_local(canonical)
     }
@@ -220,12 +241,15 @@ impl<L: LocalDomains> LocalDomains for Ours<'_, L> {
     fn is_own_host(&self, canonical: &str) -> bool {
         match canonical.parse::<Ipv4Addr>() {
             Ok(addr) => {
-                let pool = self.hosts.tls.pooling().and_then(|pooling| pooling.pool.as_ref());
-                self.hosts.addrs.contains(&addr.to_bits())
+                let Origin { hosts, nat, id, .. } = self.origin;
+                let pool = hosts.tls.pool();
+                hosts.addrs.contains(&addr.to_bits())
                     || pool.is_some_and(|pool| pool.at((addr.to_bits(), 0)).is_some())
+                    || *nat && self.out.is_shown(*id, addr)
             }
             Err(_) => {
-                Domain::canonical(canonical.as_bytes()).is_ok_and(|host| self.hosts.tls.is_own_name(&host))
+                let tls = self.origin.hosts.tls;
+                Domain::canonical(canonical.as_bytes()).is_ok_and(|host| tls.is_own_name(&host))
             }
         }
     }
@@ -292,20 +316,21 @@ fn verdict<D: DomainList, L: LocalDomains, O: Output>(
     out.count(Counter::Stat(stat), 1);
     let note = origin.dialogs.note(message, origin.way == Way::Inward);
     let (verdict, dialog_peer) = match standing(&note, origin) {
-        Ok(known) => (judgement(message, known.is_some(), origin, ctx), known),
+        Ok(known) => (judgement(message, known.is_some(), origin, ctx, &*out), known),
         Err(why) => (refusal(message, why), None),
     };
     match verdict {
         Verdict::Pass { subject } => {
             let part = origin.asked.part(message);
             if origin.asked.may_cross(origin.leg, part) {
-                let mask = match inspect(message, dialog_peer.is_some(), origin, inspection, out) {
+                let mask = match inspect(message, dialog_peer.is_some(), &note, origin, inspection, out) {
                     Ok(mask) => mask,
                     Err(Stop::End { reset }) => return Judged::End { reset },
                     Err(Stop::Refuse { answer }) => return Judged::Refuse { len, answer, malformed: false },
                 };
                 let cut = origin.way == Way::Inward && asserted::needs_cuts(message, trust(origin));
-                return Judged::Pass(Passed { len, subject, part, note, dialog_peer, cut, mask });
+                let nat = translated::concerns(message, origin);
+                return Judged::Pass(Passed { len, subject, part, note, dialog_peer, cut, mask, nat });
             }
             out.count(Counter::Stat(Stat::SipDropped), 1);
             report(message, Denial::StrayResponse, 0, &subject, origin, out);
@@ -336,20 +361,23 @@ fn standing(note: &Note, origin: &Origin<'_>) -> Result<Option<u64>, Denial> {
             Err(Denial::DialogPeer)
         }
         Standing::Known { stale: true, .. } => Err(Denial::DialogOrder),
-        Standing::Known { peer, stale: false } => Ok(Some(peer)),
+        // It speaks for somebody else now, and is judged for that one as if there were no dialog.
+        Standing::Known { same_domain: false, .. } => Ok(None),
+        Standing::Known { peer, stale: false, same_domain: true } => Ok(Some(peer)),
     }
 }
 
 /// The domain verdict. `known`: the message is of a dialog that was let through, and of its peer.
-fn judgement<D: DomainList, L: LocalDomains>(
+fn judgement<D: DomainList, L: LocalDomains, O: Output>(
     message: &Message<'_>,
     known: bool,
     origin: &Origin<'_>,
     ctx: &Context<'_, D, L>,
+    out: &O,
 ) -> Verdict {
     match origin.way {
         Way::Inward => {
-            let ours = Ours { domains: ctx.locals, hosts: origin.hosts };
+            let ours = Ours { domains: ctx.locals, origin, out };
             let voucher = if known { Voucher::Dialog } else { Voucher::Peer(origin.peer) };
             inbound_by(message, voucher, ctx.domains, &ours, trust(origin))
         }

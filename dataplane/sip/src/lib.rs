@@ -19,7 +19,8 @@
 //! that both halves agree on what equal means.
 //!
 //! The dataplane's workers call 1-3 for each message; only 4, and names that are not plain ASCII, touch the heap.
-//! A message that passes is forwarded byte for byte as it came, but for what [`edit`] cuts out of it or puts in.
+//! A message that passes is forwarded byte for byte as it came, but for what [`edit`] cuts out of it or puts in: where NAT changes
+//! addresses, those that a message names ([`translate`]) and those of its media ([`sdp`]).
 #![forbid(unsafe_code)]
 
 pub mod address;
@@ -36,6 +37,8 @@ pub mod inspect;
 pub mod message;
 mod method;
 mod scan;
+pub mod sdp;
+pub mod translate;
 pub mod uri;
 pub mod verdict;
 pub mod via;

@@ -133,6 +133,12 @@ impl<'a> Cursor<'a> {
         self.text.as_bytes().get(self.at).copied()
     }
 
+    /// What has not been taken.
+    #[inline]
+    pub(crate) fn rest(&self) -> &'a str {
+        &self.text[self.at..]
+    }
+
     pub(crate) fn at_end(&self) -> bool {
         self.at >= self.text.len()
     }

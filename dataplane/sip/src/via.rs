@@ -22,6 +22,8 @@ pub struct Via<'a> {
     pub port: Option<u16>,
     /// The `branch` parameter.
     pub branch: Option<&'a str>,
+    /// What follows sent-by: the parameters, with white space as it came.
+    pub params: &'a str,
 }
 
 impl<'a> Via<'a> {
@@ -34,6 +36,7 @@ impl<'a> Via<'a> {
             return None;
         }
         let (host, port) = cursor.host_port(true)?;
+        let params = cursor.rest();
         let mut branch = None;
         let good = cursor.params(|name, value| {
             if !name.eq_ignore_ascii_case("branch") {
@@ -42,8 +45,9 @@ impl<'a> Via<'a> {
             let token = value.filter(|v| scan::all(v, scan::TOKEN));
             token.is_some() && branch.replace(token).is_none()
         });
+        let params = &params[..params.len() - cursor.rest().len()];
         cursor.skip_lws();
-        good.then_some(Self { transport, host, port, branch: branch.flatten() })
+        good.then_some(Self { transport, host, port, branch: branch.flatten(), params })
     }
 
     /// Whether sent-by is an address no answer can come from: broadcast, multicast or unspecified (RFC 4475 3.3.10).

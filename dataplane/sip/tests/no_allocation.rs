@@ -5,7 +5,10 @@ use fedgate_sip::domain::Domain;
 use fedgate_sip::frame::{Frame, Framer, Limits};
 use fedgate_sip::identity::{CertificateNames, PeerIdentity};
 use fedgate_sip::message::Message;
+use fedgate_sip::sdp::{self, Ports};
+use fedgate_sip::translate::{self, Mapping, Transport, Way};
 use fedgate_sip::verdict::{self, DomainList, Listed, LocalDomains};
+use std::net::{IpAddr, SocketAddr};
 
 struct Lists(Domain);
 
@@ -60,4 +63,40 @@ fn the_path_of_a_message_does_not_allocate() {
     assert_eq!(path.count_total, 0);
     let counted = allocation_counter::measure(|| drop(std::hint::black_box(Box::new(1))));
     assert_eq!(counted.count_total, 1, "the counter counts");
+}
+
+struct Unknown;
+
+impl Mapping for Unknown {
+    fn shown(&mut self, _: Transport, _: SocketAddr) -> Option<SocketAddr> {
+        None
+    }
+    fn real(&mut self, _: Transport, _: SocketAddr) -> Option<SocketAddr> {
+        None
+    }
+    fn host(&mut self, _: IpAddr) -> Option<IpAddr> {
+        None
+    }
+    fn media(&mut self, _: IpAddr, _: Ports) -> Option<(IpAddr, Ports)> {
+        None
+    }
+}
+
+#[test]
+fn looking_for_addresses_does_not_allocate() {
+    let body =
+        "v=0\r\no=- 1 1 IN IP4 10.0.0.1\r\nc=IN IP4 10.0.0.1\r\nm=audio 4000 RTP/AVP 0\r\na=rtcp:4001\r\n";
+    let text = std::str::from_utf8(REQUEST).expect("text");
+    let kind = format!("Content-Type: application/sdp\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+    let text = text.replace("Content-Length: 0\r\n\r\n", &kind).replace("sip.foreign.com", "10.0.0.2");
+    let message = Message::scan(text.as_bytes()).expect("well formed");
+    let scanned = allocation_counter::measure(|| {
+        let mut edits = Vec::new();
+        for way in [Way::Out, Way::In] {
+            translate::concerns(&message, way);
+            translate::rewrite(&message, way, &mut Unknown, &mut edits);
+        }
+        assert!(edits.is_empty() && sdp::of(&message).is_some_and(|d| d.media().count() == 1));
+    });
+    assert_eq!(scanned.count_total, 0);
 }

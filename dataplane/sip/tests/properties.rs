@@ -2,13 +2,17 @@
 //! Any octets, and the RFC 4475 corpus with octets changed, cut out and repeated: nothing panics, what is accepted reads
 //! the same to a naive second reader, and every answer is itself a well-formed message.
 
+use std::net::{IpAddr, SocketAddr};
 use std::sync::LazyLock;
 
 use fedgate_sip::answer;
+use fedgate_sip::edit;
 use fedgate_sip::frame::{Frame, Framer, Limits};
 use fedgate_sip::headers::HeaderName;
 use fedgate_sip::identity::PeerIdentity;
 use fedgate_sip::message::Message;
+use fedgate_sip::sdp::Ports;
+use fedgate_sip::translate::{self, Mapping, Transport, Way};
 use fedgate_sip::verdict::{self, DomainList, Listed, LocalDomains};
 use proptest::prelude::*;
 
@@ -39,6 +43,31 @@ impl DomainList for Nobody {
 impl LocalDomains for Nobody {
     fn is_local(&self, canonical: &str) -> bool {
         canonical == "example.com"
+    }
+}
+
+/// Translates every address to one of the same family.
+struct All;
+
+fn other(ip: IpAddr) -> IpAddr {
+    match ip {
+        IpAddr::V4(_) => IpAddr::from([203, 0, 113, 3]),
+        IpAddr::V6(_) => IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, 3]),
+    }
+}
+
+impl Mapping for All {
+    fn shown(&mut self, _: Transport, real: SocketAddr) -> Option<SocketAddr> {
+        Some(SocketAddr::new(other(real.ip()), real.port() ^ 1))
+    }
+    fn real(&mut self, transport: Transport, shown: SocketAddr) -> Option<SocketAddr> {
+        self.shown(transport, shown)
+    }
+    fn host(&mut self, real: IpAddr) -> Option<IpAddr> {
+        Some(other(real))
+    }
+    fn media(&mut self, real: IpAddr, ports: Ports) -> Option<(IpAddr, Ports)> {
+        Some((other(real), Ports { media: ports.media ^ 1, ..ports }))
     }
 }
 
@@ -136,6 +165,17 @@ fn check_message(frame: &[u8], message: &Message<'_>) {
     let peer = PeerIdentity::none();
     let _ = verdict::inbound(message, &peer, &Nobody, &Nobody);
     let _ = verdict::outbound(message, &peer, &Nobody, &Nobody);
+    for way in [Way::Out, Way::In] {
+        let mut edits = Vec::new();
+        translate::rewrite(message, way, &mut All, &mut edits);
+        assert!(edits.is_empty() || translate::concerns(message, way));
+        let after = edit::apply(message, edits);
+        let after = Message::scan(&after).expect("still a message");
+        assert_eq!((after.call_id, after.cseq, after.vias), (message.call_id, message.cseq, message.vias));
+        assert_eq!((after.from, after.to), (message.from, message.to));
+        let (before, after) = (message.headers().map(|h| h.name), after.headers().map(|h| h.name));
+        assert!(before.eq(after), "no header comes or goes");
+    }
     match answer::compose(message, 403, "Forbidden", "t") {
         Err(_) => assert!(!message.is_answerable()),
         Ok(answer) => {

@@ -23,6 +23,47 @@ fn share() -> impl Strategy<Value = Share> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(16))]
 
+    /// Two ports in a row are free and of one word, the wanted ones where they can be, of their parity where there are such; all
+    /// the others are as they were.
+    #[test]
+    fn pairs_follow_the_rules(
+        wanted in prop::collection::vec((0u16..2000, 1u8..4), 1..200),
+        reserved in 0u16..1500,
+        share in share(),
+        seed: u64,
+    ) {
+        let (mut ports, mut rng) = (Ports::new(share), Rng::new(seed));
+        ports.reserve([reserved, reserved + 100]);
+        let mut taken: BTreeSet<u16> = (reserved..=reserved + 100).collect();
+        for (want, how) in wanted {
+            let band = Some(Band::of(want)).filter(|b| !owned(share, *b).is_empty()).unwrap_or(Band::High);
+            let mut free = owned(share, band);
+            free.retain(|port| !taken.contains(port));
+            let pair = |port: u16| port & 63 != 63 && free.contains(&port) && free.contains(&(port + 1));
+            if how == 1 {
+                // Between the pairs, single ones.
+                taken.extend(ports.pick(want, Band::of(want), rng.next(), no_wish));
+                continue;
+            }
+            match ports.pick_pair(want, Band::of(want), rng.next()) {
+                None => prop_assert!(!free.iter().any(|port| pair(*port))),
+                Some(port) => {
+                    prop_assert!(pair(port), "{port}");
+                    prop_assert!(port == want || !pair(want));
+                    prop_assert!(port & 1 == want & 1 || !free.iter().any(|p| p & 1 == want & 1 && pair(*p)));
+                    taken.extend([port, port + 1]);
+                    prop_assert!(!ports.is_free(port) && !ports.is_free(port + 1));
+                    if how == 3 {
+                        ports.release(port);
+                        ports.release(port + 1);
+                        taken.remove(&port);
+                        taken.remove(&(port + 1));
+                    }
+                }
+            }
+        }
+    }
+
     /// A picked port is free, of the share and the band, the wanted one where it can be, of its parity where one is free.
     #[test]
     fn ports_follow_the_rules(

@@ -40,6 +40,7 @@ impl Table {
             pool: self.nat.pool(rule),
             block_size: 32,
             blocks_per_host: 2,
+            pair: false,
         };
         self.xlates.obtain(&want, now, &mut self.rng, |_, _| true)
     }

@@ -229,7 +229,7 @@ impl Picker {
         rng: &mut Rng,
         prefer: &impl Fn(u32, u16) -> bool,
     ) -> Result<Picked, XlateError> {
-        let (real, proto, wanted) = (want.key.src, want.key.proto, want.key.sport);
+        let (real, proto) = (want.key.src, want.key.proto);
         let paired = want.pool.pairs();
         let prefer = |port| prefer(mapped, port);
         let port = if paired {
@@ -245,12 +245,10 @@ impl Picker {
             let port = if blocks {
                 self.pick_in_blocks(host, want, rng, prefer)
             } else {
-                let band = band(want);
-                let port = self.ports(mapped, proto).pick(wanted, band, rng.next(), prefer);
-                port.ok_or(XlateError::PortsExhausted)
+                self.pick_free(mapped, want, rng, prefer)
             };
             match port {
-                Ok(_) => self.hosts.add(host),
+                Ok(_) => (0..want.row()).for_each(|_| self.hosts.add(host)),
                 Err(_) => self.hosts.forget(host),
             }
             port?
@@ -268,8 +266,25 @@ impl Picker {
         prefer: impl Fn(u16) -> bool,
     ) -> Result<Picked, XlateError> {
         let (real, proto) = (want.key.src, want.key.proto);
-        let port = self.ports(mapped, proto).pick(want.key.sport, band(want), rng.next(), prefer);
-        Ok(Picked { real, mapped, port: port.ok_or(XlateError::PortsExhausted)?, proto, paired: false })
+        let port = self.pick_free(mapped, want, rng, prefer)?;
+        Ok(Picked { real, mapped, port, proto, paired: false })
+    }
+
+    /// A port of no block, or the first of two.
+    fn pick_free(
+        &mut self,
+        mapped: u32,
+        want: &Want<'_>,
+        rng: &mut Rng,
+        prefer: impl Fn(u16) -> bool,
+    ) -> Result<u16, XlateError> {
+        let (wanted, band) = (want.key.sport, band(want));
+        let ports = self.ports(mapped, want.key.proto);
+        let port = match want.pair {
+            true => ports.pick_pair(wanted, band, rng.next()),
+            false => ports.pick(wanted, band, rng.next(), prefer),
+        };
+        port.ok_or(XlateError::PortsExhausted)
     }
 
     fn pick_in_blocks(
@@ -283,7 +298,7 @@ impl Picker {
         let blocks = self.hosts.get(host).blocks;
         let ports = self.ports(mapped, proto);
         for block in blocks.into_iter().filter(|b| b.is_some()) {
-            if let Some(port) = ports.pick_in(block, want.key.sport, rng.next(), &prefer) {
+            if let Some(port) = pick_in(ports, block, want, rng, &prefer) {
                 return Ok(port);
             }
         }
@@ -292,7 +307,7 @@ impl Picker {
             blocks.iter().position(|b| !b.is_some()).filter(|_| !full).ok_or(XlateError::HostLimit)?;
         let ports = self.ports(mapped, proto);
         let block = ports.take_block(want.block_size, rng.next()).ok_or(XlateError::PortsExhausted)?;
-        let Some(port) = ports.pick_in(block, want.key.sport, rng.next(), &prefer) else {
+        let Some(port) = pick_in(ports, block, want, rng, &prefer) else {
             ports.release_block(block); // static rules have all of it
             return Err(XlateError::PortsExhausted);
         };
@@ -377,6 +392,20 @@ impl Picker {
     }
 }
 
+/// A port of a host's block, or the first of two.
+fn pick_in(
+    ports: &mut Ports,
+    block: Block,
+    want: &Want<'_>,
+    rng: &mut Rng,
+    prefer: impl Fn(u16) -> bool,
+) -> Option<u16> {
+    match want.pair {
+        true => ports.pick_pair_in(block, want.key.sport, rng.next()),
+        false => ports.pick_in(block, want.key.sport, rng.next(), prefer),
+    }
+}
+
 /// Sets aside what static rules have of a bitmap.
 fn reserve(bitmap: &mut Bitmap, reserved: &[Reserved]) {
     let (addr, proto) = (bitmap.addr, bitmap.proto);
@@ -434,8 +463,9 @@ mod tests {
             for host in 1..4 {
                 let key = Key { src: host, dst: 9, sport: 4000, dport: 53, proto: UDP };
                 let (pool, block_size, blocks_per_host) = (nat.pool(0), 512, 4);
+                let (real_if, mapped_if, rule, pair) = (1, 0, 0, false);
                 let want =
-                    Want { key: &key, real_if: 1, mapped_if: 0, rule: 0, pool, block_size, blocks_per_host };
+                    Want { key: &key, real_if, mapped_if, rule, pool, pair, block_size, blocks_per_host };
                 match picker.pick(&want, &mut rng, |_, _| true) {
                     Ok(picked) => {
                         assert_eq!(picked.paired, host == 1);

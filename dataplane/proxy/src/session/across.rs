@@ -9,6 +9,7 @@ use crate::api::{Leg, Micros, Output, Road};
 use crate::side::Side;
 use crate::sip::{self, Head, Passed, Way};
 use crate::tcp::{Addr, Endpoint};
+use crate::transactions::Part;
 use fedgate_tables::counters::{Counter, Stat};
 
 impl Session {
@@ -19,8 +20,8 @@ impl Session {
         to: At,
         passed: &Passed,
         env: &mut Env<'_, D, L, O>,
-    ) -> Result<(), Option<Vec<u8>>> {
-        let Some(from) = self.side_at_mut(at) else { return Ok(()) };
+    ) -> Result<Part, Option<Vec<u8>>> {
+        let Some(from) = self.side_at_mut(at) else { return Ok(passed.part) };
         let mut inbox = std::mem::take(&mut from.inbox);
         let crossed = self.cross(at, to, &inbox.bytes()[..passed.len], passed, env);
         inbox.consume(passed.len);
@@ -31,7 +32,8 @@ impl Session {
         crossed
     }
 
-    /// Sends a message on, changed where it has to be, and books it. An error where it may not go after all: its answer.
+    /// Sends a message on, changed where it has to be, and books it. Gives its transaction as the other
+    /// side sees it. An error where it may not go after all: its answer.
     pub(super) fn cross<D: sip::DomainList, L: sip::LocalDomains, O: Output>(
         &mut self,
         at: At,
@@ -39,16 +41,16 @@ impl Session {
         bytes: &[u8],
         passed: &Passed,
         env: &mut Env<'_, D, L, O>,
-    ) -> Result<(), Option<Vec<u8>>> {
+    ) -> Result<Part, Option<Vec<u8>>> {
         let (leg, way, remote) = (at.leg(), self.way(at.leg()), self.remote(at));
         let mut changed = None;
         if let (Some(from), Some(far)) = (self.side_at(at), self.side_at(to))
             && let (Some(peer), Some(far)) = (from.peer(), far.peer())
         {
-            let (id, hosts) = (self.id, own_hosts(&self.params));
+            let (id, hosts, nat) = (self.id, own_hosts(&self.params), self.params.nat);
             let (asked, dialogs, now) = (&self.asked, &*env.dialogs, env.now);
             let origin =
-                sip::Origin { id, leg, way, remote, peer, tag: &self.tag, hosts, asked, dialogs, now };
+                sip::Origin { id, leg, way, remote, peer, tag: &self.tag, hosts, nat, asked, dialogs, now };
             match way {
                 Way::Inward => sip::still_permitted(bytes, passed, &origin, env.ctx, env.out)?,
                 Way::Outward => sip::vouched(bytes, passed, far, &origin, env.ctx, env.out)?,
@@ -71,15 +73,17 @@ impl Session {
             (At::Client, At::Client) => 0,
         };
         if let Some(far) = self.side_at_mut(to) {
-            far.send(changed.as_deref().unwrap_or(bytes));
+            far.send(changed.as_ref().map_or(bytes, |changed| &changed.bytes));
         }
-        self.asked.crossed(leg, passed.part, place, env.now);
+        // Its answer comes back to what was sent.
+        let part = changed.map_or(passed.part, |changed| changed.part);
+        self.asked.crossed(leg, part, place, env.now);
         self.passed[leg as usize] += 1;
         self.bytes[leg as usize] += bytes.len() as u64;
         self.malformed = 0;
         self.note_answer(at, passed.part);
         passed.count(way, env.out);
-        Ok(())
+        Ok(part)
     }
 
     /// Takes a message out of an inbox that is not handed on, and sends its answer, if one is owed, back to where it came from.

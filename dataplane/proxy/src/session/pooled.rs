@@ -156,6 +156,15 @@ impl Pooled {
         }
     }
 
+    /// NAT may have changed what answers are known by.
+    fn sent_as(&mut self, key: u64, sent: u64) {
+        if key != sent
+            && let Some(held) = self.held.remove(&key)
+        {
+            self.held.insert(sent, held);
+        }
+    }
+
     fn release(&mut self, key: u64) -> Option<Held> {
         let held = self.held.remove(&key)?;
         self.bytes -= held.bytes.len();
@@ -262,10 +271,13 @@ impl Session {
         passed: Passed,
         env: &mut Env<'_, D, L, O>,
     ) -> bool {
-        if let Err(answer) = self.cross_head(At::Client, At::Server(n), &passed, env) {
-            self.take_away(At::Client, 0, answer.as_deref());
-            if let Some(pooled) = &mut self.pooled {
+        let crossed = self.cross_head(At::Client, At::Server(n), &passed, env);
+        let Some(pooled) = &mut self.pooled else { return true };
+        match crossed {
+            Ok(part) => pooled.sent_as(passed.part.key, part.key),
+            Err(answer) => {
                 pooled.release(passed.part.key);
+                self.take_away(At::Client, 0, answer.as_deref());
             }
         }
         true
@@ -525,13 +537,14 @@ impl Session {
             if let Some(held) = pooled.held.get_mut(&key) {
                 held.bytes = bytes;
             }
-            let waits_on = crossed.is_ok() && passed.part.role != Role::Neither;
-            if !waits_on {
-                pooled.release(key);
-            }
-            if let Err(answer) = crossed {
-                self.denied += 1;
-                tell(&mut self.client, answer.as_deref());
+            match crossed {
+                Ok(part) if passed.part.role != Role::Neither => pooled.sent_as(key, part.key),
+                Ok(_) => drop(pooled.release(key)),
+                Err(answer) => {
+                    pooled.release(key);
+                    self.denied += 1;
+                    tell(&mut self.client, answer.as_deref());
+                }
             }
         }
         moved

@@ -13,6 +13,8 @@ use fedgate_proxy::{
     AbortReason, Addr, CloseReason, Context, Engine, Event, Leg, Limits, Micros, OpenParams, Output,
     ProxyTls, Road, SessionId, Timeouts,
 };
+use fedgate_sip::sdp::Ports;
+use fedgate_sip::translate::Transport;
 use fedgate_tables::counters::{Counter, Histo};
 use rustls::Connection;
 use smoltcp::iface::{Config, Interface, SocketHandle, SocketSet};
@@ -23,6 +25,7 @@ use smoltcp::wire::{HardwareAddress, IpEndpoint, Ipv4Address};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, VecDeque};
 use std::io::{Read, Write};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use crate::lists::{Domains, Locals};
@@ -302,6 +305,10 @@ pub struct Sink {
     pub counts: BTreeMap<String, u64>,
     /// There are no packet buffers.
     pub starve: bool,
+    /// Sockets behind us and what they are shown as; sessions are opened with NAT if there are some.
+    pub nat: Vec<(SocketAddr, SocketAddr)>,
+    /// Addresses that [`Output::shown`] has given.
+    pub told: Vec<IpAddr>,
 }
 
 impl Output for Sink {
@@ -332,6 +339,7 @@ impl Output for Sink {
             Event::Denied { leg, status, why, .. } => format!("denied {leg:?} {status} {}", why.name()),
             Event::Malformed { leg, why, .. } => format!("malformed {leg:?}: {why}"),
             Event::Inspected { rule, action, .. } => format!("inspected {rule}: {action}"),
+            Event::Refused { reason, .. } => format!("refused: {reason}"),
             Event::Unreachable { status, .. } => format!("unreachable {status}"),
             Event::MemberTurned { pool, remote, up } => format!("member {pool} {} {up}", remote.0 & 0xff),
             Event::MemberLost { remote, status } => format!("member-lost {} {status}", remote.0 & 0xff),
@@ -348,6 +356,25 @@ impl Output for Sink {
     }
     fn observe(&mut self, histo: Histo, _: u64) {
         *self.counts.entry(format!("{histo:?}")).or_default() += 1;
+    }
+    fn is_shown(&self, _: SessionId, addr: std::net::Ipv4Addr) -> bool {
+        self.told.contains(&addr.into())
+    }
+    fn shown(&mut self, _: SessionId, _: Transport, real: SocketAddr) -> Option<SocketAddr> {
+        let shown = self.nat.iter().find(|(r, _)| *r == real).map(|(_, s)| *s)?;
+        self.told.push(shown.ip());
+        Some(shown)
+    }
+    fn real(&mut self, _: SessionId, _: Transport, shown: SocketAddr) -> Option<SocketAddr> {
+        self.nat.iter().find(|(_, s)| *s == shown).map(|(r, _)| *r)
+    }
+    fn shown_host(&mut self, _: SessionId, real: IpAddr) -> Option<IpAddr> {
+        self.nat.iter().find(|(r, _)| r.ip() == real).map(|(_, s)| s.ip())
+    }
+    fn shown_media(&mut self, id: SessionId, real: IpAddr, ports: Ports) -> Option<(IpAddr, Ports)> {
+        let media = self.shown(id, Transport::Udp, SocketAddr::new(real, ports.media))?;
+        let rtcp = ports.rtcp.and_then(|port| self.shown(id, Transport::Udp, SocketAddr::new(real, port)));
+        Some((media.ip(), Ports { media: media.port(), rtcp: rtcp.map(|rtcp| rtcp.port()) }))
     }
 }
 
@@ -374,6 +401,8 @@ pub struct Lab {
     pub closed: BTreeSet<Addr>,
     /// Servers whose host is gone: no packet comes or goes.
     pub gone: BTreeSet<Addr>,
+    /// Where the next client calls from.
+    pub from: u32,
     by_session: HashMap<SessionId, usize>,
     air: BinaryHeap<Reverse<Flying>>,
     wake: BinaryHeap<Reverse<(Micros, usize, End)>>,
@@ -402,6 +431,7 @@ impl Lab {
             answers: BTreeMap::new(),
             closed: BTreeSet::new(),
             gone: BTreeSet::new(),
+            from: 0xc633_6400,
             by_session: HashMap::new(),
             air: BinaryHeap::new(),
             wake: BinaryHeap::new(),
@@ -412,7 +442,7 @@ impl Lab {
     /// A client that begins to call now, and the server that would be reached.
     pub fn line(&mut self, outside: Leg, client: Option<Connection>, server: Option<Connection>) -> usize {
         let n = self.lines.len();
-        let remote = (0xc633_6400 + (n as u32 / 50_000), 10_000 + (n % 50_000) as u16);
+        let remote = (self.from + (n as u32 / 50_000), 10_000 + (n % 50_000) as u16);
         let params = OpenParams {
             tls: self.tls.clone(),
             tls_proxy: 0,
@@ -421,6 +451,7 @@ impl Lab {
             server_local: remote,
             server_remote: SERVER,
             outside,
+            nat: !self.sink.nat.is_empty(),
             client_mtu: 1500,
             server_mtu: 1500,
         };
@@ -583,7 +614,9 @@ impl Lab {
         }
         if let Some(id) = self.lines[line].session {
             // A session that is gone: the worker would count the packet and drop it.
-            let _ = self.engine.input(self.now, id, road_of(end), packet, &ctx, &mut self.sink);
+            if self.engine.input(self.now, id, road_of(end), packet).is_ok() {
+                self.engine.poll(self.now, &ctx, &mut self.sink);
+            }
             self.calls += 1;
         }
         self.carry();

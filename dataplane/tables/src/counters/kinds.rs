@@ -45,6 +45,7 @@ kinds! {
         IcmpEchoReplies "icmp_echo_replies" "ICMP echo replies sent";
         ProxySessionsOpened "proxy_sessions_opened" "TLS proxy sessions opened";
         ProxySessionsClosed "proxy_sessions_closed" "TLS proxy sessions closed";
+        ProxySourceRefused "proxy_source_refused" "TLS proxy sessions refused: one address has its share";
         TlsHandshakesClientLeg "tls_handshakes_client_leg" "TLS handshakes completed with TCP clients";
         TlsHandshakesServerLeg "tls_handshakes_server_leg" "TLS handshakes completed with TCP servers";
         TlsFailures "tls_failures" "TLS handshakes failed";
@@ -67,6 +68,8 @@ kinds! {
         SipBadMessage "sip_bad_message" "SIP messages that break the syntax";
         SipDropped "sip_dropped" "SIP messages dropped without an answer";
         SipHeadersCut "sip_headers_cut" "SIP headers from outside cut out: identities that nobody vouches for";
+        SipTranslatedOut "sip_translated_out" "SIP messages from inside in which NAT changed addresses";
+        SipTranslatedIn "sip_translated_in" "SIP messages from outside in which NAT changed addresses";
         SipDialogsRefused "sip_dialogs_refused" "SIP dialogs not remembered for lack of room";
         PoolFailures "pool_failures" "SIP pools: connections to members failed";
         PoolMoved "pool_moved" "SIP pools: requests moved to another member";
