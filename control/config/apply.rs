@@ -201,6 +201,8 @@ impl Editor {
             | Command::RevocationCheck(_)
             | Command::CrlConfigure
             | Command::EnforceNextUpdate
+            | Command::CrlUrl(..)
+            | Command::CrlCacheTime(_)
             | Command::Enrollment(_)
             | Command::Fqdn(_)
             | Command::CertificateChain(_)

@@ -222,7 +222,8 @@ impl Session {
     pub(crate) fn held(&self) -> usize {
         let pooled = self.pooled.as_ref().map_or(0, |pooled| pooled.bytes());
         let servers = self.servers.capacity() * size_of::<Server>();
-        size_of::<Self>() + servers + pooled + self.sides().map(Side::held).sum::<usize>()
+        let sides = self.sides().map(Side::held).sum::<usize>();
+        size_of::<Self>() + self.asked.held() + servers + pooled + sides
     }
 
     fn sides(&self) -> impl Iterator<Item = &Side> {
@@ -348,7 +349,7 @@ impl Session {
             return false;
         }
         let started = side.since;
-        let cap = if env.is_tight() { READ_AHEAD } else { side.head.wanted().max(READ_AHEAD) };
+        let cap = if env.is_tight() { READ_AHEAD } else { side.head.allowed() };
         match side.receive(cap) {
             Ok(done) => {
                 if done.secured {
