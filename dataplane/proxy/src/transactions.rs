@@ -123,8 +123,8 @@ impl Transactions {
 
     /// Bytes of memory, about.
     pub(crate) fn held(&self) -> usize {
-        // A bucket is a key and a byte, and an eighth of them stays empty.
-        let of = |set: &HashSet<u64>| set.capacity() * 8 / 7 * (size_of::<u64>() + 1);
+        // A bucket is a key with its place and a byte, and an eighth of them stays empty.
+        let of = |set: &HashMap<u64, u8>| set.capacity() * 8 / 7 * (size_of::<(u64, u8)>() + 1);
         self.asked.iter().flatten().map(|it| of(&it.young) + of(&it.old)).sum()
     }
 }
