@@ -8,8 +8,8 @@ use crate::Failure;
 use crate::crowd::{Middle, PUBLIC, SERVER, caller, ends, number};
 use crate::pki::Pki;
 use fedgate_proxy::{
-    CloseReason, Context, Engine, Event, Federated, Leg, Limits, Micros, OpenParams, Output, OwnDomains,
-    ProxyTls, SessionId, Timeouts,
+    Addr, CloseReason, Context, Engine, Event, Federated, Leg, Limits, Micros, OpenParams, Output,
+    OwnDomains, ProxyTls, Road, SessionId, Timeouts,
 };
 use fedgate_tables::counters::{Counter, Histo};
 use fedgate_tables::domains::{DomainReader, DomainWriter};
@@ -41,19 +41,28 @@ struct Sink {
 }
 
 impl Output for Sink {
-    fn packet(&mut self, _: SessionId, leg: Leg, len: usize, fill: impl FnOnce(&mut [u8])) {
+    fn packet(&mut self, _: SessionId, road: Road, len: usize, fill: impl FnOnce(&mut [u8])) {
+        // Without a pool there is no other.
+        let Road::Leg(leg) = road else { return };
         let (mut packet, packets) = (Vec::new(), &mut self.packets);
         allocation_counter::opt_out(|| packet = vec![0; len]);
         fill(&mut packet);
         allocation_counter::opt_out(|| packets.push_back((leg, packet)));
     }
 
+    fn connect(&mut self, _: SessionId, _: u8, _: Option<Addr>, _: Addr) -> Option<(Addr, u16)> {
+        None
+    }
+
+    fn disconnect(&mut self, _: SessionId, _: u8) {}
+
     fn event(&mut self, _: SessionId, event: Event<'_>) {
         match event {
-            Event::Secured { .. } | Event::Inspected { .. } => {}
+            Event::Secured { .. } | Event::Inspected { .. } | Event::MemberTurned { .. } => {}
             Event::TlsFailed { .. }
             | Event::Denied { .. }
             | Event::Malformed { .. }
+            | Event::MemberLost { .. }
             | Event::Refused { .. }
             | Event::Unreachable { .. } => {
                 self.denied += 1;

@@ -10,6 +10,7 @@
 mod crypto;
 mod inspect;
 mod objects;
+mod pool;
 mod sip;
 
 use std::sync::Arc;
@@ -43,6 +44,8 @@ pub enum Scope {
     Chain(String),
     /// A TLS proxy.
     TlsProxy(String),
+    /// A pool of servers.
+    SipPool(String),
     /// A class-map.
     ClassMap(String),
     /// A class-map of regexes.
@@ -207,6 +210,10 @@ impl Editor {
             | Command::SslEncryption(..)
             | Command::SubjectName(_)
             | Command::KeyPair(_) => self.crypto(command, negated),
+            Command::SipPool(_)
+            | Command::PoolMember(..)
+            | Command::HealthCheck(_)
+            | Command::ClientPool(_) => self.pool(command, negated),
             Command::ClassMap(_)
             | Command::Match(_)
             | Command::Limits(_)

@@ -21,6 +21,7 @@ use super::types::Device;
 
 mod acl;
 pub mod crypto;
+mod pool;
 mod sip;
 
 /// Most ACEs of all access-lists, after expansion: the number of hit counters (contracts: counters).
@@ -65,6 +66,8 @@ pub enum About {
     TlsProxy(String),
     ServerFace(String),
     ClientFace(String),
+    ClientPool(String),
+    SipPool(String),
     ClassMap(String),
     Regex(String),
     RegexClass(String),
@@ -138,6 +141,7 @@ pub fn check(model: &Model) -> Found {
     super::mapped::check(model, &mut found);
     crypto::proxies(model, &mut found);
     crypto::domains(model, &mut found);
+    pool::pools(model, &mut found);
     inspection(model, &mut found);
     sip::maps(model, &mut found);
     local_domains(model, &mut found);

@@ -10,7 +10,7 @@ mod idle;
 
 pub use idle::IDLE;
 
-use super::parse::{acl, crypto, group, inspect, interface, nat, object, sip, system, time};
+use super::parse::{acl, crypto, group, inspect, interface, nat, object, pool, sip, system, time};
 use super::raw::{Command, Mode, Statement};
 use super::source::{Line, Span};
 use super::suggest::nearest;
@@ -176,6 +176,10 @@ pub const SPECS: &[Spec] = &[
     leaf(Mode::TlsProxy, "client tls-version", "client tls-version {tlsv1.2 | tlsv1.3}", "oldest TLS spoken with the TCP server", "client tls-version tlsv1.2", crypto::client_tls_version),
     leaf(Mode::TlsProxy, "server cipher-suite", "server cipher-suite SUITE ...", "suites spoken with the TCP client", "server cipher-suite TLS_AES_128_GCM_SHA256 ECDHE-RSA-AES128-GCM-SHA256", crypto::server_cipher_suite),
     leaf(Mode::TlsProxy, "client cipher-suite", "client cipher-suite SUITE ...", "suites spoken with the TCP server", "client cipher-suite ECDHE-RSA-AES256-GCM-SHA384", crypto::client_cipher_suite),
+    leaf(Mode::TlsProxy, "client sip-pool", "client sip-pool NAME", "calls the members of a pool instead of who was called", "client sip-pool front", pool::client_sip_pool),
+    node(Mode::SipPool, "sip-pool", "sip-pool NAME", "inside servers that share what comes", "sip-pool front", pool::sip_pool),
+    leaf(Mode::SipPool, "member", "member ADDRESS [port PORT] [weight N] [drain]", "a server, 5061 and weight 1 unless said; draining, it keeps its dialogs and gets no new ones", "member 10.10.0.11 port 5062 weight 2", pool::member),
+    leaf(Mode::SipPool, "health-check", "health-check {none | options [interval SECONDS] [fail N] [rise N]}", "OPTIONS to each member; every 10 seconds, down after 3 failures, up after 2 answers unless said", "health-check options interval 30 fail 2 rise 2", pool::health_check),
     node(Mode::ClassMap, "class-map", "class-map NAME", "names a kind of traffic", "class-map federation-in", inspect::class_map),
     leaf(Mode::ClassMap, "match access-list", "match access-list NAME", "what the access-list permits", "match access-list federation-in", inspect::match_access_list),
     leaf(Mode::ClassMap, "match default-inspection-traffic", "match default-inspection-traffic", "what an ASA inspects by itself: such a class only takes inspections without effect", "match default-inspection-traffic", inspect::match_default),

@@ -18,6 +18,7 @@ use super::types::{Device, Mac, Net, PortOp, Seconds, Service};
 mod acl;
 mod crypto;
 mod nat;
+pub mod pool;
 pub mod sip;
 
 pub use acl::*;
@@ -91,6 +92,8 @@ pub struct Model {
     pub max_proxy_sessions: Option<u32>,
     /// `tls-proxy`.
     pub tls_proxies: BTreeMap<String, TlsProxy>,
+    /// `sip-pool`.
+    pub sip_pools: BTreeMap<String, pool::SipPool>,
     /// `class-map`: what it matches, once said.
     pub class_maps: BTreeMap<String, Option<ClassMatch>>,
     /// `policy-map type inspect sip`.

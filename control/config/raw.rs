@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use fedgate_sip::inspect::Action;
 
 use super::addr::ObjectAddr;
+use super::model::pool::{Check, Share};
 use super::model::sip::{Parameter, SipMatch};
 use super::model::{
     AclLine, ClassMatch, DomainKey, DomainRule, Enrollment, GroupKind, InspectSip, LegacyGlobal, LegacyNat,
@@ -56,6 +57,8 @@ pub enum Mode {
     Chain,
     /// After `tls-proxy`.
     TlsProxy,
+    /// After `sip-pool`.
+    SipPool,
     /// After `class-map`.
     ClassMap,
     /// After `class-map type regex`.
@@ -93,6 +96,7 @@ impl Mode {
             | Self::Trustpoint
             | Self::Chain
             | Self::TlsProxy
+            | Self::SipPool
             | Self::ClassMap
             | Self::RegexClass
             | Self::SipClass
@@ -117,6 +121,7 @@ impl Mode {
             Self::Crl => "config-ca-crl",
             Self::Chain => "config-cert-chain",
             Self::TlsProxy => "config-tlsp",
+            Self::SipPool => "config-sip-pool",
             Self::ClassMap | Self::RegexClass | Self::SipClass => "config-cmap",
             Self::InspectMap | Self::PolicyMap => "config-pmap",
             Self::InspectParameters => "config-pmap-p",
@@ -320,6 +325,10 @@ pub enum Command {
     /// Of a trustpoint, and whether TLS 1.3 alone.
     ShownVersion(bool),
     AuthenticateClient,
+    SipPool(String),
+    PoolMember((Ipv4Addr, u16), Share),
+    HealthCheck(Check),
+    ClientPool(String),
     /// Of a trustpoint.
     ShownAuthenticateClient,
     SslVersion(Face, bool),

@@ -52,8 +52,10 @@ impl<'m> Compiler<'m> {
                 server = self.face(&proxy.server, model.ssl.server_13_only, Some(proxy), &trustpoints);
                 client = self.face(&proxy.client, model.ssl.client_13_only, None, &trustpoints);
             }
-            let element =
-                TlsProxy { name: self.builder.blob(name.as_bytes()), server, client, ..TlsProxy::default() };
+            let pool = proxy.pool.as_ref().and_then(|pool| Some(model.sip_pools.get(pool)?.spec(pool)));
+            let pool = pool.and_then(|spec| serde_json::to_vec(&spec).ok()).unwrap_or_default();
+            let (name_blob, pool) = (self.builder.blob(name.as_bytes()), self.builder.blob(&pool));
+            let element = TlsProxy { name: name_blob, server, client, pool, ..TlsProxy::default() };
             elements.insert(name.as_str(), element);
             proxies.insert((name.as_str(), None), self.builder.tls_proxy(element));
         }

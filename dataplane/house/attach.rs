@@ -11,6 +11,7 @@ use crate::worker::runtime::{self, IoSlot, Runtime};
 use fedgate_flow::acl::Acls;
 use fedgate_flow::shard::{Dealing, Dealt};
 use fedgate_proxy::ProxyTls;
+use fedgate_proxy::pool::Pools;
 use fedgate_tables::domains::DomainReader;
 use fedgate_tables::policy_view::Checked;
 use fedgate_tables::region::Region;
@@ -19,7 +20,6 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 /// What is in force, or about to be.
-#[derive(Default)]
 pub struct Image {
     policy: Option<Arc<Checked>>,
     policy_generation: u64,
@@ -34,9 +34,28 @@ pub struct Image {
     dealt: Vec<Option<Dealt>>,
     macs: Vec<MacAddr>,
     tls: Vec<Option<Arc<ProxyTls>>>,
+    pools: Pools,
 }
 
 impl Image {
+    /// Without anything, for so many workers.
+    pub fn new(workers: u8) -> Self {
+        Self {
+            policy: None,
+            policy_generation: 0,
+            acls: Arc::default(),
+            in_force: Vec::new(),
+            looked: 0,
+            domains: None,
+            domains_generation: 0,
+            slots: Vec::new(),
+            dealt: Vec::new(),
+            macs: Vec::new(),
+            tls: Vec::new(),
+            pools: Pools::new(workers.into()),
+        }
+    }
+
     /// The policy in force.
     pub fn policy(&self) -> Option<&Checked> {
         self.policy.as_deref()
@@ -102,8 +121,9 @@ impl Image {
                     "peers will not accept this certificate"
                 );
             }
-            tls.push(Some(Arc::new(built)));
+            tls.push(Some(built));
         }
+        let specs = Pools::specs(&view)?;
         let in_force = time_ranges::in_force(&view, now);
         let acls = runtime::compile(&view, &self.acls, &in_force);
         // Ports last: they are the one thing that cannot be taken back.
@@ -127,6 +147,13 @@ impl Image {
             dealt.push(port.dealt);
             macs.push(port.mac);
         }
+        // Nothing can be wrong any more: sessions that are open see the pools as they are from here on.
+        self.pools.follow(&specs.iter().flatten().cloned().collect::<Vec<_>>());
+        let tls = tls.into_iter().zip(&specs).map(|(tls, spec)| {
+            let pooling = self.pools.pooling(spec.as_ref().map(|spec| spec.name.as_str()));
+            tls.map(|tls: ProxyTls| Arc::new(tls.pooled(pooling)))
+        });
+        let tls = tls.collect();
         (self.acls, self.in_force, self.looked) = (Arc::new(acls), in_force, now);
         (self.slots, self.dealt, self.macs, self.tls) = (slots, dealt, macs, tls);
         self.policy = Some(checked.clone());

@@ -157,7 +157,7 @@ impl House {
             pool,
             started_unix,
             publication,
-            image: Image::default(),
+            image: Image::new(workers),
             ports: Ports::new(eal, pool, workers),
             desks,
             adopting: Vec::new(),

@@ -200,6 +200,7 @@ impl Path {
             command::end(id, &mut self.net, &mut self.sessions, view, now);
         }
         let most = view.flow.globals.max_proxy_sessions;
+        self.sessions.adopt(&mut self.net, view, now);
         self.sessions.engine.limit_sessions(most.div_ceil(self.net.workers().into()));
     }
 

@@ -94,6 +94,8 @@ pub struct TlsProxy {
     pub client: TlsFace,
     /// `no server authenticate-client`.
     pub anonymous_clients: bool,
+    /// `client sip-pool`: who is called, if not who the client called.
+    pub pool: Option<String>,
 }
 
 /// A face of a TLS proxy.

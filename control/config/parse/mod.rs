@@ -9,6 +9,7 @@ pub mod inspect;
 pub mod interface;
 pub mod nat;
 pub mod object;
+pub mod pool;
 pub mod sip;
 pub mod system;
 pub mod time;

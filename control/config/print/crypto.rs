@@ -36,6 +36,14 @@ pub(super) fn crypto(model: &Model, out: &mut impl Write) -> fmt::Result {
             writeln!(out, "ssl cipher {version} custom {}", names(bits, flag, ":"))?;
         }
     }
+    for (name, pool) in &model.sip_pools {
+        writeln!(out, "sip-pool {name}")?;
+        for ((addr, port), share) in &pool.members {
+            let drain = if share.drain { " drain" } else { "" };
+            writeln!(out, " member {addr} port {port} weight {}{drain}", share.weight)?;
+        }
+        line(out, " health-check", &pool.check)?;
+    }
     line(out, "tls-proxy maximum-session", &model.max_proxy_sessions)?;
     for (name, proxy) in &model.tls_proxies {
         writeln!(out, "tls-proxy {name}")?;
@@ -44,6 +52,7 @@ pub(super) fn crypto(model: &Model, out: &mut impl Write) -> fmt::Result {
             writeln!(out, " no server authenticate-client")?;
         }
         face("client", &proxy.client, out)?;
+        line(out, " client sip-pool", &proxy.pool)?;
     }
     Ok(())
 }

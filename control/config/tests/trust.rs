@@ -9,11 +9,11 @@ use tempfile::TempDir;
 use super::super::trust::MAX_CAS;
 use super::super::{Config, edit, load_file};
 
-struct Lab(TempDir);
+pub(super) struct Lab(TempDir);
 
 impl Lab {
     /// `id.crt` with `id.key`, and `ca.crt`.
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let lab = Self(tempfile::tempdir().unwrap());
         let made = rcgen::generate_simple_self_signed(vec!["a.example".to_owned()]).unwrap();
         lab.file("id.crt", &made.cert.pem());
@@ -26,14 +26,14 @@ impl Lab {
         std::fs::write(self.0.path().join(name), text).unwrap();
     }
 
-    fn config(&self, text: &str) -> Config {
+    pub(super) fn config(&self, text: &str) -> Config {
         self.file("fedgate.cfg", text);
         let loaded = load_file(&self.0.path().join("fedgate.cfg"));
         loaded.unwrap_or_else(|report| panic!("{}", report.render(false))).config
     }
 
     /// `line:column: message` of what loading `text` finds, but for the mode of the key's file.
-    fn found(&self, text: &str) -> Vec<String> {
+    pub(super) fn found(&self, text: &str) -> Vec<String> {
         self.file("fedgate.cfg", text);
         let report = match load_file(&self.0.path().join("fedgate.cfg")) {
             Ok(loaded) => loaded.report,
@@ -46,7 +46,7 @@ impl Lab {
             .collect()
     }
 
-    fn edit(&self, config: &Config, text: &str) -> Result<Config, String> {
+    pub(super) fn edit(&self, config: &Config, text: &str) -> Result<Config, String> {
         edit(config, text, self.0.path()).map(|l| l.config).map_err(|report| report.render(false))
     }
 }
@@ -57,7 +57,7 @@ fn ca(name: &str) -> String {
     params.self_signed(&KeyPair::generate().unwrap()).unwrap().pem()
 }
 
-const ID: &str = "crypto ca trustpoint t\n certificate file id.crt\n key file id.key\n";
+pub(super) const ID: &str = "crypto ca trustpoint t\n certificate file id.crt\n key file id.key\n";
 const PROXY: &str = "tls-proxy p\n server trust-point t\n client trust-point t\n";
 
 #[test]

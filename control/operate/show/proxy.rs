@@ -13,7 +13,7 @@ use crate::operate::run::Stop;
 use crate::operate::server::Out;
 use crate::policy::proxies;
 
-const TOTALS: [Stat; 29] = [
+const TOTALS: [Stat; 33] = [
     Stat::ProxySessionsOpened,
     Stat::ProxySessionsClosed,
     Stat::ProxySourceRefused,
@@ -42,6 +42,10 @@ const TOTALS: [Stat; 29] = [
     Stat::SipTranslatedOut,
     Stat::SipTranslatedIn,
     Stat::SipDialogsRefused,
+    Stat::PoolFailures,
+    Stat::PoolMoved,
+    Stat::PoolAnswered,
+    Stat::PoolUnheld,
     Stat::EventsLost,
 ];
 

@@ -66,6 +66,21 @@ impl Leg {
     }
 }
 
+/// A connection of a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Road {
+    /// The one that the session took over, towards one of its ends.
+    Leg(Leg),
+    /// One that the session asked for by [`Output::connect`], by the number it gave it. Its far end is a server.
+    Own(u8),
+}
+
+impl From<Leg> for Road {
+    fn from(leg: Leg) -> Self {
+        Self::Leg(leg)
+    }
+}
+
 /// A session of one engine. Never reused: the slot is, with another generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SessionId {
@@ -322,9 +337,17 @@ impl std::fmt::Display for CloseReason {
 
 /// The worker, as the engine sees it.
 pub trait Output {
-    /// Sends one IPv4 packet of `len` bytes on a leg: gives `fill` a buffer of exactly that length and sends what
+    /// Sends one IPv4 packet of `len` bytes on a connection: gives `fill` a buffer of exactly that length and sends what
     /// it wrote, checksums included. Not calling `fill` loses the packet, as the wire might; TCP repeats it.
-    fn packet(&mut self, session: SessionId, leg: Leg, len: usize, fill: impl FnOnce(&mut [u8]));
+    fn packet(&mut self, session: SessionId, road: Road, len: usize, fill: impl FnOnce(&mut [u8]));
+
+    /// Makes a connection from us to `to`, [`Road::Own`] of this number: from this address, and this port or the next that is
+    /// free; or from our own address on the way there. Gives the address we have in it and its MTU; `None` where there is no way or
+    /// no room. Packets of it come by [`crate::Engine::input`] until [`Self::disconnect`] or the session's end.
+    fn connect(&mut self, session: SessionId, own: u8, from: Option<Addr>, to: Addr) -> Option<(Addr, u16)>;
+
+    /// That connection is over.
+    fn disconnect(&mut self, session: SessionId, own: u8);
 
     /// Something for the log.
     fn event(&mut self, session: SessionId, event: Event<'_>);

@@ -11,15 +11,18 @@
 
 use crate::api::{
     AbortReason, CloseReason, Context, InputError, Leg, Limits, Met, Micros, OpenError, OpenParams, Output,
-    SessionId,
+    Road, SessionId,
 };
 use crate::deadlines::Deadlines;
 use crate::inspected::Inspection;
+use crate::pool::Pool;
 use crate::session::{Env, Next, Session};
 use crate::side::{HANDSHAKE_COST, Side};
 use crate::sip::{DomainList, LocalDomains};
 use crate::sources::{Place, Share, Sources};
 use crate::tcp::{Buffers, Endpoint, LEAST_RX};
+use crate::tls::ProxyTls;
+use crate::watch::Watch;
 use fedgate_sip::dialog::{Dialogs, Roster};
 use fedgate_sip::inspect::Rates;
 use fedgate_tables::link::ProxyRow;
@@ -52,6 +55,8 @@ pub struct Engine {
     handshakes: u32,
     /// Whose the sessions are.
     sources: Sources,
+    /// This worker's number.
+    worker: usize,
     memory: usize,
 }
 
@@ -65,6 +70,8 @@ struct Slot {
     handshaking: bool,
     /// Named in [`Engine::lingering`].
     lingers: bool,
+    /// It is no session's: a pool is watched from here.
+    watch: Option<Box<Watch>>,
     /// Counted in [`Engine::sources`].
     place: Place,
     /// Named in [`Engine::woken`].
@@ -90,6 +97,7 @@ impl Engine {
             open: 0,
             handshakes: 0,
             sources: Sources::default(),
+            worker: 0,
             memory: 0,
         }
     }
@@ -97,7 +105,7 @@ impl Engine {
     /// The same as one of several: `worker` counts from 0; `roster` says which dialogs the others know.
     #[must_use]
     pub fn of_several(self, roster: Arc<Roster>, worker: usize) -> Self {
-        Self { dialogs: self.dialogs.of_several(roster, worker), ..self }
+        Self { dialogs: self.dialogs.of_several(roster, worker), worker, ..self }
     }
 
     /// Bounds the sessions by policy as well (`tls-proxy maximum-session`; 0 for no other bound than [`Limits::sessions`]).
@@ -174,10 +182,7 @@ impl Engine {
         };
         let side = Side::new(tcp, tls, now);
 
-        let slot = self.free.pop().unwrap_or_else(|| {
-            self.slots.push(Slot::default());
-            (self.slots.len() - 1) as u32
-        });
+        let slot = self.take_slot();
         let place = &mut self.slots[slot as usize];
         let id = SessionId { slot, generation: place.generation };
         place.session = Some(Box::new(Session::new(id, params, side, tag, now)));
@@ -195,15 +200,28 @@ impl Engine {
         Ok(id)
     }
 
-    /// Takes in one IPv4 packet, IP header first, that the connection table says is of this session and leg. What follows from it is the
-    /// next [`Self::poll`]'s.
+    /// Takes in one IPv4 packet, IP header first, that the connection table says is of this session and connection. What follows from it is
+    /// the next [`Self::poll`]'s.
     ///
     /// # Errors
-    /// The session is gone, or the packet is no whole TCP segment of that leg's 4-tuple; it was ignored then.
-    pub fn input(&mut self, now: Micros, id: SessionId, leg: Leg, packet: &[u8]) -> Result<(), InputError> {
-        let room = self.room();
+    /// The session is gone, or the packet is no whole TCP segment of that connection's 4-tuple; it was ignored then.
+    pub fn input(
+        &mut self,
+        now: Micros,
+        id: SessionId,
+        road: impl Into<Road>,
+        packet: &[u8],
+    ) -> Result<(), InputError> {
+        let (room, road) = (self.room(), road.into());
+        if let Some(watch) = watch(&mut self.slots, id) {
+            if !watch.input(now, road, packet) {
+                return Err(InputError::NotOurs);
+            }
+            self.wake(id.slot);
+            return Ok(());
+        }
         let session = live(&mut self.slots, id).ok_or(InputError::NoSession)?;
-        if !session.input(now, leg, packet, room) {
+        if !session.input(now, road, packet, room) {
             return Err(InputError::NotOurs);
         }
         self.wake(id.slot);
@@ -213,10 +231,10 @@ impl Engine {
         Ok(())
     }
 
-    /// A router has said that it passes on no more than `mtu` bytes in one packet, and quoted one of ours on this leg, with this sequence
-    /// number (RFC 1191). False where that changes nothing.
-    pub fn too_big(&mut self, id: SessionId, leg: Leg, seq: u32, mtu: u16) -> bool {
-        let changes = live(&mut self.slots, id).is_some_and(|session| session.too_big(leg, seq, mtu));
+    /// A router has said that it passes on no more than `mtu` bytes in one packet, and quoted one of ours on this connection, with this
+    /// sequence number (RFC 1191). False where that changes nothing.
+    pub fn too_big(&mut self, id: SessionId, road: impl Into<Road>, seq: u32, mtu: u16) -> bool {
+        let changes = live(&mut self.slots, id).is_some_and(|session| session.too_big(road.into(), seq, mtu));
         if changes {
             self.wake(id.slot);
         }
@@ -266,6 +284,12 @@ impl Engine {
         out: &mut O,
     ) {
         let (room, side_cost, buffers) = (self.room(), Self::cost_of_side(), self.buffers());
+        if let Some(watch) = self.slots[slot as usize].watch.as_mut() {
+            let next = watch.pump(now, out);
+            self.slots[slot as usize].next = next;
+            self.deadlines.set(slot, Some(next));
+            return;
+        }
         let share = self.share();
         let Slot { session: Some(session), place, .. } = &mut self.slots[slot as usize] else { return };
         let mut env = Env {
@@ -275,6 +299,7 @@ impl Engine {
             out,
             dialogs: &mut self.dialogs,
             inspection: &mut self.inspection,
+            worker: self.worker,
             room,
             side_cost,
         };
@@ -301,6 +326,10 @@ impl Engine {
         out: &mut O,
     ) -> bool {
         let (room, side_cost, buffers) = (self.room(), Self::cost_of_side(), self.buffers());
+        if let Some(watch) = watch(&mut self.slots, id) {
+            watch.close(now, out);
+            return true;
+        }
         let Some(session) = live(&mut self.slots, id) else { return false };
         session.abort(
             CloseReason::Aborted(reason),
@@ -311,12 +340,42 @@ impl Engine {
                 out,
                 dialogs: &mut self.dialogs,
                 inspection: &mut self.inspection,
+                worker: self.worker,
                 room,
                 side_cost,
             },
         );
         self.settle(id.slot, Next::Gone(CloseReason::Aborted(reason)), out);
         true
+    }
+
+    /// Watches the members of these pools, by these proxies' client faces, and no others. One worker does.
+    pub fn watch<O: Output>(&mut self, now: Micros, pools: &[(Arc<Pool>, Arc<ProxyTls>)], out: &mut O) {
+        let mut watched = Vec::new();
+        for slot in 0..self.slots.len() {
+            let Some(watch) = &mut self.slots[slot].watch else { continue };
+            match pools.iter().find(|(pool, _)| Arc::ptr_eq(pool, &watch.pool)) {
+                Some((pool, tls)) => {
+                    watch.tls = tls.clone();
+                    watched.push(Arc::as_ptr(pool));
+                    self.wake(slot as u32);
+                }
+                None => {
+                    watch.close(now, out);
+                    let generation = self.slots[slot].generation.wrapping_add(1);
+                    self.slots[slot] = Slot { generation, woken: self.slots[slot].woken, ..Slot::default() };
+                    self.deadlines.set(slot as u32, None);
+                    self.free.push(slot as u32);
+                }
+            }
+        }
+        for (pool, tls) in pools.iter().filter(|(pool, _)| !watched.contains(&Arc::as_ptr(pool))) {
+            let slot = self.take_slot();
+            let (buffers, place) = (self.buffers(), &mut self.slots[slot as usize]);
+            let id = SessionId { slot, generation: place.generation };
+            place.watch = Some(Box::new(Watch::new(id, pool.clone(), tls.clone(), buffers)));
+            self.deadlines.set(slot, Some(now));
+        }
     }
 
     /// When [`Self::poll`] next has something to do.
@@ -354,6 +413,13 @@ impl Engine {
     /// The dialogs that have crossed.
     pub fn dialogs(&self) -> &Dialogs {
         &self.dialogs
+    }
+
+    fn take_slot(&mut self) -> u32 {
+        self.free.pop().unwrap_or_else(|| {
+            self.slots.push(Slot::default());
+            (self.slots.len() - 1) as u32
+        })
     }
 
     fn most(&self) -> u32 {
@@ -450,6 +516,11 @@ impl Engine {
         }
         out.closed(session.id, reason);
     }
+}
+
+fn watch(slots: &mut [Slot], id: SessionId) -> Option<&mut Watch> {
+    let slot = slots.get_mut(id.slot as usize)?;
+    slot.watch.as_deref_mut().filter(|_| slot.generation == id.generation)
 }
 
 fn live(slots: &mut [Slot], id: SessionId) -> Option<&mut Session> {

@@ -103,6 +103,22 @@ pub enum Event<'a> {
         /// What the pending requests are answered with.
         status: u16,
     },
+    /// A member of a pool has gone down or come up.
+    MemberTurned {
+        /// The pool.
+        pool: &'a str,
+        /// The member.
+        remote: Addr,
+        /// It answers again.
+        up: bool,
+    },
+    /// A connection to a member of a pool failed.
+    MemberLost {
+        /// The member.
+        remote: Addr,
+        /// What requests that cannot go to another are answered with.
+        status: u16,
+    },
 }
 
 impl Event<'_> {
@@ -162,6 +178,21 @@ impl Event<'_> {
                 level: "warn".into(),
                 text: format!(
                     "proxy session {session}: server {} is out of reach; requests are answered {status}",
+                    addr_text(remote)
+                ),
+            },
+            Self::MemberTurned { pool, remote, up } => link::Event::Log {
+                level: if up { "info" } else { "warn" }.into(),
+                text: format!(
+                    "sip-pool {pool}: member {} {}",
+                    addr_text(remote),
+                    if up { "answers: it is up" } else { "does not answer: it is down" }
+                ),
+            },
+            Self::MemberLost { remote, status } => link::Event::Log {
+                level: "warn".into(),
+                text: format!(
+                    "proxy session {session}: pool member {} is lost; what it had of dialogs is answered {status}",
                     addr_text(remote)
                 ),
             },

@@ -3,10 +3,10 @@
 //!
 //! Only built for those two: `cfg(fuzzing)` is cargo-fuzz's. Each function panics where its property does not hold.
 
-use crate::api::{CloseReason, Leg, Micros, Output, SessionId};
+use crate::api::{CloseReason, Leg, Micros, Output, Road, SessionId};
 use crate::event::Event;
 use crate::identity::identity;
-use crate::tcp::{Buffers, Endpoint, Port};
+use crate::tcp::{Addr, Buffers, Endpoint, Port};
 use crate::tls::Hello;
 use fedgate_tables::counters::{Counter, Histo};
 use fedgate_wire::{checksum, proto};
@@ -76,7 +76,7 @@ pub fn segments(data: &[u8]) {
         }
         let session = SessionId { slot: 0, generation: 0 };
         for _ in 0..64 {
-            if !end.output(now, Port { session, leg: Leg::Client, out: &mut sink }) {
+            if !end.output(now, Port { session, road: Leg::Client.into(), out: &mut sink }) {
                 break;
             }
         }
@@ -123,7 +123,7 @@ struct Sink {
 }
 
 impl Output for Sink {
-    fn packet(&mut self, _: SessionId, _: Leg, len: usize, fill: impl FnOnce(&mut [u8])) {
+    fn packet(&mut self, _: SessionId, _: Road, len: usize, fill: impl FnOnce(&mut [u8])) {
         let mut packet = vec![0; len];
         fill(&mut packet);
         assert!((40..=1500).contains(&len), "{len}");
@@ -139,6 +139,10 @@ impl Output for Sink {
             self.acknowledged = Some(ack);
         }
     }
+    fn connect(&mut self, _: SessionId, _: u8, _: Option<Addr>, _: Addr) -> Option<(Addr, u16)> {
+        None
+    }
+    fn disconnect(&mut self, _: SessionId, _: u8) {}
     fn event(&mut self, _: SessionId, _: Event<'_>) {}
     fn closed(&mut self, _: SessionId, _: CloseReason) {}
     fn count(&mut self, _: Counter, _: u64) {}

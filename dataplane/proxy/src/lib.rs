@@ -26,6 +26,7 @@ pub mod fuzzing;
 mod identity;
 mod inspected;
 mod lists;
+pub mod pool;
 mod session;
 mod side;
 mod sip;
@@ -34,10 +35,11 @@ mod tcp;
 pub mod tls;
 mod transactions;
 mod translated;
+mod watch;
 
 pub use api::{
     AbortReason, CloseReason, Context, InputError, Leg, Limits, Met, Micros, OpenError, OpenParams, Output,
-    SessionId, Timeouts,
+    Road, SessionId, Timeouts,
 };
 pub use engine::Engine;
 pub use event::Event;

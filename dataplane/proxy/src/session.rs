@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! One proxied connection: two sides and the rules by which messages go from one to the other.
+//! One proxied connection: its sides and the rules by which messages go from one to the other.
 //!
 //! [`Session::pump`] is called for every packet and every deadline. It moves bytes inward, judges the messages
 //! that are whole, moves bytes outward, sends segments, and says when it wants to be called again. The work of a
 //! call is bounded by [`MESSAGES_A_CALL`] and the TCP buffers; what is left over is asked for at once.
+//!
+//! There is one client and, without a pool, one server, which is who was called. With a pool ([`pooled`]) each request goes to the
+//! member that it is for, so there may be a server a place of the pool.
 //!
 //! Ends. A side that closes (close_notify or FIN) has what it sent delivered, then the other side is closed
 //! towards its peer; answers still flow until that side closes too. Whatever else ends a session is an
@@ -12,17 +15,20 @@
 //! the domain that is called, has the pending requests answered (503, or 504 where it was silent), then the
 //! client is closed: the server leg belongs to this client's port and a new try is a new connection.
 
-use crate::api::{CloseReason, Context, Leg, Micros, OpenParams, Output, SessionId};
+use crate::api::{CloseReason, Context, Leg, Micros, OpenParams, Output, Road, SessionId};
 use crate::event::Event;
 use crate::inspected::Inspection;
 use crate::side::{Outgoing, READ_AHEAD, Side};
-use crate::sip::{self, Head, Judged, Way};
-use crate::tcp::{Addr, Buffers, Endpoint, Port};
+use crate::sip::{self, Head, Judged, Passed, Way};
+use crate::tcp::{Addr, Buffers, Port};
 use crate::transactions::Transactions;
 use fedgate_sip::dialog::Dialogs;
 use fedgate_tables::counters::{Counter, Histo, Stat};
+use pooled::Pooled;
 
+mod across;
 mod ends;
+mod pooled;
 mod row;
 
 /// Messages handed on or answered in one call, keep-alives included.
@@ -39,6 +45,8 @@ pub(crate) struct Env<'a, D, L, O> {
     /// The dialogs of all sessions.
     pub(crate) dialogs: &'a mut Dialogs,
     pub(crate) inspection: &'a mut Inspection,
+    /// The worker's number.
+    pub(crate) worker: usize,
     /// Bytes left of the engine's memory; with less than a message's, no inbox grows past [`READ_AHEAD`].
     pub(crate) room: usize,
     /// Bytes that another side would take of it.
@@ -71,11 +79,49 @@ enum Phase {
     },
 }
 
+/// One of the ends: the client, or a server by its position in [`Session::servers`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum At {
+    Client,
+    Server(usize),
+}
+
+impl At {
+    fn leg(self) -> Leg {
+        match self {
+            At::Client => Leg::Client,
+            At::Server(_) => Leg::Server,
+        }
+    }
+}
+
+/// A connection to a server.
+pub(crate) struct Server {
+    pub(crate) side: Side,
+    pub(crate) remote: Addr,
+    /// By which connection; with a pool its number is the place there.
+    pub(crate) road: Road,
+    /// Given up: nothing goes there any more, and it is taken out once it is dead.
+    pub(crate) given_up: Option<Micros>,
+}
+
+impl Server {
+    /// Its place in the pool; 0 without one.
+    fn place(&self) -> u8 {
+        match self.road {
+            Road::Leg(_) => 0,
+            Road::Own(place) => place,
+        }
+    }
+}
+
 pub(crate) struct Session {
     pub(crate) id: SessionId,
     pub(crate) params: OpenParams,
     pub(crate) client: Side,
-    pub(crate) server: Option<Side>,
+    /// Without a pool one at most.
+    pub(crate) servers: Vec<Server>,
+    pooled: Option<Box<Pooled>>,
     phase: Phase,
     pub(crate) opened: Micros,
     pub(crate) last_heard: Micros,
@@ -83,11 +129,11 @@ pub(crate) struct Session {
     half_closed: Option<Micros>,
     /// The server is out of reach: what requests are answered from now on.
     refuse: Option<u16>,
-    /// Messages passed on, from the client and from the server.
+    /// Messages passed on, from the client and from servers.
     pub(crate) passed: [u64; 2],
     /// Messages not passed on.
     pub(crate) denied: u64,
-    /// Plaintext bytes passed on, from the client and from the server.
+    /// Plaintext bytes passed on, from the client and from servers.
     pub(crate) bytes: [u64; 2],
     /// Malformed messages since the last good one.
     malformed: u32,
@@ -99,11 +145,13 @@ pub(crate) struct Session {
 
 impl Session {
     pub(crate) fn new(id: SessionId, params: OpenParams, client: Side, tag: u64, now: Micros) -> Self {
+        let pooled = params.tls.pooling().and_then(Pooled::of).map(Box::new);
         Self {
             id,
             params,
             client,
-            server: None,
+            servers: Vec::new(),
+            pooled,
             phase: Phase::Running,
             opened: now,
             last_heard: now,
@@ -118,17 +166,25 @@ impl Session {
         }
     }
 
+    /// The client's side, or the first server's.
     pub(crate) fn side(&self, leg: Leg) -> Option<&Side> {
         match leg {
             Leg::Client => Some(&self.client),
-            Leg::Server => self.server.as_ref(),
+            Leg::Server => self.servers.first().map(|server| &server.side),
         }
     }
 
-    fn side_mut(&mut self, leg: Leg) -> Option<&mut Side> {
-        match leg {
-            Leg::Client => Some(&mut self.client),
-            Leg::Server => self.server.as_mut(),
+    fn side_at(&self, at: At) -> Option<&Side> {
+        match at {
+            At::Client => Some(&self.client),
+            At::Server(n) => self.servers.get(n).map(|server| &server.side),
+        }
+    }
+
+    fn side_at_mut(&mut self, at: At) -> Option<&mut Side> {
+        match at {
+            At::Client => Some(&mut self.client),
+            At::Server(n) => self.servers.get_mut(n).map(|server| &mut server.side),
         }
     }
 
@@ -164,21 +220,39 @@ impl Session {
 
     /// Bytes held, by the account that [`crate::Limits::memory`] bounds.
     pub(crate) fn held(&self) -> usize {
-        size_of::<Self>() + self.asked.held() + self.sides().map(Side::held).sum::<usize>()
+        let pooled = self.pooled.as_ref().map_or(0, |pooled| pooled.bytes());
+        let servers = self.servers.capacity() * size_of::<Server>();
+        let sides = self.sides().map(Side::held).sum::<usize>();
+        size_of::<Self>() + self.asked.held() + servers + pooled + sides
     }
 
     fn sides(&self) -> impl Iterator<Item = &Side> {
-        std::iter::once(&self.client).chain(&self.server)
+        std::iter::once(&self.client).chain(self.servers.iter().map(|server| &server.side))
     }
 
-    /// Takes in one packet, without dealing with what it brought; false when it is not this leg's.
-    pub(crate) fn input(&mut self, now: Micros, leg: Leg, packet: &[u8], room: usize) -> bool {
-        self.side_mut(leg).is_some_and(|side| side.tcp.input(now, packet, room))
+    fn sides_mut(&mut self) -> impl Iterator<Item = &mut Side> {
+        std::iter::once(&mut self.client).chain(self.servers.iter_mut().map(|server| &mut server.side))
     }
 
-    /// A router's word on the size of a leg's packets; false where it changes nothing.
-    pub(crate) fn too_big(&mut self, leg: Leg, seq: u32, mtu: u16) -> bool {
-        self.side_mut(leg).is_some_and(|side| side.tcp.too_big(seq, mtu))
+    fn ends(&self) -> impl Iterator<Item = At> + use<> {
+        std::iter::once(At::Client).chain((0..self.servers.len()).map(At::Server))
+    }
+
+    fn side_by(&mut self, road: Road) -> Option<&mut Side> {
+        match road {
+            Road::Leg(Leg::Client) => Some(&mut self.client),
+            road => self.servers.iter_mut().find(|server| server.road == road).map(|server| &mut server.side),
+        }
+    }
+
+    /// Takes in one packet, without dealing with what it brought; false when it is not this connection's.
+    pub(crate) fn input(&mut self, now: Micros, road: Road, packet: &[u8], room: usize) -> bool {
+        self.side_by(road).is_some_and(|side| side.tcp.input(now, packet, room))
+    }
+
+    /// A router's word on the size of a connection's packets; false where it changes nothing.
+    pub(crate) fn too_big(&mut self, road: Road, seq: u32, mtu: u16) -> bool {
+        self.side_by(road).is_some_and(|side| side.tcp.too_big(seq, mtu))
     }
 
     /// Does all there is to do now.
@@ -188,22 +262,23 @@ impl Session {
         L: sip::LocalDomains,
         O: Output,
     {
-        if let Some(reason) = self.overdue(env) {
-            self.time_out(reason, env);
+        while let Some((reason, at)) = self.overdue(env) {
+            self.time_out(reason, at, env);
         }
         let mut budget = MESSAGES_A_CALL;
         loop {
             let mut moved = false;
-            for leg in Leg::BOTH {
-                moved |= self.take_in(leg, env);
+            for at in self.ends() {
+                moved |= self.take_in(at, env);
             }
             if self.phase == Phase::Running {
-                for leg in Leg::BOTH {
-                    moved |= self.pass_on(leg, &mut budget, env);
+                for at in self.ends() {
+                    moved |= self.pass_on(at, &mut budget, env);
                 }
+                moved |= self.tend_pool(env);
                 self.look_for_ends(env);
             }
-            for side in [Some(&mut self.client), self.server.as_mut()].into_iter().flatten() {
+            for side in self.sides_mut() {
                 moved |= side.flush();
             }
             if !moved || budget == 0 {
@@ -217,18 +292,20 @@ impl Session {
     fn send<D, L, O: Output>(&mut self, env: &mut Env<'_, D, L, O>, busy: bool) -> Next {
         let (session, now) = (self.id, env.now);
         let mut next: Option<Micros> = busy.then_some(now);
-        for leg in Leg::BOTH {
-            let Some(side) = self.side_mut(leg) else { continue };
-            let more = side.tcp.output(now, Port { session, leg, out: &mut *env.out });
+        for at in self.ends() {
+            let road = self.road(at);
+            let Some(side) = self.side_at_mut(at) else { continue };
+            let more = side.tcp.output(now, Port { session, road, out: &mut *env.out });
             let at = if more { Some(now) } else { side.tcp.next_poll() };
             next = earlier(next, at);
         }
+        self.take_out_dead(env);
         if let Phase::Ending { reason, late, .. } = self.phase
             && self.sides().all(|side| side.tcp.is_dead() || (late && side.tcp.is_lingering()))
         {
             return Next::Gone(reason);
         }
-        let limit = self.deadlines(env.ctx).map(|(at, _)| at).min();
+        let limit = self.deadlines(env.ctx).map(|(at, ..)| at).min();
         Next::At(earlier(next, limit).unwrap_or(now))
     }
 
@@ -245,24 +322,28 @@ impl Session {
         Next::Gone(reason)
     }
 
-    /// Ends the session now, with a RST to both peers.
+    /// Ends the session now, with a RST to all peers.
     pub(crate) fn abort<D, L, O: Output>(&mut self, reason: CloseReason, env: &mut Env<'_, D, L, O>) {
         self.end(reason, env.now);
         let session = self.id;
-        for leg in Leg::BOTH {
-            let Some(side) = self.side_mut(leg) else { continue };
+        for at in self.ends() {
+            let road = self.road(at);
+            let Some(side) = self.side_at_mut(at) else { continue };
             side.tcp.abort();
-            side.tcp.output(env.now, Port { session, leg, out: &mut *env.out });
+            side.tcp.output(env.now, Port { session, road, out: &mut *env.out });
         }
     }
 
     // Inward.
 
-    fn take_in<D, L, O: Output>(&mut self, leg: Leg, env: &mut Env<'_, D, L, O>) -> bool {
-        let (id, running, now, remote) = (self.id, self.phase == Phase::Running, env.now, self.remote(leg));
-        let Some(side) = self.side_mut(leg) else { return false };
+    fn take_in<D, L, O: Output>(&mut self, at: At, env: &mut Env<'_, D, L, O>) -> bool {
+        let (id, running, now) = (self.id, self.phase == Phase::Running, env.now);
+        let (leg, remote) = (at.leg(), self.remote(at));
+        let given_up =
+            matches!(at, At::Server(n) if self.servers.get(n).is_some_and(|it| it.given_up.is_some()));
+        let Some(side) = self.side_at_mut(at) else { return false };
         side.watch(now);
-        if !running {
+        if !running || given_up {
             // What comes now is for nobody; reading it lets the peer's FIN through.
             side.discard();
             return false;
@@ -298,8 +379,9 @@ impl Session {
                 env.out.event(id, Event::TlsFailed { leg, remote, why: format_args!("{failure}") });
                 let secured = side.is_secure();
                 side.shut_failed();
-                match leg {
-                    Leg::Server if !secured => self.out_of_reach(503, env),
+                match at {
+                    At::Server(n) if self.pooled.is_some() => self.give_up(n, 503, env),
+                    At::Server(_) if !secured => self.out_of_reach(503, env),
                     _ => self.end(CloseReason::TlsFailed(leg), now),
                 }
                 true
@@ -310,7 +392,7 @@ impl Session {
     // Across.
 
     /// Judges the messages that are whole in one side's inbox and hands them on.
-    fn pass_on<D, L, O>(&mut self, leg: Leg, budget: &mut u32, env: &mut Env<'_, D, L, O>) -> bool
+    fn pass_on<D, L, O>(&mut self, at: At, budget: &mut u32, env: &mut Env<'_, D, L, O>) -> bool
     where
         D: sip::DomainList,
         L: sip::LocalDomains,
@@ -318,14 +400,14 @@ impl Session {
     {
         let mut moved = false;
         while *budget > 0 && self.phase == Phase::Running {
-            let Some(side) = self.side_mut(leg) else { break };
+            let Some(side) = self.side_at_mut(at) else { break };
             // Any message may have to be answered; where nothing can be sent any more, nothing is.
             if !side.is_secure() || (side.outgoing == Outgoing::Open && !side.has_room()) {
                 break;
             }
             let went = match side.head {
-                Head::Unread { .. } => self.judge(leg, env),
-                Head::Passed { .. } => self.hand_on(leg, env),
+                Head::Unread { .. } => self.judge(at, env),
+                Head::Passed(passed) => self.hand_on(at, passed, env),
             };
             if !went {
                 break;
@@ -336,11 +418,18 @@ impl Session {
         moved
     }
 
-    /// The peer's address on a leg.
-    pub(crate) fn remote(&self, leg: Leg) -> Addr {
-        match leg {
-            Leg::Client => self.params.client_remote,
-            Leg::Server => self.params.server_remote,
+    /// The peer's address at an end.
+    fn remote(&self, at: At) -> Addr {
+        match at {
+            At::Client => self.params.client_remote,
+            At::Server(n) => self.servers.get(n).map_or(self.params.server_remote, |server| server.remote),
+        }
+    }
+
+    fn road(&self, at: At) -> Road {
+        match at {
+            At::Client => Road::Leg(Leg::Client),
+            At::Server(n) => self.servers.get(n).map_or(Road::Leg(Leg::Server), |server| server.road),
         }
     }
 
@@ -349,17 +438,18 @@ impl Session {
     }
 
     /// Looks at the head of an inbox; false when it is not whole.
-    fn judge<D, L, O>(&mut self, leg: Leg, env: &mut Env<'_, D, L, O>) -> bool
+    fn judge<D, L, O>(&mut self, at: At, env: &mut Env<'_, D, L, O>) -> bool
     where
         D: sip::DomainList,
         L: sip::LocalDomains,
         O: Output,
     {
-        let (id, way, remote) = (self.id, self.way(leg), self.remote(leg));
-        let side = match leg {
-            Leg::Client => &mut self.client,
-            Leg::Server => match &mut self.server {
-                Some(server) => server,
+        let (leg, remote) = (at.leg(), self.remote(at));
+        let (id, way) = (self.id, self.way(leg));
+        let side = match at {
+            At::Client => &mut self.client,
+            At::Server(n) => match self.servers.get_mut(n) {
+                Some(server) => &mut server.side,
                 None => return false,
             },
         };
@@ -374,7 +464,7 @@ impl Session {
             Judged::Incomplete { need } => {
                 side.head = side.head.still_unread(need, side.inbox.is_empty(), env.now);
                 if env.is_tight() && need > READ_AHEAD && side.inbox.bytes().len() >= READ_AHEAD {
-                    self.end(CloseReason::Memory(leg), env.now);
+                    self.end_of(at, CloseReason::Memory(leg), env);
                 }
                 false
             }
@@ -392,7 +482,7 @@ impl Session {
                 self.denied += 1;
                 self.malformed = if malformed { self.malformed + 1 } else { 0 };
                 if self.malformed == MALFORMED_IN_A_ROW {
-                    self.end(CloseReason::Malformed(leg), env.now);
+                    self.end_of(at, CloseReason::Malformed(leg), env);
                 }
                 true
             }
@@ -400,8 +490,7 @@ impl Session {
                 self.denied += 1;
                 self.end(CloseReason::Inspected(leg), env.now);
                 if reset {
-                    self.client.tcp.abort();
-                    self.server.iter_mut().for_each(|server| server.tcp.abort());
+                    self.sides_mut().for_each(|side| side.tcp.abort());
                 }
                 true
             }
@@ -412,7 +501,7 @@ impl Session {
                     side.send(&answer);
                 }
                 self.denied += 1;
-                self.end(CloseReason::Unframeable(leg), env.now);
+                self.end_of(at, CloseReason::Unframeable(leg), env);
                 true
             }
         }
@@ -421,121 +510,57 @@ impl Session {
     /// Hands the message at the head on, or answers it; false when it has to wait.
     fn hand_on<D: sip::DomainList, L: sip::LocalDomains, O: Output>(
         &mut self,
-        leg: Leg,
+        at: At,
+        passed: Passed,
         env: &mut Env<'_, D, L, O>,
     ) -> bool {
-        let (id, way, remote, refuse) = (self.id, self.way(leg), self.remote(leg), self.refuse);
-        let (from, to) = match leg {
-            Leg::Client => (&mut self.client, self.server.as_mut()),
-            Leg::Server => match self.server.as_mut() {
-                Some(server) => (server, Some(&mut self.client)),
+        let to = match at {
+            At::Client if self.pooled.is_some() => return self.hand_to_pool(passed, env),
+            At::Client => At::Server(0),
+            At::Server(_) => At::Client,
+        };
+        let (len, refuse) = (passed.len, self.refuse);
+        let tag = &self.tag;
+        let from = match at {
+            At::Client => &mut self.client,
+            At::Server(n) => match self.servers.get_mut(n) {
+                Some(server) => &mut server.side,
                 None => return false,
             },
         };
-        let Head::Passed(passed) = from.head else { return false };
-        let len = passed.len;
         if let Some(status) = refuse {
-            let answer = sip::answer(&from.inbox.bytes()[..len], status, &self.tag);
+            let answer = sip::answer(&from.inbox.bytes()[..len], status, tag);
             Self::answer(from, len, answer.as_deref());
             self.denied += 1;
             return true;
         }
-        let Some(to) = to else {
-            self.call_server(env);
+        let Some(far) = self.side_at(to) else {
+            self.call_server(&passed, env);
             return false;
         };
-        if !to.is_secure() {
+        if !far.is_secure() {
             return false;
         }
-        if to.outgoing != Outgoing::Open {
+        if far.outgoing != Outgoing::Open {
             // Its peer has closed: there is nobody to hand this to.
-            Self::answer(from, len, None);
-            self.denied += 1;
+            self.take_away(at, len, None);
             return true;
         }
-        if !to.has_room() {
+        if !far.has_room() {
             return false;
         }
-        let mut changed = None;
-        if let (Some(peer), Some(far)) = (from.peer(), to.peer()) {
-            let (hosts, nat) = (own_hosts(&self.params), self.params.nat);
-            let (asked, dialogs, now) = (&self.asked, &*env.dialogs, env.now);
-            let origin =
-                sip::Origin { id, leg, way, remote, peer, tag: &self.tag, hosts, nat, asked, dialogs, now };
-            let bytes = &from.inbox.bytes()[..len];
-            let checked = match way {
-                Way::Inward => sip::still_permitted(bytes, &passed, &origin, env.ctx, env.out),
-                Way::Outward => sip::vouched(bytes, &passed, far, &origin, env.ctx, env.out),
-            };
-            if let Err(answer) = checked {
-                Self::answer(from, len, answer.as_deref());
-                self.denied += 1;
-                if way == Way::Outward && self.passed == [0; 2] {
-                    // Opened for this domain, and not good for it (RFC 5922 section 7.3).
-                    self.end(CloseReason::ServerMismatch, env.now);
-                }
-                return true;
-            }
-            changed = passed.changed(bytes, &origin, env.ctx, env.out);
-        }
-        let outside = if way == Way::Inward { from.peer() } else { to.peer() };
-        if passed.note.in_dialog()
-            && let Some(outside) = outside
-        {
-            let (peer, frame) = (env.dialogs.peer_key(outside), &from.inbox.bytes()[..len]);
-            let timers = env.ctx.timeouts.dialogs();
-            if !env.dialogs.crossed(&passed.note, frame, peer, env.now.0, &timers) {
-                env.out.count(Counter::Stat(Stat::SipDialogsRefused), 1);
+        if let Err(answer) = self.cross_head(at, to, &passed, env) {
+            self.take_away(at, 0, answer.as_deref());
+            if self.way(at.leg()) == Way::Outward && self.passed == [0; 2] {
+                // Opened for this domain, and not good for it (RFC 5922 section 7.3).
+                self.end(CloseReason::ServerMismatch, env.now);
             }
         }
-        // Its answer comes back to what was sent.
-        let part = changed.as_ref().map_or(passed.part, |changed| changed.part);
-        match changed {
-            None => to.send_from(&mut from.inbox, len),
-            Some(changed) => {
-                to.send(&changed.bytes);
-                from.inbox.consume(len);
-            }
-        }
-        self.asked.crossed(leg, part, env.now);
-        from.head = Head::default();
-        self.passed[leg as usize] += 1;
-        self.bytes[leg as usize] += len as u64;
-        self.malformed = 0;
-        passed.count(way, env.out);
         true
-    }
-
-    /// Takes a message out of the inbox and sends its answer, if one is owed, back to where it came from.
-    fn answer(side: &mut Side, len: usize, answer: Option<&[u8]>) {
-        side.inbox.consume(len);
-        side.head = Head::default();
-        if let Some(answer) = answer
-            && side.has_room()
-        {
-            side.send(answer);
-        }
-    }
-
-    /// Opens the server leg for the message at the head of the client's inbox.
-    fn call_server<D, L, O: Output>(&mut self, env: &mut Env<'_, D, L, O>) {
-        let Head::Passed(passed) = &self.client.head else { return };
-        let (p, now) = (&self.params, env.now);
-        let name = passed.server_name(self.way(Leg::Client), p.server_remote.0);
-        let seed = p.tls.random().filter(|_| env.room >= env.side_cost);
-        let side = seed.and_then(|seed| {
-            let ends = (p.server_local, p.server_remote);
-            let tcp = Endpoint::connect(now, ends, p.server_mtu, env.buffers, seed);
-            Some(Side::new(tcp, p.tls.connect(name).ok()?, now))
-        });
-        match side {
-            Some(side) => self.server = Some(side),
-            None => self.out_of_reach(503, env),
-        }
     }
 }
 
-/// What stands for us in a session: the address that the outside knows, and the inside server's own.
+/// What stands for us in a session: the address that the outside knows, and the inside servers' own.
 fn own_hosts(params: &OpenParams) -> sip::Hosts<'_> {
     let addrs = match params.outside {
         Leg::Client => [params.client_local.0, params.server_remote.0],

@@ -297,12 +297,6 @@ impl Side {
         Self::encrypt(&mut self.tls, &mut self.backlog, message);
     }
 
-    /// Encrypts the first `len` bytes of another side's inbox and takes them out of it.
-    pub(crate) fn send_from(&mut self, inbox: &mut Inbox, len: usize) {
-        Self::encrypt(&mut self.tls, &mut self.backlog, &inbox.bytes()[..len]);
-        inbox.consume(len);
-    }
-
     fn encrypt(tls: &mut Connection, backlog: &mut usize, message: &[u8]) {
         // In-memory and without a limit: rustls takes all of it.
         if tls.writer().write_all(message).is_ok() {

@@ -249,7 +249,10 @@ impl<L: LocalDomains, O: Output> LocalDomains for Ours<'_, L, O> {
         match canonical.parse::<Ipv4Addr>() {
             Ok(addr) => {
                 let Origin { hosts, nat, id, .. } = self.origin;
-                hosts.addrs.contains(&addr.to_bits()) || *nat && self.out.is_shown(*id, addr)
+                let pool = hosts.tls.pool();
+                hosts.addrs.contains(&addr.to_bits())
+                    || pool.is_some_and(|pool| pool.at((addr.to_bits(), 0)).is_some())
+                    || *nat && self.out.is_shown(*id, addr)
             }
             Err(_) => {
                 let tls = self.origin.hosts.tls;

@@ -13,7 +13,7 @@
 //! Limits: IPv4; no timestamps, no urgent data, no ECN; TIME_WAIT lasts [`TIME_WAIT`]; how long a peer may acknowledge nothing
 //! is the session's business ([`Endpoint::stalled_since`]). Worker core only.
 
-use crate::{Leg, Met, Micros, Output, SessionId};
+use crate::{Met, Micros, Output, Road, SessionId};
 use receive::Receiver;
 use segment::{BLOCKS, Came, Control, Draft, HEADERS, Offer, Segment};
 use send::{Chunk, Sender};
@@ -254,7 +254,7 @@ impl Endpoint {
             sacks: if it.chunk.is_none() && it.answers { self.receive.blocks(&mut blocks) } else { &[] },
             payload,
         };
-        port.out.packet(port.session, port.leg, draft.len(), |packet| draft.write(packet));
+        port.out.packet(port.session, port.road, draft.len(), |packet| draft.write(packet));
     }
 
     /// When TCP itself next wants [`Self::output`] called.
@@ -435,7 +435,7 @@ impl io::Write for Endpoint {
 /// Where an endpoint's segments go.
 pub(crate) struct Port<'a, O> {
     pub(crate) session: SessionId,
-    pub(crate) leg: Leg,
+    pub(crate) road: Road,
     pub(crate) out: &'a mut O,
 }
 

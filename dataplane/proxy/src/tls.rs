@@ -16,6 +16,7 @@
 //! No early data: SIP in 0-RTT could be replayed.
 
 use crate::identity::identity;
+use crate::pool::{Pool, Pooling};
 use aws_lc_rs::digest::{Context, Digest, SHA256};
 use fedgate_sip::domain::Domain;
 use fedgate_sip::identity::PeerIdentity;
@@ -125,6 +126,8 @@ pub struct ProxyTls {
     warnings: Vec<Warning>,
     /// How what passes is inspected (`policy-map type inspect sip`).
     inspector: Option<Inspector>,
+    /// What its sessions have to know of the pools.
+    pooling: Option<Pooling>,
 }
 
 /// One way to meet peers, with all that is remembered of them.
@@ -276,14 +279,30 @@ impl ProxyTls {
         let mut warnings = reader.warnings;
         warnings.sort_by(|a, b| (&a.trustpoint, &a.subject).cmp(&(&b.trustpoint, &b.subject)));
         warnings.dedup();
-        let named = named.into();
-        Ok(Self { provider, server: accepting, named, client, names, warnings, inspector: None })
+        let (named, pooling) = (named.into(), None);
+        Ok(Self { provider, server: accepting, named, client, names, warnings, inspector: None, pooling })
     }
 
     /// The same, with what passes inspected.
     #[must_use]
     pub fn inspected(self, inspector: Inspector) -> Self {
         Self { inspector: Some(inspector), ..self }
+    }
+
+    /// The same, with the pools that there are.
+    #[must_use]
+    pub fn pooled(self, pooling: Option<Pooling>) -> Self {
+        Self { pooling, ..self }
+    }
+
+    /// The pool whose members its client face calls.
+    pub fn pool(&self) -> Option<&Arc<Pool>> {
+        self.pooling.as_ref()?.pool.as_ref()
+    }
+
+    /// The pools, where there are any.
+    pub(crate) fn pooling(&self) -> Option<&Pooling> {
+        self.pooling.as_ref()
     }
 
     /// Every end towards clients.

@@ -7,13 +7,14 @@
 //!
 //! Kept as keyed hashes, 64 bits each. A final response takes its request out, but for an INVITE, which may have several. What is
 //! never answered goes with its generation: two of them, turned when the younger one is full or old enough. So a
-//! session holds at most 4 * 2 * [`MOST`] of them (about 600 KiB when both peers flood each other and are silent), which is charged to it
-//! ([`Transactions::held`]); what a flood has taken is given back when all of it is answered.
+//! session holds at most 4 * 2 * [`MOST`] of them (about 1.1 MiB when both peers flood each other and are silent), which is charged to it
+//! ([`Transactions::held`]); what a flood has taken is given back when all of it is answered. With each goes the place in the pool of the
+//! server that asked, where several do in one session: its answers go back there.
 //! One a session, on its worker's core.
 
 use crate::api::{Leg, Micros};
 use fedgate_sip::message::{Message, Method, Start};
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 
 /// Requests in a generation.
@@ -38,7 +39,7 @@ pub(crate) enum Role {
 /// A message's transaction and its part in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Part {
-    key: u64,
+    pub(crate) key: u64,
     pub(crate) role: Role,
 }
 
@@ -52,8 +53,8 @@ pub(crate) struct Transactions {
 
 #[derive(Default)]
 struct Generations {
-    young: HashSet<u64>,
-    old: HashSet<u64>,
+    young: HashMap<u64, u8>,
+    old: HashMap<u64, u8>,
     turned: Micros,
 }
 
@@ -76,15 +77,25 @@ impl Transactions {
     pub(crate) fn may_cross(&self, leg: Leg, part: Part) -> bool {
         match part.role {
             Role::Request { .. } | Role::Neither => true,
-            Role::Response { invite, .. } => {
-                let asked = &self.asked[leg.other() as usize][usize::from(invite)];
-                asked.young.contains(&part.key) || asked.old.contains(&part.key)
-            }
+            Role::Response { invite, .. } => self.found(leg, part.key, invite).is_some(),
         }
     }
 
-    /// A message from `leg` has crossed.
-    pub(crate) fn crossed(&mut self, leg: Leg, part: Part, now: Micros) {
+    /// The place of the server that asked for what this is the answer to.
+    pub(crate) fn asker(&self, leg: Leg, part: Part) -> Option<u8> {
+        match part.role {
+            Role::Request { .. } | Role::Neither => None,
+            Role::Response { invite, .. } => self.found(leg, part.key, invite),
+        }
+    }
+
+    fn found(&self, leg: Leg, key: u64, invite: bool) -> Option<u8> {
+        let asked = &self.asked[leg.other() as usize][usize::from(invite)];
+        asked.young.get(&key).or_else(|| asked.old.get(&key)).copied()
+    }
+
+    /// A message from `leg` has crossed; `place` is the server's in its pool.
+    pub(crate) fn crossed(&mut self, leg: Leg, part: Part, place: u8, now: Micros) {
         match part.role {
             Role::Request { invite } => {
                 let asked = &mut self.asked[leg as usize][usize::from(invite)];
@@ -93,16 +104,16 @@ impl Transactions {
                     asked.old = std::mem::take(&mut asked.young);
                     asked.turned = now;
                 }
-                asked.young.insert(part.key);
+                asked.young.insert(part.key, place);
             }
             Role::Response { invite: false, last: true } => {
                 let asked = &mut self.asked[leg.other() as usize][0];
-                if !asked.young.remove(&part.key) {
+                if asked.young.remove(&part.key).is_none() {
                     asked.old.remove(&part.key);
                 }
                 for set in [&mut asked.young, &mut asked.old] {
                     if set.is_empty() && set.capacity() > KEPT {
-                        *set = HashSet::new();
+                        *set = HashMap::new();
                     }
                 }
             }
@@ -112,8 +123,8 @@ impl Transactions {
 
     /// Bytes of memory, about.
     pub(crate) fn held(&self) -> usize {
-        // A bucket is a key and a byte, and an eighth of them stays empty.
-        let of = |set: &HashSet<u64>| set.capacity() * 8 / 7 * (size_of::<u64>() + 1);
+        // A bucket is a key with its place and a byte, and an eighth of them stays empty.
+        let of = |set: &HashMap<u64, u8>| set.capacity() * 8 / 7 * (size_of::<(u64, u8)>() + 1);
         self.asked.iter().flatten().map(|it| of(&it.young) + of(&it.old)).sum()
     }
 }
@@ -133,11 +144,11 @@ mod tests {
     fn an_answer_crosses_once_and_only_back() {
         let mut t = Transactions::default();
         assert!(!t.may_cross(Leg::Server, part(7, FINAL)));
-        t.crossed(Leg::Client, part(7, REQUEST), Micros(1));
+        t.crossed(Leg::Client, part(7, REQUEST), 0, Micros(1));
         assert!(!t.may_cross(Leg::Client, part(7, FINAL)), "an answer to oneself");
         assert!(t.may_cross(Leg::Server, part(7, Role::Response { invite: false, last: false })));
         assert!(t.may_cross(Leg::Server, part(7, FINAL)));
-        t.crossed(Leg::Server, part(7, FINAL), Micros(2));
+        t.crossed(Leg::Server, part(7, FINAL), 0, Micros(2));
         assert!(!t.may_cross(Leg::Server, part(7, FINAL)));
     }
 
@@ -145,11 +156,16 @@ mod tests {
     fn an_invite_may_be_answered_again_and_late() {
         let mut t = Transactions::default();
         let answer = part(9, Role::Response { invite: true, last: true });
-        t.crossed(Leg::Client, part(9, Role::Request { invite: true }), Micros::from_secs(1));
+        t.crossed(Leg::Client, part(9, Role::Request { invite: true }), 0, Micros::from_secs(1));
         for second in (2..180).step_by(10) {
-            t.crossed(Leg::Client, part(second, Role::Request { invite: true }), Micros::from_secs(second));
+            t.crossed(
+                Leg::Client,
+                part(second, Role::Request { invite: true }),
+                0,
+                Micros::from_secs(second),
+            );
             assert!(t.may_cross(Leg::Server, answer), "after {second} s");
-            t.crossed(Leg::Server, answer, Micros::from_secs(second));
+            t.crossed(Leg::Server, answer, 0, Micros::from_secs(second));
         }
     }
 
@@ -158,7 +174,7 @@ mod tests {
     fn what_is_never_answered_is_bounded() {
         let mut t = Transactions::default();
         for key in 0..100_000 {
-            t.crossed(Leg::Server, part(key, REQUEST), Micros(key));
+            t.crossed(Leg::Server, part(key, REQUEST), 0, Micros(key));
             assert!(t.may_cross(Leg::Client, part(key.saturating_sub(MOST as u64 - 1), FINAL)));
         }
         let held: usize = t.asked.iter().flatten().map(|g| g.young.len() + g.old.len()).sum();

@@ -118,6 +118,12 @@ impl Note {
     pub fn in_dialog(&self) -> bool {
         self.key.is_some()
     }
+
+    /// The message's Call-ID, of its bytes.
+    pub fn call_id<'m>(&self, frame: &'m [u8]) -> &'m str {
+        let at = self.call_id.0 as usize..self.call_id.1 as usize;
+        std::str::from_utf8(frame.get(at).unwrap_or_default()).unwrap_or_default()
+    }
 }
 
 /// What is known of the dialog that a message names.
@@ -274,6 +280,11 @@ impl Dialogs {
                 same_domain: note.domain == entry.domain,
             },
         }
+    }
+
+    /// When the message's dialog will be forgotten if nothing more is heard of it.
+    pub fn until(&self, note: &Note) -> Option<u64> {
+        self.find(note).map(|entry| entry.until)
     }
 
     fn find(&self, note: &Note) -> Option<&Entry> {

@@ -14,10 +14,12 @@
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 mod nat;
+mod pool;
 mod rules;
 mod tls;
 
 pub use nat::*;
+pub use pool::*;
 pub use rules::*;
 pub use tls::*;
 

@@ -5,7 +5,7 @@
 //! timers of its own, so none can be forgotten: [`Session::deadlines`] lists them all, the session asks to be
 //! called at the earliest, and [`Session::time_out`] acts on it.
 
-use super::{Env, Phase, Session};
+use super::{At, Env, Phase, Session};
 use crate::api::{CloseReason, Context, Leg, Micros, Output};
 use crate::event::Event;
 use crate::side::Side;
@@ -14,6 +14,10 @@ use crate::side::Side;
 pub(super) enum Overdue {
     /// A time limit of a running session.
     Limit(CloseReason),
+    /// With requests in flight, a look at the pool.
+    Look,
+    /// A leg that is given up has had its time.
+    GivenUp,
     /// An ending session took too long.
     Linger,
 }
@@ -25,8 +29,19 @@ impl Session {
             self.refuse = Some(status);
             env.out.event(self.id, Event::Unreachable { remote: self.params.server_remote, status });
         }
-        if let Some(server) = &mut self.server {
-            server.shut();
+        self.servers.iter_mut().for_each(|server| server.side.shut());
+    }
+
+    /// What ends a session, or only a leg where there are others.
+    pub(super) fn end_of<D, L, O: Output>(
+        &mut self,
+        at: At,
+        reason: CloseReason,
+        env: &mut Env<'_, D, L, O>,
+    ) {
+        match at {
+            At::Server(n) if self.pooled.is_some() => self.give_up(n, 408, env),
+            At::Client | At::Server(_) => self.end(reason, env.now),
         }
     }
 
@@ -34,7 +49,10 @@ impl Session {
         if self.phase != Phase::Running {
             return;
         }
-        if let Some(server) = &self.server
+        if self.pooled.is_some() {
+            return self.look_for_pooled_ends(env.now);
+        }
+        if let Some(server) = self.servers.first().map(|it| &it.side)
             && server.tcp.is_dead()
             && self.refuse.is_none()
         {
@@ -48,7 +66,7 @@ impl Session {
             }
         }
         if self.client.tcp.is_dead()
-            && (self.client.is_exhausted() || !self.server.as_ref().is_some_and(Side::is_secure))
+            && (self.client.is_exhausted() || !self.servers.first().is_some_and(|it| it.side.is_secure()))
         {
             return self.end(died(&self.client, Leg::Client), env.now);
         }
@@ -57,7 +75,7 @@ impl Session {
             return self.end(CloseReason::ServerUnreachable, env.now);
         }
         let client_done = self.client.is_done();
-        let Some(server) = &mut self.server else {
+        let Some(server) = self.servers.first_mut().map(|it| &mut it.side) else {
             if client_done {
                 self.end(CloseReason::Finished, env.now);
             }
@@ -83,14 +101,17 @@ impl Session {
             return;
         }
         self.phase = Phase::Ending { reason, since: now, late: false };
-        for side in [Some(&mut self.client), self.server.as_mut()].into_iter().flatten() {
+        for side in self.sides_mut() {
             side.inbox.clear();
             side.shut();
         }
     }
 
     /// Every time limit that runs, with what its end means.
-    pub(super) fn deadlines<D, L>(&self, ctx: &Context<'_, D, L>) -> impl Iterator<Item = (Micros, Overdue)> {
+    pub(super) fn deadlines<D, L>(
+        &self,
+        ctx: &Context<'_, D, L>,
+    ) -> impl Iterator<Item = (Micros, Overdue, At)> {
         let t = ctx.timeouts;
         let ending = match self.phase {
             Phase::Running => None,
@@ -98,9 +119,18 @@ impl Session {
         };
         let running = self.phase == Phase::Running;
         // A server that is out of reach is being closed; what is left of it has no time limit of its own.
-        let legs = if self.refuse.is_some() { &Leg::BOTH[..1] } else { &Leg::BOTH[..] };
-        let of_sides =
-            legs.iter().filter_map(|&leg| Some((leg, self.side(leg)?))).flat_map(move |(leg, side)| {
+        let all = if self.refuse.is_some() { 1 } else { usize::MAX };
+        let given_up = |at: At| match at {
+            At::Client => None,
+            At::Server(n) => self.servers.get(n)?.given_up,
+        };
+        let of_sides = self
+            .ends()
+            .take(all)
+            .filter(move |at| given_up(*at).is_none())
+            .filter_map(|at| Some((at, self.side_at(at)?)))
+            .flat_map(move |(at, side)| {
+                let leg = at.leg();
                 let handshake = match (side.tcp_was_up(), side.is_secure()) {
                     (false, _) => Some((t.tcp_handshake, CloseReason::TcpTimeout(leg))),
                     (true, false) => Some((t.tls_handshake, CloseReason::TlsTimeout(leg))),
@@ -114,50 +144,69 @@ impl Session {
                     .then(|| side.tcp.stalled_since())
                     .flatten()
                     .map(|since| (since.after(t.stall), CloseReason::Stalled(leg)));
-                [handshake, message, stall].into_iter().flatten()
+                [handshake, message, stall].into_iter().flatten().map(move |(by, why)| (by, why, at))
             });
+        let closing = self.ends().filter_map(move |at| {
+            let alive = !self.side_at(at)?.tcp.is_dead();
+            alive.then_some((given_up(at)?.after(t.linger), Overdue::GivenUp, at))
+        });
+        let look = self.pooled.as_ref().and_then(|pooled| pooled.next_look());
+        let look = look.map(|at| (at, Overdue::Look, At::Client));
         let of_session = [
             Some((self.last_heard.after(t.idle), CloseReason::Idle)),
             self.half_closed.map(|since| (since.after(t.half_closed), CloseReason::HalfClosed)),
         ];
         of_sides
-            .chain(of_session.into_iter().flatten())
+            .chain(of_session.into_iter().flatten().map(|(by, why)| (by, why, At::Client)))
+            .map(|(by, why, at)| (by, Overdue::Limit(why), at))
+            .chain(closing)
+            .chain(look)
             .filter(move |_| running)
-            .map(|(at, why)| (at, Overdue::Limit(why)))
-            .chain(ending)
+            .chain(ending.map(|(by, why)| (by, why, At::Client)))
     }
 
-    pub(super) fn overdue<D, L, O>(&mut self, env: &Env<'_, D, L, O>) -> Option<Overdue> {
-        for side in [Some(&mut self.client), self.server.as_mut()].into_iter().flatten() {
+    pub(super) fn overdue<D, L, O>(&mut self, env: &Env<'_, D, L, O>) -> Option<(Overdue, At)> {
+        for side in self.sides_mut() {
             side.tcp.watch(env.now);
         }
-        self.deadlines(env.ctx).filter(|(at, _)| *at <= env.now).min_by_key(|(at, _)| *at).map(|(_, why)| why)
+        let due = self.deadlines(env.ctx).filter(|(by, ..)| *by <= env.now);
+        due.min_by_key(|(by, ..)| *by).map(|(_, why, at)| (why, at))
     }
 
-    pub(super) fn time_out<D, L, O: Output>(&mut self, what: Overdue, env: &mut Env<'_, D, L, O>) {
-        match what {
-            // A server that was silent in its handshake: the client hears of it.
-            Overdue::Limit(CloseReason::TcpTimeout(Leg::Server) | CloseReason::TlsTimeout(Leg::Server))
-                if self.refuse.is_none() =>
-            {
-                self.out_of_reach(504, env);
-                if let Some(server) = &mut self.server {
-                    server.tcp.abort();
+    pub(super) fn time_out<D, L, O: Output>(&mut self, what: Overdue, at: At, env: &mut Env<'_, D, L, O>) {
+        match (what, at) {
+            (Overdue::Limit(_), At::Server(n)) if self.pooled.is_some() => self.give_up(n, 408, env),
+            (Overdue::Look, _) => {
+                if let Some(pooled) = &mut self.pooled {
+                    pooled.look(env.now);
                 }
             }
-            Overdue::Limit(reason) => {
+            (Overdue::GivenUp, _) => {
+                if let Some(side) = self.side_at_mut(at) {
+                    side.tcp.abort();
+                }
+            }
+            // A server that was silent in its handshake: the client hears of it.
+            (
+                Overdue::Limit(CloseReason::TcpTimeout(Leg::Server) | CloseReason::TlsTimeout(Leg::Server)),
+                _,
+            ) if self.refuse.is_none() => {
+                self.out_of_reach(504, env);
+                self.servers.iter_mut().for_each(|server| server.side.tcp.abort());
+            }
+            (Overdue::Limit(reason), _) => {
                 self.end(reason, env.now);
-                if let CloseReason::Stalled(leg) = reason
-                    && let Some(side) = self.side_mut(leg)
+                if let CloseReason::Stalled(_) = reason
+                    && let Some(side) = self.side_at_mut(at)
                 {
                     side.tcp.abort();
                 }
             }
-            Overdue::Linger => {
+            (Overdue::Linger, _) => {
                 if let Phase::Ending { late, .. } = &mut self.phase {
                     *late = true;
                 }
-                for side in [Some(&mut self.client), self.server.as_mut()].into_iter().flatten() {
+                for side in self.sides_mut() {
                     // One in TIME_WAIT goes without a RST: its peer has had everything.
                     if !side.tcp.is_lingering() {
                         side.tcp.abort();

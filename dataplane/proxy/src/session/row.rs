@@ -22,7 +22,7 @@ impl Session {
             client_state: self.state_of(Leg::Client),
             server_state: self.state_of(Leg::Server),
             client_cipher: cipher(Some(&self.client)),
-            server_cipher: cipher(self.server.as_ref()),
+            server_cipher: cipher(self.side(Leg::Server)),
             identity: self.side(outside).and_then(Side::peer).map(names).unwrap_or_default(),
             messages_in: self.passed[outside as usize],
             messages_out: self.passed[inside as usize],

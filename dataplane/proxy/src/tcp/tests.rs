@@ -22,11 +22,15 @@ const IP_HEADER: usize = 20;
 struct Sink(Vec<Vec<u8>>);
 
 impl Output for Sink {
-    fn packet(&mut self, _: SessionId, _: Leg, len: usize, fill: impl FnOnce(&mut [u8])) {
+    fn packet(&mut self, _: SessionId, _: Road, len: usize, fill: impl FnOnce(&mut [u8])) {
         let mut packet = vec![0; len];
         fill(&mut packet);
         self.0.push(packet);
     }
+    fn connect(&mut self, _: SessionId, _: u8, _: Option<Addr>, _: Addr) -> Option<(Addr, u16)> {
+        None
+    }
+    fn disconnect(&mut self, _: SessionId, _: u8) {}
     fn event(&mut self, _: SessionId, _: Event<'_>) {}
     fn closed(&mut self, _: SessionId, _: CloseReason) {}
     fn count(&mut self, _: Counter, _: u64) {}
@@ -37,7 +41,7 @@ impl Output for Sink {
 fn sent(end: &mut Endpoint, now: Micros) -> Vec<Vec<u8>> {
     let mut sink = Sink::default();
     let session = SessionId { slot: 0, generation: 0 };
-    while end.output(now, Port { session, leg: Leg::Client, out: &mut sink }) {}
+    while end.output(now, Port { session, road: Road::Leg(crate::Leg::Client), out: &mut sink }) {}
     sink.0
 }
 

@@ -8,9 +8,10 @@
 //!
 //! Only the crate's public interface is used, so other packages can include this file by its path.
 
+use fedgate_proxy::pool::Pool;
 use fedgate_proxy::{
-    AbortReason, CloseReason, Context, Engine, Event, Leg, Limits, Micros, OpenParams, Output, ProxyTls,
-    SessionId, Timeouts,
+    AbortReason, Addr, CloseReason, Context, Engine, Event, Leg, Limits, Micros, OpenParams, Output,
+    ProxyTls, Road, SessionId, Timeouts,
 };
 use fedgate_sip::sdp::Ports;
 use fedgate_sip::translate::Transport;
@@ -22,7 +23,7 @@ use smoltcp::socket::tcp::{Socket, SocketBuffer, State};
 use smoltcp::time::Instant;
 use smoltcp::wire::{HardwareAddress, IpEndpoint, Ipv4Address};
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, VecDeque};
 use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -33,6 +34,9 @@ use crate::lists::{Domains, Locals};
 pub const PUBLIC: (u32, u16) = (0xc000_0205, 5061); // 192.0.2.5
 /// The server behind.
 pub const SERVER: (u32, u16) = (0x0a00_0005, 5061); // 10.0.0.5
+
+/// Our own address, inside.
+pub const OURS: u32 = 0x0a00_0001; // 10.0.0.1
 
 /// What happens to packets; chances in 1000.
 #[derive(Clone, Copy, Debug, Default)]
@@ -70,6 +74,9 @@ pub struct Peer {
     pub reads: bool,
     /// Says close_notify and FIN when `say` is empty.
     pub hangs_up: bool,
+    /// Answers each OPTIONS with this status.
+    pub answers: Option<u16>,
+    answered: usize,
     /// Sends FIN without close_notify when `say` is empty.
     pub cuts_off: bool,
     hung_up: bool,
@@ -98,6 +105,8 @@ impl Peer {
             heard: Vec::new(),
             reads: true,
             hangs_up: false,
+            answers: None,
+            answered: 0,
             cuts_off: false,
             hung_up: false,
             notified: false,
@@ -121,6 +130,11 @@ impl Peer {
     /// The other end has sent its FIN (or RST) and all was read.
     pub fn ended(&mut self) -> bool {
         self.was_up && !self.socket().may_recv()
+    }
+
+    /// Gives up its connection by RST.
+    pub fn dies(&mut self) {
+        self.socket().abort();
     }
 
     pub fn tell(&mut self, text: impl AsRef<[u8]>) {
@@ -163,6 +177,16 @@ impl Peer {
                     break;
                 }
                 self.heard.extend_from_slice(&chunk[..n]);
+            }
+        }
+        if let Some(status) = self.answers {
+            let heard = String::from_utf8_lossy(&self.heard).into_owned();
+            let whole = heard.split_inclusive("\r\n\r\n").filter(|text| text.ends_with("\r\n\r\n"));
+            for question in whole.skip(self.answered) {
+                self.answered += 1;
+                let (_, headers) = question.split_once("\r\n").expect("a start line");
+                let answer = format!("SIP/2.0 {status} X\r\n{headers}").replace("Max-Forwards: 70\r\n", "");
+                self.say.extend(answer.as_bytes());
             }
         }
         if self.tls_error.is_some() {
@@ -220,6 +244,10 @@ impl Write for Stream<'_> {
 pub struct Line {
     pub client: Peer,
     pub server: Peer,
+    /// Servers that the engine connected to by itself: by the number it gave, where they are, and what they say.
+    pub own: BTreeMap<u8, (Addr, Peer)>,
+    /// All they heard, by address, of connections that are over.
+    pub past: Vec<(Addr, String)>,
     pub session: Option<SessionId>,
     pub params: OpenParams,
     /// Why the engine closed it.
@@ -234,19 +262,43 @@ pub struct Line {
     pub refused: usize,
 }
 
+/// One of a line's peers: its client, its server, or one more than the number of an own connection after those.
+type End = u16;
+const CLIENT: End = 0;
+const SERVER_END: End = 1;
+
+fn end_of(leg: Leg) -> End {
+    if leg == Leg::Client { CLIENT } else { SERVER_END }
+}
+
+fn road_of(end: End) -> Road {
+    match end {
+        CLIENT => Road::Leg(Leg::Client),
+        SERVER_END => Road::Leg(Leg::Server),
+        own => Road::Own((own - 2) as u8),
+    }
+}
+
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum To {
-    Engine(usize, bool),
-    Peer(usize, bool),
+    Engine(usize, End),
+    Peer(usize, End),
 }
 
 /// When it arrives, a number to keep the order, where to, and what.
 type Flying = (Micros, u64, To, Vec<u8>);
 
+/// An own connection by its number, from and to where; none where it is over.
+type Connect = (SessionId, u8, Option<(Addr, Addr)>);
+
 /// What the engine puts out.
 #[derive(Default)]
 pub struct Sink {
-    packets: Vec<(SessionId, Leg, Vec<u8>)>,
+    packets: Vec<(SessionId, Road, Vec<u8>)>,
+    connects: Vec<Connect>,
+    /// There is no way to these.
+    pub no_way: BTreeSet<Addr>,
+    ports: u16,
     pub events: Vec<String>,
     closed: Vec<(SessionId, CloseReason)>,
     /// Every counter that was touched, by its debug text.
@@ -260,13 +312,25 @@ pub struct Sink {
 }
 
 impl Output for Sink {
-    fn packet(&mut self, session: SessionId, leg: Leg, len: usize, fill: impl FnOnce(&mut [u8])) {
+    fn packet(&mut self, session: SessionId, road: Road, len: usize, fill: impl FnOnce(&mut [u8])) {
         if self.starve {
             return;
         }
         let mut packet = vec![0; len];
         fill(&mut packet);
-        self.packets.push((session, leg, packet));
+        self.packets.push((session, road, packet));
+    }
+    fn connect(&mut self, session: SessionId, own: u8, from: Option<Addr>, to: Addr) -> Option<(Addr, u16)> {
+        if self.no_way.contains(&to) {
+            return None;
+        }
+        self.ports += 1;
+        let from = from.unwrap_or((OURS, 49_152 + self.ports));
+        self.connects.push((session, own, Some((from, to))));
+        Some((from, 1500))
+    }
+    fn disconnect(&mut self, session: SessionId, own: u8) {
+        self.connects.push((session, own, None));
     }
     fn event(&mut self, session: SessionId, event: Event<'_>) {
         self.events.push(match event {
@@ -277,6 +341,8 @@ impl Output for Sink {
             Event::Inspected { rule, action, .. } => format!("inspected {rule}: {action}"),
             Event::Refused { reason, .. } => format!("refused: {reason}"),
             Event::Unreachable { status, .. } => format!("unreachable {status}"),
+            Event::MemberTurned { pool, remote, up } => format!("member {pool} {} {up}", remote.0 & 0xff),
+            Event::MemberLost { remote, status } => format!("member-lost {} {status}", remote.0 & 0xff),
         });
         // What control would get must always fit a datagram.
         let text = format!("{:?}", event.to_link(session.slot));
@@ -327,11 +393,19 @@ pub struct Lab {
     /// Calls into the engine.
     pub calls: u64,
     pub tls: Arc<ProxyTls>,
+    /// What a server that the engine calls by itself speaks.
+    pub serve: Box<dyn Fn(Addr) -> Option<Connection>>,
+    /// What servers say to OPTIONS.
+    pub answers: BTreeMap<Addr, u16>,
+    /// Servers whose host is there and which do not listen.
+    pub closed: BTreeSet<Addr>,
+    /// Servers whose host is gone: no packet comes or goes.
+    pub gone: BTreeSet<Addr>,
     /// Where the next client calls from.
     pub from: u32,
     by_session: HashMap<SessionId, usize>,
     air: BinaryHeap<Reverse<Flying>>,
-    wake: BinaryHeap<Reverse<(Micros, usize, bool)>>,
+    wake: BinaryHeap<Reverse<(Micros, usize, End)>>,
     count: u64,
 }
 
@@ -353,6 +427,10 @@ impl Lab {
             peak: 0,
             calls: 0,
             tls,
+            serve: Box::new(|_| None),
+            answers: BTreeMap::new(),
+            closed: BTreeSet::new(),
+            gone: BTreeSet::new(),
             from: 0xc633_6400,
             by_session: HashMap::new(),
             air: BinaryHeap::new(),
@@ -386,6 +464,8 @@ impl Lab {
         self.lines.push(Line {
             client: caller,
             server: called,
+            own: BTreeMap::new(),
+            past: Vec::new(),
             session: None,
             params,
             closed: None,
@@ -398,10 +478,40 @@ impl Lab {
         n
     }
 
+    /// Has the engine watch these pools.
+    pub fn watch(&mut self, pools: &[(Arc<Pool>, Arc<ProxyTls>)]) {
+        self.engine.watch(self.now, pools, &mut self.sink);
+        self.carry();
+    }
+
+    /// Lets the client of a line call from the address that its parameters say, before anything was sent.
+    pub fn recall(&mut self, line: usize) {
+        let it = &mut self.lines[line];
+        let remote = it.params.client_remote;
+        it.params.server_local = remote;
+        let tls = it.client.tls.take();
+        let peer = &mut it.client;
+        *peer = Peer::new(tls, 99);
+        let handle = peer.handle;
+        let socket = peer.sockets.get_mut::<Socket<'_>>(handle);
+        socket.connect(peer.link.context(), endpoint(PUBLIC), endpoint(remote)).expect("addresses are set");
+        self.air.clear();
+        self.touch(line, Leg::Client);
+    }
+
     /// Lets a peer act now, after a test changed what it has to say or do.
     pub fn touch(&mut self, line: usize, leg: Leg) {
+        self.touch_end(line, end_of(leg));
+    }
+
+    /// The same for a server that the engine called by itself.
+    pub fn touch_own(&mut self, line: usize, own: u8) {
+        self.touch_end(line, End::from(own) + 2);
+    }
+
+    fn touch_end(&mut self, line: usize, end: End) {
         let now = Instant::from_micros(self.now.0 as i64);
-        let peer = peer(&mut self.lines[line], leg);
+        let Some(peer) = peer(&mut self.lines[line], end) else { return };
         let mut tap = Tap::default();
         for _ in 0..8 {
             peer.work();
@@ -413,18 +523,22 @@ impl Lab {
         let at = peer.link.poll_at(now, &peer.sockets);
         if let Some(at) = at {
             let at = Micros((at.total_micros().max(0) as u64).max(self.now.0 + 500));
-            self.wake.push(Reverse((at, line, leg == Leg::Server)));
+            self.wake.push(Reverse((at, line, end)));
         }
         for packet in tap.sent {
-            self.post(To::Engine(line, leg == Leg::Server), packet);
+            self.post(To::Engine(line, end), packet);
         }
     }
 
     fn post(&mut self, to: To, packet: Vec<u8>) {
-        let (line, server) = match to {
-            To::Engine(line, server) | To::Peer(line, server) => (line, server),
+        let (line, end) = match to {
+            To::Engine(line, end) | To::Peer(line, end) => (line, end),
         };
-        if self.lines[line].unplugged[usize::from(server)] || self.dice.roll(1000) < self.weather.lost {
+        let unplugged = match road_of(end) {
+            Road::Leg(leg) => self.lines[line].unplugged[leg as usize],
+            Road::Own(own) => self.lines[line].own.get(&own).is_none_or(|(addr, _)| self.gone.contains(addr)),
+        };
+        if unplugged || self.dice.roll(1000) < self.weather.lost {
             return;
         }
         let copies = 1 + u64::from(self.dice.roll(1000) < self.weather.doubled);
@@ -467,15 +581,15 @@ impl Lab {
         {
             let Some(Reverse((_, _, to, packet))) = self.air.pop() else { break };
             match to {
-                To::Engine(line, server) => self.reach_engine(line, server, &packet),
-                To::Peer(line, server) => self.reach_peer(line, server, &packet),
+                To::Engine(line, end) => self.reach_engine(line, end, &packet),
+                To::Peer(line, end) => self.reach_peer(line, end, &packet),
             }
         }
-        while let Some(Reverse((at, line, server))) = self.wake.peek().copied()
+        while let Some(Reverse((at, line, end))) = self.wake.peek().copied()
             && at <= self.now
         {
             self.wake.pop();
-            self.touch(line, if server { Leg::Server } else { Leg::Client });
+            self.touch_end(line, end);
         }
         if self.engine.next_deadline().is_some_and(|at| at <= self.now) {
             let ctx = Context { domains: &self.domains, locals: &self.locals, timeouts: self.timeouts };
@@ -485,11 +599,11 @@ impl Lab {
         self.carry();
     }
 
-    fn reach_engine(&mut self, line: usize, server: bool, packet: &[u8]) {
+    fn reach_engine(&mut self, line: usize, end: End, packet: &[u8]) {
         let ctx = Context { domains: &self.domains, locals: &self.locals, timeouts: self.timeouts };
         let it = &mut self.lines[line];
         let is_syn = packet[33] & 0x12 == 0x02;
-        if it.session.is_none() && !server && is_syn && it.closed.is_none() {
+        if it.session.is_none() && end == CLIENT && is_syn && it.closed.is_none() {
             match self.engine.open(self.now, it.params.clone(), &mut self.sink) {
                 Ok(id) => {
                     it.session = Some(id);
@@ -499,9 +613,8 @@ impl Lab {
             }
         }
         if let Some(id) = self.lines[line].session {
-            let leg = if server { Leg::Server } else { Leg::Client };
             // A session that is gone: the worker would count the packet and drop it.
-            if self.engine.input(self.now, id, leg, packet).is_ok() {
+            if self.engine.input(self.now, id, road_of(end), packet).is_ok() {
                 self.engine.poll(self.now, &ctx, &mut self.sink);
             }
             self.calls += 1;
@@ -509,28 +622,60 @@ impl Lab {
         self.carry();
     }
 
-    fn reach_peer(&mut self, line: usize, server: bool, packet: &[u8]) {
-        let leg = if server { Leg::Server } else { Leg::Client };
+    fn reach_peer(&mut self, line: usize, end: End, packet: &[u8]) {
         let now = Instant::from_micros(self.now.0 as i64);
-        if server {
+        if end == SERVER_END {
             self.lines[line].to_server += packet.len();
         }
-        let peer = peer(&mut self.lines[line], leg);
+        let Some(peer) = peer(&mut self.lines[line], end) else { return };
         let mut tap = Tap { came: Some(packet.to_vec()), sent: Vec::new() };
         peer.link.poll_ingress_single(now, &mut tap, &mut peer.sockets);
         for reply in tap.sent {
-            self.post(To::Engine(line, server), reply);
+            self.post(To::Engine(line, end), reply);
         }
-        self.touch(line, leg);
+        self.touch_end(line, end);
     }
 
     /// What the engine put out goes on its way.
     fn carry(&mut self) {
         self.peak = self.peak.max(self.engine.memory());
-        for (id, leg, packet) in std::mem::take(&mut self.sink.packets) {
+        for (id, own, ends) in std::mem::take(&mut self.sink.connects) {
+            if !self.by_session.contains_key(&id) && ends.is_some() {
+                // The engine asks for itself.
+                let line = self.line(Leg::Client, None, None);
+                self.air.retain(|Reverse((_, _, to, _))| *to != To::Engine(line, CLIENT));
+                self.lines[line].unplugged = [true; 2];
+                self.lines[line].session = Some(id);
+                self.by_session.insert(id, line);
+            }
+            let Some(&line) = self.by_session.get(&id) else { panic!("a connection of no session") };
+            let it = &mut self.lines[line];
+            match ends {
+                Some((_, to)) => {
+                    self.count += 1;
+                    let mut called = Peer::new((self.serve)(to), 1_000_000 + self.count);
+                    called.answers = self.answers.get(&to).copied();
+                    if !self.closed.contains(&to) {
+                        called.socket().listen(endpoint(to)).expect("a fresh socket listens");
+                    }
+                    assert!(it.own.insert(own, (to, called)).is_none(), "that number is in use");
+                }
+                None => {
+                    let (addr, peer) = it.own.remove(&own).expect("what was connected");
+                    it.past.push((addr, peer.heard_text()));
+                }
+            }
+        }
+        for (id, road, packet) in std::mem::take(&mut self.sink.packets) {
             let Some(&line) = self.by_session.get(&id) else { panic!("a packet of no session") };
-            self.lines[line].sent[leg as usize] += 1;
-            self.post(To::Peer(line, leg == Leg::Server), packet);
+            let end = match road {
+                Road::Leg(leg) => {
+                    self.lines[line].sent[leg as usize] += 1;
+                    end_of(leg)
+                }
+                Road::Own(own) => End::from(own) + 2,
+            };
+            self.post(To::Peer(line, end), packet);
         }
         for (id, reason) in std::mem::take(&mut self.sink.closed) {
             let line = self.by_session.remove(&id).expect("closed once, and only what was open");
@@ -549,10 +694,11 @@ impl Lab {
     }
 }
 
-fn peer(line: &mut Line, leg: Leg) -> &mut Peer {
-    match leg {
-        Leg::Client => &mut line.client,
-        Leg::Server => &mut line.server,
+fn peer(line: &mut Line, end: End) -> Option<&mut Peer> {
+    match road_of(end) {
+        Road::Leg(Leg::Client) => Some(&mut line.client),
+        Road::Leg(Leg::Server) => Some(&mut line.server),
+        Road::Own(own) => line.own.get_mut(&own).map(|(_, peer)| peer),
     }
 }
 

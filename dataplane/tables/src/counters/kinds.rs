@@ -71,6 +71,10 @@ kinds! {
         SipTranslatedOut "sip_translated_out" "SIP messages from inside in which NAT changed addresses";
         SipTranslatedIn "sip_translated_in" "SIP messages from outside in which NAT changed addresses";
         SipDialogsRefused "sip_dialogs_refused" "SIP dialogs not remembered for lack of room";
+        PoolFailures "pool_failures" "SIP pools: connections to members failed";
+        PoolMoved "pool_moved" "SIP pools: requests moved to another member";
+        PoolAnswered "pool_answered" "SIP pools: requests answered for lack of a member";
+        PoolUnheld "pool_unheld" "SIP pools: requests sent that there was no room to hold";
         HandedOver "handed_over" "Frames handed to the worker that has their connection";
         TakenOver "taken_over" "Frames taken from the worker that received them";
         EventsLost "events_lost" "Events that control was too slow to take";

@@ -9,7 +9,7 @@
 use super::{Blob, NONE};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-/// One `tls-proxy`, with the inspect map that it is used with. 64 bytes.
+/// One `tls-proxy`, with the inspect map that it is used with. 72 bytes.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
 pub struct TlsProxy {
@@ -21,8 +21,10 @@ pub struct TlsProxy {
     pub client: Face,
     /// The inspect map as JSON (`fedgate_sip::inspect::Spec`); empty for none.
     pub inspect: Blob,
+    /// The pool of TCP servers as JSON ([`super::PoolSpec`]); empty for the server that was called.
+    pub pool: Blob,
 }
-const _: () = assert!(size_of::<TlsProxy>() == 64);
+const _: () = assert!(size_of::<TlsProxy>() == 72);
 
 /// One face of a `tls-proxy`. 24 bytes.
 #[repr(C)]

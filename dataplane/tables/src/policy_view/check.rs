@@ -348,9 +348,10 @@ fn class(cx: &Context<'_>, element: &ServiceClass) -> Finding {
 }
 
 fn tls_proxy(cx: &Context<'_>, element: &TlsProxy) -> Finding {
-    let TlsProxy { name: title, server, client, inspect } = *element;
+    let TlsProxy { name: title, server, client, inspect, pool } = *element;
     name(cx, title, "name")?;
     text(cx, inspect, "inspect")?;
+    text(cx, pool, "pool")?;
     face(cx, &server, "server", FACE_FLAGS)?;
     face(cx, &client, "client", FACE_FLAGS & !FACE_NO_CLIENT_AUTH)
 }
