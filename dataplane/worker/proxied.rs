@@ -7,13 +7,15 @@
 //! event queue. Worker core only.
 
 use super::clock::Now;
+use super::media;
 use super::net::{HEADER_ROOM, LogKind, Net};
 use super::runtime::{Runtime, View};
 use super::shown;
 use dpdk::Mbuf;
 use fedgate_flow::conn::{ConnId, Dir, NO_SESSION};
 use fedgate_proxy::{
-    AbortReason, CloseReason, Context, Engine, Event, Leg, OpenError, OpenParams, Output, SessionId,
+    AbortReason, CloseReason, Context, Engine, Event, Leg, MediaNote, OpenError, OpenParams, Output,
+    SessionId,
 };
 use fedgate_sip::sdp::Ports;
 use fedgate_sip::translate::Transport;
@@ -264,6 +266,12 @@ impl Output for Way<'_, '_> {
 
     fn observe(&mut self, histo: Histo, value: u64) {
         self.net.counters.observe(histo, value);
+    }
+
+    fn media(&mut self, session: SessionId, note: &MediaNote<'_>) {
+        if let Some(conn) = self.conn(session) {
+            media::hear(self.net, self.view, self.now, session, conn, note);
+        }
     }
 
     fn is_shown(&self, _: SessionId, addr: Ipv4Addr) -> bool {

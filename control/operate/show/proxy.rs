@@ -13,7 +13,7 @@ use crate::operate::run::Stop;
 use crate::operate::server::Out;
 use crate::policy::proxies;
 
-const TOTALS: [Stat; 25] = [
+const TOTALS: [Stat; 27] = [
     Stat::ProxySessionsOpened,
     Stat::ProxySessionsClosed,
     Stat::TlsHandshakesClientLeg,
@@ -38,6 +38,8 @@ const TOTALS: [Stat; 25] = [
     Stat::SipTranslatedOut,
     Stat::SipTranslatedIn,
     Stat::SipDialogsRefused,
+    Stat::MediaPinholes,
+    Stat::MediaRefused,
     Stat::EventsLost,
 ];
 

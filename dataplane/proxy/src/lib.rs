@@ -24,6 +24,7 @@ mod event;
 mod identity;
 mod inspected;
 mod lists;
+mod media;
 mod session;
 mod side;
 mod sip;
@@ -39,5 +40,6 @@ pub use api::{
 pub use engine::Engine;
 pub use event::Event;
 pub use lists::{Federated, OwnDomains};
+pub use media::{CallStep, MediaNote, RtpRules};
 pub use tcp::Addr;
 pub use tls::{ProxyTls, TlsConfigError};

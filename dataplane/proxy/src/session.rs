@@ -15,6 +15,7 @@
 use crate::api::{AbortReason, CloseReason, Context, Leg, Micros, OpenParams, Output, SessionId};
 use crate::event::Event;
 use crate::inspected::Inspection;
+use crate::media;
 use crate::side::{Outgoing, READ_AHEAD, Side};
 use crate::sip::{self, Head, Judged, Way};
 use crate::tcp::{Addr, Buffers, Endpoint, Port};
@@ -453,6 +454,10 @@ impl Session {
                 return true;
             }
             changed = passed.changed(bytes, &origin, env.ctx, env.out);
+            if let Some(subject) = passed.media {
+                let outside = env.dialogs.peer_key(if way == Way::Inward { peer } else { far });
+                media::tell(subject, bytes, outside, env.dialogs, &origin, env.out);
+            }
         }
         let outside = if way == Way::Inward { from.peer() } else { to.peer() };
         if passed.note.in_dialog()

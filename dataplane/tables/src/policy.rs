@@ -24,7 +24,7 @@ pub use tls::*;
 /// First eight bytes of a policy segment.
 pub const POLICY_MAGIC: u64 = u64::from_le_bytes(*b"FGPOLICY");
 /// Changes whenever a struct in this file does; both halves must agree.
-pub const POLICY_LAYOUT: u32 = 4;
+pub const POLICY_LAYOUT: u32 = 5;
 
 /// Most interfaces a policy can hold; an interface's position is its index everywhere (`IfIndex`).
 pub const MAX_INTERFACES: usize = 16;
@@ -252,8 +252,12 @@ pub struct Globals {
     /// `timeout floating-conn`: how long a connection goes on by an interface to which its best route leads no more, seconds; 0 for as long as it
     /// lives.
     pub timeout_floating_conn: u32,
+    /// `timeout sip_media`: a media pinhole or its connection that nothing uses, seconds.
+    pub timeout_sip_media: u32,
+    /// `timeout sip-provisional-media`: the same before its call is agreed, seconds.
+    pub timeout_sip_provisional_media: u32,
     /// Zero.
-    pub reserved: [u32; 10],
+    pub reserved: [u32; 8],
 }
 const _: () = assert!(size_of::<Globals>() == 128);
 /// `same-security-traffic permit inter-interface`.
@@ -287,7 +291,9 @@ impl Default for Globals {
             timeout_sip_invite: 180,
             timeout_sip_disconnect: 120,
             timeout_floating_conn: 0,
-            reserved: [0; 10],
+            timeout_sip_media: 120,
+            timeout_sip_provisional_media: 120,
+            reserved: [0; 8],
         }
     }
 }
