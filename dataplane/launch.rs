@@ -10,6 +10,7 @@ use crate::worker::{self, Worker};
 use clap::Parser;
 use dpdk::{BURST, Eal, EalOptions, Huge, Mempool, PortConfig};
 use fedgate_flow::ports::Share;
+use fedgate_sip::dialog::{self, Roster};
 use fedgate_tables::counters::MAX_WORKERS;
 use std::io::IsTerminal;
 use std::path::PathBuf;
@@ -136,8 +137,12 @@ pub fn run(options: Options) -> Result<(), LaunchError> {
 
     let (mut house, seats) = House::new(eal, pool, &options.socket, count)?;
     let mut handles = Vec::new();
+    let roster = (count > 1).then(|| Arc::new(Roster::new(count.into(), dialog::Limits::default().dialogs)));
     for (index, seat) in seats.into_iter().enumerate() {
-        let worker = Worker::new(eal, pool, seat, &worker_config(&options, index as u8, count)?);
+        let mut worker = Worker::new(eal, pool, seat, &worker_config(&options, index as u8, count)?);
+        if let Some(roster) = &roster {
+            worker = worker.of_several(Arc::clone(roster), index);
+        }
         let stop = Arc::clone(&stop);
         handles.push(eal.launch(index, move || worker.run(&stop))?);
     }

@@ -13,7 +13,7 @@ mod common;
 use common::lab::{
     Appliance, Namespace, call, echo, exchange, is_root, own_name, pat_policy, until, until_is,
 };
-use common::wire::Wire;
+use common::wire::{Weather, Wire};
 use fedgate_tables::drops::DropReason;
 use fedgate_wire::TcpFlags;
 use std::io::{ErrorKind, Read};
@@ -47,7 +47,7 @@ impl Lab {
         inside.ip(&format!("route add default via {OURS_INSIDE}"));
         // Its challenge ACKs are counted; the repeated packets of the wire are not to use up what it may send of them.
         inside.sysctl("net.ipv4.tcp_invalid_ratelimit=0");
-        let wire = Wire::between(&router, &far);
+        let wire = Wire::between(&router, &far, Weather::ROUGH);
         router.ip("addr add 203.0.113.1/24 dev wan");
         router.sysctl("net.ipv4.ip_forward=1");
         far.ip(&format!("addr add {FAR}/24 dev wan"));

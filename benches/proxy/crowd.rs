@@ -115,6 +115,31 @@ impl<'p, M: Middle> Crowd<'p, M> {
         Ok(())
     }
 
+    /// Has every line from number `first` on ask a request, and gives the packets that say it instead of sending them.
+    pub fn prepare(&mut self, first: usize) -> Result<Packets, Failure> {
+        let mut packets = Packets::new();
+        for n in first..self.lines.len() {
+            if let Some(line) = &mut self.lines[n] {
+                line.client.talker.ask(1, 1);
+            }
+            self.host(n, Leg::Client, None)?;
+            packets.extend(self.sent.drain(..).map(|packet| (Leg::Client, packet)));
+        }
+        Ok(packets)
+    }
+
+    /// Gives packets that came to their hosts, and what those say to it instead of sending it.
+    pub fn digest(&mut self, came: Packets) -> Result<Packets, Failure> {
+        let mut packets = Packets::new();
+        for (leg, packet) in came {
+            if let Some(n) = line_of(leg, &packet) {
+                self.host(n, leg, Some(&packet))?;
+                packets.extend(self.sent.drain(..).map(|packet| (leg, packet)));
+            }
+        }
+        Ok(packets)
+    }
+
     /// Lines there have been.
     pub fn lines(&self) -> usize {
         self.lines.len()
@@ -164,8 +189,7 @@ impl<'p, M: Middle> Crowd<'p, M> {
         self.moved = Instant::now();
         for _ in 0..self.air.len() {
             let Some((leg, packet)) = self.air.pop_front() else { break };
-            let (from, to) = ends(&packet);
-            if let Some(n) = number(if leg == Leg::Client { to } else { from }) {
+            if let Some(n) = line_of(leg, &packet) {
                 self.work(n, leg, Some(&packet))?;
             }
         }
@@ -193,18 +217,32 @@ impl<'p, M: Middle> Crowd<'p, M> {
     }
 
     fn work(&mut self, n: usize, leg: Leg, packet: Option<&[u8]>) -> Result<(), Failure> {
+        self.host(n, leg, packet)?;
+        for packet in self.sent.drain(..) {
+            self.middle.input(leg, &packet)?;
+        }
+        Ok(())
+    }
+
+    /// Has a host do what it can; what it says stays in `sent`.
+    fn host(&mut self, n: usize, leg: Leg, packet: Option<&[u8]>) -> Result<(), Failure> {
         let Some(Some(line)) = self.lines.get_mut(n) else { return Ok(()) };
         let host = match leg {
             Leg::Client => &mut line.client,
             Leg::Server => &mut line.server,
         };
         let now = smoltcp::time::Instant::from_micros(self.started.elapsed().as_micros() as i64);
-        host.work(&mut self.link, now, packet, &mut self.sent)?;
-        for packet in self.sent.drain(..) {
-            self.middle.input(leg, &packet)?;
-        }
-        Ok(())
+        host.work(&mut self.link, now, packet, &mut self.sent)
     }
+}
+
+/// Packets with the leg that they are on.
+pub type Packets = Vec<(Leg, Vec<u8>)>;
+
+/// The line of a packet that comes to its host on `leg`.
+pub fn line_of(leg: Leg, packet: &[u8]) -> Option<usize> {
+    let (from, to) = ends(packet);
+    number(if leg == Leg::Client { to } else { from })
 }
 
 /// The caller of a line.

@@ -3,13 +3,15 @@
 //!
 //! The same loads for all. `handshakes_haproxy`: connect, two handshakes, a message each way, close. `sip_messages`: a thousand connections, each with
 //! a request unanswered at any time; requests and answers both count. `bulk`: one connection, messages of 60,000 bytes one after the other. All ends of the
-//! generator run on the other CPU, and it, not what is measured, is mostly the limit: hence CPU time and not the clock.
+//! generator run on the other CPU, and it, not what is measured, is mostly the limit: hence CPU time and not the clock. `sip_latency_p999_us` has no
+//! peer but what was asked for ([`crate::delay`]).
 
 use crate::appliance::Appliance;
 use crate::crowd::Crowd;
+use crate::delay;
 use crate::peers::{BEHIND, PEER, Peer};
 use crate::pki::Pki;
-use crate::rows::{Row, median};
+use crate::rows::{self, Row, median};
 use crate::sockets::Sockets;
 use crate::wire::Wire;
 use crate::{Failure, Options};
@@ -41,15 +43,12 @@ struct Rates {
 }
 
 /// The rows asked for.
-pub fn run(options: &Options) -> Result<Vec<Row>, Failure> {
-    let ids = ["handshakes_haproxy", "sip_messages", "bulk"];
-    let [sessions, messages, bulk] = ids.map(|id| options.wants(id));
-    if !(sessions || messages || bulk) {
-        return Ok(Vec::new());
-    }
+pub fn run(options: &Options) -> Result<(), Failure> {
+    let ids = ["handshakes_haproxy", "sip_messages", "bulk", "sip_latency_p999_us"];
+    let [sessions, messages, bulk, latency] = ids.map(|id| options.wants(id));
     let pki = Pki::new()?;
     let folder = tempfile::tempdir()?;
-    let ours = ours(&pki, options, folder.path(), [sessions, messages, bulk])?;
+    let (ours, p999) = ours(&pki, options, folder.path(), [sessions, messages, bulk, latency])?;
     pki.write(folder.path())?;
     let haproxy = match sessions || bulk {
         true => theirs(&pki, Peer::haproxy(folder.path(), options.cpu)?, [sessions, false, bulk])?,
@@ -68,10 +67,18 @@ pub fn run(options: &Options) -> Result<Vec<Row>, Failure> {
     row(sessions, ids[0], "sessions/CPU s", "HAProxy", ours.sessions, haproxy.sessions);
     row(messages, ids[1], "messages/CPU s", "Kamailio", ours.messages, kamailio.messages);
     row(bulk, ids[2], "MB/CPU s", "HAProxy", ours.mbytes, haproxy.mbytes);
-    Ok(rows)
+    if let Some(p999) = p999 {
+        rows.push(Row::times_less(ids[3], p999, "us", "what was asked for", 200.0));
+    }
+    rows::append(&options.out, &rows)
 }
 
-fn ours(pki: &Pki, options: &Options, folder: &Path, wanted: [bool; 3]) -> Result<Rates, Failure> {
+fn ours(
+    pki: &Pki,
+    options: &Options,
+    folder: &Path,
+    wanted: [bool; 4],
+) -> Result<(Rates, Option<f64>), Failure> {
     let sockets = ["outside", "inside"].map(|name| folder.join(name));
     let sockets = [sockets[0].as_path(), sockets[1].as_path()];
     let appliance = Appliance::start(pki, folder, sockets, options.cpu, options.other_cpu)?;
@@ -95,9 +102,12 @@ fn ours(pki: &Pki, options: &Options, folder: &Path, wanted: [bool; 3]) -> Resul
     Ok(rates)
 }
 
-fn measure(crowd: &mut Crowd<'_, Wire>, [sessions, messages, bulk]: [bool; 3]) -> Result<Rates, Failure> {
+fn measure(
+    crowd: &mut Crowd<'_, Wire>,
+    [sessions, messages, bulk, latency]: [bool; 4],
+) -> Result<(Rates, Option<f64>), Failure> {
     use crate::crowd::Middle;
-    let mut rates = Rates::default();
+    let (mut rates, mut p999) = (Rates::default(), None);
     let turns = |crowd: &mut Crowd<'_, Wire>,
                  amount: f64,
                  work: &mut dyn FnMut(&mut Crowd<'_, Wire>) -> Result<(), Failure>| {
@@ -113,7 +123,7 @@ fn measure(crowd: &mut Crowd<'_, Wire>, [sessions, messages, bulk]: [bool; 3]) -
         rates.sessions =
             turns(crowd, SESSIONS as f64, &mut |crowd| crowd.gather(crowd.lines() + SESSIONS, true))?;
     }
-    if messages {
+    if messages || latency {
         let before = crowd.middle.appliance.resident_kib()?;
         let first = crowd.lines();
         crowd.gather(first + CONNECTIONS, false)?;
@@ -124,6 +134,9 @@ fn measure(crowd: &mut Crowd<'_, Wire>, [sessions, messages, bulk]: [bool; 3]) -
         );
         let amount = (2 * REQUESTS * CONNECTIONS as u64) as f64;
         rates.messages = turns(crowd, amount, &mut |crowd| crowd.talk(first, REQUESTS, 1))?;
+        if latency {
+            p999 = Some(delay::p999(crowd, first, rates.messages / 2.0)?);
+        }
     }
     if bulk {
         let first = crowd.lines();
@@ -132,7 +145,7 @@ fn measure(crowd: &mut Crowd<'_, Wire>, [sessions, messages, bulk]: [bool; 3]) -
         let amount = (LARGE * TEXT as u64) as f64 / 1e6;
         rates.mbytes = turns(crowd, amount, &mut |crowd| crowd.talk(first, LARGE, AT_ONCE))?;
     }
-    Ok(rates)
+    Ok((rates, p999))
 }
 
 fn theirs(pki: &Pki, peer: Peer, [sessions, messages, bulk]: [bool; 3]) -> Result<Rates, Failure> {

@@ -54,6 +54,7 @@ impl Output for Sink {
             Event::TlsFailed { .. }
             | Event::Denied { .. }
             | Event::Malformed { .. }
+            | Event::Refused { .. }
             | Event::Unreachable { .. } => {
                 self.denied += 1;
             }
@@ -74,7 +75,7 @@ impl InProcess {
     pub fn new(pki: &Pki, sessions: u32, hz: u64) -> Result<Self, Failure> {
         let mut writer = DomainWriter::create(64)?;
         writer.permit("foreign.example", false, None)?;
-        let limits = Limits { sessions, memory: 64 << 30, ..Limits::default() };
+        let limits = Limits { sessions, source_part: 1, memory: 64 << 30, ..Limits::default() };
         Ok(Self {
             engine: Engine::new(limits),
             sink: Sink::default(),
@@ -95,8 +96,9 @@ impl InProcess {
         self.weighs = true;
     }
 
-    /// Bytes that the engine's calls have allocated and not freed since [`Self::weigh`].
-    pub fn held(&self) -> i64 {
+    /// Bytes that the engine's calls have allocated and not freed since [`Self::weigh`]. Counts no further.
+    pub fn weighed(&mut self) -> i64 {
+        self.weighs = false;
         self.held
     }
 
@@ -151,7 +153,9 @@ impl Middle for InProcess {
                     timeouts: Timeouts::default(),
                 };
                 // A session that is gone: the worker would count the packet and drop it.
-                let _ = me.engine.input(now, id, leg, packet, &ctx, &mut me.sink);
+                if me.engine.input(now, id, leg, packet).is_ok() {
+                    me.engine.poll(now, &ctx, &mut me.sink);
+                }
             });
         }
         Ok(())

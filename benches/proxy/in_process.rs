@@ -5,7 +5,7 @@ use crate::alone;
 use crate::crowd::{Crowd, Middle};
 use crate::engine::InProcess;
 use crate::pki::Pki;
-use crate::rows::{Row, median};
+use crate::rows::{self, Row, median};
 use crate::{Failure, Options};
 
 /// Turns of ours and of the peer, and sessions in each.
@@ -22,17 +22,16 @@ const REQUESTS: usize = 200_000;
 /// Text in a message, bytes.
 const BODY: usize = 100;
 
-/// The rows asked for.
-pub fn run(options: &Options, hz: u64) -> Result<Vec<Row>, Failure> {
+/// The rows asked for, each written as soon as it is there.
+pub fn run(options: &Options, hz: u64) -> Result<(), Failure> {
     let pki = Pki::new()?;
-    let mut rows = Vec::new();
     if options.wants("handshakes_memory") {
-        rows.push(handshakes(&pki, hz)?);
+        rows::append(&options.out, &[handshakes(&pki, hz)?])?;
     }
     if options.wants("session_kib") || options.wants("scale") {
-        rows.extend(many(options, &pki, hz)?);
+        many(options, &pki, hz)?;
     }
-    Ok(rows)
+    Ok(())
 }
 
 /// Whole sessions: TCP, two handshakes, a message each way, the ends.
@@ -52,37 +51,43 @@ fn handshakes(pki: &Pki, hz: u64) -> Result<Row, Failure> {
 }
 
 /// Memory first, on the way to the many sessions of `scale`.
-fn many(options: &Options, pki: &Pki, hz: u64) -> Result<Vec<Row>, Failure> {
+fn many(options: &Options, pki: &Pki, hz: u64) -> Result<(), Failure> {
     let many = if options.quick { QUICK_MANY } else { MANY };
-    let mut rows = Vec::new();
     let mut crowd = Crowd::new(InProcess::new(pki, 60_000, hz)?, pki, SMALL, BODY);
+    let mut few = 0.0;
+    if options.wants("scale") {
+        crowd.gather(FEW, false)?;
+        few = rate(&mut crowd, FEW)?;
+        crowd = Crowd::new(InProcess::new(pki, 60_000, hz)?, pki, SMALL, BODY);
+    }
     crowd.middle.weigh();
     crowd.gather(many, false)?;
-    let kib = crowd.middle.held() as f64 / many as f64 / 1024.0;
+    let kib = crowd.middle.weighed() as f64 / many as f64 / 1024.0;
     let (sessions, account) = crowd.middle.account();
     println!(
         "memory: {sessions} sessions, {kib:.1} KiB each; {:.1} KiB by the engine's account",
         account as f64 / f64::from(sessions) / 1024.0
     );
-    rows.push(Row::times_less("session_kib", kib, "KiB/session", "what was asked for", 40.0));
-    if !options.wants("scale") {
-        return Ok(rows);
+    if options.wants("session_kib") {
+        let row = Row::times_less("session_kib", kib, "KiB/session", "what was asked for", 40.0);
+        rows::append(&options.out, &[row])?;
     }
-    drop(crowd);
+    if options.wants("scale") {
+        let many = rate(&mut crowd, many)?;
+        let row = Row::new("scale", many, "messages/CPU s", "the same with 100 sessions", few);
+        rows::append(&options.out, &[row])?;
+    }
+    Ok(())
+}
 
-    let rate = |sessions: usize| -> Result<f64, Failure> {
-        let mut crowd = Crowd::new(InProcess::new(pki, 60_000, hz)?, pki, SMALL, BODY);
-        crowd.gather(sessions, false)?;
-        let each = REQUESTS.div_ceil(sessions) as u64;
-        let mut rates = Vec::new();
-        for _ in 0..3 {
-            let before = crowd.middle.busy();
-            crowd.talk(0, each, 1)?;
-            rates.push((2 * each * sessions as u64) as f64 / (crowd.middle.busy() - before));
-        }
-        Ok(median(&mut rates))
-    };
-    let (few, many) = (rate(FEW)?, rate(many)?);
-    rows.push(Row::new("scale", many, "messages/CPU s", "the same with 100 sessions", few));
-    Ok(rows)
+/// Messages that `sessions` open ones take in a second of a CPU.
+fn rate(crowd: &mut Crowd<'_, InProcess>, sessions: usize) -> Result<f64, Failure> {
+    let each = REQUESTS.div_ceil(sessions) as u64;
+    let mut rates = Vec::new();
+    for _ in 0..3 {
+        let before = crowd.middle.busy();
+        crowd.talk(0, each, 1)?;
+        rates.push((2 * each * sessions as u64) as f64 / (crowd.middle.busy() - before));
+    }
+    Ok(median(&mut rates))
 }

@@ -4,12 +4,13 @@
 //! Two harnesses, each a subcommand and a process. `in-process` drives the worker's own proxy engine with packets from memory ([`engine`],
 //! [`in_process`]) beside rustls alone ([`alone`]). `end-to-end` runs the real dataplane process with the generator on both of its ports
 //! ([`appliance`], [`wire`]), then HAProxy and Kamailio ([`peers`]) with the generator on sockets of the kernel ([`sockets`]), and compares
-//! the CPU time that each takes ([`ends`]). The conversations are the same everywhere ([`talk`]), and so are
+//! the CPU time that each takes ([`ends`]); at half of the full rate, how long a message takes through it ([`delay`]). The conversations are the same everywhere ([`talk`]), and so are
 //! certificates and ciphers ([`pki`]). Each figure is put beside its peer's as a row into the JSON file that `--out` names.
 
 mod alone;
 mod appliance;
 mod crowd;
+mod delay;
 mod ends;
 mod engine;
 mod host;
@@ -76,7 +77,7 @@ fn main() -> ExitCode {
         Harness::InProcess => in_process(&options),
         Harness::EndToEnd => ends::run(&options),
     };
-    match done.and_then(|rows| rows::append(&options.out, &rows)) {
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             eprintln!("bench: {failure}");
@@ -86,7 +87,7 @@ fn main() -> ExitCode {
 }
 
 /// On a worker lcore, as the engine runs in the appliance. Of DPDK only the clock and the pinning are used.
-fn in_process(options: &Options) -> Result<Vec<rows::Row>, Failure> {
+fn in_process(options: &Options) -> Result<(), Failure> {
     let eal = Eal::init(&EalOptions {
         program: "fedgate-bench".into(),
         main_cpu: options.other_cpu,

@@ -6,7 +6,7 @@
 
 use crate::Failure;
 use fedgate_proxy::ProxyTls;
-use fedgate_proxy::tls::{FaceParts, Identity, Parts, Voucher};
+use fedgate_proxy::tls::{FaceParts, Identity, Parts, Spoken, Voucher};
 use fedgate_tables::policy::{ALL_SUITES, FACE_TLS12, FACE_TLS13};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, SanType};
 use rustls::crypto::aws_lc_rs::default_provider;
@@ -90,14 +90,17 @@ impl Pki {
 
     /// The engine's own configuration.
     pub fn proxy(&self) -> Result<Arc<ProxyTls>, Failure> {
-        let identity =
-            Identity { trustpoint: "edge", chain: self.edge.chain.as_bytes(), key: self.edge.key.as_bytes() };
+        let identity = Identity {
+            trustpoint: "edge",
+            chain: self.edge.chain.as_bytes(),
+            key: self.edge.key.as_bytes(),
+            spoken: None,
+        };
         let cas = self.authority.as_bytes();
         let face = FaceParts {
             shown: vec![(None, identity)],
             vouchers: vec![Voucher { trustpoint: "bench", cas, crls: b"", revocation: 0 }],
-            suites: ALL_SUITES,
-            flags: FACE_TLS12 | FACE_TLS13,
+            spoken: Spoken { suites: ALL_SUITES, flags: FACE_TLS12 | FACE_TLS13 },
             bound: Vec::new(),
         };
         let parts = Parts { name: "bench", server: face.clone(), client: face, now: SystemTime::now() };

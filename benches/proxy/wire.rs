@@ -6,7 +6,7 @@
 
 use crate::Failure;
 use crate::appliance::{self, Appliance};
-use crate::crowd::Middle;
+use crate::crowd::{Middle, Packets, line_of};
 use dpdk::{Burst, Eal, Mempool, Port, PortConfig, RxQueue, TxQueue};
 use fedgate_dataplane::worker::DATA_ROOM;
 use fedgate_proxy::Leg;
@@ -19,6 +19,8 @@ use std::time::{Duration, Instant};
 /// How long ports may take to see their links, and the appliance to answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 const ETHERNET: usize = 14;
+/// A gap in this thread's loop after which what came may have waited for it.
+const BLIND: Duration = Duration::from_micros(10);
 /// Tries to hand a burst to a full ring; what is left then is lost, as on a wire.
 const TRIES: usize = 1000;
 
@@ -90,6 +92,65 @@ impl Wire {
         Ok(())
     }
 
+    /// Sends packets one by one, `rate` a second, and gives all that came meanwhile, until as many with data came as went. `heard` gets each of
+    /// those: the ticks since its line's went, and whether this thread had not looked for so long that it may have waited here. `sent` has room
+    /// for a moment of each line, all 0.
+    pub fn pace(
+        &mut self,
+        packets: &Packets,
+        rate: f64,
+        sent: &mut [u64],
+        mut heard: impl FnMut(u64, bool),
+    ) -> Result<Packets, Failure> {
+        let step = (self.hz / rate) as u64;
+        let ticks = |time: Duration| (time.as_secs_f64() * self.hz) as u64;
+        let (blind, patience) = (ticks(BLIND), ticks(PATIENCE));
+        let mut owed = packets.iter().filter(|(_, packet)| carries(packet)).count();
+        let (mut out, mut came) = (Packets::new(), Burst::new());
+        let mut left = packets.iter();
+        let mut due = dpdk::tsc();
+        let mut looked = due;
+        while owed > 0 || left.len() > 0 {
+            let now = dpdk::tsc();
+            let gap = now - looked;
+            looked = now;
+            if now > due + patience {
+                return Err("packets were lost at half of the full rate".into());
+            }
+            if now >= due
+                && let Some((leg, packet)) = left.next()
+            {
+                Middle::input(self, *leg, packet)?;
+                self.sides[*leg as usize].flush();
+                if let Some(n) = line_of(leg.other(), packet).filter(|_| carries(packet)) {
+                    sent[n] = dpdk::tsc();
+                }
+                // What could not be sent in time is not made up for: that would be another load.
+                due = if now > due + 4 * step { now + step } else { due + step };
+            }
+            for leg in Leg::BOTH {
+                self.sides[leg as usize].rx.burst(&mut came);
+                let arrived = dpdk::tsc();
+                for mbuf in came.iter() {
+                    let Some(packet) = ip_packet(mbuf.data())? else { continue };
+                    // What comes once more was counted before.
+                    if let Some(n) = line_of(leg, packet).filter(|n| carries(packet) && sent[*n] != 0) {
+                        owed -= 1;
+                        heard(arrived - std::mem::take(&mut sent[n]), gap > blind);
+                    }
+                    out.push((leg, packet.to_vec()));
+                }
+                came.clear();
+            }
+        }
+        Ok(out)
+    }
+
+    /// Ticks in a second.
+    pub fn hz(&self) -> f64 {
+        self.hz
+    }
+
     /// Ends the process, once the ports are closed.
     pub fn quit(self) -> Result<(), Failure> {
         for Side { port, rx, tx, .. } in self.sides {
@@ -110,6 +171,20 @@ impl Side {
         }
         self.going.clear();
     }
+}
+
+/// The IPv4 packet in a frame, if there is one.
+fn ip_packet(frame: &[u8]) -> Result<Option<&[u8]>, Failure> {
+    if frame.get(12..14) != Some(&[8, 0]) {
+        return Ok(None);
+    }
+    let len = usize::from(u16::from_be_bytes([frame[16], frame[17]]));
+    Ok(Some(frame.get(ETHERNET..ETHERNET + len).ok_or("a cut packet")?))
+}
+
+/// Whether a TCP packet without IP options has data.
+fn carries(packet: &[u8]) -> bool {
+    packet.len() > 20 + usize::from(packet[32] >> 4) * 4
 }
 
 impl Middle for Wire {
@@ -133,13 +208,9 @@ impl Middle for Wire {
             side.flush();
             side.rx.burst(&mut came);
             for mbuf in came.iter() {
-                let frame = mbuf.data();
-                if frame.get(12..14) != Some(&[8, 0]) {
-                    continue;
+                if let Some(packet) = ip_packet(mbuf.data())? {
+                    out.push_back((leg, packet.to_vec()));
                 }
-                let len = usize::from(u16::from_be_bytes([frame[16], frame[17]]));
-                let packet = frame.get(ETHERNET..ETHERNET + len).ok_or("a cut packet")?;
-                out.push_back((leg, packet.to_vec()));
             }
             came.clear();
         }

@@ -188,6 +188,10 @@ impl Editor {
             | Command::MaxProxySessions(_)
             | Command::TrustPoint(..)
             | Command::FaceSuites(..)
+            | Command::FaceVersion(..)
+            | Command::ShownSuites(_)
+            | Command::ShownVersion(_)
+            | Command::ShownAuthenticateClient
             | Command::AuthenticateClient
             | Command::SslVersion(..)
             | Command::SslCipher(..)

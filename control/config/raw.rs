@@ -317,7 +317,15 @@ pub enum Command {
     AlertInterval(u32),
     TrustPoint(Face, String, FaceUse),
     FaceSuites(Face, u32),
+    /// Of a face, and whether TLS 1.3 alone.
+    FaceVersion(Face, bool),
+    /// Of a trustpoint.
+    ShownSuites(u32),
+    /// Of a trustpoint, and whether TLS 1.3 alone.
+    ShownVersion(bool),
     AuthenticateClient,
+    /// Of a trustpoint.
+    ShownAuthenticateClient,
     SslVersion(Face, bool),
     SslCipher(bool, u32),
     RevocationCheck(Revocation),

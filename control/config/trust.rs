@@ -3,7 +3,7 @@
 //!
 //! What is wrong with a certificate should be said when it is configured, by file name, not at the first handshake: no PEM
 //! in it, a key that belongs to another certificate, something that is no X.509, one that is out of date (a warning: the
-//! clock may be the one that is wrong), a CA that is none, revocation lists that cannot be
+//! clock may be the one that is wrong), a CA that is none and no peer's own certificate either, revocation lists that cannot be
 //! used. At most [`MAX_CAS`] CAs vouch for one face of a TLS proxy. Files are at most [`MAX_FILE`] bytes, lists [`MAX_CRL`]. The private key goes into the policy segment, which is
 //! sealed memory shared with the dataplane alone; it is never printed or logged.
 
@@ -111,6 +111,10 @@ fn read_one(name: &str, files: &Trustpoint, now: i64, found: &mut Vec<(About, Fa
                 None => format!("certificate ca {} of {name}", super::print::serial(&der)),
             };
             if let Some(why) = no_ca(&der, &mut issuers) {
+                // A peer's own certificate, which vouches for that peer alone.
+                if import::is_self_issued(&der) {
+                    continue;
+                }
                 let fault = Fault::error(format!("{place} is no CA: {why}"));
                 found.push((about.clone(), fault.help("whoever holds its key could vouch for anybody")));
             } else if let Err(why) = RootCertStore::empty().add(der) {

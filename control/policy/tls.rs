@@ -12,7 +12,7 @@ use super::Compiler;
 use super::slots::RuleSlots;
 use crate::config::Config;
 use crate::config::check::crypto::{bound_name, is_ready};
-use crate::config::model::{self, Revocation, TlsFace, sip};
+use crate::config::model::{self, Profile, Revocation, TlsFace, sip};
 
 impl<'m> Compiler<'m> {
     /// Gives the indices of the proxies, each alone and with each inspect map that it is used with.
@@ -49,11 +49,8 @@ impl<'m> Compiler<'m> {
             let (mut server, mut client) = Default::default();
             // Faces that show nothing: the dataplane refuses what is for them.
             if is_ready(model, proxy) {
-                server = self.face(&proxy.server, model.ssl.server_13_only, &trustpoints);
-                if proxy.anonymous_clients {
-                    server.flags |= FACE_NO_CLIENT_AUTH;
-                }
-                client = self.face(&proxy.client, model.ssl.client_13_only, &trustpoints);
+                server = self.face(&proxy.server, model.ssl.server_13_only, Some(proxy), &trustpoints);
+                client = self.face(&proxy.client, model.ssl.client_13_only, None, &trustpoints);
             }
             let element =
                 TlsProxy { name: self.builder.blob(name.as_bytes()), server, client, ..TlsProxy::default() };
@@ -73,18 +70,34 @@ impl<'m> Compiler<'m> {
         proxies
     }
 
-    /// The check has seen that every trustpoint a face names is there.
-    fn face(&mut self, face: &TlsFace, only_13: bool, trustpoints: &HashMap<String, u32>) -> Face {
+    /// The check has seen that every trustpoint a face names is there. `server`: its proxy, of a face towards clients.
+    fn face(
+        &mut self,
+        face: &TlsFace,
+        only_13: bool,
+        server: Option<&model::TlsProxy>,
+        trustpoints: &HashMap<String, u32>,
+    ) -> Face {
+        let model = self.model;
+        let spoken = |shown: Option<&String>| {
+            let shown = shown.and_then(|name| model.trustpoints.get(name));
+            let (suites, flags) =
+                face.spoken(shown.map_or(Profile::default(), |t| t.tls), &model.ssl, only_13);
+            let anonymous = server
+                .is_some_and(|proxy| proxy.anonymous_clients || shown.is_some_and(|t| t.anonymous_clients));
+            (suites, flags | if anonymous { FACE_NO_CLIENT_AUTH } else { 0 })
+        };
         let default = face.shown.iter().map(|trustpoint| (trustpoint, ""));
         let named = face.by_name.iter().map(|(domain, trustpoint)| (trustpoint, domain.as_str()));
         let mut shown = Vec::new();
-        for (trustpoint, domain) in default.chain(named) {
-            let Some(&trustpoint) = trustpoints.get(trustpoint) else { continue };
-            shown.push(Shown { trustpoint, domain: self.builder.blob(domain.as_bytes()) });
+        for (name, domain) in default.chain(named) {
+            let Some(&trustpoint) = trustpoints.get(name) else { continue };
+            let (suites, flags) = if domain.is_empty() { (0, 0) } else { spoken(Some(name)) };
+            shown.push(Shown { trustpoint, domain: self.builder.blob(domain.as_bytes()), suites, flags });
         }
         let vouchers = face.trusted(self.model);
         let vouchers: Vec<u32> = vouchers.iter().filter_map(|name| trustpoints.get(*name)).copied().collect();
-        let (suites, flags) = face.spoken(&self.model.ssl, only_13);
+        let (suites, flags) = spoken(face.shown.as_ref());
         Face { suites, flags, ..self.builder.face(&shown, &vouchers) }
     }
 }

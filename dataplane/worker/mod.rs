@@ -45,6 +45,7 @@ use clock::Clock;
 use command::Command;
 use dpdk::{Burst, Eal, Mempool};
 use fedgate_proxy::Engine;
+use fedgate_sip::dialog::Roster;
 use fedgate_tables::counters::{Gauge, Stat, WorkerCounters};
 use fedgate_tables::publish::Reader;
 use mates::{Errand, Parcel};
@@ -53,6 +54,7 @@ use probe::Probe;
 use proxied::Sessions;
 use runtime::{IoSlot, Runtime};
 use stages::Stages;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -98,6 +100,13 @@ struct Path {
 }
 
 impl Worker {
+    /// The same as one of several, who tell each other of their dialogs: `worker` counts from 0.
+    #[must_use]
+    pub fn of_several(mut self, roster: Arc<Roster>, worker: usize) -> Self {
+        self.path.sessions = self.path.sessions.of_several(roster, worker);
+        self
+    }
+
     /// With empty tables and no ports; `seat` ties it to the housekeeping thread.
     pub fn new(eal: &Eal, pool: Mempool, seat: Seat, config: &Config) -> Self {
         let Seat { image, counters, desk, mates } = seat;

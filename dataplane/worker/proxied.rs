@@ -17,6 +17,7 @@ use fedgate_proxy::{
     AbortReason, CloseReason, Context, Engine, Event, Leg, MediaNote, OpenError, OpenParams, Output,
     SessionId,
 };
+use fedgate_sip::dialog::Roster;
 use fedgate_sip::sdp::Ports;
 use fedgate_sip::translate::Transport;
 use fedgate_tables::counters::{Counter, Gauge, Histo, Stat};
@@ -25,6 +26,7 @@ use fedgate_tables::link;
 use fedgate_tables::policy::Interface;
 use fedgate_wire::Parsed;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 
 /// The engine and its sessions' connections.
 pub struct Sessions {
@@ -39,6 +41,12 @@ impl Sessions {
     /// None yet.
     pub fn new(engine: Engine) -> Self {
         Self { engine, conns: Vec::new(), ended: Vec::new(), most: 0 }
+    }
+
+    /// The same of one of several workers.
+    #[must_use]
+    pub fn of_several(self, roster: Arc<Roster>, worker: usize) -> Self {
+        Self { engine: self.engine.of_several(roster, worker), ..self }
     }
 
     /// The connection of a session.
@@ -80,7 +88,7 @@ impl Sessions {
                 self.conns[place] = Some((session, conn));
                 net.flow.set_session(conn, session.slot);
                 net.counters.add(Stat::ProxySessionsOpened, 1);
-                self.input(net, view, now, conn, Dir::Forward, mbuf, parsed);
+                self.input(net, now, conn, Dir::Forward, mbuf, parsed);
             }
             Err(error) => {
                 net.end(conn, now);
@@ -127,7 +135,6 @@ impl Sessions {
     pub(super) fn input(
         &mut self,
         net: &mut Net,
-        view: &View<'_>,
         now: Now,
         conn: ConnId,
         dir: Dir,
@@ -149,15 +156,22 @@ impl Sessions {
         let Some(packet) = mbuf.data().get(datagram) else {
             return net.drop(DropReason::InvalidIpLength, mbuf);
         };
-        let ctx = context(view);
-        let mut way = Way { net, view, now, conns: &self.conns, ended: &mut self.ended };
-        let taken = self.engine.input(now.proxy(), session, leg, packet, &ctx, &mut way);
-        match taken {
-            // The packet ends here by design: its bytes are in the session's buffers.
+        match self.engine.input(now.proxy(), session, leg, packet) {
+            // The packet ends here by design: its bytes are in the session's buffers. What follows from them is the poll's.
             Ok(()) => drop(mbuf),
             Err(_) => net.drop(DropReason::ProxyNoSession, mbuf),
         }
-        self.bury(net, now);
+    }
+
+    /// A router's word about a packet of ours that left in `dir` by a proxied connection, that it takes `mtu` bytes at most. False where that is
+    /// none of a session's.
+    pub(super) fn too_big(&mut self, net: &Net, conn: ConnId, dir: Dir, seq: u32, mtu: u16) -> bool {
+        let leg = match dir {
+            Dir::Forward => Leg::Server,
+            Dir::Reverse => Leg::Client,
+        };
+        let session = self.at(net.flow.conns.hot(conn).session());
+        session.is_some_and(|session| self.engine.too_big(session, leg, seq, mtu))
     }
 
     /// Lets sessions do what their time asks for.

@@ -22,9 +22,12 @@ use fedgate_tables::counters::{Counter, InterfaceCounter, NatCounter, Stat};
 use fedgate_tables::drops::DropReason;
 use fedgate_tables::link::Packet5;
 use fedgate_tables::policy::IF_VERIFY_REVERSE_PATH;
-use fedgate_wire::{Fragment, Kind, Parsed, icmp4, proto};
+use fedgate_wire::{Fragment, Kind, Parsed, checksum, icmp4, parse, proto};
 
 pub(super) mod fragments;
+
+/// What every link takes (RFC 791).
+const OLD_ROUTER: u16 = 576;
 
 /// Anything that the connection table does not know. `seen` is what was found out beforehand about a packet that may begin a connection.
 #[cold]
@@ -46,7 +49,7 @@ pub(super) fn packet(
     match parsed.kind {
         Kind::Arp => net.arp(view, now, ifindex, mbuf),
         Kind::Ipv6 => v6::packet(net, view, now, ifindex, mbuf),
-        Kind::IcmpError => icmp_error(net, view, now, ifindex, mbuf, parsed),
+        Kind::IcmpError => icmp_error(net, sessions, view, now, ifindex, mbuf, parsed),
         Kind::Ipv4 if parsed.frag != Fragment::No => {
             fragments::packet(net, sessions, view, now, ifindex, mbuf, parsed);
         }
@@ -242,7 +245,15 @@ fn told_of(ifindex: u8, parsed: &Parsed, hits: &Hits) -> Packet5 {
 }
 
 /// Somebody's ICMP error about a packet that we translated, or about nothing we know.
-fn icmp_error(net: &mut Net, view: &View<'_>, now: Now, ifindex: u8, mut mbuf: Mbuf, parsed: &Parsed) {
+fn icmp_error(
+    net: &mut Net,
+    sessions: &mut Sessions,
+    view: &View<'_>,
+    now: Now,
+    ifindex: u8,
+    mut mbuf: Mbuf,
+    parsed: &Parsed,
+) {
     // Source quench and redirects are for nobody behind us (RFC 6633, RFC 1812 5.2.7.2).
     if !matches!(parsed.icmp_type, icmp4::UNREACHABLE | icmp4::TIME_EXCEEDED | icmp4::PARAMETER_PROBLEM) {
         return net.drop(DropReason::InvalidIcmp, mbuf);
@@ -252,9 +263,16 @@ fn icmp_error(net: &mut Net, view: &View<'_>, now: Now, ifindex: u8, mut mbuf: M
     else {
         return net.drop(DropReason::IcmpErrorNoConn, mbuf);
     };
-    // A proxied leg ends here, so there is nobody behind it to tell.
     let hot = *net.flow.conns.hot(id);
-    if hot.session() != fedgate_flow::conn::NO_SESSION || parsed.ttl <= 1 {
+    if hot.session() != fedgate_flow::conn::NO_SESSION {
+        // A proxied leg ends here, so there is nobody behind it to tell; its TCP has to know what the path takes.
+        let word = too_big_of(mbuf.data(), parsed);
+        return match word.is_some_and(|(seq, mtu)| sessions.too_big(net, id, dir.flip(), seq, mtu)) {
+            true => drop(mbuf),
+            false => net.drop(DropReason::IcmpErrorNoConn, mbuf),
+        };
+    }
+    if parsed.ttl <= 1 {
         return net.drop(DropReason::IcmpErrorNoConn, mbuf);
     }
     let egress = hot.iface[dir.flip() as usize];
@@ -264,6 +282,19 @@ fn icmp_error(net: &mut Net, view: &View<'_>, now: Now, ifindex: u8, mut mbuf: M
     intercept::unshift_quoted(net, id, dir.flip(), mbuf.data_mut(), parsed);
     rewrite::translate_error(mbuf.data_mut(), parsed, &hot, dir);
     net.send_by_connection(view, now, id, dir, mbuf);
+}
+
+/// What a fragmentation needed says: the sequence number of the segment that it quotes, and the bytes that the next link takes. A router that is
+/// older than RFC 1191 says 0 of these, which stands for what every link has to take.
+fn too_big_of(frame: &[u8], parsed: &Parsed) -> Option<(u32, u16)> {
+    let icmp = frame.get(parsed.l4.into()..usize::from(parsed.l3) + usize::from(parsed.ip_len))?;
+    let [icmp4::UNREACHABLE, icmp4::CODE_FRAGMENTATION_NEEDED, _, _, _, _, high, low, ..] = *icmp else {
+        return None;
+    };
+    let quote = parse::embedded(frame, parsed).ok().filter(|_| checksum::is_valid(icmp))?;
+    let seq = frame.get(usize::from(quote.l4) + 4..)?.first_chunk()?;
+    let mtu = u16::from_be_bytes([high, low]);
+    Some((u32::from_be_bytes(*seq), if mtu == 0 { OLD_ROUTER } else { mtu }))
 }
 
 /// The TTL ran out here: RFC 1812 5.3.1.

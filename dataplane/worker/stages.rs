@@ -317,7 +317,7 @@ fn established(
         return net.drop(DropReason::RpfViolated, mbuf);
     }
     if hot.session() != NO_SESSION {
-        return sessions.input(net, view, now, id, dir, mbuf, parsed);
+        return sessions.input(net, now, id, dir, mbuf, parsed);
     }
     if parsed.ttl <= 1 {
         return slow::ttl_exceeded(net, view, now, ifindex, mbuf, parsed);

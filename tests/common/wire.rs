@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! A long and bad wire between two hosts of the Linux kernel: it delays, loses, repeats and reorders packets, remembers where
-//! a TCP connection stands, and lets a test put in segments of its own.
+//! A long, narrow and bad wire between two hosts of the Linux kernel: it delays, loses, repeats and reorders packets by its [`Weather`],
+//! remembers where a TCP connection stands, and lets a test put in segments of its own.
 //!
 //! Each host has an Ethernet device `wan` that the kernel carries in UDP datagrams (VXLAN, RFC 7348) to a third namespace, where a thread of
 //! the test passes them on. So it is plain sockets, and needs neither `tc netem`, which not every kernel has, nor raw ones.
@@ -16,14 +16,43 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-/// Each way.
-const DELAY: Duration = Duration::from_millis(10);
-/// What one that is late takes longer, at most: many others overtake it.
-const LATE: Duration = Duration::from_millis(8);
-/// In a thousand IPv4 packets.
-const LOST: u64 = 10;
-const REPEATED: u64 = 10;
-const OVERTAKEN: u64 = 50;
+/// What a wire does to packets, each way.
+#[derive(Clone, Copy, Debug)]
+pub struct Weather {
+    pub delay: Duration,
+    /// What one that is late takes longer, at most: many others overtake it.
+    pub late: Duration,
+    /// In a thousand IPv4 packets.
+    pub lost: u64,
+    pub repeated: u64,
+    pub overtaken: u64,
+    /// Bits a second; what waits for its turn is [`QUEUE`] at most, and what comes then is lost as well.
+    pub rate: Option<u64>,
+}
+
+impl Weather {
+    /// A hundredth lost, as many repeated, and five times as many late.
+    pub const ROUGH: Self = Self {
+        delay: Duration::from_millis(10),
+        late: Duration::from_millis(8),
+        lost: 10,
+        repeated: 10,
+        overtaken: 50,
+        rate: None,
+    };
+    /// The same, far away and behind a megabit a second.
+    pub const FAR: Self = Self {
+        delay: Duration::from_millis(100),
+        late: Duration::from_millis(30),
+        rate: Some(1_000_000),
+        ..Self::ROUGH
+    };
+}
+
+/// What waits at the entrance of a wire with a rate, bytes at most: half a second of a megabit.
+const QUEUE: u64 = 64 << 10;
+/// How often the wire looks whether it is to end.
+const LOOK: Duration = Duration::from_millis(10);
 
 /// VXLAN: the header of network 7, and its port.
 const HEADER: [u8; 8] = [8, 0, 0, 0, 0, 0, 7, 0];
@@ -60,7 +89,7 @@ pub struct Wire {
 
 impl Wire {
     /// Gives each of two namespaces its end, a device `wan` without an address.
-    pub fn between(near: &Namespace, far: &Namespace) -> Self {
+    pub fn between(near: &Namespace, far: &Namespace, weather: Weather) -> Self {
         let hub = Namespace::new("hub");
         for (side, host) in [near, far].into_iter().enumerate() {
             let name = host.name();
@@ -81,6 +110,8 @@ impl Wire {
         let carrier = Carrier {
             sockets: sockets.each_ref().map(|socket| socket.try_clone().unwrap()),
             seen: Arc::clone(&seen),
+            weather,
+            clear: [Instant::now(); 2],
             waiting: BinaryHeap::new(),
             taken: 0,
             random: 0x9e37_79b9_7f4a_7c15,
@@ -154,6 +185,9 @@ type Waiting = (Instant, u64, usize, Vec<u8>);
 struct Carrier {
     sockets: [UdpSocket; 2],
     seen: Arc<Mutex<Seen>>,
+    weather: Weather,
+    /// When all that has come from a side will be on the wire.
+    clear: [Instant; 2],
     /// When, in which order, from which side.
     waiting: BinaryHeap<Reverse<Waiting>>,
     taken: u64,
@@ -176,7 +210,7 @@ impl Carrier {
                 // A full queue is one more loss.
                 let _ = self.sockets[to].send_to(&datagram, (theirs(to), PORT));
             }
-            let next = self.waiting.peek().map_or(DELAY, |Reverse((due, ..))| *due - now);
+            let next = self.waiting.peek().map_or(LOOK, |Reverse((due, ..))| (*due - now).min(LOOK));
             let next = Timespec::try_from(next).unwrap();
             let mut ready = self.sockets.each_ref().map(|socket| PollFd::new(socket, PollFlags::IN));
             poll(&mut ready, Some(&next)).unwrap();
@@ -192,7 +226,18 @@ impl Carrier {
         let mut seen = self.seen.lock().unwrap();
         let frame = &datagram[HEADER.len()..];
         let Ok(ethernet) = Ethernet::new_checked(frame) else { return };
-        let mut due = Instant::now() + DELAY;
+        let (weather, now) = (self.weather, Instant::now());
+        let mut due = now + weather.delay;
+        if let Some(rate) = weather.rate {
+            let takes = |bytes| Duration::from_nanos(bytes * 8_000_000_000 / rate);
+            let begins = self.clear[side].max(now);
+            if begins - now > takes(QUEUE) {
+                seen.lost += 1;
+                return;
+            }
+            self.clear[side] = begins + takes(frame.len() as u64);
+            due = self.clear[side] + weather.delay;
+        }
         if ethernet.ethertype() == ethernet::TYPE_IPV4 {
             seen.spot.follow(side, frame);
             // Xorshift: the same harm in the same order each time.
@@ -202,17 +247,17 @@ impl Carrier {
                 self.random ^= self.random << 17;
                 self.random >> 11
             };
-            if roll() % 1000 < LOST {
+            if roll() % 1000 < weather.lost {
                 seen.lost += 1;
                 return;
             }
-            if roll() % 1000 < OVERTAKEN {
+            if roll() % 1000 < weather.overtaken {
                 seen.overtaken += 1;
-                due += LATE * (roll() % 16) as u32 / 16;
+                due += weather.late * (roll() % 16) as u32 / 16;
             }
-            if roll() % 1000 < REPEATED {
+            if roll() % 1000 < weather.repeated {
                 seen.repeated += 1;
-                self.waiting.push(Reverse((due + LATE, self.taken, side, datagram.clone())));
+                self.waiting.push(Reverse((due + weather.late, self.taken, side, datagram.clone())));
                 self.taken += 1;
             }
         }

@@ -59,9 +59,10 @@ impl Editor {
                 Ok(About::Trustpoint(name))
             }
             Command::Certificate(certificate) => self.chained(certificate, negated),
-            Command::TrustPoint(..) | Command::FaceSuites(..) | Command::AuthenticateClient => {
-                self.face(command, negated)
-            }
+            Command::TrustPoint(..)
+            | Command::FaceSuites(..)
+            | Command::FaceVersion(..)
+            | Command::AuthenticateClient => self.face(command, negated),
             other => {
                 let Scope::Trustpoint(name) = &self.scope else { return Err(misplaced()) };
                 let trustpoint = model.trustpoints.entry(name.clone()).or_default();
@@ -104,7 +105,9 @@ impl Editor {
                 proxy.anonymous_clients = negated;
                 return Ok(About::ServerFace(name.clone()));
             }
-            Command::TrustPoint(face, ..) | Command::FaceSuites(face, _) => face,
+            Command::TrustPoint(face, ..) | Command::FaceSuites(face, _) | Command::FaceVersion(face, _) => {
+                face
+            }
             _ => return Err(misplaced()),
         };
         let (face, about) = match which {
@@ -128,7 +131,8 @@ impl Editor {
                 }
                 Ok(about)
             }
-            Command::FaceSuites(_, bits) => single(&mut face.suites, bits, negated, about),
+            Command::FaceSuites(_, bits) => single(&mut face.tls.suites, bits, negated, about),
+            Command::FaceVersion(_, only_13) => single(&mut face.tls.only_13, only_13, negated, about),
             _ => Err(misplaced()),
         }
     }
@@ -167,6 +171,12 @@ fn trustpoint_line(trustpoint: &mut Trustpoint, name: &str, command: Command, ne
         }
         Command::EnforceNextUpdate => {
             trustpoint.stale_lists = negated;
+            Ok(about())
+        }
+        Command::ShownSuites(bits) => single(&mut trustpoint.tls.suites, bits, negated, about()),
+        Command::ShownVersion(only_13) => single(&mut trustpoint.tls.only_13, only_13, negated, about()),
+        Command::ShownAuthenticateClient => {
+            trustpoint.anonymous_clients = negated;
             Ok(about())
         }
         Command::Enrollment(way) => single(&mut trustpoint.enrollment, way, negated, about()),

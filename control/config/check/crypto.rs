@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 
 use super::{About, Fault, Found};
-use crate::config::model::{DomainKey, Model, Revocation, TlsFace, TlsProxy};
+use crate::config::model::{DomainKey, Model, Profile, Revocation, TlsFace, TlsProxy};
 
 /// Most domains that are bound to trustpoints.
 const MAX_BOUND: usize = 4096;
@@ -150,10 +150,23 @@ fn face(
             Some(_) => {}
         }
     }
-    if face.spoken(&model.ssl, only_13).1 == 0 {
-        let what =
-            format!("tls-proxy {proxy}: of the suites of its {which} face none is of a version it speaks");
-        found.push((about, Fault::error(what)));
+    let shown = face
+        .shown
+        .iter()
+        .chain(face.by_name.values())
+        .filter_map(|name| Some((Some(name), model.trustpoints.get(name)?.tls)));
+    let unshown = face.shown.is_none().then_some((None, Profile::default()));
+    for (name, tls) in unshown.into_iter().chain(shown) {
+        if face.spoken(tls, &model.ssl, only_13).1 == 0 {
+            let shows = match name.filter(|_| tls != Profile::default()) {
+                Some(name) => format!(" with trustpoint {name}"),
+                None => String::new(),
+            };
+            let what = format!(
+                "tls-proxy {proxy}: of the suites of its {which} face{shows} none is of a version it speaks"
+            );
+            found.push((about.clone(), Fault::error(what)));
+        }
     }
 }
 

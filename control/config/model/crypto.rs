@@ -27,6 +27,10 @@ pub struct Trustpoint {
     pub revocation: Revocation,
     /// `no enforcenextupdate` under `crl configure`: lists past their nextUpdate still count.
     pub stale_lists: bool,
+    /// What is spoken where it is shown.
+    pub tls: Profile,
+    /// `no authenticate-client`: inside clients that it is shown to may go without a certificate.
+    pub anonymous_clients: bool,
     /// `enrollment`.
     pub enrollment: Option<Enrollment>,
     /// `fqdn`; `Some(None)` for `fqdn none`.
@@ -97,11 +101,20 @@ pub struct TlsFace {
     pub by_name: BTreeMap<String, String>,
     /// `trust-point T verify`: whose CAs vouch for its peers.
     pub vouchers: BTreeSet<String>,
+    /// What is spoken.
+    pub tls: Profile,
+}
+
+/// What of TLS is spoken, as far as it is said here.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Profile {
+    /// `tls-version`: whether TLS 1.3 alone.
+    pub only_13: Option<bool>,
     /// `cipher-suite`.
     pub suites: Option<u32>,
 }
 
-/// `ssl` lines: what faces without words of their own speak.
+/// `ssl` lines: what is spoken where neither the face nor the trustpoint that it shows says so.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Ssl {
     /// `ssl server-version tlsv1.3`.
@@ -122,12 +135,14 @@ impl TlsFace {
         self.vouchers.iter().chain(own).map(String::as_str).filter(has_ca).collect()
     }
 
-    /// Suites and versions spoken: `SUITES` bits and `FACE_TLS*` flags. A version none of whose suites is left is off.
-    pub fn spoken(&self, ssl: &Ssl, only_13: bool) -> (u32, u32) {
+    /// Suites and versions spoken where this face shows a trustpoint: `SUITES` bits and `FACE_TLS*` flags. The trustpoint's word counts
+    /// before the face's, the face's before `only_13` and the suites of `ssl`. A version none of whose suites is left is off.
+    pub fn spoken(&self, shown: Profile, ssl: &Ssl, only_13: bool) -> (u32, u32) {
         let of = |version| suites_of(ALL_SUITES, version);
         let by_default =
             (ssl.suites_12.unwrap_or(of(FACE_TLS12))) | (ssl.suites_13.unwrap_or(of(FACE_TLS13)));
-        let bits = self.suites.unwrap_or(by_default);
+        let bits = shown.suites.or(self.tls.suites).unwrap_or(by_default);
+        let only_13 = shown.only_13.or(self.tls.only_13).unwrap_or(only_13);
         let versions = if only_13 { FACE_TLS13 } else { FACE_TLS12 | FACE_TLS13 };
         let spoken = |version| if suites_of(bits, version) != 0 { versions & version } else { 0 };
         let flags = spoken(FACE_TLS12) | spoken(FACE_TLS13);

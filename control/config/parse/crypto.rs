@@ -152,6 +152,31 @@ pub fn client_cipher_suite(args: &mut Args<'_, '_>, _: &Env<'_>) -> Parsed {
     Ok(Command::FaceSuites(Face::Client, cipher_suites(args)?))
 }
 
+/// `server tls-version {tlsv1.2 | tlsv1.3}`
+pub fn server_tls_version(args: &mut Args<'_, '_>, _: &Env<'_>) -> Parsed {
+    Ok(Command::FaceVersion(Face::Server, version(args)? == FACE_TLS13))
+}
+
+/// `client tls-version {tlsv1.2 | tlsv1.3}`
+pub fn client_tls_version(args: &mut Args<'_, '_>, _: &Env<'_>) -> Parsed {
+    Ok(Command::FaceVersion(Face::Client, version(args)? == FACE_TLS13))
+}
+
+/// `tls-version {tlsv1.2 | tlsv1.3}` of a trustpoint
+pub fn shown_version(args: &mut Args<'_, '_>, _: &Env<'_>) -> Parsed {
+    Ok(Command::ShownVersion(version(args)? == FACE_TLS13))
+}
+
+/// `cipher-suite SUITE ...` of a trustpoint
+pub fn shown_cipher_suite(args: &mut Args<'_, '_>, _: &Env<'_>) -> Parsed {
+    Ok(Command::ShownSuites(cipher_suites(args)?))
+}
+
+/// `authenticate-client` of a trustpoint
+pub fn shown_authenticate_client(_: &mut Args<'_, '_>, _: &Env<'_>) -> Parsed {
+    Ok(Command::ShownAuthenticateClient)
+}
+
 fn cipher_suites(args: &mut Args<'_, '_>) -> Result<u32, Problem> {
     let mut bits = 0;
     loop {

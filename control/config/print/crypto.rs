@@ -7,7 +7,7 @@ use std::path::Path;
 use fedgate_tables::policy::{FACE_TLS12, FACE_TLS13, suites};
 
 use super::line;
-use crate::config::model::{Der, Enrollment, Model, Revocation, TlsFace, Trustpoint};
+use crate::config::model::{Der, Enrollment, Model, Profile, Revocation, TlsFace, Trustpoint};
 use crate::config::source::quoted;
 
 pub(super) fn crypto(model: &Model, out: &mut impl Write) -> fmt::Result {
@@ -75,6 +75,10 @@ fn print_trustpoint(trustpoint: &Trustpoint, out: &mut impl Write) -> fmt::Resul
         Revocation::Crl => writeln!(out, " revocation-check crl")?,
         Revocation::CrlOrNone => writeln!(out, " revocation-check crl none")?,
     }
+    profile("", &trustpoint.tls, out)?;
+    if trustpoint.anonymous_clients {
+        writeln!(out, " no authenticate-client")?;
+    }
     if trustpoint.stale_lists { writeln!(out, " crl configure\n  no enforcenextupdate") } else { Ok(()) }
 }
 
@@ -109,10 +113,15 @@ fn face(side: &str, face: &TlsFace, out: &mut impl Write) -> fmt::Result {
     for trustpoint in &face.vouchers {
         writeln!(out, " {side} trust-point {trustpoint} verify")?;
     }
-    match face.suites {
-        Some(bits) => {
-            writeln!(out, " {side} cipher-suite {}", names(bits, FACE_TLS12 | FACE_TLS13, " "))
-        }
+    profile(&format!("{side} "), &face.tls, out)
+}
+
+fn profile(side: &str, tls: &Profile, out: &mut impl Write) -> fmt::Result {
+    if let Some(only_13) = tls.only_13 {
+        writeln!(out, " {side}tls-version {}", if only_13 { "tlsv1.3" } else { "tlsv1.2" })?;
+    }
+    match tls.suites {
+        Some(bits) => writeln!(out, " {side}cipher-suite {}", names(bits, FACE_TLS12 | FACE_TLS13, " ")),
         None => Ok(()),
     }
 }

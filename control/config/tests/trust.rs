@@ -150,6 +150,64 @@ fn what_a_proxy_means_reaches_the_policy() {
 }
 
 #[test]
+fn what_is_spoken_is_the_trustpoints_word_before_the_faces_before_ssl() {
+    use fedgate_tables::policy::{FACE_NO_CLIENT_AUTH, FACE_TLS12, FACE_TLS13, suites};
+    use fedgate_tables::policy_view::PolicyView;
+    let lab = Lab::new();
+    let config = lab.config(&format!(
+        "{ID} ca file ca.crt\ncrypto ca trustpoint old\n certificate file id.crt\n key file id.key\n tls-version tlsv1.2\n \
+         cipher-suite TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256\n no authenticate-client\nssl server-version tlsv1.3\nssl client-version \
+         tlsv1.3\n{PROXY} server trust-point old domain old.example\n server trust-point t domain same.example\n server cipher-suite \
+         TLS_AES_256_GCM_SHA384\n client tls-version tlsv1.2\ntls-proxy q\n server trust-point old\n server trust-point t verify\n \
+         server tls-version tlsv1.3\n client trust-point old\n client trust-point t verify\n"
+    ));
+    let slots = crate::policy::slots::Slots::default();
+    let compiled = crate::policy::compile(&config, 1, &slots, &crate::policy::slots::Zero).unwrap();
+    let view = PolicyView::parse(&compiled.segment).unwrap();
+    let [p, q] = view.tls_proxies() else { panic!("two") };
+    let names = |bits, flags| -> Vec<_> { suites(bits, flags).map(|s| s.openssl).collect() };
+    assert_eq!((names(p.server.suites, !0), p.server.flags), (vec!["TLS_AES_256_GCM_SHA384"], FACE_TLS13));
+    assert_eq!((p.client.suites.count_ones(), p.client.flags), (9, FACE_TLS12 | FACE_TLS13));
+    let old = (vec!["ECDHE-ECDSA-AES128-GCM-SHA256"], FACE_TLS12 | FACE_NO_CLIENT_AUTH);
+    let named: Vec<_> = view
+        .shown_of(&p.server)
+        .iter()
+        .map(|s| (view.str(s.domain), (names(s.suites, !0), s.flags)))
+        .collect();
+    assert_eq!(named[0], ("", (vec![], 0)));
+    assert_eq!(named[1], ("old.example", old.clone()));
+    assert_eq!(named[2], ("same.example", (vec!["TLS_AES_256_GCM_SHA384"], FACE_TLS13)));
+    assert_eq!((names(q.server.suites, !0), q.server.flags), old);
+    assert_eq!((names(q.client.suites, !0), q.client.flags), (old.0, FACE_TLS12));
+    let text = super::super::print::to_text(&config.model);
+    assert!(
+        text.contains(
+            " tls-version tlsv1.2\n cipher-suite ECDHE-ECDSA-AES128-GCM-SHA256\n no authenticate-client\n"
+        ),
+        "{text}"
+    );
+    assert!(text.contains(" client tls-version tlsv1.2\n"), "{text}");
+    assert!(lab.config(&text).model == config.model, "{text}");
+    // Each line can be taken back, and only as it stands.
+    let lines = ["no cipher-suite ECDHE-ECDSA-AES128-GCM-SHA256", "authenticate-client"];
+    for line in lines {
+        let edited = lab.edit(&config, &format!("crypto ca trustpoint old\n{line}")).unwrap();
+        assert!(edited.model != config.model, "{line}");
+    }
+    let both = format!("crypto ca trustpoint old\n{}\nno tls-version tlsv1.2", lines[0]);
+    assert_eq!(lab.edit(&config, &both).unwrap().model.trustpoints["old"].tls, Default::default());
+    assert!(lab.edit(&config, "crypto ca trustpoint old\nno tls-version tlsv1.3").is_err());
+    assert!(lab.edit(&config, "tls-proxy p\nno server tls-version tlsv1.2").is_err());
+    // One that leaves nothing to speak is refused, where it would be shown.
+    let why = lab.edit(&config, "crypto ca trustpoint old\ntls-version tlsv1.3").err().unwrap();
+    let none = "of the suites of its server face with trustpoint old none is of a version it speaks";
+    assert!(
+        why.contains(&format!("tls-proxy p: {none}")) && why.contains(&format!("tls-proxy q: {none}")),
+        "{why}"
+    );
+}
+
+#[test]
 fn domains_are_bound_to_trustpoints_that_vouch() {
     let lab = Lab::new();
     let base = format!("{ID} ca file ca.crt\ncrypto ca trustpoint u\n ca file ca.crt\n{PROXY}");
@@ -266,10 +324,19 @@ fn revocation_lists_are_read_and_looked_at() {
 #[test]
 fn what_is_no_ca_cannot_vouch() {
     let lab = Lab::new();
-    let leaf = rcgen::generate_simple_self_signed(vec!["a.example".to_owned()]).unwrap().cert.pem();
+    let key = KeyPair::generate().unwrap();
+    let mut issuer = CertificateParams::new(vec![]).unwrap();
+    issuer.distinguished_name.push(rcgen::DnType::CommonName, "issuer");
+    let leaf = CertificateParams::new(vec!["a.example".to_owned()]).unwrap();
+    let leaf = leaf.signed_by(&key, &rcgen::Issuer::new(issuer, KeyPair::generate().unwrap())).unwrap().pem();
     lab.file("ca.crt", &leaf);
     let why = "2:2: ca.crt: certificate 1 is no CA: its basicConstraints do not say cA";
     assert_eq!(lab.found("crypto ca trustpoint t\n ca file ca.crt\n"), [why]);
+    // A peer's own certificate may stand there: it vouches for that peer.
+    let own = rcgen::generate_simple_self_signed(vec!["a.example".to_owned()]).unwrap().cert.pem();
+    lab.file("ca.crt", &own);
+    assert_eq!(lab.found("crypto ca trustpoint t\n ca file ca.crt\n"), [""; 0]);
+    assert_eq!(lab.config("crypto ca trustpoint t\n ca file ca.crt\n").material["t"].ca_count, 1);
 }
 
 #[test]

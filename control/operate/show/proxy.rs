@@ -13,12 +13,16 @@ use crate::operate::run::Stop;
 use crate::operate::server::Out;
 use crate::policy::proxies;
 
-const TOTALS: [Stat; 27] = [
+const TOTALS: [Stat; 31] = [
     Stat::ProxySessionsOpened,
     Stat::ProxySessionsClosed,
+    Stat::ProxySourceRefused,
     Stat::TlsHandshakesClientLeg,
     Stat::TlsHandshakesServerLeg,
+    Stat::TlsResumed,
     Stat::TlsFailures,
+    Stat::TlsNothingInCommon,
+    Stat::TlsRevoked,
     Stat::SipInRequests,
     Stat::SipInResponses,
     Stat::SipOutRequests,

@@ -113,6 +113,7 @@ impl Eal {
         if TRIED.swap(true, Ordering::AcqRel) {
             return Err(Error::AlreadyInitialised);
         }
+        crate::heap::keep();
         // EAL permutes the array and may keep pointers into the strings, so both stay for good.
         let count = c_int::try_from(arguments.len()).map_err(|_| Error::Eal(Errno::EINVAL))?;
         let mut argv: Vec<*mut c_char> = arguments.into_iter().map(CString::into_raw).collect();

@@ -22,6 +22,7 @@ mod burst;
 mod cpus;
 mod eal;
 mod error;
+mod heap;
 mod launch;
 mod mbuf;
 mod mempool;

@@ -142,9 +142,12 @@ pub struct Limits {
     pub sessions: u32,
     /// Sessions whose client has not finished its TLS handshake.
     pub handshakes: u32,
+    /// One outside address may have one in so many of either, rounded up; 1 is all.
+    pub source_part: u32,
     /// Bytes of all buffers, TLS state at its worst included.
     pub memory: usize,
-    /// TCP receive buffer of a leg, bytes at most: also the largest window offered. Less than a whole TLS record is raised to one.
+    /// TCP receive buffer of a leg, bytes at most: also the largest window offered. Less than a whole TLS record is raised to one. Held only
+    /// while something is in it, and then counted by [`Self::memory`].
     pub tcp_rx: usize,
     /// TCP transmit buffer of a leg, bytes at most.
     pub tcp_tx: usize,
@@ -159,9 +162,10 @@ impl Default for Limits {
         Self {
             sessions: 10_000,
             handshakes: 2_000,
+            source_part: 4,
             memory: 2 << 30,
-            tcp_rx: 32 << 10,
-            tcp_tx: 16 << 10,
+            tcp_rx: 64 << 10,
+            tcp_tx: 64 << 10,
             dialogs: dialog::Limits::default(),
             workers: 1,
         }
@@ -242,6 +246,8 @@ pub enum CloseReason {
     Finished,
     /// That peer reset its connection.
     Reset(Leg),
+    /// That peer did not answer when it was asked whether it is still there.
+    Vanished(Leg),
     /// No end of TCP's handshake in time.
     TcpTimeout(Leg),
     /// No end of the TLS handshake in time.
@@ -268,6 +274,10 @@ pub enum CloseReason {
     Inspected(Leg),
     /// [`Limits::memory`] leaves no room for the message that a peer began.
     Memory(Leg),
+    /// The client's address has its share of the sessions ([`Limits::source_part`]).
+    SourceSessions,
+    /// The client's address has its share of the handshakes in flight.
+    SourceHandshakes,
     /// The worker ended it.
     Aborted(AbortReason),
 }
@@ -278,6 +288,7 @@ impl std::fmt::Display for CloseReason {
         match self {
             Self::Finished => f.write_str("closed by both peers"),
             Self::Reset(leg) => write!(f, "reset by the {}", leg.name()),
+            Self::Vanished(leg) => write!(f, "the {} has vanished", leg.name()),
             Self::TcpTimeout(leg) => write!(f, "no TCP handshake with the {} in time", leg.name()),
             Self::TlsTimeout(leg) => write!(f, "no TLS handshake with the {} in time", leg.name()),
             Self::TlsFailed(leg) => write!(f, "TLS with the {} failed", leg.name()),
@@ -291,6 +302,8 @@ impl std::fmt::Display for CloseReason {
             Self::Malformed(leg) => write!(f, "too many malformed messages from the {}", leg.name()),
             Self::Inspected(leg) => write!(f, "by inspection of what the {} sent", leg.name()),
             Self::Memory(leg) => write!(f, "no memory for a message of the {}", leg.name()),
+            Self::SourceSessions => f.write_str("the client's address has its share of the sessions"),
+            Self::SourceHandshakes => f.write_str("the client's address has its share of the handshakes"),
             Self::Aborted(AbortReason::Cleared) => f.write_str("cleared"),
             Self::Aborted(AbortReason::ConnectionGone) => f.write_str("connection gone"),
         }

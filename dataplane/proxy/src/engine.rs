@@ -2,8 +2,9 @@
 //! The sessions of one worker: slots, limits, deadlines and the memory account.
 //!
 //! [`Engine::open`] for the SYN that policy sends here, [`Engine::input`] for each packet of either leg (that SYN
-//! first), [`Engine::poll`] once a burst. The connection table keeps the [`SessionId`] beside the connection and
-//! finds it by hash, so nothing here looks anything up. Opening allocates; after that the engine itself does not.
+//! first), [`Engine::poll`] once a burst. Input goes as far as TCP's buffers; what follows from it is done by the poll, once a session
+//! however many packets it had, so that a burst costs one acknowledgement and one look at each session. The connection table keeps the [`SessionId`]
+//! beside the connection and finds it by hash, so nothing here looks anything up. Opening allocates; after that the engine itself does not.
 //!
 //! A session whose peers have both closed still waits out TIME_WAIT. Such sessions give way, oldest first and
 //! without a RST, when a new one needs the room: the worst that follows is that a peer repeats its last FIN.
@@ -17,11 +18,13 @@ use crate::inspected::Inspection;
 use crate::session::{Env, Next, Session};
 use crate::side::{HANDSHAKE_COST, Side};
 use crate::sip::{DomainList, LocalDomains};
+use crate::sources::{Place, Share, Sources};
 use crate::tcp::{Buffers, Endpoint, LEAST_RX};
-use fedgate_sip::dialog::Dialogs;
+use fedgate_sip::dialog::{Dialogs, Roster};
 use fedgate_sip::inspect::Rates;
 use fedgate_tables::link::ProxyRow;
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 /// Sessions looked after in one [`Engine::poll`].
 const SESSIONS_A_POLL: usize = 64;
@@ -34,6 +37,8 @@ pub struct Engine {
     slots: Vec<Slot>,
     free: Vec<u32>,
     deadlines: Deadlines,
+    /// Sessions that have had packets since the last poll.
+    woken: Vec<u32>,
     /// What has crossed, of all sessions.
     dialogs: Dialogs,
     inspection: Inspection,
@@ -43,6 +48,8 @@ pub struct Engine {
     embryonic: VecDeque<SessionId>,
     open: u32,
     handshakes: u32,
+    /// Whose the sessions are.
+    sources: Sources,
     memory: usize,
 }
 
@@ -56,6 +63,12 @@ struct Slot {
     handshaking: bool,
     /// Named in [`Engine::lingering`].
     lingers: bool,
+    /// Counted in [`Engine::sources`].
+    place: Place,
+    /// Named in [`Engine::woken`].
+    woken: bool,
+    /// When the session next wants to be called; [`Engine::deadlines`] may be earlier.
+    next: Micros,
 }
 
 impl Engine {
@@ -67,14 +80,22 @@ impl Engine {
             slots: Vec::new(),
             free: Vec::new(),
             deadlines: Deadlines::default(),
+            woken: Vec::new(),
             dialogs: Dialogs::new(limits.dialogs),
             inspection: Inspection { rates: Rates::default(), workers: limits.workers },
             lingering: VecDeque::new(),
             embryonic: VecDeque::new(),
             open: 0,
             handshakes: 0,
+            sources: Sources::default(),
             memory: 0,
         }
+    }
+
+    /// The same as one of several: `worker` counts from 0; `roster` says which dialogs the others know.
+    #[must_use]
+    pub fn of_several(self, roster: Arc<Roster>, worker: usize) -> Self {
+        Self { dialogs: self.dialogs.of_several(roster, worker), ..self }
     }
 
     /// Bounds the sessions by policy as well (`tls-proxy maximum-session`; 0 for no other bound than [`Limits::sessions`]).
@@ -140,22 +161,79 @@ impl Engine {
         Ok(id)
     }
 
-    /// Takes in one IPv4 packet, IP header first, that the connection table says is of this session and leg; does
-    /// all that follows from it.
+    /// Takes in one IPv4 packet, IP header first, that the connection table says is of this session and leg. What follows from it is the
+    /// next [`Self::poll`]'s.
     ///
     /// # Errors
     /// The session is gone, or the packet is no whole TCP segment of that leg's 4-tuple; it was ignored then.
-    pub fn input<D: DomainList, L: LocalDomains, O: Output>(
+    pub fn input(&mut self, now: Micros, id: SessionId, leg: Leg, packet: &[u8]) -> Result<(), InputError> {
+        let room = self.room();
+        let session = live(&mut self.slots, id).ok_or(InputError::NoSession)?;
+        if !session.input(now, leg, packet, room) {
+            return Err(InputError::NotOurs);
+        }
+        self.wake(id.slot);
+        // An estimate until the poll, so that the bound holds for a burst of packets as well.
+        self.slots[id.slot as usize].charged += packet.len();
+        self.memory += packet.len();
+        Ok(())
+    }
+
+    /// A router has said that it passes on no more than `mtu` bytes in one packet, and quoted one of ours on this leg, with this sequence
+    /// number (RFC 1191). False where that changes nothing.
+    pub fn too_big(&mut self, id: SessionId, leg: Leg, seq: u32, mtu: u16) -> bool {
+        let changes = live(&mut self.slots, id).is_some_and(|session| session.too_big(leg, seq, mtu));
+        if changes {
+            self.wake(id.slot);
+        }
+        changes
+    }
+
+    fn wake(&mut self, slot: u32) {
+        let place = &mut self.slots[slot as usize];
+        if !std::mem::replace(&mut place.woken, true) {
+            self.woken.push(slot);
+        }
+    }
+
+    /// Looks after the sessions that have had packets, and those whose time has come, a bounded number; gives the time of the next, which is in the
+    /// past when some are left.
+    pub fn poll<D: DomainList, L: LocalDomains, O: Output>(
         &mut self,
         now: Micros,
-        id: SessionId,
-        leg: Leg,
-        packet: &[u8],
         ctx: &Context<'_, D, L>,
         out: &mut O,
-    ) -> Result<(), InputError> {
+    ) -> Option<Micros> {
+        // Taken for the time being, and given back for its memory: nothing is woken meanwhile.
+        let mut woken = std::mem::take(&mut self.woken);
+        for slot in woken.drain(..) {
+            self.slots[slot as usize].woken = false;
+            self.pump(slot, now, ctx, out);
+        }
+        self.woken = woken;
+        for _ in 0..SESSIONS_A_POLL {
+            let Some(slot) = self.deadlines.pop_due(now) else { break };
+            let next = self.slots[slot as usize].next;
+            if next > now {
+                // It was looked after meanwhile, and its deadline has moved away.
+                self.deadlines.set(slot, Some(next));
+            } else {
+                self.pump(slot, now, ctx, out);
+            }
+        }
+        self.next_deadline()
+    }
+
+    fn pump<D: DomainList, L: LocalDomains, O: Output>(
+        &mut self,
+        slot: u32,
+        now: Micros,
+        ctx: &Context<'_, D, L>,
+        out: &mut O,
+    ) {
         let (room, side_cost, buffers) = (self.room(), Self::cost_of_side(), self.buffers());
-        let session = live(&mut self.slots, id).ok_or(InputError::NoSession)?;
+        let share = self.share();
+        let Slot { session: Some(session), place, .. } = &mut self.slots[slot as usize] else { return };
         let mut env = Env {
             now,
             buffers,
@@ -166,39 +244,17 @@ impl Engine {
             room,
             side_cost,
         };
-        if !session.input(leg, packet, &env) {
-            return Err(InputError::NotOurs);
-        }
-        let next = session.pump(&mut env);
-        self.settle(id.slot, next, out);
-        Ok(())
-    }
-
-    /// Looks after sessions whose time has come, a bounded number; gives the time of the next, which is in the
-    /// past when some are left.
-    pub fn poll<D: DomainList, L: LocalDomains, O: Output>(
-        &mut self,
-        now: Micros,
-        ctx: &Context<'_, D, L>,
-        out: &mut O,
-    ) -> Option<Micros> {
-        for _ in 0..SESSIONS_A_POLL {
-            let Some(slot) = self.deadlines.pop_due(now) else { break };
-            let (room, side_cost, buffers) = (self.room(), Self::cost_of_side(), self.buffers());
-            let Some(session) = self.slots[slot as usize].session.as_mut() else { continue };
-            let next = session.pump(&mut Env {
-                now,
-                buffers,
-                ctx,
-                out,
-                dialogs: &mut self.dialogs,
-                inspection: &mut self.inspection,
-                room,
-                side_cost,
-            });
-            self.settle(slot, next, out);
-        }
-        self.deadlines.first()
+        // None until the end of TCP's handshake and never after it: the one time that this is more than a comparison.
+        let begins = *place == Place::None && session.ended().is_none();
+        let next = match session.source().filter(|_| begins).map(|source| self.sources.take(source, share)) {
+            None => session.pump(&mut env),
+            Some(Ok(taken)) => {
+                *place = taken;
+                session.pump(&mut env)
+            }
+            Some(Err(reason)) => session.refuse(reason, &mut env),
+        };
+        self.settle(slot, next, out);
     }
 
     /// Ends a session at once, with a RST to both peers. False when it was gone already.
@@ -213,7 +269,7 @@ impl Engine {
         let (room, side_cost, buffers) = (self.room(), Self::cost_of_side(), self.buffers());
         let Some(session) = live(&mut self.slots, id) else { return false };
         session.abort(
-            reason,
+            CloseReason::Aborted(reason),
             &mut Env {
                 now,
                 buffers,
@@ -231,7 +287,7 @@ impl Engine {
 
     /// When [`Self::poll`] next has something to do.
     pub fn next_deadline(&self) -> Option<Micros> {
-        self.deadlines.first()
+        if self.woken.is_empty() { self.deadlines.first() } else { Some(Micros(0)) }
     }
 
     /// Sessions open, those in TIME_WAIT included.
@@ -249,6 +305,11 @@ impl Engine {
         self.memory
     }
 
+    /// Outside addresses that have a session.
+    pub fn sources(&self) -> usize {
+        self.sources.len()
+    }
+
     /// One row a session, for `show proxy`. Allocates; a bounded number a call is the caller's business.
     pub fn rows(&self, now: Micros) -> impl Iterator<Item = ProxyRow> {
         self.slots
@@ -263,6 +324,12 @@ impl Engine {
 
     fn most(&self) -> u32 {
         if self.by_policy == 0 { self.limits.sessions } else { self.by_policy.min(self.limits.sessions) }
+    }
+
+    /// What one outside address may have of it.
+    fn share(&self) -> Share {
+        let part = |all: u32| all.div_ceil(self.limits.source_part.max(1));
+        Share { sessions: part(self.most()), handshakes: part(self.limits.handshakes) }
     }
 
     /// What a side is charged until its handshake is done: room for it must be there before it begins.
@@ -282,6 +349,7 @@ impl Engine {
     fn settle<O: Output>(&mut self, slot: u32, next: Next, out: &mut O) {
         match next {
             Next::At(at) => {
+                self.slots[slot as usize].next = at;
                 self.deadlines.by(slot, at);
                 self.account(slot);
             }
@@ -298,8 +366,12 @@ impl Engine {
         let handshaking = session.is_handshaking();
         self.handshakes = self.handshakes - u32::from(place.handshaking) + u32::from(handshaking);
         place.handshaking = handshaking;
+        if !handshaking {
+            self.sources.shaken(&mut place.place);
+        }
         if !place.lingers && session.is_lingering() {
             place.lingers = true;
+            self.sources.give_back(&mut place.place);
             self.lingering.push_back(session.id);
         }
     }
@@ -333,7 +405,9 @@ impl Engine {
         let generation = place.generation.wrapping_add(1);
         self.memory -= place.charged;
         self.handshakes -= u32::from(place.handshaking);
-        *place = Slot { generation, ..Slot::default() };
+        self.sources.give_back(&mut place.place);
+        // Its name may still stand among the woken.
+        *place = Slot { generation, woken: place.woken, ..Slot::default() };
         self.open -= 1;
         self.free.push(slot);
         self.deadlines.set(slot, None);

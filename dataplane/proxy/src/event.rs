@@ -5,7 +5,7 @@
 //! the owned message of the link from it with [`Event::to_link`], the others it counts as lost. Which check a
 //! message failed is said here and never to the peer. What peers wrote is escaped and clipped.
 
-use crate::api::Leg;
+use crate::api::{CloseReason, Leg};
 use crate::tcp::Addr;
 use fedgate_sip::domain::Domain;
 use fedgate_sip::identity::PeerIdentity;
@@ -89,6 +89,13 @@ pub enum Event<'a> {
         /// The message, where it could be read.
         message: Option<&'a Message<'a>>,
     },
+    /// A client's connection was reset at its beginning.
+    Refused {
+        /// The client.
+        remote: Addr,
+        /// Why: what its address has its share of.
+        reason: CloseReason,
+    },
     /// The server leg did not come up.
     Unreachable {
         /// The server.
@@ -146,6 +153,10 @@ impl Event<'_> {
                     addr_text(remote),
                     message.map_or("unread", |message| message.call_id)
                 ),
+            },
+            Self::Refused { remote, reason } => link::Event::Log {
+                level: "warn".into(),
+                text: format!("proxy session {session}: {} reset: {reason}", addr_text(remote)),
             },
             Self::Unreachable { remote, status } => link::Event::Log {
                 level: "warn".into(),

@@ -12,6 +12,7 @@ use crate::event::Event;
 use crate::sip::Origin;
 use fedgate_sip::answer::{compose, reason_phrase};
 use fedgate_sip::asserted::Trust;
+use fedgate_sip::dialog::Note;
 use fedgate_sip::inspect::{Deed, Hit, Rates, Standing};
 use fedgate_sip::message::Message;
 use fedgate_tables::counters::{Counter, Stat};
@@ -38,18 +39,19 @@ pub(crate) fn trust(origin: &Origin<'_>) -> Trust {
     }
 }
 
-/// Holds a message to the session's map; `known`: its dialog is. An error is what becomes of it; else whether there
-/// is something to mask.
+/// Holds a message to the session's map; `own`: its dialog is known to this worker. An error is what becomes of it; else
+/// whether there is something to mask.
 pub(crate) fn inspect<O: Output>(
     message: &Message<'_>,
-    known: bool,
+    own: bool,
+    note: &Note,
     origin: &Origin<'_>,
     inspection: &mut Inspection,
     out: &mut O,
 ) -> Result<bool, Stop> {
     let Some(inspector) = origin.hosts.tls.inspector() else { return Ok(false) };
-    let workers = inspection.workers;
-    let standing = Standing { known, sole: workers == 1, workers };
+    let known = own || (note.in_dialog() && origin.dialogs.is_elsewhere(note));
+    let standing = Standing { known, whole: origin.dialogs.is_whole(), workers: inspection.workers };
     let tell = |hit: Hit<'_>| told(&hit, inspector.name(), Some(message), origin, out);
     let ruling = inspector.judge(message, standing, &mut inspection.rates, origin.now.0, tell);
     let status = match ruling.deed {

@@ -11,8 +11,8 @@
 //! packets, events and counts come out through [`Output`]. No clock (rustls reads the time of day once a
 //! handshake, for certificate dates), no socket, no thread.
 //!
-//! Bounds: sessions, handshakes in flight, memory in all, work a call, and a time limit on every state that a
-//! peer could sit in ([`Limits`], [`Timeouts`]). Files: `engine` (the table of sessions) -> `session` (one
+//! Bounds: sessions and handshakes in flight, in all and of one address, memory in all, work a call, and a time limit on every
+//! state that a peer could sit in ([`Limits`], [`Timeouts`]). Files: `engine` (the table of sessions) -> `session` (one
 //! proxied connection) -> `side` (TCP + TLS + buffer of one leg) -> `tcp` (one endpoint); `sip` is the only file that
 //! knows messages, `tls` the only one that makes rustls configurations.
 #![forbid(unsafe_code)]
@@ -21,6 +21,8 @@ mod api;
 mod deadlines;
 mod engine;
 mod event;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod identity;
 mod inspected;
 mod lists;
@@ -28,6 +30,7 @@ mod media;
 mod session;
 mod side;
 mod sip;
+mod sources;
 mod tcp;
 pub mod tls;
 mod transactions;

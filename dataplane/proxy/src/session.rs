@@ -12,7 +12,7 @@
 //! the domain that is called, has the pending requests answered (503, or 504 where it was silent), then the
 //! client is closed: the server leg belongs to this client's port and a new try is a new connection.
 
-use crate::api::{AbortReason, CloseReason, Context, Leg, Micros, OpenParams, Output, SessionId};
+use crate::api::{CloseReason, Context, Leg, Micros, OpenParams, Output, SessionId};
 use crate::event::Event;
 use crate::inspected::Inspection;
 use crate::media;
@@ -143,6 +143,12 @@ impl Session {
         self.phase == Phase::Running && !self.client.tcp_was_up()
     }
 
+    /// The outside address that this session is one of, once its client has shown that it is there.
+    pub(crate) fn source(&self) -> Option<u32> {
+        let proven = self.params.outside == Leg::Client && self.client.tcp.is_up();
+        proven.then_some(self.params.client_remote.0)
+    }
+
     /// Nothing is left but TCP's TIME_WAIT.
     pub(crate) fn is_lingering(&self) -> bool {
         matches!(self.phase, Phase::Ending { .. })
@@ -167,8 +173,13 @@ impl Session {
     }
 
     /// Takes in one packet, without dealing with what it brought; false when it is not this leg's.
-    pub(crate) fn input<D, L, O>(&mut self, leg: Leg, packet: &[u8], env: &Env<'_, D, L, O>) -> bool {
-        self.side_mut(leg).is_some_and(|side| side.tcp.input(env.now, packet, env.room))
+    pub(crate) fn input(&mut self, now: Micros, leg: Leg, packet: &[u8], room: usize) -> bool {
+        self.side_mut(leg).is_some_and(|side| side.tcp.input(now, packet, room))
+    }
+
+    /// A router's word on the size of a leg's packets; false where it changes nothing.
+    pub(crate) fn too_big(&mut self, leg: Leg, seq: u32, mtu: u16) -> bool {
+        self.side_mut(leg).is_some_and(|side| side.tcp.too_big(seq, mtu))
     }
 
     /// Does all there is to do now.
@@ -222,9 +233,22 @@ impl Session {
         Next::At(earlier(next, limit).unwrap_or(now))
     }
 
+    /// Ends the session before it has begun: its address has no place left.
+    #[cold]
+    pub(crate) fn refuse<D, L, O: Output>(
+        &mut self,
+        reason: CloseReason,
+        env: &mut Env<'_, D, L, O>,
+    ) -> Next {
+        env.out.count(Counter::Stat(Stat::ProxySourceRefused), 1);
+        env.out.event(self.id, Event::Refused { remote: self.params.client_remote, reason });
+        self.abort(reason, env);
+        Next::Gone(reason)
+    }
+
     /// Ends the session now, with a RST to both peers.
-    pub(crate) fn abort<D, L, O: Output>(&mut self, reason: AbortReason, env: &mut Env<'_, D, L, O>) {
-        self.end(CloseReason::Aborted(reason), env.now);
+    pub(crate) fn abort<D, L, O: Output>(&mut self, reason: CloseReason, env: &mut Env<'_, D, L, O>) {
+        self.end(reason, env.now);
         let session = self.id;
         for leg in Leg::BOTH {
             let Some(side) = self.side_mut(leg) else { continue };

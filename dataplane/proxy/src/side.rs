@@ -11,11 +11,12 @@
 //! by [`HANDSHAKE_BYTES`]. Called only by the session, on the worker's core.
 
 use crate::tcp::Endpoint;
-use crate::tls::{Hello, Link, Peers};
+use crate::tls::{Choice, Hello, Link, Peers};
 use crate::{Micros, sip};
 use fedgate_sip::frame::Framer;
 use fedgate_sip::identity::PeerIdentity;
 use fedgate_tables::counters::Stat;
+use rustls::server::Acceptor;
 use rustls::{CertificateError, Connection, HandshakeKind};
 use std::io::{self, BufRead, Read, Write};
 use std::sync::Arc;
@@ -82,6 +83,8 @@ pub(crate) struct Side {
     /// Who judges the peer's certificate.
     peers: Arc<Peers>,
     hello: Hello,
+    /// Until the name that the client calls is known, where that decides how it is met.
+    undecided: Option<Box<Undecided>>,
     /// Set once the handshake is done.
     pub(crate) peer: Option<PeerIdentity>,
     pub(crate) framer: Framer,
@@ -106,6 +109,9 @@ impl Side {
             tls: link.tls,
             peers: link.peers,
             hello: Hello::default(),
+            undecided: link
+                .choice
+                .map(|choice| Box::new(Undecided { acceptor: Acceptor::default(), choice })),
             peer: None,
             framer: Framer::new(sip::LIMITS),
             inbox: Inbox::default(),
@@ -215,10 +221,18 @@ impl Side {
             return Ok(false);
         }
         let mut kept = Kept { from: whole, hello: &mut self.hello };
-        let read = self.tls.read_tls(&mut kept).map_err(|e| Failure::Tls(general(&e)))?;
+        let read = match &mut self.undecided {
+            None => self.tls.read_tls(&mut kept),
+            Some(undecided) => undecided.acceptor.read_tls(&mut kept),
+        };
+        let read = read.map_err(|e| Failure::Tls(general(&e)))?;
         self.whole -= read.min(self.whole);
         self.handshake_bytes += read;
-        if let Err(why) = self.tls.process_new_packets() {
+        let done = match self.undecided.take() {
+            None => self.tls.process_new_packets().map(|_| ()),
+            Some(undecided) => self.decide(undecided),
+        };
+        if let Err(why) = done {
             return Err(match self.hello.explain(&why, &self.peers) {
                 Some(offers) => Failure::NothingInCommon(why, offers),
                 None => Failure::Tls(why),
@@ -233,6 +247,33 @@ impl Side {
         self.hello.forget();
         self.peer = Some(self.peers.identify(&self.tls)?);
         Ok(true)
+    }
+
+    /// Once a whole ClientHello is here, goes on as the name in it says.
+    #[cold]
+    fn decide(&mut self, mut undecided: Box<Undecided>) -> Result<(), rustls::Error> {
+        let (why, mut alert) = match undecided.acceptor.accept() {
+            Ok(None) => {
+                self.undecided = Some(undecided);
+                return Ok(());
+            }
+            Ok(Some(accepted)) => {
+                let (config, peers) = undecided.choice.of(accepted.client_hello().server_name());
+                self.peers = peers;
+                match accepted.into_connection(config) {
+                    Ok(tls) => {
+                        self.tls = tls.into();
+                        self.tls.set_buffer_limit(None);
+                        return self.tls.process_new_packets().map(|_| ());
+                    }
+                    Err(failed) => failed,
+                }
+            }
+            Err(failed) => failed,
+        };
+        // A few bytes into an empty buffer.
+        let _ = alert.write_all(&mut self.tcp);
+        Err(why)
     }
 
     /// Nothing in the inbox can be dealt with before more bytes come.
@@ -318,6 +359,12 @@ impl Side {
         let tls = if self.is_secure() { SECURE_COST } else { HANDSHAKE_COST };
         tls + self.tcp.held() + self.inbox.capacity() + self.backlog
     }
+}
+
+/// A server's end before it is known which it is.
+struct Undecided {
+    acceptor: Acceptor,
+    choice: Choice,
 }
 
 impl Failure {

@@ -323,7 +323,7 @@ fn verdict<D: DomainList, L: LocalDomains, O: Output>(
         Verdict::Pass { subject } => {
             let part = origin.asked.part(message);
             if origin.asked.may_cross(origin.leg, part) {
-                let mask = match inspect(message, dialog_peer.is_some(), origin, inspection, out) {
+                let mask = match inspect(message, dialog_peer.is_some(), &note, origin, inspection, out) {
                     Ok(mask) => mask,
                     Err(Stop::End { reset }) => return Judged::End { reset },
                     Err(Stop::Refuse { answer }) => return Judged::Refuse { len, answer, malformed: false },
@@ -362,7 +362,9 @@ fn standing(note: &Note, origin: &Origin<'_>) -> Result<Option<u64>, Denial> {
             Err(Denial::DialogPeer)
         }
         Standing::Known { stale: true, .. } => Err(Denial::DialogOrder),
-        Standing::Known { peer, stale: false } => Ok(Some(peer)),
+        // It speaks for somebody else now, and is judged for that one as if there were no dialog.
+        Standing::Known { same_domain: false, .. } => Ok(None),
+        Standing::Known { peer, stale: false, same_domain: true } => Ok(Some(peer)),
     }
 }
 

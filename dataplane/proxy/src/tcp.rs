@@ -3,26 +3,26 @@
 //!
 //! Why our own: a library's socket has its buffers and its window for life, 16 KiB each way and leg, and fifty thousand idle sessions would hold
 //! 3 GiB of nothing. Here buffers exist while something is in them ([`send`], [`receive`]), an idle endpoint is a few hundred bytes, and a segment
-//! costs the same however many connections there are. Headers are read and written by smoltcp's wire layer, checksums included.
+//! costs the same however many connections there are.
 //!
 //! The connection table has already decided that a packet is ours; [`Endpoint::input`] checks the 4-tuple again. Attacks on the sequence space are
 //! answered as RFC 5961 says (challenge acknowledgements for RST, SYN and old ACKs), initial sequence numbers are 32 random bits of the
-//! TLS provider's. A segment that no output buffer could be had for is lost as it could be on the wire, and sent again.
+//! TLS provider's. A segment that no output buffer could be had for is lost as it could be on the wire, and sent again. A peer that has been silent
+//! for [`ALIVE_AFTER`] is asked whether it is still there (RFC 9293 3.8.4).
 //!
-//! Limits: IPv4; no SACK, no timestamps, no urgent data; every segment is acknowledged in the call that takes it; TIME_WAIT lasts
-//! [`TIME_WAIT`]; how long a peer may be silent is the session's business ([`Endpoint::stalled_since`]). Worker core only.
+//! Limits: IPv4; no timestamps, no urgent data, no ECN; TIME_WAIT lasts [`TIME_WAIT`]; how long a peer may acknowledge nothing
+//! is the session's business ([`Endpoint::stalled_since`]). Worker core only.
 
 use crate::{Leg, Micros, Output, SessionId};
 use receive::Receiver;
+use segment::{BLOCKS, Came, Control, Draft, HEADERS, Offer, Segment};
 use send::{Chunk, Sender};
-use smoltcp::phy::ChecksumCapabilities;
-use smoltcp::wire::{
-    IpAddress, IpProtocol, Ipv4Address, Ipv4Packet, Ipv4Repr, TcpControl, TcpPacket, TcpRepr, TcpSeqNumber,
-};
 use std::io;
 
 mod arrive;
+mod board;
 mod receive;
+mod segment;
 mod send;
 
 /// Address (host order) and port.
@@ -32,15 +32,17 @@ pub type Addr = (u32, u16);
 const SEGMENTS_A_CALL: usize = 64;
 /// The smallest MTU used: RFC 791's least reassembly size, which leaves room for any option.
 const LEAST_MTU: u16 = 576;
-/// IP's header and TCP's, without options.
-const HEADERS: u16 = 40;
-const IP_HEADER: usize = 20;
 /// The most that a TLS record may claim to hold (RFC 5246 6.2.3); what claims more is TLS's to refuse.
 const RECORD: usize = (16 << 10) + 2048;
 /// The least receive buffer: one record with its header.
 pub(crate) const LEAST_RX: usize = RECORD + 5;
 /// How long an endpoint stays after both ends have closed; Linux's is six times as long.
 const TIME_WAIT: u64 = 10_000_000;
+/// After how much silence a peer is asked whether it is there, how often it is asked, and after how many questions without an answer
+/// it is held to be gone: quicker than a firewall on the way forgets a connection, and than an hour of RFC 1122's two.
+const ALIVE_AFTER: u64 = 600_000_000;
+const ALIVE_EVERY: u64 = 75_000_000;
+const ALIVE_TIMES: u8 = 9;
 
 /// Bounds of an endpoint's buffers, bytes.
 #[derive(Clone, Copy, Debug)]
@@ -76,12 +78,17 @@ pub(crate) struct Endpoint {
     they_first: bool,
     /// What was unacknowledged when the peer was last heard to take something, and when that was.
     progress: (u32, Micros),
+    /// When the peer last said anything, and questions since whether it is there.
+    heard: Micros,
+    asked: u8,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Owes {
     syn: bool,
     ack: bool,
+    /// Further acknowledgements that say the same, by which a peer without selective ones counts what arrives behind a gap.
+    more: u8,
     /// A reset with this sequence number.
     reset: Option<u32>,
 }
@@ -116,45 +123,33 @@ impl Endpoint {
             owes: Owes { syn: state == State::SynSent, ..Owes::default() },
             they_first: false,
             progress: (iss, now),
+            heard: now,
+            asked: 0,
         }
     }
 
     /// Takes in one packet, of whose payload `room` bytes at most may be kept; false when it is no whole, unfragmented IPv4 TCP segment of
     /// this connection.
     pub(crate) fn input(&mut self, now: Micros, packet: &[u8], room: usize) -> bool {
-        let Some(ip) = self.of_ours(packet) else { return false };
-        let (source, target) = (IpAddress::from(ip.src_addr()), IpAddress::from(ip.dst_addr()));
-        let Ok(tcp) = TcpPacket::new_checked(ip.payload()) else { return false };
-        // A wrong checksum, or flags that exclude each other: a segment that never was.
-        let Ok(it) = TcpRepr::parse(&tcp, &source, &target, &ChecksumCapabilities::default()) else {
-            return true;
+        let it = match Segment::read(packet, self.local, self.remote) {
+            None => return false,
+            Some(Came::Broken) => return true,
+            Some(Came::Segment(it)) => it,
         };
-        let seq = it.seq_number.0 as u32;
-        let ack = it.ack_number.map(|n| n.0 as u32);
+        (self.heard, self.asked) = (now, 0);
         match self.state {
-            State::Listen => self.called(&it, seq, ack),
-            State::SynSent => self.answered(now, &it, seq, ack),
-            State::SynReceived | State::Open | State::TimeWait(_) => self.arrives(now, &it, seq, ack, room),
+            State::Listen => self.called(&it),
+            State::SynSent => self.answered(now, &it),
+            State::SynReceived | State::Open | State::TimeWait(_) => self.arrives(now, &it, room),
             State::Closed => {}
         }
         true
     }
 
-    fn of_ours<'a>(&self, packet: &'a [u8]) -> Option<Ipv4Packet<&'a [u8]>> {
-        let ip = Ipv4Packet::new_checked(packet).ok()?;
-        if ip.next_header() != IpProtocol::Tcp || ip.more_frags() || ip.frag_offset() != 0 {
-            return None;
-        }
-        let tcp = TcpPacket::new_checked(ip.payload()).ok()?;
-        let ours = (ip.dst_addr().to_bits(), tcp.dst_port()) == self.local
-            && (ip.src_addr().to_bits(), tcp.src_port()) == self.remote;
-        ours.then_some(ip)
-    }
-
     /// Sends what may be sent now, [`SEGMENTS_A_CALL`] at most; true when more may be left.
     pub(crate) fn output<O: Output>(&mut self, now: Micros, mut port: Port<'_, O>) -> bool {
         if let Some(seq) = self.owes.reset.take() {
-            self.emit(&mut port, &Outgoing { control: TcpControl::Rst, seq, ..Outgoing::default() });
+            self.emit(&mut port, &Outgoing { control: Control::Rst, seq, ..Outgoing::default() });
         }
         let expired = match self.state {
             State::SynSent | State::SynReceived | State::Open => self.send.expired(now),
@@ -168,74 +163,105 @@ impl Endpoint {
             self.owes = Owes::default();
             let seq = self.send.syn(now);
             let answers = self.state == State::SynReceived;
-            self.emit(&mut port, &Outgoing { control: TcpControl::Syn, seq, answers, ..Outgoing::default() });
+            self.emit(&mut port, &Outgoing { control: Control::Syn, seq, answers, ..Outgoing::default() });
         }
+        let mut sent = 0;
         if self.state == State::Open {
-            for _ in 0..SEGMENTS_A_CALL {
-                let Some(chunk) = self.send.next(now) else { break };
-                self.owes.ack = false;
-                let control = match chunk {
-                    Chunk { fin: true, .. } => TcpControl::Fin,
-                    Chunk { offset, len, .. } if offset + len == self.send.waiting() => TcpControl::Psh,
-                    Chunk { .. } => TcpControl::None,
-                };
-                self.emit(
-                    &mut port,
-                    &Outgoing { control, seq: chunk.seq, answers: true, chunk: Some(chunk) },
-                );
+            while sent < SEGMENTS_A_CALL
+                && let Some(chunk) = self.send.next(now)
+            {
+                sent += 1;
+                let control = if chunk.fin { Control::Fin } else { Control::None };
+                let it = Outgoing { control, seq: chunk.seq, answers: true, chunk: Some(chunk) };
+                self.emit(&mut port, &it);
             }
         }
-        let owes_window = self.state == State::Open && self.receive.owes_window();
-        if matches!(self.state, State::Open | State::TimeWait(_) | State::Closed)
-            && (std::mem::take(&mut self.owes.ack) || owes_window)
-        {
-            let seq = self.send.max();
-            self.emit(&mut port, &Outgoing { seq, answers: true, ..Outgoing::default() });
+        let acks = match self.state {
+            State::Open => {
+                let is_due = self.receive.ack_by().is_some_and(|by| by <= now);
+                self.owes.ack || is_due || self.receive.owes_window()
+            }
+            State::TimeWait(_) | State::Closed => self.owes.ack,
+            State::Listen | State::SynSent | State::SynReceived => false,
+        };
+        if acks {
+            for _ in 0..=std::mem::take(&mut self.owes.more) {
+                let seq = self.send.max();
+                self.emit(&mut port, &Outgoing { seq, answers: true, ..Outgoing::default() });
+            }
         }
-        self.state == State::Open && self.send.is_ready()
+        if self.alive_at().is_some_and(|at| at <= now) {
+            self.ask_whether_alive(&mut port);
+        }
+        sent == SEGMENTS_A_CALL
+    }
+
+    /// When the peer is to be asked whether it is there. While something waits for it, the retransmission timer asks.
+    fn alive_at(&self) -> Option<Micros> {
+        let asks = self.state == State::Open && self.send.waiting() == 0;
+        asks.then(|| self.heard.after(ALIVE_AFTER + u64::from(self.asked) * ALIVE_EVERY))
+    }
+
+    #[cold]
+    fn ask_whether_alive<O: Output>(&mut self, port: &mut Port<'_, O>) {
+        if self.asked == ALIVE_TIMES {
+            return self.abort();
+        }
+        self.asked += 1;
+        // A number that the peer has had: it can but answer.
+        let seq = self.send.una().wrapping_sub(1);
+        self.emit(port, &Outgoing { seq, answers: true, ..Outgoing::default() });
     }
 
     /// Writes one segment out.
     fn emit<O: Output>(&mut self, port: &mut Port<'_, O>, it: &Outgoing) {
-        let is_syn = it.control == TcpControl::Syn;
-        let window_len = if it.control == TcpControl::Rst { 0 } else { self.receive.offer(is_syn) };
+        let is_syn = it.control == Control::Syn;
+        let window = if it.control == Control::Rst { 0 } else { self.receive.offer(is_syn) };
+        let offer = match is_syn {
+            true => Offer {
+                mss: Some(self.receive.mss()),
+                scale: self.receive.scale(),
+                sacks: self.state == State::SynSent || self.receive.tells_gaps(),
+            },
+            false => Offer::default(),
+        };
+        if it.answers {
+            self.receive.acked();
+            // Data has no room for what came early: an acknowledgement of its own tells that.
+            self.owes.ack &= it.chunk.is_some() && self.receive.has_gap();
+        }
+        let mut blocks = [(0, 0); BLOCKS];
         let payload = it.chunk.as_ref().map_or(&[][..], |chunk| self.send.bytes(chunk));
-        let tcp = TcpRepr {
-            src_port: self.local.1,
-            dst_port: self.remote.1,
+        let draft = Draft {
+            ends: (self.local, self.remote),
             control: it.control,
-            seq_number: TcpSeqNumber(it.seq as i32),
-            ack_number: it.answers.then(|| TcpSeqNumber(self.receive.nxt() as i32)),
-            window_len,
-            window_scale: self.receive.scale().filter(|_| is_syn),
-            max_seg_size: is_syn.then(|| self.receive.mss()),
-            sack_permitted: false,
-            sack_ranges: [None; 3],
-            timestamp: None,
+            push: it.chunk.as_ref().is_some_and(|chunk| chunk.offset + chunk.len == self.send.waiting()),
+            seq: it.seq,
+            ack: it.answers.then(|| self.receive.nxt()),
+            window,
+            offer,
+            sacks: if it.chunk.is_none() && it.answers { self.receive.blocks(&mut blocks) } else { &[] },
             payload,
         };
-        let ip = Ipv4Repr {
-            src_addr: Ipv4Address::from_bits(self.local.0),
-            dst_addr: Ipv4Address::from_bits(self.remote.0),
-            next_header: IpProtocol::Tcp,
-            payload_len: tcp.buffer_len(),
-            hop_limit: 64,
-        };
-        port.out.packet(port.session, port.leg, IP_HEADER + ip.payload_len, |packet| {
-            let checksums = ChecksumCapabilities::default();
-            ip.emit(&mut Ipv4Packet::new_unchecked(&mut *packet), &checksums);
-            let mut segment = TcpPacket::new_unchecked(&mut packet[IP_HEADER..]);
-            tcp.emit(&mut segment, &ip.src_addr.into(), &ip.dst_addr.into(), &checksums);
-        });
+        port.out.packet(port.session, port.leg, draft.len(), |packet| draft.write(packet));
     }
 
     /// When TCP itself next wants [`Self::output`] called.
     pub(crate) fn next_poll(&self) -> Option<Micros> {
         match self.state {
-            State::SynSent | State::SynReceived | State::Open => self.send.timer(),
+            State::SynSent | State::SynReceived => self.send.timer(),
+            State::Open => {
+                let timers = [self.send.timer(), self.receive.ack_by(), self.alive_at()];
+                timers.into_iter().flatten().min()
+            }
             State::TimeWait(until) => Some(until),
             State::Listen | State::Closed => None,
         }
+    }
+
+    /// A router says that it passes on no more than `mtu` bytes in one packet, and quotes one of ours with this sequence number.
+    pub(crate) fn too_big(&mut self, seq: u32, mtu: u16) -> bool {
+        self.state == State::Open && self.send.too_big(seq, mtu.max(LEAST_MTU) - HEADERS)
     }
 
     /// Notes what the peer has acknowledged since the last call; to be called before more is sent.
@@ -259,6 +285,11 @@ impl Endpoint {
     /// The three-way handshake is over (the connection may have ended since).
     pub(crate) fn is_up(&self) -> bool {
         !matches!(self.state, State::Listen | State::SynSent | State::SynReceived)
+    }
+
+    /// The peer did not answer when it was asked whether it is there.
+    pub(crate) fn is_vanished(&self) -> bool {
+        self.state == State::Closed && self.asked == ALIVE_TIMES
     }
 
     /// No connection (any more): reset, refused, or closed from both ends.
@@ -351,7 +382,7 @@ impl Endpoint {
 
 /// What a segment says, besides the connection's own.
 struct Outgoing {
-    control: TcpControl,
+    control: Control,
     seq: u32,
     /// Acknowledges.
     answers: bool,
@@ -360,7 +391,7 @@ struct Outgoing {
 
 impl Default for Outgoing {
     fn default() -> Self {
-        Self { control: TcpControl::None, seq: 0, answers: false, chunk: None }
+        Self { control: Control::None, seq: 0, answers: false, chunk: None }
     }
 }
 
@@ -397,11 +428,12 @@ pub(crate) struct Port<'a, O> {
     pub(crate) out: &'a mut O,
 }
 
-/// Appends to a buffer that holds at most `most`; what is kept for growth stays below that, too.
-fn append(buf: &mut Vec<u8>, bytes: &[u8], most: usize) {
-    let len = buf.len() + bytes.len();
-    if len > buf.capacity() {
-        buf.reserve_exact(len.max((2 * buf.capacity()).min(most)) - buf.len());
+/// Appends to a buffer that holds at most `most`, which grows by half, and by `step` at least; what is kept for growth stays below `most`, too.
+fn append(buf: &mut Vec<u8>, bytes: &[u8], step: usize, most: usize) {
+    let (len, had) = (buf.len() + bytes.len(), buf.capacity());
+    if len > had {
+        let wanted = (had + step.max(had)).min(most);
+        buf.reserve_exact(len.max(wanted) - buf.len());
     }
     buf.extend_from_slice(bytes);
 }

@@ -3,7 +3,7 @@
 //!
 //! Built off the workers, by the housekeeping thread: [`material`] parses PEM, checks that keys fit certificates and says
 //! clearly what is wrong with a trustpoint. TLS 1.2 and 1.3 with aws-lc-rs, which is passed explicitly; no
-//! process-wide default is touched. Versions and suites are the face's.
+//! process-wide default is touched. Versions and suites are the face's, or those of the name that a client calls.
 //!
 //! Peers are verified ([`peers`]) against the CAs of the trustpoints that vouch for their face, and no others. Chains only: which
 //! domains a peer may speak for is the business of [`crate::identity`] (RFC 5922). Facing the foreign side a client certificate is
@@ -60,6 +60,17 @@ pub struct Identity<'a> {
     pub chain: &'a [u8],
     /// Private key: PKCS#8, PKCS#1 or SEC1.
     pub key: &'a [u8],
+    /// What is spoken with clients that call the name it is shown for, where that is not what the face speaks.
+    pub spoken: Option<Spoken>,
+}
+
+/// What of TLS is spoken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Spoken {
+    /// As in the policy's [`Face`].
+    pub suites: u32,
+    /// As in the policy's [`Face`].
+    pub flags: u32,
 }
 
 /// A trustpoint whose CAs vouch for peers.
@@ -83,10 +94,8 @@ pub struct FaceParts<'a> {
     pub shown: Vec<(Option<&'a str>, Identity<'a>)>,
     /// Who vouches for its peers.
     pub vouchers: Vec<Voucher<'a>>,
-    /// As in the policy's [`Face`].
-    pub suites: u32,
-    /// As in the policy's [`Face`].
-    pub flags: u32,
+    /// What is spoken where no name says otherwise.
+    pub spoken: Spoken,
     /// Names that count only in certificates that a trustpoint vouches for: the name, whether all under it are meant, the trustpoint.
     pub bound: Vec<(&'a str, bool, &'a str)>,
 }
@@ -107,8 +116,9 @@ pub struct Parts<'a> {
 /// The TLS of one `tls-proxy`.
 pub struct ProxyTls {
     provider: Arc<CryptoProvider>,
-    foreign: Arc<End<ServerConfig>>,
-    inside: Arc<End<ServerConfig>>,
+    server: Accepting,
+    /// Names that are spoken to in another way, each with that way.
+    named: Arc<[(Box<str>, Accepting)]>,
     client: Arc<End<ClientConfig>>,
     names: Vec<PeerIdentity>,
     warnings: Vec<Warning>,
@@ -123,6 +133,20 @@ struct End<C> {
     peers: Arc<Peers>,
 }
 
+/// How TCP clients are met.
+struct Accepting {
+    /// Those outside.
+    foreign: Arc<End<ServerConfig>>,
+    /// Those inside.
+    inside: Arc<End<ServerConfig>>,
+}
+
+impl Accepting {
+    fn end(&self, foreign: bool) -> &Arc<End<ServerConfig>> {
+        if foreign { &self.foreign } else { &self.inside }
+    }
+}
+
 /// SHA-256 over all that decides whom an end trusts and how it shows itself.
 type Print = [u8; 32];
 
@@ -130,6 +154,25 @@ type Print = [u8; 32];
 pub(crate) struct Link {
     pub(crate) tls: Connection,
     pub(crate) peers: Arc<Peers>,
+    /// Where the name that the client calls may change both.
+    pub(crate) choice: Option<Choice>,
+}
+
+/// What the name that a client calls decides.
+pub(crate) struct Choice {
+    named: Arc<[(Box<str>, Accepting)]>,
+    default: Arc<End<ServerConfig>>,
+    foreign: bool,
+}
+
+impl Choice {
+    /// The configuration for who calls `name`.
+    pub(crate) fn of(&self, name: Option<&str>) -> (Arc<ServerConfig>, Arc<Peers>) {
+        let called =
+            |(known, _): &&(Box<str>, Accepting)| name.is_some_and(|n| known.eq_ignore_ascii_case(n));
+        let end = self.named.iter().find(called).map_or(&self.default, |(_, way)| way.end(self.foreign));
+        (end.config.clone(), end.peers.clone())
+    }
 }
 
 impl std::fmt::Debug for ProxyTls {
@@ -194,43 +237,58 @@ impl ProxyTls {
 
         let named = keys.into_iter().filter_map(|(name, key)| Some((name?, key)));
         let resolver = Arc::new(BySni { names: named.collect(), default });
-        let inside = match server.flags & FACE_NO_CLIENT_AUTH {
-            0 => Meets::Clients,
-            _ => Meets::Anybody,
-        };
-        let mut accepting = |meets| {
-            let print = print(parts.name, meets, server);
+        let mut end = |spoken: Spoken, meets| {
+            let print = print(parts.name, meets, server, spoken);
             let trusts = reader.trusts("server", &server.vouchers)?;
-            if let Some(end) = before.iter().flat_map(|p| [&p.foreign, &p.inside]).find(|e| e.print == print)
-            {
+            if let Some(end) = before.iter().flat_map(|p| p.accepting()).find(|e| e.print == print) {
                 return Ok(end.clone());
             }
-            let peers = server.peers(trusts, meets, &provider);
-            let config = Arc::new(server.server_config(&provider, &peers, resolver.clone())?);
+            let peers = server.peers(spoken, trusts, meets, &provider);
+            let config = Arc::new(spoken.server_config(&provider, &peers, resolver.clone())?);
             Ok::<_, TlsConfigError>(Arc::new(End { print, config, peers }))
         };
-        let foreign = accepting(Meets::Clients)?;
-        let inside = if inside == Meets::Clients { foreign.clone() } else { accepting(inside)? };
+        let mut accepting = |spoken: Spoken| {
+            let foreign = end(spoken, Meets::Clients)?;
+            let inside = match spoken.flags & FACE_NO_CLIENT_AUTH {
+                0 => foreign.clone(),
+                _ => end(spoken, Meets::Anybody)?,
+            };
+            Ok::<_, TlsConfigError>(Accepting { foreign, inside })
+        };
+        let mut named = Vec::new();
+        for (name, id) in &server.shown {
+            if let Some((name, spoken)) = name.zip(id.spoken).filter(|(_, spoken)| *spoken != server.spoken) {
+                named.push((name.into(), accepting(spoken)?));
+            }
+        }
+        let accepting = accepting(server.spoken)?;
         let trusts = reader.trusts("client", &client.vouchers)?;
-        let print = print(parts.name, Meets::Servers, client);
+        let print = print(parts.name, Meets::Servers, client, client.spoken);
         let client = match before.iter().map(|p| &p.client).find(|e| e.print == print) {
             Some(end) => end.clone(),
             None => {
-                let peers = client.peers(trusts, Meets::Servers, &provider);
-                let config = Arc::new(client.client_config(&provider, &peers, own)?);
+                let peers = client.peers(client.spoken, trusts, Meets::Servers, &provider);
+                let config = Arc::new(client.spoken.client_config(&provider, &peers, own)?);
                 Arc::new(End { print, config, peers })
             }
         };
         let mut warnings = reader.warnings;
         warnings.sort_by(|a, b| (&a.trustpoint, &a.subject).cmp(&(&b.trustpoint, &b.subject)));
         warnings.dedup();
-        Ok(Self { provider, foreign, inside, client, names, warnings, inspector: None })
+        let named = named.into();
+        Ok(Self { provider, server: accepting, named, client, names, warnings, inspector: None })
     }
 
     /// The same, with what passes inspected.
     #[must_use]
     pub fn inspected(self, inspector: Inspector) -> Self {
         Self { inspector: Some(inspector), ..self }
+    }
+
+    /// Every end towards clients.
+    fn accepting(&self) -> impl Iterator<Item = &Arc<End<ServerConfig>>> {
+        let ways = std::iter::once(&self.server).chain(self.named.iter().map(|(_, way)| way));
+        ways.flat_map(|way| [&way.foreign, &way.inside])
     }
 
     /// The inspect map, where there is one.
@@ -250,16 +308,18 @@ impl ProxyTls {
 
     /// Our end towards a TCP client; `foreign` if that client is on the outside.
     pub(crate) fn accept(&self, foreign: bool) -> Result<Link, rustls::Error> {
-        let end = if foreign { &self.foreign } else { &self.inside };
+        let end = self.server.end(foreign);
         let tls = ServerConnection::new(end.config.clone())?;
-        Ok(Link { tls: tls.into(), peers: end.peers.clone() })
+        let choice = || Choice { named: self.named.clone(), default: end.clone(), foreign };
+        let choice = (!self.named.is_empty()).then(choice);
+        Ok(Link { tls: tls.into(), peers: end.peers.clone(), choice })
     }
 
     /// Our end towards a TCP server. The name is sent as SNI where it is a DNS name; it is not compared with
     /// the certificate.
     pub(crate) fn connect(&self, name: ServerName<'static>) -> Result<Link, rustls::Error> {
         let tls = ClientConnection::new(self.client.config.clone(), name)?;
-        Ok(Link { tls: tls.into(), peers: self.client.peers.clone() })
+        Ok(Link { tls: tls.into(), peers: self.client.peers.clone(), choice: None })
     }
 
     /// 64 bits that nobody can guess.
@@ -275,7 +335,9 @@ fn face_parts<'p>(policy: &PolicyView<'p>, face: &Face) -> FaceParts<'p> {
         let t = &policy.trustpoints()[shown.trustpoint as usize];
         let domain = Some(policy.str(shown.domain)).filter(|name| !name.is_empty());
         let (chain, key) = (policy.blob(t.chain), policy.blob(t.key));
-        (domain, Identity { trustpoint: policy.str(t.name), chain, key })
+        let spoken = Spoken { suites: shown.suites, flags: shown.flags };
+        let spoken = (shown.flags != 0).then_some(spoken);
+        (domain, Identity { trustpoint: policy.str(t.name), chain, key, spoken })
     });
     let vouchers = policy.vouchers_of(face).map(|t| Voucher {
         trustpoint: policy.str(t.name),
@@ -290,34 +352,48 @@ fn face_parts<'p>(policy: &PolicyView<'p>, face: &Face) -> FaceParts<'p> {
     FaceParts {
         shown: shown.collect(),
         vouchers: vouchers.collect(),
-        suites: face.suites,
-        flags: face.flags,
+        spoken: Spoken { suites: face.suites, flags: face.flags },
         bound: bound.collect(),
     }
 }
 
 impl FaceParts<'_> {
+    fn peers(
+        &self,
+        spoken: Spoken,
+        trusts: Vec<Trust>,
+        meets: Meets,
+        provider: &CryptoProvider,
+    ) -> Arc<Peers> {
+        let bound = Bound::new(self.bound.iter().copied());
+        let algorithms = provider.signature_verification_algorithms;
+        Arc::new(Peers::new(trusts, meets, algorithms, spoken.to_string(), bound))
+    }
+}
+
+/// For the log: `TLSv1.3, TLSv1.2 with` the suites' names.
+impl std::fmt::Display for Spoken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let versions = [(FACE_TLS13, "TLSv1.3"), (FACE_TLS12, "TLSv1.2")];
+        let versions = versions.into_iter().filter(|(flag, _)| self.flags & flag != 0).map(|(_, name)| name);
+        let names = suites(self.suites, self.flags).map(|suite| suite.name);
+        let join = |names: Vec<&str>| names.join(", ");
+        write!(f, "{} with {}", join(versions.collect()), join(names.collect()))
+    }
+}
+
+impl Spoken {
     fn versions(&self) -> Vec<&'static SupportedProtocolVersion> {
         let all = [(FACE_TLS13, &TLS13), (FACE_TLS12, &TLS12)];
         all.into_iter().filter(|(flag, _)| self.flags & flag != 0).map(|(_, version)| version).collect()
     }
 
-    /// `provider` with this face's suites alone.
+    /// `provider` with these suites alone.
     fn provider(&self, provider: &CryptoProvider) -> Arc<CryptoProvider> {
         let ours: Vec<u16> = suites(self.suites, self.flags).map(|suite| suite.number).collect();
         let cipher_suites =
             ALL_CIPHER_SUITES.iter().filter(|suite| ours.contains(&suite.suite().into())).copied().collect();
         Arc::new(CryptoProvider { cipher_suites, ..provider.clone() })
-    }
-
-    fn peers(&self, trusts: Vec<Trust>, meets: Meets, provider: &CryptoProvider) -> Arc<Peers> {
-        let versions = [(FACE_TLS13, "TLSv1.3"), (FACE_TLS12, "TLSv1.2")];
-        let versions = versions.into_iter().filter(|(flag, _)| self.flags & flag != 0).map(|(_, name)| name);
-        let names = suites(self.suites, self.flags).map(|suite| suite.name);
-        let join = |names: Vec<&str>| names.join(", ");
-        let accepts = format!("{} with {}", join(versions.collect()), join(names.collect()));
-        let bound = Bound::new(self.bound.iter().copied());
-        Arc::new(Peers::new(trusts, meets, provider.signature_verification_algorithms, accepts, bound))
     }
 
     fn server_config(
@@ -359,7 +435,7 @@ impl FaceParts<'_> {
 
 /// The fingerprint of an end: every byte string with its length before it, so that no two sets of parts run into one. Keys are
 /// not in it: their certificates are.
-fn print(proxy: &str, meets: Meets, face: &FaceParts<'_>) -> Print {
+fn print(proxy: &str, meets: Meets, face: &FaceParts<'_>, spoken: Spoken) -> Print {
     let mut sum = Context::new(&SHA256);
     let mut add = |bytes: &[u8]| {
         sum.update(&(bytes.len() as u64).to_le_bytes());
@@ -367,8 +443,8 @@ fn print(proxy: &str, meets: Meets, face: &FaceParts<'_>) -> Print {
     };
     add(proxy.as_bytes());
     add(&[meets as u8]);
-    add(&face.suites.to_le_bytes());
-    add(&face.flags.to_le_bytes());
+    add(&spoken.suites.to_le_bytes());
+    add(&spoken.flags.to_le_bytes());
     add(&face.shown.len().to_le_bytes());
     for (name, id) in &face.shown {
         add(name.unwrap_or("").as_bytes());

@@ -4,8 +4,9 @@
 //! A dialog is remembered when its answer crosses (RFC 3261 section 12.1: a provisional or good response to INVITE; RFC 6665
 //! and RFC 3515: a good response to SUBSCRIBE, REFER or NOTIFY), by a keyed hash of Call-ID, the inside's tag and
 //! the outside's, so that nobody outside can aim at a bucket or guess a key. With it goes who the foreign peer was by its
-//! certificate ([`Dialogs::peer_key`]). From then on requests and responses of the dialog need not be on the permit list again;
-//! they have to come from, and go to, that same identity ([`Standing`]).
+//! certificate ([`Dialogs::peer_key`]), and for which domain it spoke. From then on requests and responses of the dialog need not be on the
+//! permit list again; they have to come from, and go to, that same identity ([`Standing`]), and that is good for that domain alone: a partner
+//! does not speak for another one by writing it into From once it has a dialog.
 //!
 //! Nothing rests on a dialog being here. One that is not (another worker has it, the appliance began after it, there was no
 //! room) has its messages judged as all others are. So the bounds ([`Limits`]) refuse to remember, and never forget
@@ -14,14 +15,22 @@
 //! It ends by BYE and its answer, by NOTIFY with `terminated`, by 481, or by time ([`Timers`], a subscription's own Expires).
 //! What has run out is swept a few entries a message; there are no timers.
 //!
+//! Of several workers each has a table, and a board in a [`Roster`] that says to the others which dialogs are in it.
+//!
 //! One table a worker, called on its core; times are microseconds of any monotonic clock. Allocates where a dialog begins.
 
+use crate::domain::Domain;
 use crate::headers::HeaderName;
 use crate::identity::PeerIdentity;
 use crate::message::{Message, Method, Start};
 use crate::scan;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+
+mod roster;
+
+pub use roster::Roster;
 
 /// Bounds of one table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,6 +107,8 @@ pub struct Note {
     ordered: bool,
     request: bool,
     inward: bool,
+    /// Stands for the domain of the outside's address.
+    domain: Option<u64>,
     /// Where the Call-ID stands in the message.
     call_id: (u32, u32),
 }
@@ -120,6 +131,8 @@ pub enum Standing {
         peer: u64,
         /// The request's CSeq is below its sender's last (RFC 3261 section 12.2.2: 500).
         stale: bool,
+        /// The outside's address has the domain that it had when the dialog began; with another one, having the dialog says nothing.
+        same_domain: bool,
     },
 }
 
@@ -150,6 +163,7 @@ pub struct Row<'a> {
 struct Entry {
     key: u64,
     peer: u64,
+    domain: Option<u64>,
     call_id: Box<str>,
     state: State,
     /// A subscription's end, which its idle time does not put off.
@@ -169,6 +183,8 @@ pub struct Dialogs {
     free: Vec<u32>,
     of_peer: HashMap<u64, u32>,
     swept: usize,
+    /// Where there are other workers: what they know, and which of them this is.
+    roster: Option<(Arc<Roster>, usize)>,
 }
 
 impl Dialogs {
@@ -182,7 +198,27 @@ impl Dialogs {
             free: Vec::new(),
             of_peer: HashMap::new(),
             swept: 0,
+            roster: None,
         }
+    }
+
+    /// The same as one of several: `worker` counts from 0. An empty table, before its first message.
+    #[must_use]
+    pub fn of_several(self, roster: Arc<Roster>, worker: usize) -> Self {
+        debug_assert!(self.is_empty());
+        Self { keyed: roster.keyed.clone(), roster: Some((roster, worker)), ..self }
+    }
+
+    /// Whether another worker knows the message's dialog.
+    #[cold]
+    pub fn is_elsewhere(&self, note: &Note) -> bool {
+        let roster = self.roster.as_ref().zip(note.key);
+        roster.is_some_and(|((roster, worker), key)| roster.is_elsewhere(*worker, key))
+    }
+
+    /// Whether all that workers know can be found by [`Self::standing`] and [`Self::is_elsewhere`].
+    pub fn is_whole(&self) -> bool {
+        self.roster.as_ref().is_none_or(|(roster, _)| roster.is_whole())
     }
 
     /// Dialogs held.
@@ -210,14 +246,16 @@ impl Dialogs {
         // A request carries its sender's tag in From, a response its asker's.
         let request = matches!(message.start, Start::Request { .. });
         let (outside, inside) = match inward == request {
-            true => (message.from.tag, message.to.tag),
-            false => (message.to.tag, message.from.tag),
+            true => (&message.from, &message.to),
+            false => (&message.to, &message.from),
         };
-        let key = match (outside, inside) {
+        let key = match (outside.tag, inside.tag) {
             (Some(outside), Some(inside)) => Some(self.keyed.hash_one((message.call_id, outside, inside))),
             _ => None,
         };
         let method = message.method();
+        let host = outside.uri.host.filter(|_| key.is_some());
+        let domain = host.and_then(|host| Domain::canonical(host.as_bytes()).ok());
         let at = message.call_id.as_ptr().addr() - message.head().as_ptr().addr();
         Note {
             key,
@@ -226,6 +264,7 @@ impl Dialogs {
             ordered: request && !matches!(method, Some(Method::Ack | Method::Cancel)),
             request,
             inward,
+            domain: domain.map(|domain| self.keyed.hash_one(domain.as_str())),
             call_id: (at as u32, (at + message.call_id.len()) as u32),
         }
     }
@@ -237,6 +276,7 @@ impl Dialogs {
             Some(entry) => Standing::Known {
                 peer: entry.peer,
                 stale: note.ordered && note.cseq < entry.cseq[usize::from(!note.inward)],
+                same_domain: note.domain == entry.domain,
             },
         }
     }
@@ -313,6 +353,7 @@ impl Dialogs {
         let mut entry = Entry {
             key,
             peer,
+            domain: note.domain,
             // Always ASCII: the scanner takes no other.
             call_id: String::from_utf8_lossy(&call_id[..call_id.len().min(SHOWN)]).into(),
             state,
@@ -328,6 +369,9 @@ impl Dialogs {
         });
         self.entries[place as usize] = Some(entry);
         self.places.insert(key, place);
+        if let Some((roster, worker)) = &self.roster {
+            roster.list(*worker, key);
+        }
         *self.of_peer.entry(peer).or_default() += 1;
         true
     }
@@ -350,6 +394,9 @@ impl Dialogs {
     fn remove(&mut self, place: u32) {
         let Some(entry) = self.entries[place as usize].take() else { return };
         self.places.remove(&entry.key);
+        if let Some((roster, worker)) = &self.roster {
+            roster.strike(*worker, entry.key);
+        }
         self.free.push(place);
         if let Some(count) = self.of_peer.get_mut(&entry.peer) {
             *count -= 1;

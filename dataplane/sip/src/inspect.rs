@@ -89,8 +89,8 @@ impl Rates {
 pub struct Standing {
     /// Its dialog is known.
     pub known: bool,
-    /// A dialog that is not known here is known nowhere: there is no other worker.
-    pub sole: bool,
+    /// One that is not known was never begun: what all workers know can be found.
+    pub whole: bool,
     /// Workers that share in a rate.
     pub workers: u32,
 }
@@ -217,7 +217,7 @@ impl Inspector {
         let request = matches!(message.start, Start::Request { .. });
         let holds = move |text: &str| match text {
             spec::IM => message.method() == Some(Method::Message),
-            spec::STATE => request && message.has_to_tag() && !standing.known && standing.sole,
+            spec::STATE => request && message.has_to_tag() && !standing.known && standing.whole,
             spec::HEADERS => request && !has_mandatory(message),
             spec::VERSION => message.present.contains_any(&SOFTWARE),
             spec::NON_SIP => foreign_uris(message).next().is_some(),

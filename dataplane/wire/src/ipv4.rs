@@ -237,20 +237,28 @@ impl<T: AsRef<[u8]> + AsMut<[u8]>> Ipv4<T> {
 
 /// A header without options, to be written by a builder.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Header {
-    pub(crate) tos: u8,
-    pub(crate) total_len: u16,
-    pub(crate) ident: u16,
-    pub(crate) fragment_word: u16,
-    pub(crate) ttl: u8,
-    pub(crate) protocol: u8,
-    pub(crate) src: u32,
-    pub(crate) dst: u32,
+pub struct Header {
+    /// Type of service, with ECN's bits.
+    pub tos: u8,
+    /// Bytes of the datagram, this header included.
+    pub total_len: u16,
+    /// Identification.
+    pub ident: u16,
+    /// Flags and fragment offset.
+    pub fragment_word: u16,
+    /// Time to live.
+    pub ttl: u8,
+    /// Of the payload.
+    pub protocol: u8,
+    /// Source.
+    pub src: u32,
+    /// Destination.
+    pub dst: u32,
 }
 
 impl Header {
     /// Writes 20 bytes, checksum included. Panics where `out` is shorter: builders check.
-    pub(crate) fn write(&self, out: &mut [u8]) {
+    pub fn write(&self, out: &mut [u8]) {
         out[field::VERSION_IHL] = 0x45;
         out[field::TOS] = self.tos;
         put16(out, field::TOTAL_LEN, self.total_len);

@@ -130,7 +130,7 @@ fn established(
     }
     if hot.session() != NO_SESSION {
         if let Some((mbuf, parsed)) = join(net, pieces, datagram) {
-            sessions.input(net, view, now, id, dir, mbuf, &parsed);
+            sessions.input(net, now, id, dir, mbuf, &parsed);
         }
         return;
     }

@@ -40,7 +40,8 @@ placement_firewall() {
     shown show drops
 }
 
-# real_clients: alice, on the workstation, and zoe, of corp.example and out in the world, see each other come and go, and write.
+# real_clients: alice, on the workstation, and zoe, of corp.example and out in the world, see each other come and go, and write. Their
+# Contacts are their addresses: NAT stands between, and what is sent to alice is sent to the address that it shows of her.
 real_clients() {
     lab_node phone </dev/null
     lab_cable world phone 198.51.100.50/24
@@ -58,4 +59,6 @@ real_clients() {
     check 'alice sees zoe leave' lab_wait 10 "zoe's presence" lab_client_sees work Offline
     lab_client_type work /presence_offline
     check 'zoe sees alice leave' lab_wait 10 "alice's presence" lab_client_sees phone Offline
+    more "messages in which NAT changed alice's address, outward" 0 "$(count 'from inside in which NAT changed' show proxy)"
+    more 'and back' 0 "$(count 'from outside in which NAT changed' show proxy)"
 }

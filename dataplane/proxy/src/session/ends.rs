@@ -41,7 +41,7 @@ impl Session {
             if server.is_secure() {
                 // What it sent before has been taken in and handed on as far as the client had room for it.
                 if server.is_exhausted() {
-                    return self.end(CloseReason::Reset(Leg::Server), env.now);
+                    return self.end(died(server, Leg::Server), env.now);
                 }
             } else {
                 self.out_of_reach(503, env);
@@ -50,7 +50,7 @@ impl Session {
         if self.client.tcp.is_dead()
             && (self.client.is_exhausted() || !self.server.as_ref().is_some_and(Side::is_secure))
         {
-            return self.end(CloseReason::Reset(Leg::Client), env.now);
+            return self.end(died(&self.client, Leg::Client), env.now);
         }
         if self.refuse.is_some() && self.client.is_exhausted() {
             // The pending requests are answered.
@@ -166,4 +166,9 @@ impl Session {
             }
         }
     }
+}
+
+/// Why a side's TCP is dead that did not close in order.
+fn died(side: &Side, leg: Leg) -> CloseReason {
+    if side.tcp.is_vanished() { CloseReason::Vanished(leg) } else { CloseReason::Reset(leg) }
 }

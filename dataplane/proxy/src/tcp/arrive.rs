@@ -3,41 +3,44 @@
 //!
 //! Nothing is sent from here: what is owed is noted, and goes with the next [`Endpoint::output`].
 
+use super::segment::{Control, Segment};
 use super::send::Ack;
 use super::{Endpoint, Owes, State, TIME_WAIT};
 use crate::Micros;
-use smoltcp::wire::{TcpControl, TcpRepr};
+
+/// By so many of the same a sender knows that a segment is lost (RFC 5681 3.2).
+const DUPLICATES: u8 = 3;
 
 impl Endpoint {
     /// A segment in LISTEN.
-    pub(super) fn called(&mut self, it: &TcpRepr<'_>, seq: u32, ack: Option<u32>) {
-        match (it.control, ack) {
-            (TcpControl::Syn, None) => {
-                self.meet(it, seq);
+    pub(super) fn called(&mut self, it: &Segment<'_>) {
+        match (it.control, it.ack) {
+            (Control::Syn, None) => {
+                self.meet(it);
                 self.state = State::SynReceived;
                 self.owes.syn = true;
             }
-            (TcpControl::Rst, _) | (_, None) => {}
+            (Control::Rst, _) | (_, None) => {}
             (_, Some(ack)) => self.owes.reset = Some(ack),
         }
     }
 
     /// A segment in SYN-SENT.
-    pub(super) fn answered(&mut self, now: Micros, it: &TcpRepr<'_>, seq: u32, ack: Option<u32>) {
-        let ours = ack.map(|ack| self.send.is_of_syn(ack));
+    pub(super) fn answered(&mut self, now: Micros, it: &Segment<'_>) {
+        let ours = it.ack.map(|ack| self.send.is_of_syn(ack));
         match (it.control, ours) {
-            (TcpControl::Rst, Some(true)) => self.state = State::Closed,
-            (TcpControl::Rst, _) => {}
-            (_, Some(false)) => self.owes.reset = ack,
-            (TcpControl::Syn, Some(true)) => {
-                self.meet(it, seq);
+            (Control::Rst, Some(true)) => self.state = State::Closed,
+            (Control::Rst, _) => {}
+            (_, Some(false)) => self.owes.reset = it.ack,
+            (Control::Syn, Some(true)) => {
+                self.meet(it);
                 self.send.syn_acked(now);
                 self.state = State::Open;
                 self.owes.ack = true;
             }
             // Both called at once.
-            (TcpControl::Syn, None) => {
-                self.meet(it, seq);
+            (Control::Syn, None) => {
+                self.meet(it);
                 self.state = State::SynReceived;
                 self.owes.syn = true;
             }
@@ -45,15 +48,17 @@ impl Endpoint {
         }
     }
 
-    fn meet(&mut self, it: &TcpRepr<'_>, seq: u32) {
-        self.receive.meet(seq, it.window_scale.is_some());
-        self.send.meet(it.max_seg_size, it.window_scale, it.window_len, seq);
+    fn meet(&mut self, it: &Segment<'_>) {
+        let offer = it.offer();
+        self.receive.meet(it.seq, offer.scale.is_some(), offer.sacks);
+        self.send.meet(offer, it.window, it.seq);
     }
 
     /// A segment in any of the synchronized states (RFC 9293 3.10.7.4), or SYN-RECEIVED.
-    pub(super) fn arrives(&mut self, now: Micros, it: &TcpRepr<'_>, seq: u32, ack: Option<u32>, room: usize) {
-        let fin = it.control == TcpControl::Fin;
-        if it.control == TcpControl::Syn {
+    pub(super) fn arrives(&mut self, now: Micros, it: &Segment<'_>, room: usize) {
+        let Segment { seq, ack, .. } = *it;
+        let fin = it.control == Control::Fin;
+        if it.control == Control::Syn {
             // In SYN-RECEIVED the peer has not had our answer; later it is a challenge's business (RFC 5961 section 4).
             match self.state {
                 State::SynReceived if seq.wrapping_add(1) == self.receive.nxt() => self.owes.syn = true,
@@ -63,7 +68,7 @@ impl Endpoint {
         }
         let len = it.payload.len() as u32 + u32::from(fin);
         if !self.receive.is_in_window(seq, len) {
-            self.owes.ack |= it.control != TcpControl::Rst;
+            self.owes.ack |= it.control != Control::Rst;
             if let State::TimeWait(_) = self.state
                 && fin
             {
@@ -71,7 +76,7 @@ impl Endpoint {
             }
             return;
         }
-        if it.control == TcpControl::Rst {
+        if it.control == Control::Rst {
             // Only the very next number resets (RFC 5961 section 3).
             if seq == self.receive.nxt() {
                 (self.state, self.owes) = (State::Closed, Owes::default());
@@ -89,13 +94,19 @@ impl Endpoint {
             self.send.syn_acked(now);
             self.state = State::Open;
         }
-        if !self.send.acked(Ack { seq, ack, window: it.window_len, carries: len > 0 }, now) {
+        let news = it.sacks().fold(false, |news, block| self.send.note(block) | news);
+        if !self.send.acked(Ack { seq, ack, window: it.window, carries: len > 0, news }, now) {
             self.owes.ack = true;
             return;
         }
         if len > 0 {
-            self.owes.ack = true;
-            self.receive.take(seq, it.payload, fin, room);
+            if self.receive.take(now, seq, it.payload, fin, room) {
+                let counted = self.receive.has_gap() && !self.receive.tells_gaps();
+                if self.owes.ack && counted {
+                    self.owes.more = (self.owes.more + 1).min(DUPLICATES);
+                }
+                self.owes.ack = true;
+            }
             self.they_first |= self.receive.ended() && !self.send.is_finished();
         }
         if self.state == State::Open && self.send.fin_acked() && self.receive.ended() {

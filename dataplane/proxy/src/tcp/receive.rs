@@ -3,12 +3,20 @@
 //!
 //! Buffers grow with what comes and are freed when it is read, so an idle connection holds none. The window is never taken back
 //! (RFC 9293 3.8.6.2.2); where there is no memory for a segment it is not taken, and not acknowledged, which any receiver may do. What
-//! comes early is kept as it came, in order, in at most [`PIECES`] pieces inside the window.
+//! comes early is kept, in order, in at most [`PIECES`] pieces inside the window, and told to a peer that understands (RFC 2018).
+//!
+//! Acknowledgements wait [`ACK_DELAY`] for company (RFC 5681 4.2), but not for a second whole segment's worth, nor where a gap begins, is or ends.
 
+use super::segment::BLOCKS;
 use super::{append, before};
+use crate::Micros;
 
 /// Pieces that are kept ahead of a gap.
 const PIECES: usize = 32;
+/// What a buffer grows by where more is to be expected: a record of TLS and the segment it ends in.
+const STEP: usize = 18 << 10;
+/// How long an acknowledgement waits for something to go with; RFC 1122 has half a second, other systems this.
+const ACK_DELAY: u64 = 40_000;
 
 #[derive(Debug)]
 pub(super) struct Receiver {
@@ -22,8 +30,15 @@ pub(super) struct Receiver {
     /// `None` when the peer cannot scale windows.
     scale: Option<u8>,
     mss: u16,
-    /// By sequence number, each beyond `nxt`; they may overlap.
+    /// The peer understands selective acknowledgements.
+    sacks: bool,
+    /// By sequence number, each beyond `nxt`; they may overlap. The one that changed last.
     early: Vec<(u32, Vec<u8>)>,
+    latest: u32,
+    /// Acknowledged so far, the largest segment that came, and when what is not acknowledged has to be.
+    told: u32,
+    largest: u16,
+    ack_by: Option<Micros>,
     /// Where the peer's FIN stands, once it is known.
     fin: Option<u32>,
     ended: bool,
@@ -44,15 +59,21 @@ impl Receiver {
             edge: 0,
             scale: Some(scale),
             mss,
+            sacks: false,
             early: Vec::new(),
+            latest: 0,
+            told: 0,
+            largest: 0,
+            ack_by: None,
             fin: None,
             ended: false,
         }
     }
 
-    /// The peer's SYN has number `irs`; `scales` if it can scale windows.
-    pub(super) fn meet(&mut self, irs: u32, scales: bool) {
+    /// The peer's SYN has number `irs`; `scales` if it can scale windows, `sacks` if it understands selective acknowledgements.
+    pub(super) fn meet(&mut self, irs: u32, scales: bool, sacks: bool) {
         (self.nxt, self.edge) = (irs.wrapping_add(1), irs.wrapping_add(1));
+        (self.sacks, self.told) = (sacks, self.nxt);
         if !scales {
             self.scale = None;
             self.most = self.most.min(u16::MAX.into());
@@ -134,11 +155,20 @@ impl Receiver {
         }
     }
 
-    /// Takes what is new of a segment, `room` bytes at most.
-    pub(super) fn take(&mut self, mut seq: u32, mut bytes: &[u8], fin: bool, room: usize) {
+    /// Takes what is new of a segment, `room` bytes at most; true when it is to be acknowledged at once.
+    pub(super) fn take(
+        &mut self,
+        now: Micros,
+        mut seq: u32,
+        mut bytes: &[u8],
+        fin: bool,
+        room: usize,
+    ) -> bool {
         if self.ended {
-            return;
+            return true;
         }
+        let (whole, gap) = (seq == self.nxt, !self.early.is_empty());
+        self.largest = self.largest.max(bytes.len().min(self.mss.into()) as u16);
         if fin && self.fin.is_none() {
             self.fin = Some(seq.wrapping_add(bytes.len() as u32));
         }
@@ -162,6 +192,61 @@ impl Receiver {
             self.ended = true;
             self.early = Vec::new();
         }
+        let waiting = self.nxt.wrapping_sub(self.told);
+        if !whole || gap || fin || waiting == 0 || waiting >= 2 * u32::from(self.largest) {
+            return true;
+        }
+        self.ack_by.get_or_insert(now.after(ACK_DELAY));
+        false
+    }
+
+    /// When an acknowledgement is due.
+    pub(super) fn ack_by(&self) -> Option<Micros> {
+        self.ack_by
+    }
+
+    /// All that came is acknowledged by what goes out now.
+    pub(super) fn acked(&mut self) {
+        (self.told, self.ack_by) = (self.nxt, None);
+    }
+
+    /// Something has come, and what is before it has not.
+    pub(super) fn has_gap(&self) -> bool {
+        !self.early.is_empty()
+    }
+
+    /// Understood by the peer, so that one acknowledgement tells of every gap.
+    pub(super) fn tells_gaps(&self) -> bool {
+        self.sacks
+    }
+
+    /// What came early, for the peer: first the blocks that the latest is in, then those that follow it, and so on round.
+    pub(super) fn blocks<'b>(&self, blocks: &'b mut [(u32, u32); BLOCKS]) -> &'b [(u32, u32)] {
+        if !self.sacks || self.early.is_empty() {
+            return &[];
+        }
+        let end = |(from, bytes): &(u32, Vec<u8>)| from.wrapping_add(bytes.len() as u32);
+        let (mut runs, mut n) = ([(0, 0); PIECES], 0);
+        for piece in &self.early {
+            match runs[..n].last_mut() {
+                Some((_, to)) if !before(*to, piece.0) => {
+                    if before(*to, end(piece)) {
+                        *to = end(piece);
+                    }
+                }
+                _ => {
+                    runs[n] = (piece.0, end(piece));
+                    n += 1;
+                }
+            }
+        }
+        let runs = &runs[..n];
+        let first = runs.partition_point(|(_, to)| !before(self.latest, *to)).min(n - 1);
+        let n = runs.len().min(BLOCKS);
+        for (block, run) in blocks.iter_mut().zip(runs.iter().cycle().skip(first)).take(n) {
+            *block = *run;
+        }
+        &blocks[..n]
     }
 
     fn append(&mut self, bytes: &[u8]) {
@@ -169,7 +254,9 @@ impl Receiver {
             self.buf.drain(..self.start);
             self.start = 0;
         }
-        append(&mut self.buf, bytes, self.most);
+        // A large segment has others behind it: room for a record of TLS at once, and not in steps.
+        let step = if 2 * bytes.len() > self.mss.into() { STEP } else { 0 };
+        append(&mut self.buf, bytes, step, self.most);
         self.nxt = self.nxt.wrapping_add(bytes.len() as u32);
     }
 
@@ -195,10 +282,17 @@ impl Receiver {
             !before(seq, *from) && !before(from.wrapping_add(held.len() as u32), end)
         };
         let held: usize = self.early.iter().map(|(_, bytes)| bytes.len()).sum();
-        if self.early.len() == PIECES || held + bytes.len() > self.most || self.early.iter().any(covers) {
+        self.latest = seq;
+        if held + bytes.len() > self.most || self.early.iter().any(covers) {
             return;
         }
         let place = self.early.partition_point(|(other, _)| !before(seq, *other));
-        self.early.insert(place, (seq, bytes.to_vec()));
+        if let Some((from, before)) = place.checked_sub(1).map(|n| &mut self.early[n])
+            && from.wrapping_add(before.len() as u32) == seq
+        {
+            append(before, bytes, STEP, self.most);
+        } else if self.early.len() < PIECES {
+            self.early.insert(place, (seq, bytes.to_vec()));
+        }
     }
 }

@@ -1,15 +1,23 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The sending half of a connection: what waits for the peer's acknowledgement, how much may be under way, and when to repeat.
 //!
-//! NewReno (RFC 5681, RFC 6582) with an initial window of ten segments (RFC 6928), the retransmission timer of RFC 6298 with Karn's rule, probes
-//! of a closed window (RFC 9293 3.8.6.1), silly windows avoided (3.8.6.2.1), and acknowledgements checked as RFC 5961 section 5 says. Without
-//! Nagle: TLS records are written whole.
+//! Losses are repaired by selective acknowledgements where the peer gives them ([`repair`], RFC 6675), by NewReno where it does not (RFC 6582). The
+//! congestion window is RFC 5681's, with ten segments at first (RFC 6928), counted in bytes (RFC 3465), grown only while it is used, and begun anew
+//! after a pause. The retransmission timer is RFC 6298's with Karn's rule. Closed windows are probed (RFC 9293 3.8.6.1), silly ones avoided
+//! (3.8.6.2.1), acknowledgements checked as RFC 5961 section 5 says. Without Nagle: TLS records are written whole.
+//!
+//! A path that takes less than its links: what routers say of it ([`Sender::too_big`], RFC 1191), and where they say nothing, smaller segments
+//! once large ones have been lost again and again ([`BLACK_HOLE`]). A segment size is never raised again.
 //!
 //! The buffer grows as it is written to and is freed when all is acknowledged, so an idle connection holds none. Knows no
-//! packets: [`Sender::next`] says what to send, the endpoint makes a segment of it. SACK is not used.
+//! packets: [`Sender::next`] says what to send, the endpoint makes a segment of it.
 
+use super::board::Board;
+use super::segment::Offer;
 use super::{append, before};
 use crate::Micros;
+
+mod repair;
 
 /// First and least retransmission timeout, and the largest (RFC 6298, but for the least, which is everybody's).
 const FIRST_RTO: u64 = 1_000_000;
@@ -22,6 +30,10 @@ const DEFAULT_MSS: u16 = 536;
 const LEAST_MSS: u16 = 64;
 /// Duplicate acknowledgements that mean a loss.
 const DUPLICATES: u32 = 3;
+/// Timeouts in a row after which segments are to be no larger than that: of so many lost each time, one would have come through.
+const BLACK_HOLE: [(u32, u16); 2] = [(3, 1200), (5, DEFAULT_MSS)];
+/// What a buffer grows by, at least: a record of TLS.
+const STEP: usize = 16 << 10;
 
 /// A segment to send: `len` bytes of the buffer from `offset`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +53,8 @@ pub(super) struct Ack {
     pub(super) window: u16,
     /// It carries data or a FIN.
     pub(super) carries: bool,
+    /// It says that something beyond its acknowledgement is there, of which nothing was known ([`Sender::note`]).
+    pub(super) news: bool,
 }
 
 #[derive(Debug)]
@@ -64,7 +78,13 @@ pub(super) struct Sender {
     told: (u32, u32),
     cwnd: u32,
     ssthresh: u32,
+    /// Acknowledged since the window last grew (RFC 3465).
+    counted: u32,
     duplicates: u32,
+    /// The peer acknowledges selectively; what it said; the next number to repeat while a loss is repaired.
+    sacks: bool,
+    board: Board,
+    repeated: u32,
     /// End of what was under way at the last loss, and whether that is still being repaired by fast retransmit.
     lost: u32,
     recovers: bool,
@@ -79,6 +99,8 @@ pub(super) struct Sender {
     /// The segment whose round trip is taken, by its end.
     timed: Option<(u32, Micros)>,
     timer: Option<Micros>,
+    /// When something was last sent.
+    last: Micros,
 }
 
 impl Sender {
@@ -100,7 +122,11 @@ impl Sender {
             told: (0, 0),
             cwnd: 0,
             ssthresh: u32::MAX,
+            counted: 0,
             duplicates: 0,
+            sacks: false,
+            board: Board::default(),
+            repeated: iss,
             lost: iss,
             recovers: false,
             again: false,
@@ -110,15 +136,17 @@ impl Sender {
             backoff: 0,
             timed: None,
             timer: None,
+            last: Micros(0),
         }
     }
 
     // The handshake.
 
-    /// What the peer's SYN says: its segment size, how its windows will be scaled, and its first, which is not.
-    pub(super) fn meet(&mut self, mss: Option<u16>, scale: Option<u8>, window: u16, seq: u32) {
-        self.mss = self.mss.min(mss.unwrap_or(DEFAULT_MSS)).max(LEAST_MSS);
-        self.scale = scale.unwrap_or(0).min(14);
+    /// What the peer's SYN says of it, and its first window, which is not scaled.
+    pub(super) fn meet(&mut self, offer: Offer, window: u16, seq: u32) {
+        self.mss = self.mss.min(offer.mss.unwrap_or(DEFAULT_MSS)).max(LEAST_MSS);
+        self.scale = offer.scale.unwrap_or(0).min(14);
+        self.sacks = offer.sacks;
         self.cwnd = INITIAL_SEGMENTS * u32::from(self.mss);
         (self.window, self.max_window, self.told) = (window.into(), window.into(), (seq, self.una));
     }
@@ -163,7 +191,13 @@ impl Sender {
     }
 
     pub(super) fn held(&self) -> usize {
-        self.buf.capacity()
+        self.buf.capacity() + self.board.held()
+    }
+
+    /// The largest segment that is sent.
+    #[cfg(test)]
+    pub(super) fn mss(&self) -> u16 {
+        self.mss
     }
 
     pub(super) fn has_room(&self) -> bool {
@@ -177,7 +211,12 @@ impl Sender {
             self.buf.drain(..self.start);
             self.start = 0;
         }
-        append(&mut self.buf, &bytes[..taken], self.most);
+        append(
+            &mut self.buf,
+            &bytes[..taken],
+            if taken > usize::from(self.mss) { STEP } else { 0 },
+            self.most,
+        );
         taken
     }
 
@@ -207,28 +246,43 @@ impl Sender {
 
     /// What may be sent now.
     pub(super) fn next(&mut self, now: Micros) -> Option<Chunk> {
-        let waiting = self.waiting();
-        if std::mem::take(&mut self.again) && self.una != self.max {
-            let len = waiting.min(self.mss.into()).min(self.flight() as usize);
-            let fin = len == waiting && self.flight() as usize > waiting;
-            self.timed = None;
-            self.start_timer(now);
-            return Some(Chunk { seq: self.una, offset: 0, len, fin });
+        if self.una == self.max && now.since(self.last) > self.rto {
+            // RFC 5681 4.1: what the network took before the pause says little.
+            self.cwnd = self.cwnd.min(INITIAL_SEGMENTS * u32::from(self.mss));
         }
+        if std::mem::take(&mut self.again) && self.una != self.max {
+            return Some(self.repeat(self.una, self.max, now));
+        }
+        if self.is_by_board() {
+            return self.next_by_board(now);
+        }
+        self.skip_held();
+        let sent = self.nxt.wrapping_sub(self.una);
+        // Two segments on the first two duplicates (RFC 3042), so that there may be a third.
+        let early = if self.recovers { 0 } else { self.duplicates.min(2) * u32::from(self.mss) };
+        let allowed = (self.cwnd + early).saturating_sub(sent - self.board.held_before(self.una, self.nxt));
+        self.fresh(allowed, now)
+    }
+
+    /// The next of what was not sent yet, or is sent again from the start, where `allowed` bytes are: none is sent only because it would be
+    /// a small part.
+    fn fresh(&mut self, allowed: u32, now: Micros) -> Option<Chunk> {
+        let waiting = self.waiting();
         let sent = self.nxt.wrapping_sub(self.una) as usize;
         if sent > waiting || self.fin_acked {
             return None;
         }
-        let unsent = waiting - sent;
-        let usable = (self.cwnd.min(self.window) as usize).saturating_sub(sent);
+        let gap = self.board.next_held(self.una, self.nxt).map(|at| at.wrapping_sub(self.nxt) as usize);
+        let unsent = (waiting - sent).min(gap.unwrap_or(usize::MAX));
+        let usable = (self.window as usize).saturating_sub(sent).min(allowed as usize);
         let mut len = unsent.min(self.mss.into()).min(usable);
         if len < unsent && len < usize::from(self.mss) && sent > 0 && len < self.max_window as usize / 2 {
             len = 0;
         }
-        let mut fin = self.fin && len == unsent;
+        let mut fin = self.fin && sent + len == waiting;
         if len == 0 && !fin {
             if unsent > 0 && self.probe {
-                (len, fin) = (1, self.fin && unsent == 1);
+                (len, fin) = (1, self.fin && sent + 1 == waiting);
             } else {
                 if unsent > 0 && self.timer.is_none() {
                     self.start_timer(now);
@@ -242,7 +296,7 @@ impl Sender {
         if self.nxt == self.max && self.timed.is_none() {
             self.timed = Some((end, now));
         }
-        self.nxt = end;
+        (self.nxt, self.last) = (end, now);
         if before(self.max, end) {
             self.max = end;
         }
@@ -252,11 +306,17 @@ impl Sender {
         Some(chunk)
     }
 
-    /// Whether [`Self::next`] would have something.
-    pub(super) fn is_ready(&self) -> bool {
-        let (waiting, sent) = (self.waiting(), self.nxt.wrapping_sub(self.una) as usize);
-        let usable = self.cwnd.min(self.window) as usize;
-        !self.fin_acked && sent < waiting && usable >= sent + (waiting - sent).min(self.mss.into())
+    /// The segment that begins at `from` once more, as far as `to`.
+    fn repeat(&mut self, from: u32, to: u32, now: Micros) -> Chunk {
+        let (waiting, offset) = (self.waiting(), from.wrapping_sub(self.una) as usize);
+        let to = self.board.next_held(self.una, from).filter(|held| before(*held, to)).unwrap_or(to);
+        let upto = to.wrapping_sub(self.una) as usize;
+        let len = (upto.min(waiting) - offset.min(waiting)).min(self.mss.into());
+        let fin = upto > waiting && offset + len == waiting;
+        self.repeated = from.wrapping_add(len as u32 + u32::from(fin));
+        (self.timed, self.last) = (None, now);
+        self.start_timer(now);
+        Chunk { seq: from, offset, len, fin }
     }
 
     // Time.
@@ -277,6 +337,10 @@ impl Sender {
         self.backoff += 1;
         self.probe = true;
         if self.una != self.max {
+            let whole = self.window > 0 && self.flight() >= u32::from(self.mss);
+            if let Some((_, mss)) = BLACK_HOLE.iter().find(|(after, _)| whole && self.backoff == *after) {
+                self.mss = self.mss.min(*mss);
+            }
             // A closed window is no congestion.
             if self.window > 0 {
                 if self.backoff == 1 {
@@ -286,8 +350,23 @@ impl Sender {
             }
             (self.nxt, self.lost) = (self.una, self.max);
             (self.recovers, self.again, self.duplicates, self.timed) = (false, false, 0, None);
+            self.doubt();
         }
         self.start_timer(now);
+        true
+    }
+
+    /// A router could not pass on a packet of ours with this sequence number, and takes `mss` bytes in one. True when something has to be sent
+    /// again for it. Only what is under way can have met a router (RFC 5927 4.1).
+    pub(super) fn too_big(&mut self, seq: u32, mss: u16) -> bool {
+        let is_under_way = !before(seq, self.una) && before(seq, self.max);
+        let mss = mss.max(LEAST_MSS);
+        if !is_under_way || mss >= self.mss || self.cwnd == 0 {
+            return false;
+        }
+        // No congestion (RFC 1191 6.5): the window stays as it is, in bytes.
+        self.mss = mss;
+        (self.nxt, self.lost, self.recovers, self.timed) = (self.una, self.max, false, None);
         true
     }
 
@@ -317,13 +396,15 @@ impl Sender {
         let window = u32::from(it.window) << self.scale;
         if before(self.una, it.ack) {
             self.advance(it.ack, now);
-        } else if it.ack == self.una
-            && !it.carries
-            && window == self.window
-            && window > 0
-            && self.una != self.max
-        {
-            self.duplicate();
+        } else if it.ack == self.una && self.una != self.max {
+            let repeats = !it.carries && window == self.window && window > 0;
+            let counts = if self.sacks { it.news } else { repeats };
+            if counts {
+                self.duplicate();
+            }
+        }
+        if self.sacks {
+            self.look_for_loss();
         }
         let (seq, ack) = self.told;
         if !before(it.ack, self.una) && (before(seq, it.seq) || (seq == it.seq && !before(it.ack, ack))) {
@@ -344,7 +425,9 @@ impl Sender {
         if self.waiting() == 0 {
             (self.buf, self.start) = (Vec::new(), 0);
         }
+        let flight = self.flight();
         self.una = ack;
+        self.board.advance(ack);
         if before(self.nxt, ack) {
             self.nxt = ack;
         }
@@ -354,14 +437,12 @@ impl Sender {
         if self.recovers && !before(ack, self.lost) {
             self.recovers = false;
             self.cwnd = self.ssthresh.min(self.flight().max(mss) + mss);
-        } else if self.recovers {
+        } else if self.recovers && !self.sacks {
             // A partial acknowledgement: the next segment is lost too.
             self.again = true;
             self.cwnd = self.cwnd.saturating_sub(n).max(mss).saturating_add(mss);
-        } else if self.cwnd < self.ssthresh {
-            self.cwnd = self.cwnd.saturating_add(n.min(mss));
-        } else {
-            self.cwnd = self.cwnd.saturating_add((mss * mss / self.cwnd.max(1)).max(1));
+        } else if !self.recovers && flight >= self.cwnd / 2 {
+            self.grow(n, mss);
         }
         self.timer = None;
         if self.una != self.max {
@@ -369,9 +450,26 @@ impl Sender {
         }
     }
 
+    /// The congestion window, after `n` bytes were acknowledged: by as much, two segments at most, below the threshold; else by one when a whole
+    /// window has been.
+    fn grow(&mut self, n: u32, mss: u32) {
+        if self.cwnd < self.ssthresh {
+            self.cwnd = self.cwnd.saturating_add(n.min(2 * mss));
+            return;
+        }
+        self.counted = self.counted.saturating_add(n);
+        if self.counted >= self.cwnd {
+            self.counted -= self.cwnd;
+            self.cwnd = self.cwnd.saturating_add(mss);
+        }
+    }
+
     fn duplicate(&mut self) {
         self.duplicates += 1;
         let mss = u32::from(self.mss);
+        if self.sacks {
+            return;
+        }
         if self.recovers {
             self.cwnd = self.cwnd.saturating_add(mss);
         } else if self.duplicates == DUPLICATES && !before(self.una, self.lost) {

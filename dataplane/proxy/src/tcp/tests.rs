@@ -5,6 +5,10 @@ use super::*;
 use crate::{CloseReason, Event};
 use fedgate_tables::counters::{Counter, Histo};
 use proptest::prelude::*;
+use smoltcp::phy::ChecksumCapabilities;
+use smoltcp::wire::{
+    IpProtocol, Ipv4Address, Ipv4Packet, Ipv4Repr, TcpControl, TcpPacket, TcpRepr, TcpSeqNumber,
+};
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 
@@ -12,6 +16,7 @@ const A: Addr = (0x0a00_0001, 4000);
 const B: Addr = (0x0a00_0002, 5061);
 const BUFFERS: Buffers = Buffers { rx: 8 << 10, tx: 6 << 10 };
 const ROOM: usize = usize::MAX;
+const IP_HEADER: usize = 20;
 
 #[derive(Default)]
 struct Sink(Vec<Vec<u8>>);
@@ -52,6 +57,8 @@ struct Wire {
     dice: u64,
     lost: u64,
     late: u64,
+    /// Packets larger than this do not come through.
+    mtu: usize,
 }
 
 impl Wire {
@@ -62,7 +69,8 @@ impl Wire {
             Endpoint::connect(now, (A, B), 1500, BUFFERS, a),
             Endpoint::listen(now, (B, A), 1400, BUFFERS, b),
         ];
-        let mut wire = Self { now, ends, air: BTreeMap::new(), count: 0, dice: seed | 1, lost, late };
+        let mut wire =
+            Self { now, ends, air: BTreeMap::new(), count: 0, dice: seed | 1, lost, late, mtu: 1500 };
         wire.send();
         wire
     }
@@ -78,6 +86,7 @@ impl Wire {
             for packet in sent(&mut self.ends[from], self.now) {
                 // Repeated as often as lost.
                 let copies = match self.roll(1000) {
+                    _ if packet.len() > self.mtu => 0,
                     n if n < self.lost => 0,
                     n if n < 2 * self.lost => 2,
                     _ => 1,
@@ -237,7 +246,7 @@ fn an_idle_endpoint_holds_no_buffer() {
         wire.step();
     }
     assert_eq!((wire.ends[0].held(), wire.ends[1].held()), (0, 0));
-    assert!(size_of::<Endpoint>() <= 384, "{}", size_of::<Endpoint>());
+    assert!(size_of::<Endpoint>() <= 512, "{}", size_of::<Endpoint>());
 }
 
 /// RFC 5961: what is not the very next number is challenged, and a challenge is nothing but an acknowledgement.
@@ -289,6 +298,139 @@ fn a_closed_window_is_probed() {
     }
     assert_eq!(heard, bytes);
     assert!(wire.now.since(began) < 200_000, "{}", wire.now.since(began));
+}
+
+impl Wire {
+    /// Has the first end say `bytes` and waits for the second to hear them; gives how long that took.
+    fn carry(&mut self, bytes: &[u8]) -> u64 {
+        let (began, mut written, mut heard) = (self.now, 0, Vec::new());
+        while heard.len() < bytes.len() {
+            while self.ends[0].can_send() && written < bytes.len() {
+                written += self.ends[0].write(&bytes[written..]).unwrap();
+            }
+            heard.extend_from_slice(self.ends[1].receive.bytes());
+            self.ends[1].discard();
+            self.send();
+            assert!(heard.len() >= bytes.len() || self.step());
+        }
+        assert_eq!(heard, bytes);
+        self.now.since(began)
+    }
+}
+
+/// A link on the way that takes less than both ends, and a router that says so: what it dropped comes again in smaller pieces, at once.
+#[test]
+fn a_router_that_takes_less_is_believed() {
+    let mut wire = Wire::open(6);
+    wire.mtu = 1000;
+    let una = wire.ends[0].send.una();
+    wire.ends[0].write_all(&text(5_440, 1)).unwrap();
+    wire.send();
+    assert!(wire.air.is_empty());
+    // Of what was never sent nobody can have dropped anything.
+    assert!(!wire.ends[0].too_big(una.wrapping_sub(1), 1000));
+    assert!(!wire.ends[0].too_big(wire.ends[0].send.max(), 1000));
+    assert!(wire.ends[0].too_big(una, 1000));
+    assert!(!wire.ends[0].too_big(una, 1400), "it only ever falls");
+    wire.send();
+    assert!(wire.air.values().all(|(_, packet)| packet.len() <= 1000) && wire.air.len() == 6);
+    while wire.ends[1].receive.bytes().len() < 5_440 {
+        assert!(wire.step());
+    }
+    assert_eq!(wire.ends[1].receive.bytes(), text(5_440, 1));
+    // Nobody can make segments senselessly small.
+    while wire.ends[0].send.waiting() > 0 {
+        wire.step();
+    }
+    wire.ends[0].write_all(&text(1_000, 1)).unwrap();
+    let una = wire.ends[0].send.una();
+    wire.send();
+    assert!(wire.ends[0].too_big(una, 0));
+    assert!(wire.ends[0].send.mss() == LEAST_MTU - HEADERS);
+}
+
+/// The same, and nobody says anything.
+#[test]
+fn a_black_hole_is_got_around() {
+    for mtu in [1280, 600] {
+        let mut wire = Wire::open(7);
+        wire.mtu = mtu;
+        let took = wire.carry(&text(30_000, 1));
+        assert!(took < 20_000_000, "{took}");
+    }
+}
+
+/// A peer that goes without a word is found out, and one that is only silent is not.
+#[test]
+fn the_silent_are_asked_whether_they_are_there() {
+    let mut wire = Wire::open(8);
+    let began = wire.now;
+    while wire.now.since(began) < 4 * 3_600_000_000 {
+        assert!(wire.step());
+    }
+    assert!(wire.ends.iter().all(|end| end.state == State::Open));
+    let asked = wire.count;
+    wire.lost = 1000;
+    let began = wire.now;
+    while !wire.ends[0].is_dead() {
+        assert!(wire.step());
+    }
+    assert!(wire.ends[0].is_vanished());
+    let took = wire.now.since(began) / 1_000_000;
+    assert!((1270..1280).contains(&took), "{took}");
+    assert!(asked < 200, "{asked} packets in four hours");
+}
+
+/// One acknowledgement for two segments, one that waits for the odd one, and none of its own where something goes back.
+#[test]
+fn acknowledgements_wait_for_company() {
+    let mut wire = Wire::open(9);
+    let say = |wire: &mut Wire, len| {
+        wire.ends[0].write_all(&text(len, 1)).unwrap();
+        for packet in sent(&mut wire.ends[0], wire.now) {
+            assert!(wire.ends[1].input(wire.now, &packet, ROOM));
+        }
+        sent(&mut wire.ends[1], wire.now).len()
+    };
+    assert_eq!(say(&mut wire, 100), 0);
+    assert_eq!(say(&mut wire, 100), 1);
+    assert_eq!(say(&mut wire, 100), 0);
+    assert_eq!(wire.ends[1].next_poll(), Some(wire.now.after(40_000)));
+    wire.now = wire.now.after(40_000);
+    assert_eq!(sent(&mut wire.ends[1], wire.now).len(), 1);
+    assert_eq!(say(&mut wire, 100), 0);
+    wire.ends[1].write_all(b"answer").unwrap();
+    assert_eq!(sent(&mut wire.ends[1], wire.now).len(), 1);
+    assert!(wire.ends[1].receive.ack_by().is_none() && !wire.ends[1].owes.ack);
+}
+
+/// Two losses in one flight are repaired by two segments and no timeout: what the peer has is not repeated.
+#[test]
+fn what_the_peer_has_is_not_repeated() {
+    let mut wire = Wire::open(10);
+    wire.carry(&text(30_000, 1));
+    while wire.ends[0].send.waiting() > 0 {
+        wire.step();
+    }
+    wire.ends[0].write_all(&text(6_000, 2)).unwrap();
+    let packets = sent(&mut wire.ends[0], wire.now);
+    assert_eq!(packets.len(), 5);
+    let mut again = Vec::new();
+    let mut arrive = |wire: &mut Wire, packet: &Vec<u8>, gaps: usize| {
+        assert!(wire.ends[1].input(wire.now, packet, ROOM));
+        for ack in sent(&mut wire.ends[1], wire.now) {
+            parsed(&ack, |it| assert_eq!(it.sack_ranges.iter().flatten().count(), gaps));
+            assert!(wire.ends[0].input(wire.now, &ack, ROOM));
+            again.extend(sent(&mut wire.ends[0], wire.now));
+        }
+        again.len()
+    };
+    for (n, gaps, repeated) in [(1, 1, 0), (3, 2, 0), (4, 2, 1), (0, 1, 2), (2, 0, 2)] {
+        assert_eq!(arrive(&mut wire, &packets[n], gaps), repeated, "{n}");
+    }
+    let numbers = |packet: &Vec<u8>| parsed(packet, |it| (it.seq_number, it.payload.len()));
+    assert_eq!(again.iter().map(numbers).collect::<Vec<_>>(), [&packets[0], &packets[2]].map(numbers));
+    assert_eq!(wire.ends[1].receive.bytes(), text(6_000, 2));
 }
 
 /// One lost segment among many is repeated after three duplicates, not after the timer.

@@ -15,6 +15,8 @@ use std::fmt::Write;
 pub(crate) const KEPT: usize = 1024;
 /// Bytes of suites' names in a line.
 const NAMED: usize = 400;
+/// Versions in a line; there have been five.
+const VERSIONS: usize = 8;
 
 /// The first bytes of a peer.
 #[derive(Debug, Default)]
@@ -34,6 +36,12 @@ impl Hello {
     pub(crate) fn keep(&mut self, bytes: &[u8]) {
         let room = KEPT - self.bytes.len();
         self.bytes.extend_from_slice(&bytes[..bytes.len().min(room)]);
+    }
+
+    /// What is offered, as the log has it, for [`crate::fuzzing`].
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn offer(&self) -> Option<String> {
+        offer(&self.bytes).map(|offer| offer.to_string())
     }
 
     /// The handshake is done.
@@ -83,7 +91,8 @@ impl Hello {
 
 impl std::fmt::Display for Offer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let mut versions = self.versions.iter().map(|v| version_name(ProtocolVersion::from(*v)));
+        let mut versions =
+            self.versions.iter().take(VERSIONS).map(|v| version_name(ProtocolVersion::from(*v)));
         f.write_str(&versions.next().unwrap_or_else(|| "no version".into()))?;
         versions.try_for_each(|version| write!(f, ", {version}"))?;
         let (mut text, mut named) = (String::new(), 0);

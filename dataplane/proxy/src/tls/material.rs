@@ -1,19 +1,20 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! From the PEM of a policy to what rustls takes: identities with keys that fit, CAs that are CAs, revocation lists.
 //!
-//! A CA has to say that it is one: basicConstraints cA, and keyCertSign where it has a keyUsage (RFC 5280 sections 4.2.1.3 and 4.2.1.9).
+//! A CA has to say that it is one, or be a peer's own certificate that its own key signed, which vouches for that peer alone: basicConstraints cA, and keyCertSign where it has a keyUsage (RFC 5280 sections 4.2.1.3 and 4.2.1.9).
 //! webpki takes whatever is in its list of anchors, so a leaf that somebody put there would vouch for anything its holder signs.
 //! Housekeeping thread, once a policy; dates are only warned of, as the clock may be what is wrong.
 
 use super::error::{TlsConfigError, Warning, WarningKind};
 use super::{Identity, MAX_CAS, Voucher};
-use crate::tls::peers::Trust;
+use crate::tls::peers::{Pin, Trust};
 use rustls::RootCertStore;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer, UnixTime};
 use rustls::sign::CertifiedKey;
 use std::sync::Arc;
+use std::time::Duration;
 use webpki::OwnedCertRevocationList;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
@@ -75,7 +76,8 @@ impl Reader<'_> {
         vouchers: &[Voucher<'_>],
     ) -> Result<Vec<Trust>, TlsConfigError> {
         let trusts: Vec<Trust> = vouchers.iter().map(|v| self.trust(v)).collect::<Result<_, _>>()?;
-        match trusts.iter().map(|trust| trust.roots.len()).sum() {
+        let beside = |trust: &Trust| trust.pins.iter().filter(|pin| !pin.is_ca).count();
+        match trusts.iter().map(|trust| trust.roots.len() + beside(trust)).sum() {
             0 => Err(TlsConfigError::NoCas(face)),
             n if n > MAX_CAS => Err(TlsConfigError::TooManyCas(n)),
             _ => Ok(trusts),
@@ -83,7 +85,7 @@ impl Reader<'_> {
     }
 
     fn trust(&mut self, voucher: &Voucher<'_>) -> Result<Trust, TlsConfigError> {
-        let mut roots = RootCertStore::empty();
+        let (mut roots, mut pins) = (RootCertStore::empty(), Vec::new());
         let certificates = certificates(voucher.trustpoint, "CA certificates", voucher.cas)?;
         for (index, der) in certificates.into_iter().enumerate() {
             let refused = |why: String| TlsConfigError::BadCertificate {
@@ -92,11 +94,24 @@ impl Reader<'_> {
                 why,
             };
             let certificate = self.parsed(voucher.trustpoint, index, &der)?;
-            if let Some(why) = no_ca(&certificate) {
-                return Err(refused(why.into()));
+            let (ca, own) =
+                (no_ca(&certificate), certificate.subject().as_raw() == certificate.issuer().as_raw());
+            if own {
+                let moment = |at: i64| UnixTime::since_unix_epoch(Duration::from_secs(at.max(0) as u64));
+                pins.push(Pin {
+                    der: der.clone(),
+                    subject: certificate.subject().as_raw().to_vec().into(),
+                    not_before: moment(certificate.validity().not_before.timestamp()),
+                    not_after: moment(certificate.validity().not_after.timestamp()),
+                    is_ca: ca.is_none(),
+                });
             }
             drop(certificate);
-            roots.add(der).map_err(|e| refused(e.to_string()))?;
+            match ca {
+                None => roots.add(der).map_err(|e| refused(e.to_string()))?,
+                Some(_) if own => {}
+                Some(why) => return Err(refused(why.into())),
+            }
         }
         let mut crls = Vec::new();
         for (index, der) in CertificateRevocationListDer::pem_slice_iter(voucher.crls).enumerate() {
@@ -108,7 +123,7 @@ impl Reader<'_> {
             let der = der.map_err(|e| refused(e.to_string()))?;
             crls.push(OwnedCertRevocationList::from_der(&der).map_err(|e| refused(e.to_string()))?.into());
         }
-        Ok(Trust { name: voucher.trustpoint.into(), roots, crls, revocation: voucher.revocation })
+        Ok(Trust { name: voucher.trustpoint.into(), roots, pins, crls, revocation: voucher.revocation })
     }
 
     /// A certificate, its dates looked at.

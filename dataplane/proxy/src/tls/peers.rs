@@ -6,6 +6,8 @@
 //! out, whatever the others say. Names are not compared here: which domains a peer may speak for is SIP's business ([`crate::identity`],
 //! RFC 5922), because it compares names with the message and not with the address that was called.
 //!
+//! A voucher may also hold a peer's own certificate, signed by its own key: that vouches for itself and nobody else ([`Pin`]).
+//!
 //! rustls runs [`Peers`] in full handshakes only. A resumed one brings the certificates of the first, so [`Peers::identify`] looks at
 //! them again: a certificate that ended or was revoked since is no more good for a ticket than for a handshake.
 //!
@@ -37,9 +39,37 @@ pub(super) struct Trust {
     /// The trustpoint's name.
     pub(super) name: Box<str>,
     pub(super) roots: RootCertStore,
+    /// Peers' own certificates.
+    pub(super) pins: Vec<Pin>,
     pub(super) crls: Vec<CertRevocationList<'static>>,
     /// As in the policy's row.
     pub(super) revocation: u32,
+}
+
+/// A certificate that is taken as it is, within its dates: its signature is its own, so it proves nothing more, its purposes and
+/// constraints are nobody's word, and no list can revoke it.
+#[derive(Debug)]
+pub(super) struct Pin {
+    pub(super) der: CertificateDer<'static>,
+    /// For the hint that a server gives.
+    pub(super) subject: DistinguishedName,
+    pub(super) not_before: UnixTime,
+    pub(super) not_after: UnixTime,
+    /// It is a CA's as well, and among the roots.
+    pub(super) is_ca: bool,
+}
+
+impl Pin {
+    fn holds(&self, now: UnixTime) -> Result<(), webpki::Error> {
+        let (not_before, not_after) = (self.not_before, self.not_after);
+        if now < not_before {
+            Err(webpki::Error::CertNotValidYet { time: now, not_before })
+        } else if now > not_after {
+            Err(webpki::Error::CertExpired { time: now, not_after })
+        } else {
+            Ok(())
+        }
+    }
 }
 
 /// Names that count only in certificates of one trustpoint's CAs: `permit domain D trustpoint T`.
@@ -105,7 +135,10 @@ impl Peers {
         accepts: String,
         bound: Bound,
     ) -> Self {
-        let hints = trusts.iter().flat_map(|trust| trust.roots.subjects()).collect();
+        // A pin that is a CA's is among the roots.
+        let pinned = trusts.iter().flat_map(|trust| &trust.pins).filter(|pin| !pin.is_ca);
+        let pinned = pinned.map(|pin| pin.subject.clone());
+        let hints = trusts.iter().flat_map(|trust| trust.roots.subjects()).chain(pinned).collect();
         Self { trusts: trusts.into(), hints, meets, algorithms, accepts: accepts.into(), bound }
     }
 
@@ -149,9 +182,9 @@ impl Peers {
         leaf: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
     ) -> Result<Vec<&str>, Error> {
-        let (leaf, now) = (EndEntityCert::try_from(leaf).map_err(refused)?, UnixTime::now());
+        let (end, now) = (EndEntityCert::try_from(leaf).map_err(refused)?, UnixTime::now());
         let trusts = self.trusts.iter().filter(|trust| wanted.contains(&&*trust.name));
-        let vouches = |trust: &&Trust| self.by(trust, &leaf, intermediates, now).is_ok();
+        let vouches = |trust: &&Trust| self.by(trust, leaf, &end, intermediates, now).is_ok();
         Ok(trusts.filter(vouches).map(|trust| &*trust.name).collect())
     }
 
@@ -162,10 +195,10 @@ impl Peers {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<(), Error> {
-        let leaf = EndEntityCert::try_from(leaf).map_err(refused)?;
+        let end = EndEntityCert::try_from(leaf).map_err(refused)?;
         let mut best = Err(webpki::Error::UnknownIssuer);
         for trust in &self.trusts {
-            match self.by(trust, &leaf, intermediates, now) {
+            match self.by(trust, leaf, &end, intermediates, now) {
                 Ok(()) => best = Ok(()),
                 Err(why @ webpki::Error::CertRevoked) => return Err(refused(why)),
                 // That its CA is known elsewhere says more than that it is unknown here.
@@ -179,10 +212,14 @@ impl Peers {
     fn by(
         &self,
         trust: &Trust,
-        leaf: &EndEntityCert<'_>,
+        leaf: &CertificateDer<'_>,
+        end: &EndEntityCert<'_>,
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<(), webpki::Error> {
+        if let Some(pin) = trust.pins.iter().find(|pin| pin.der == *leaf) {
+            return pin.holds(now);
+        }
         let usage = match self.meets {
             Meets::Clients | Meets::Anybody => KeyUsage::client_auth(),
             Meets::Servers => KeyUsage::server_auth(),
@@ -202,7 +239,7 @@ impl Peers {
             .map(|builder| builder.with_expiration_policy(expiry).with_status_policy(unknown).build());
         let no_list = checks && !or_none && options.is_none();
         let anchors = &trust.roots.roots;
-        leaf.verify_for_usage(self.algorithms.all, anchors, intermediates, now, usage, options, None)?;
+        end.verify_for_usage(self.algorithms.all, anchors, intermediates, now, usage, options, None)?;
         if no_list { Err(webpki::Error::UnknownRevocationStatus) } else { Ok(()) }
     }
 }

@@ -22,6 +22,17 @@ fn made_with(change: impl FnOnce(&mut CertificateParams)) -> Made {
     Made { chain: params.self_signed(&key).unwrap().pem(), key: key.serialize_pem() }
 }
 
+/// A certificate that another's key has signed.
+fn issued(change: impl FnOnce(&mut CertificateParams)) -> String {
+    let (ca_key, key) = (KeyPair::generate().unwrap(), KeyPair::generate().unwrap());
+    let mut ca = CertificateParams::new(vec![]).unwrap();
+    ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    ca.distinguished_name.push(rcgen::DnType::CommonName, "issuer");
+    let mut params = CertificateParams::new(vec!["edge.local.example".into()]).unwrap();
+    change(&mut params);
+    params.signed_by(&key, &rcgen::Issuer::new(ca, ca_key)).unwrap().pem()
+}
+
 fn ca() -> Made {
     made_with(|params| params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained))
 }
@@ -29,10 +40,12 @@ fn ca() -> Made {
 fn face<'a>(chain: &'a str, key: &'a str, cas: &'a str) -> FaceParts<'a> {
     let cas = cas.as_bytes();
     FaceParts {
-        shown: vec![(None, Identity { trustpoint: "own", chain: chain.as_bytes(), key: key.as_bytes() })],
+        shown: vec![(
+            None,
+            Identity { trustpoint: "own", chain: chain.as_bytes(), key: key.as_bytes(), spoken: None },
+        )],
         vouchers: vec![Voucher { trustpoint: "partners", cas, crls: b"", revocation: 0 }],
-        suites: ALL_SUITES,
-        flags: FACE_TLS12 | FACE_TLS13,
+        spoken: Spoken { suites: ALL_SUITES, flags: FACE_TLS12 | FACE_TLS13 },
         bound: Vec::new(),
     }
 }
@@ -80,20 +93,25 @@ fn each_fault_is_named() {
 #[test]
 fn what_is_no_ca_vouches_for_nobody() {
     let own = made();
-    let leaf = fails(&own.chain, &own.key, &made().chain);
+    let leaf = fails(&own.chain, &own.key, &issued(|_| ()));
     assert_eq!(leaf, "trustpoint partners: certificate 1: no CA: its basicConstraints do not say cA");
-    let mute = made_with(|params| {
+    let mute = issued(|params| {
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     });
-    assert!(fails(&own.chain, &own.key, &mute.chain).ends_with("no CA: its keyUsage lacks keyCertSign"));
+    assert!(fails(&own.chain, &own.key, &mute).ends_with("no CA: its keyUsage lacks keyCertSign"));
+    // A peer's own certificate is another thing: see `tests/proxy/trust.rs`.
+    assert!(ProxyTls::from_parts(&parts(&own.chain, &own.key, &made().chain), &[]).is_ok());
+    let many = made().chain.repeat(MAX_CAS + 1);
+    assert!(fails(&own.chain, &own.key, &many).starts_with("257 CA certificates"));
 }
 
 #[test]
 fn an_end_is_taken_over_only_while_it_is_the_same() {
     let (own, one, two) = (made(), ca(), ca());
-    let same =
-        |a: &ProxyTls, b: &ProxyTls| [Arc::ptr_eq(&a.foreign, &b.foreign), Arc::ptr_eq(&a.client, &b.client)];
+    let same = |a: &ProxyTls, b: &ProxyTls| {
+        [Arc::ptr_eq(&a.server.foreign, &b.server.foreign), Arc::ptr_eq(&a.client, &b.client)]
+    };
     let first = Arc::new(ProxyTls::from_parts(&parts(&own.chain, &own.key, &one.chain), &[]).unwrap());
     let before = [first.clone()];
     let next = |parts: &Parts<'_>| same(&first, &ProxyTls::from_parts(parts, &before).unwrap());
@@ -106,7 +124,7 @@ fn an_end_is_taken_over_only_while_it_is_the_same() {
     changed.server.vouchers[0].revocation = fedgate_tables::policy::REVOCATION_CRL;
     assert_eq!(next(&changed), [false, true]);
     let mut changed = good.clone();
-    changed.server.suites = 0b11001;
+    changed.server.spoken.suites = 0b11001;
     assert_eq!(next(&changed), [false, true]);
     let mut changed = good.clone();
     changed.server.bound = vec![("partner.example", false, "partners")];
@@ -116,10 +134,11 @@ fn an_end_is_taken_over_only_while_it_is_the_same() {
     changed.server = face(&renewed.chain, &renewed.key, &one.chain);
     assert_eq!(next(&changed), [false, true]);
     // A client that may go without a certificate inside gets no ticket that is good outside.
-    assert!(Arc::ptr_eq(&first.foreign, &first.inside));
+    assert!(Arc::ptr_eq(&first.server.foreign, &first.server.inside));
     let mut open = parts(&own.chain, &own.key, &one.chain);
-    open.server.flags |= FACE_NO_CLIENT_AUTH;
+    open.server.spoken.flags |= FACE_NO_CLIENT_AUTH;
     let open = ProxyTls::from_parts(&open, &before).unwrap();
+    let open = &open.server;
     assert!(!Arc::ptr_eq(&open.foreign, &open.inside) && open.foreign.print != open.inside.print);
 }
 

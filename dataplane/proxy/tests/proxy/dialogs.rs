@@ -69,6 +69,28 @@ fn a_known_dialog_goes_on_when_its_domain_is_no_longer_permitted() {
     s.finish();
 }
 
+/// To have a dialog is no licence to speak for others in it: neither for those who are not permitted nor for another partner.
+#[test]
+fn a_dialog_is_of_its_domain() {
+    let mut s = Scene::new();
+    s.lab.domains.permit("partner.example", 8);
+    let n = agree(&mut s);
+    let before = s.lab.lines[n].server.heard.len();
+    for (number, from) in [(2, "partner.example"), (3, "nobody.example"), (4, "192.0.2.9")] {
+        let asserted = format!("P-Asserted-Identity: <sip:boss@{from}>\r\n");
+        let text = within("MESSAGE", number, true, &asserted);
+        s.client_says(n, text.replace("alice@foreign.example", &format!("boss@{from}")));
+    }
+    assert!(s.lab.run(secs(5), |lab| lab.lines[n].client.heard_text().matches("SIP/2.0 403 ").count() == 3));
+    assert_eq!(s.lab.lines[n].server.heard.len(), before, "nothing of it went inside");
+    // Outwards it is no way around the lists either.
+    s.lab.domains.0.remove("partner.example");
+    let text = within("NOTIFY", 1, false, "Subscription-State: active\r\n");
+    s.server_says(n, text.replace("alice@foreign.example", "boss@partner.example"));
+    assert!(s.lab.run(secs(5), |lab| lab.lines[n].server.heard_text().contains("SIP/2.0 403 ")));
+    s.finish();
+}
+
 #[test]
 fn a_dialog_is_of_its_peer_on_any_connection() {
     let mut s = Scene::new();

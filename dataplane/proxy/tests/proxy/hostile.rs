@@ -129,7 +129,7 @@ fn a_peer_that_stops_reading_stalls_itself_only() {
     s.lab.settle(secs(30));
     assert!(s.lab.lines[stuck].server.say.len() > 9_000_000, "the server is held back");
     let grown = s.lab.engine.memory() - before;
-    assert!(grown < 120_000, "memory is bounded: {grown}");
+    assert!(grown < 220_000, "memory is bounded: {grown}");
     // The other session is as quick as ever.
     let began = s.lab.now;
     s.client_says(other, message_in(1));
@@ -161,7 +161,7 @@ fn answers_are_bounded_when_their_reader_stops() {
     s.lab.settle(secs(30));
     let grown = s.lab.engine.memory() - before;
     // Both TCP buffers, an inbox and what waits in TLS, each full.
-    assert!(grown < 90_000, "memory is bounded: {grown}");
+    assert!(grown < 200_000, "memory is bounded: {grown}");
     s.lab.lines[n].client.reads = true;
     s.lab.touch(n, Leg::Client);
     assert!(
@@ -173,7 +173,7 @@ fn answers_are_bounded_when_their_reader_stops() {
 
 #[test]
 fn limits_are_named() {
-    let mut s = Scene::with(Limits { sessions: 3, handshakes: 2, ..Default::default() });
+    let mut s = Scene::with(Limits { sessions: 3, handshakes: 2, source_part: 1, ..Default::default() });
     // Two that are through with TCP and silent then: they stay, and a third is refused.
     for _ in 0..2 {
         s.lab.line(Leg::Client, None, None);
@@ -263,7 +263,9 @@ proptest! {
                     smoltcp::wire::Ipv4Packet::new_unchecked(&mut bytes[..]).fill_checksum();
                 }
             }
-            let _ = s.lab.engine.input(s.lab.now, id, leg, &bytes, &ctx, &mut s.lab.sink);
+            if s.lab.engine.input(s.lab.now, id, leg, &bytes).is_ok() {
+                s.lab.engine.poll(s.lab.now, &ctx, &mut s.lab.sink);
+            }
         }
         s.finish();
     }

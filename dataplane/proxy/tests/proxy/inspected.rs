@@ -3,8 +3,10 @@
 
 use crate::pki::{proxy_tls, tls_client};
 use crate::scene::*;
-use fedgate_proxy::{CloseReason, Leg};
+use fedgate_proxy::{CloseReason, Engine, Leg, Limits};
+use fedgate_sip::dialog::{self, Dialogs, Roster};
 use fedgate_sip::inspect::{Action, Deed, Inspector, Match, Parameters, Rule, Spec, What};
+use fedgate_sip::message::Message;
 use std::sync::Arc;
 
 fn scene(rules: Vec<Rule>, parameters: Parameters) -> Scene {
@@ -131,6 +133,43 @@ fn parameters_do_as_they_say() {
     s.client_says(n, message_in(1).replace("CSeq", &format!("{more}CSeq")));
     let want = message_in(1).replace("CSeq", "User-Agent: xxxxx\r\nCSeq");
     assert!(s.lab.run(secs(5), |lab| lab.lines[n].server.heard_text() == want));
+    s.finish();
+}
+
+/// A dialog that began at another worker is no dialog that was never begun.
+#[test]
+fn state_checking_knows_the_dialogs_of_other_workers() {
+    let drop = Some(Action { deed: Deed::Drop, log: false });
+    let mut s = scene(vec![], Parameters { state: drop, ..Parameters::default() });
+    let roster = Arc::new(Roster::new(2, 64));
+    s.lab.engine = Engine::new(Limits { workers: 2, ..Limits::default() }).of_several(roster.clone(), 0);
+    let mut other = Dialogs::new(dialog::Limits::default()).of_several(roster, 1);
+    // There a SUBSCRIBE from outside was answered.
+    let answered = response("SUBSCRIBE", "foreign.example", "local.example", 5);
+    let frame = answered.as_bytes();
+    let message = Message::scan(frame).expect("well formed");
+    let note = other.note(&message, false);
+    let timers = dialog::Timers::default();
+    assert!(other.crossed(&note, frame, 1, 1, &timers) && other.len() == 1);
+    // Here the next one of it comes, and one of another.
+    let refresh = |number: usize, tag: &str| {
+        request("SUBSCRIBE", "foreign.example", "local.example", number, "")
+            .replace("To: <sip:bob@local.example>", &format!("To: <sip:bob@local.example>;tag={tag}"))
+    };
+    let n = s.inward();
+    s.client_says(n, refresh(5, "b5") + &refresh(6, "b6"));
+    assert!(s.lab.run(secs(5), |lab| lab.lines[n].client.heard_text().starts_with("SIP/2.0 481 ")));
+    s.lab.settle(secs(1));
+    assert_eq!(s.lab.lines[n].server.heard_text(), refresh(5, "b5"));
+    // When it is over there, it is here.
+    let over = answered.replace("CSeq: 1 SUBSCRIBE", "CSeq: 2 BYE");
+    let message = Message::scan(over.as_bytes()).expect("well formed");
+    let note = other.note(&message, false);
+    other.crossed(&note, over.as_bytes(), 1, 2, &timers);
+    assert!(other.is_empty());
+    s.client_says(n, refresh(5, "b5"));
+    s.lab.settle(secs(1));
+    assert_eq!(s.lab.lines[n].client.heard_text().matches("SIP/2.0 481 ").count(), 2);
     s.finish();
 }
 

@@ -3,8 +3,9 @@
 //!
 //! `net` is the network, `pki` makes certificates, `lists` are the domain lists, `scene` puts a usual case together.
 //! The tests: `pass` (what goes through and what does not), `ends` (how sessions end), `hostile` (what peers may
-//! try), `attacks` (the list of them, one by one), `torture` (RFC 4475), `dialogs`, `nat` (addresses in
-//! messages), `rough` (loss, reordering, scale), `trust` (whose certificates are taken where, and what of TLS is spoken).
+//! try), `bounds` (what one address, or a slow peer, may cost), `attacks` (the list of them, one by one), `torture` (RFC 4475),
+//! `dialogs`, `nat` (addresses in messages), `rough` (loss, reordering, scale), `trust` (whose certificates are taken where, and
+//! what of TLS is spoken).
 
 mod lists;
 mod net;
@@ -12,6 +13,7 @@ mod pki;
 mod scene;
 
 mod attacks;
+mod bounds;
 mod dialogs;
 mod ends;
 mod hostile;

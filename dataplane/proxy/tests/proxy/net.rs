@@ -275,6 +275,7 @@ impl Output for Sink {
             Event::Denied { leg, status, why, .. } => format!("denied {leg:?} {status} {}", why.name()),
             Event::Malformed { leg, why, .. } => format!("malformed {leg:?}: {why}"),
             Event::Inspected { rule, action, .. } => format!("inspected {rule}: {action}"),
+            Event::Refused { reason, .. } => format!("refused: {reason}"),
             Event::Unreachable { status, .. } => format!("unreachable {status}"),
         });
         // What control would get must always fit a datagram.
@@ -326,6 +327,8 @@ pub struct Lab {
     /// Calls into the engine.
     pub calls: u64,
     pub tls: Arc<ProxyTls>,
+    /// Where the next client calls from.
+    pub from: u32,
     by_session: HashMap<SessionId, usize>,
     air: BinaryHeap<Reverse<Flying>>,
     wake: BinaryHeap<Reverse<(Micros, usize, bool)>>,
@@ -350,6 +353,7 @@ impl Lab {
             peak: 0,
             calls: 0,
             tls,
+            from: 0xc633_6400,
             by_session: HashMap::new(),
             air: BinaryHeap::new(),
             wake: BinaryHeap::new(),
@@ -360,7 +364,7 @@ impl Lab {
     /// A client that begins to call now, and the server that would be reached.
     pub fn line(&mut self, outside: Leg, client: Option<Connection>, server: Option<Connection>) -> usize {
         let n = self.lines.len();
-        let remote = (0xc633_6400 + (n as u32 / 50_000), 10_000 + (n % 50_000) as u16);
+        let remote = (self.from + (n as u32 / 50_000), 10_000 + (n % 50_000) as u16);
         let params = OpenParams {
             tls: self.tls.clone(),
             tls_proxy: 0,
@@ -497,7 +501,9 @@ impl Lab {
         if let Some(id) = self.lines[line].session {
             let leg = if server { Leg::Server } else { Leg::Client };
             // A session that is gone: the worker would count the packet and drop it.
-            let _ = self.engine.input(self.now, id, leg, packet, &ctx, &mut self.sink);
+            if self.engine.input(self.now, id, leg, packet).is_ok() {
+                self.engine.poll(self.now, &ctx, &mut self.sink);
+            }
             self.calls += 1;
         }
         self.carry();

@@ -2,7 +2,7 @@
 //! Certificates for the tests, made on the spot: one CA that is trusted, one that is not, and leaves of both.
 
 use fedgate_proxy::ProxyTls;
-use fedgate_proxy::tls::{FaceParts, Identity, Parts, Voucher};
+use fedgate_proxy::tls::{FaceParts, Identity, Parts, Spoken, Voucher};
 use fedgate_tables::policy::{ALL_SUITES, FACE_TLS12, FACE_TLS13, REVOCATION_CRL, REVOCATION_ENFORCE_UPDATE};
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, IsCa, Issuer, KeyIdMethod, KeyPair,
@@ -108,7 +108,8 @@ pub fn proxy_tls(authority: &Authority, own: &Leaf) -> Arc<ProxyTls> {
 
 /// A face that shows `own`; each of `vouchers` with its revocation lists, which are then asked.
 pub fn face<'a>(own: &'a Leaf, vouchers: &[(&'a Authority, &'a str)]) -> FaceParts<'a> {
-    let identity = Identity { trustpoint: "own", chain: own.chain.as_bytes(), key: own.key.as_bytes() };
+    let identity =
+        Identity { trustpoint: "own", chain: own.chain.as_bytes(), key: own.key.as_bytes(), spoken: None };
     let voucher = |(authority, crls): &(&'a Authority, &'a str)| Voucher {
         trustpoint: "cas",
         cas: authority.pem.as_bytes(),
@@ -118,8 +119,7 @@ pub fn face<'a>(own: &'a Leaf, vouchers: &[(&'a Authority, &'a str)]) -> FacePar
     FaceParts {
         shown: vec![(None, identity)],
         vouchers: vouchers.iter().map(voucher).collect(),
-        suites: ALL_SUITES,
-        flags: FACE_TLS12 | FACE_TLS13,
+        spoken: Spoken { suites: ALL_SUITES, flags: FACE_TLS12 | FACE_TLS13 },
         bound: Vec::new(),
     }
 }

@@ -72,7 +72,7 @@ fn a_lost_syn_is_sent_again() {
 
 #[test]
 fn a_thousand_sessions() {
-    let mut s = Scene::with(Limits { handshakes: 1000, ..Limits::default() });
+    let mut s = Scene::with(Limits { handshakes: 1000, source_part: 1, ..Limits::default() });
     let lines: Vec<_> = (0..1000).map(|_| s.inward()).collect();
     for &n in &lines {
         s.client_says(n, message_in(n));

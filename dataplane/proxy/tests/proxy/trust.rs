@@ -3,12 +3,13 @@
 
 use crate::pki::*;
 use crate::scene::*;
-use fedgate_proxy::Leg;
-use fedgate_tables::policy::{FACE_NO_CLIENT_AUTH, FACE_TLS13};
+use fedgate_proxy::tls::Spoken;
+use fedgate_proxy::{CloseReason, Leg, Micros};
+use fedgate_tables::policy::{FACE_NO_CLIENT_AUTH, FACE_TLS12, FACE_TLS13, REVOCATION_CRL};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::version::{TLS12, TLS13};
-use rustls::{ALL_VERSIONS, ServerConnection};
+use rustls::{ALL_VERSIONS, HandshakeKind, ProtocolVersion, ServerConnection};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Command, Stdio};
@@ -296,6 +297,138 @@ fn the_certificate_is_the_one_for_the_name_called() {
     s.finish();
 }
 
+/// A certificate that its own key has signed, as laboratories have them.
+fn own_signed(name: &str, change: impl FnOnce(&mut rcgen::CertificateParams)) -> Leaf {
+    let key = rcgen::KeyPair::generate().expect("a key");
+    let mut params = rcgen::CertificateParams::new(vec![name.to_owned()]).expect("a name");
+    params.distinguished_name.push(rcgen::DnType::CommonName, name);
+    change(&mut params);
+    let chain = params.self_signed(&key).expect("a certificate").pem();
+    Leaf { chain, key: key.serialize_pem() }
+}
+
+#[test]
+fn a_peer_may_be_pinned_by_its_own_certificate() {
+    let mut s = Scene::new();
+    let ca = s.ca.clone();
+    let inside = s.inside.clone();
+    let own = ca.leaf(&["edge.local.example"]);
+    s.lab.domains.permit("other.example", ENTRY + 1);
+    let lab = own_signed("foreign.example", |_| ());
+    // `openssl req -x509` marks what it signs as a CA.
+    let marked = own_signed("other.example", |params| {
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    });
+    let past = own_signed("foreign.example", |params| params.not_after = rcgen::date_time_ymd(2020, 1, 1));
+    let pins = [&lab, &marked, &past].map(|leaf| leaf.chain.as_str()).concat();
+    let mut server = face(&own, &[(&ca, "")]);
+    server.vouchers[0].cas = pins.as_bytes();
+    // Lists, where asked, are not asked of what no list could name.
+    server.vouchers[0].revocation = REVOCATION_CRL;
+    // Inside there is a CA.
+    server.vouchers.extend(face(&own, &[(&ca, "")]).vouchers);
+    s.lab.tls = proxy_tls_of(server.clone(), server, &[]);
+    for (domain, leaf) in [("foreign.example", &lab), ("other.example", &marked)] {
+        let line = s.lab.line(Leg::Client, Some(tls_client(&ca, Some(leaf))), Some(tls_server(&ca, &inside)));
+        s.client_says(line, request("MESSAGE", domain, "local.example", line, "x"));
+        assert!(arrives(&mut s, line), "{:?}", s.lab.sink.events);
+    }
+    // It speaks for what it names and no more.
+    let line = s.lab.line(Leg::Client, Some(tls_client(&ca, Some(&lab))), Some(tls_server(&ca, &inside)));
+    s.client_says(line, request("MESSAGE", "other.example", "local.example", line, "x"));
+    assert!(!arrives(&mut s, line));
+    assert!(s.lab.lines[line].client.heard_text().starts_with("SIP/2.0 403 "));
+    // As a server too.
+    let line = s.lab.line(Leg::Server, Some(tls_client(&ca, Some(&inside))), Some(tls_server(&ca, &lab)));
+    s.client_says(line, message_out(line));
+    assert!(arrives(&mut s, line), "{:?}", s.lab.sink.events);
+    // The same names and another key, one past its end, and one that the pinned key has signed.
+    let again = own_signed("foreign.example", |_| ());
+    let mut issuer = rcgen::CertificateParams::new(vec![]).expect("no name");
+    issuer.distinguished_name.push(rcgen::DnType::CommonName, "foreign.example");
+    let issuer = rcgen::Issuer::new(issuer, rcgen::KeyPair::from_pem(&lab.key).expect("a key"));
+    let key = rcgen::KeyPair::generate().expect("a key");
+    let params = rcgen::CertificateParams::new(vec!["foreign.example".to_owned()]).expect("a name");
+    let signed = params.signed_by(&key, &issuer).expect("a certificate").pem();
+    let signed = Leaf { chain: signed + &lab.chain, key: key.serialize_pem() };
+    for (leaf, why) in
+        [(&again, "UnknownIssuer"), (&past, "ertificate expired"), (&signed, "EndEntityUsedAsCa")]
+    {
+        s.lab.sink.events.clear();
+        let line = call(&mut s, tls_client(&ca, Some(leaf)), tls_server(&ca, &inside));
+        assert!(!arrives(&mut s, line));
+        assert!(said(&s, why), "{why}: {:?}", s.lab.sink.events);
+    }
+    s.finish();
+}
+
+#[test]
+fn a_name_may_be_met_in_its_own_way() {
+    let mut s = Scene::new();
+    let ca = s.ca.clone();
+    let (foreign, inside) = (s.foreign.clone(), s.inside.clone());
+    let (own, second) = (ca.leaf(&["edge.local.example"]), ca.leaf(&["sip.other.example"]));
+    let mut server = face(&own, &[(&ca, "")]);
+    server.spoken.flags = FACE_TLS13;
+    let mut identity = face(&second, &[]).shown[0].1;
+    // The fifth: TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256.
+    identity.spoken = Some(Spoken { suites: 0b10000, flags: FACE_TLS12 | FACE_NO_CLIENT_AUTH });
+    server.shown.push((Some("sip.other.example"), identity));
+    s.lab.tls = proxy_tls_of(server, face(&own, &[(&ca, "")]), &[]);
+    let client = client_config(&ca, Some(&foreign), ALL_VERSIONS);
+    for (name, leaf, version) in [
+        ("sip.other.example", &second, ProtocolVersion::TLSv1_2),
+        ("edge.local.example", &own, ProtocolVersion::TLSv1_3),
+    ] {
+        // Twice each: the second resumes, and only with its own.
+        for resumed in [HandshakeKind::Full, HandshakeKind::Resumed] {
+            let line = call(&mut s, calling(&client, name), tls_server(&ca, &inside));
+            assert!(arrives(&mut s, line), "{:?}", s.lab.sink.events);
+            s.lab.settle(secs(1));
+            let tls = s.lab.lines[line].client.tls.as_ref().expect("TLS");
+            assert_eq!(
+                (tls.protocol_version(), tls.handshake_kind()),
+                (Some(version), Some(resumed)),
+                "{name}"
+            );
+            assert_eq!(shown(tls), der(leaf));
+        }
+    }
+    // What is refused is told by what that name takes; and it comes as an alert.
+    let modern = client_config(&ca, Some(&foreign), &[&TLS13]);
+    let line = call(&mut s, calling(&modern, "SIP.other.example"), tls_server(&ca, &inside));
+    assert!(!arrives(&mut s, line));
+    assert!(
+        said(&s, "; accepted are TLSv1.2 with TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256"),
+        "{:?}",
+        s.lab.sink.events
+    );
+    let alert = s.lab.lines[line].client.tls_error.clone();
+    assert!(matches!(alert, Some(rustls::Error::AlertReceived(_))), "{alert:?}");
+    // Outside a certificate is wanted whatever the name says, inside as it says.
+    let nobody = client_config(&ca, None, ALL_VERSIONS);
+    let line = call(&mut s, calling(&nobody, "sip.other.example"), tls_server(&ca, &inside));
+    assert!(!arrives(&mut s, line));
+    for (name, may) in [("sip.other.example", true), ("edge.local.example", false)] {
+        let line = s.lab.line(Leg::Server, Some(calling(&nobody, name)), Some(tls_server(&ca, &foreign)));
+        s.client_says(line, message_out(line));
+        assert_eq!(arrives(&mut s, line), may, "{name}");
+    }
+    // A hello in pieces, and none at all.
+    let line = s.lab.line(Leg::Client, None, None);
+    for octet in [0x16, 3, 1, 0, 0xff] {
+        s.client_says(line, [octet]);
+        s.lab.settle(Micros(100_000));
+    }
+    s.lab.settle(secs(60));
+    assert_eq!(s.lab.lines[line].closed, Some(CloseReason::TlsTimeout(Leg::Client)));
+    let line = s.lab.line(Leg::Client, None, None);
+    s.client_says(line, message_in(1));
+    s.lab.settle(secs(60));
+    assert_eq!(s.lab.lines[line].closed, Some(CloseReason::TlsFailed(Leg::Client)));
+    s.finish();
+}
+
 #[test]
 fn inside_clients_may_go_without_where_that_is_said() {
     for (flag, may) in [(0, false), (FACE_NO_CLIENT_AUTH, true)] {
@@ -304,7 +437,7 @@ fn inside_clients_may_go_without_where_that_is_said() {
         let (foreign, inside) = (s.foreign.clone(), s.inside.clone());
         let own = ca.leaf(&["edge.local.example"]);
         let mut server = face(&own, &[(&ca, "")]);
-        server.flags |= flag;
+        server.spoken.flags |= flag;
         s.lab.tls = proxy_tls_of(server, face(&own, &[(&ca, "")]), &[]);
         let (client, called) = (tls_client(&ca, None), tls_server(&ca, &foreign));
         let line = s.lab.line(Leg::Server, Some(client), Some(called));
@@ -325,8 +458,7 @@ fn what_has_nothing_in_common_is_told_what_would_be_taken() {
     let (foreign, inside) = (s.foreign.clone(), s.inside.clone());
     let own = ca.leaf(&["edge.local.example"]);
     let mut only_13 = face(&own, &[(&ca, "")]);
-    only_13.flags = FACE_TLS13;
-    only_13.suites = 0b10;
+    only_13.spoken = Spoken { suites: 0b10, flags: FACE_TLS13 };
     s.lab.tls = proxy_tls_of(only_13.clone(), only_13, &[]);
     let old = client_config(&ca, Some(&foreign), &[&TLS12]);
     let line = call(&mut s, calling(&old, "edge.local.example"), tls_server(&ca, &inside));

@@ -8,12 +8,19 @@ use proptest::prelude::*;
 const SECOND: u64 = 1_000_000;
 const A: u64 = 1;
 const B: u64 = 2;
+const KNOWN: Standing = with(true);
 
-/// One message of a dialog; `from` and `to` are tags, empty for none.
+const fn with(same_domain: bool) -> Standing {
+    Standing::Known { peer: A, stale: false, same_domain }
+}
+
+/// One message of a dialog; `from` and `to` are tags, empty for none. The tag of who is inside is `in`.
 fn text(start: &str, cseq: &str, from: &str, to: &str, more: &str) -> String {
     let tag = |tag: &str| if tag.is_empty() { String::new() } else { format!(";tag={tag}") };
+    let (outside, inside) = ("<sip:a@f.example>", "<sip:b@l.example>");
+    let (caller, called) = if from == "in" { (inside, outside) } else { (outside, inside) };
     format!(
-        "{start}\r\nVia: SIP/2.0/TLS a;branch=z9hG4bK1\r\nFrom: <sip:a@f.example>{}\r\nTo: <sip:b@l.example>{}\r\n\
+        "{start}\r\nVia: SIP/2.0/TLS a;branch=z9hG4bK1\r\nFrom: {caller}{}\r\nTo: {called}{}\r\n\
          Call-ID: call-1@f.example\r\nCSeq: {cseq}\r\n{more}Content-Length: 0\r\n\r\n",
         tag(from),
         tag(to)
@@ -77,7 +84,11 @@ fn both_sides_name_the_same_dialog() {
         (answer(200, "NOTIFY", 1, "in", "out", ""), true),
         (answer(200, "SUBSCRIBE", 2, "out", "in", ""), false),
     ] {
-        assert_eq!(s.standing(&message, inward), Standing::Known { peer: A, stale: false }, "{message}");
+        assert_eq!(s.standing(&message, inward), KNOWN, "{message}");
+        // Another domain on the far side is not what was let in, whatever the case it is written in.
+        let other = message.replace("f.example>", "x.example>");
+        assert_eq!(s.standing(&other, inward), with(false), "{other}");
+        assert_eq!(s.standing(&message.replace("f.example>", "F.Example.>"), inward), KNOWN);
     }
     // The same tags the other way round, or with another one, are another dialog.
     assert!(!s.knows(&request("NOTIFY", 1, "out", "in", ""), false));
@@ -104,10 +115,7 @@ fn a_cseq_that_falls_back_is_seen() {
 fn another_peer_changes_nothing() {
     let mut s = subscribed(3600);
     s.crosses(&request("BYE", 9, "out", "in", ""), true, B);
-    assert_eq!(
-        s.standing(&request("SUBSCRIBE", 2, "out", "in", ""), true),
-        Standing::Known { peer: A, stale: false }
-    );
+    assert_eq!(s.standing(&request("SUBSCRIBE", 2, "out", "in", ""), true), KNOWN);
 }
 
 #[test]

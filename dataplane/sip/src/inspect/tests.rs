@@ -5,7 +5,7 @@ use super::*;
 use proptest::prelude::*;
 
 const SECOND: u64 = 1_000_000;
-const ALONE: Standing = Standing { known: false, sole: true, workers: 1 };
+const ALONE: Standing = Standing { known: false, whole: true, workers: 1 };
 
 fn message(method: &str, more: &str, body: &str) -> String {
     format!(
@@ -124,7 +124,7 @@ fn each_parameter() {
     assert_eq!(judge(&map, &within), Ruling { deed: Deed::Drop, no_dialog: true, mask: false });
     assert_eq!(deed(&map, &good), Deed::Pass);
     let scanned = Message::scan(within.as_bytes()).expect("well formed");
-    for standing in [Standing { known: true, ..ALONE }, Standing { sole: false, ..ALONE }] {
+    for standing in [Standing { known: true, ..ALONE }, Standing { whole: false, ..ALONE }] {
         let ruling = map.judge(&scanned, standing, &mut Rates::default(), SECOND, |_| {});
         assert_eq!(ruling.deed, Deed::Pass);
     }

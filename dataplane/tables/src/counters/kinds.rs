@@ -45,6 +45,7 @@ kinds! {
         IcmpEchoReplies "icmp_echo_replies" "ICMP echo replies sent";
         ProxySessionsOpened "proxy_sessions_opened" "TLS proxy sessions opened";
         ProxySessionsClosed "proxy_sessions_closed" "TLS proxy sessions closed";
+        ProxySourceRefused "proxy_source_refused" "TLS proxy sessions refused: one address has its share";
         TlsHandshakesClientLeg "tls_handshakes_client_leg" "TLS handshakes completed with TCP clients";
         TlsHandshakesServerLeg "tls_handshakes_server_leg" "TLS handshakes completed with TCP servers";
         TlsFailures "tls_failures" "TLS handshakes failed";

@@ -51,7 +51,7 @@ pub const FACE_NO_CLIENT_AUTH: u32 = 4;
 /// Every flag there is.
 pub const FACE_FLAGS: u32 = FACE_TLS12 | FACE_TLS13 | FACE_NO_CLIENT_AUTH;
 
-/// What a face shows. 12 bytes.
+/// What a face shows. 20 bytes.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
 pub struct Shown {
@@ -59,12 +59,16 @@ pub struct Shown {
     pub trustpoint: u32,
     /// The SNI name it is for, canonical; empty for any.
     pub domain: Blob,
+    /// What is spoken with who calls that name, as in [`Face::suites`]; 0, with `flags` 0, where it is what the face speaks.
+    pub suites: u32,
+    /// As [`Face::flags`].
+    pub flags: u32,
 }
-const _: () = assert!(size_of::<Shown>() == 12);
+const _: () = assert!(size_of::<Shown>() == 20);
 
 impl Default for Shown {
     fn default() -> Self {
-        Self { trustpoint: NONE, domain: Blob::default() }
+        Self { trustpoint: NONE, domain: Blob::default(), suites: 0, flags: 0 }
     }
 }
 

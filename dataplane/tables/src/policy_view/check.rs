@@ -363,6 +363,13 @@ fn face(cx: &Context<'_>, element: &Face, field: &'static str, allowed: u32) -> 
     }
     run(first_shown, shown, cx.view.shown, field)?;
     run(first_voucher, vouchers, cx.view.vouchers, field)?;
+    spoken(bits, flags, allowed, field)?;
+    // Clients may go without a certificate only where the face is towards clients.
+    let of_names = &cx.view.shown[first_shown as usize..][..shown as usize];
+    of_names.iter().try_for_each(|shown| must(shown.flags & !allowed == 0, field, Fault::Bits))
+}
+
+fn spoken(bits: u32, flags: u32, allowed: u32, field: &'static str) -> Finding {
     must(flags & !allowed == 0 && bits & !ALL_SUITES == 0, field, Fault::Bits)?;
     must(flags & (FACE_TLS12 | FACE_TLS13) != 0, field, Fault::Value)?;
     let speaks = |version| flags & version == 0 || suites(bits, version).next().is_some();
@@ -370,8 +377,11 @@ fn face(cx: &Context<'_>, element: &Face, field: &'static str, allowed: u32) -> 
 }
 
 fn shown(cx: &Context<'_>, element: &Shown) -> Finding {
-    let Shown { trustpoint, domain } = *element;
+    let Shown { trustpoint, domain, suites: bits, flags } = *element;
     index(trustpoint, cx.view.trustpoints, "trustpoint")?;
+    if (bits, flags) != (0, 0) {
+        spoken(bits, flags, FACE_FLAGS, "shown")?;
+    }
     let domain = text(cx, domain, "domain")?;
     must(domain.is_empty() || is_canonical(domain.as_bytes()), "domain", Fault::NotCanonical)
 }

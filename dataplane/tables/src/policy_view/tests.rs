@@ -102,7 +102,7 @@ fn sample(sizes: [usize; 6], bits: u32) -> PolicyBuilder {
         let tp =
             b.trustpoint(Trustpoint { name, chain: identity, key: identity, cas: pem, ..Default::default() });
         let shown = [
-            Shown { trustpoint: tp, domain: b.blob(b"edge.example") },
+            Shown { trustpoint: tp, domain: b.blob(b"edge.example"), suites: 0b1000, flags: FACE_TLS12 },
             Shown { trustpoint: tp, ..Shown::default() },
         ];
         let (server, client) = (b.face(&shown, &[tp, 0]), b.face(&shown[1..], &[]));
@@ -173,6 +173,13 @@ fn walk(view: &PolicyView<'_>) -> usize {
 }
 
 /// A TLS proxy that is good but for what `change` does to its client face.
+fn shown_with(b: &mut PolicyBuilder, suites: u32, flags: u32) {
+    let name = b.blob(b"p");
+    let trustpoint = b.trustpoint(Trustpoint { name, ..Default::default() });
+    let face = b.face(&[Shown { trustpoint, suites, flags, ..Shown::default() }], &[trustpoint]);
+    b.tls_proxy(TlsProxy { name, server: face, client: face, ..TlsProxy::default() });
+}
+
 fn proxy_with(b: &mut PolicyBuilder, change: impl FnOnce(&mut Face)) {
     let name = b.blob(b"p");
     let trustpoint = b.trustpoint(Trustpoint { name, ..Default::default() });
@@ -416,6 +423,10 @@ fn each_fault_is_named() {
             Fault::Index,
         ),
         (fault(|b| _ = b.face(&[], &[1])), "trustpoint", Fault::Index),
+        (fault(|b| shown_with(b, ALL_SUITES, 0)), "shown", Fault::Value),
+        (fault(|b| shown_with(b, 0b1000, FACE_TLS13)), "shown", Fault::Value),
+        (fault(|b| shown_with(b, 1 << 31, FACE_TLS13)), "shown", Fault::Bits),
+        (fault(|b| shown_with(b, ALL_SUITES, FACE_TLS13 | FACE_NO_CLIENT_AUTH)), "client", Fault::Bits),
         (fault(|b| b.name_trust(NameTrust::default())), "name", Fault::NotCanonical),
         (
             fault(|b| {
@@ -429,7 +440,7 @@ fn each_fault_is_named() {
             fault(|b| {
                 let trustpoint = b.trustpoint(Trustpoint { name: named, ..Default::default() });
                 let domain = b.blob(b"Upper.example");
-                _ = b.face(&[Shown { trustpoint, domain }], &[]);
+                _ = b.face(&[Shown { trustpoint, domain, ..Shown::default() }], &[]);
             }),
             "domain",
             Fault::NotCanonical,

@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What holds for any octets that a peer may send, for `cargo fuzz` (`fuzz/fuzz_targets`) and for the test that replays what it found.
+//!
+//! Only built for those two: `cfg(fuzzing)` is cargo-fuzz's. Each function panics where its property does not hold.
+
+use crate::api::{CloseReason, Leg, Micros, Output, SessionId};
+use crate::event::Event;
+use crate::identity::identity;
+use crate::tcp::{Buffers, Endpoint, Port};
+use crate::tls::Hello;
+use fedgate_tables::counters::{Counter, Histo};
+use fedgate_wire::{checksum, proto};
+
+/// The ClientHello reader: any octets, in any two pieces; the text for the log is bounded and of one line.
+pub fn client_hello(data: &[u8]) {
+    let (mut whole, mut pieces) = (Hello::default(), Hello::default());
+    whole.keep(data);
+    let (one, two) = data.split_at(data.len() / 3);
+    pieces.keep(one);
+    pieces.keep(two);
+    assert_eq!(pieces.offer(), whole.offer());
+    if let Some(text) = whole.offer() {
+        assert!(text.len() < 1024 && !text.contains(char::is_control), "{text}");
+    }
+}
+
+/// The names in a certificate: any octets; what is read is bounded, and each name covers what it is.
+pub fn certificate(data: &[u8]) {
+    let Some(peer) = identity(data) else { return };
+    for name in peer.names() {
+        assert!(!name.is_empty() && name.len() <= 253 && !name.contains(char::is_control), "{name:?}");
+    }
+}
+
+const OURS: (u32, u16) = (0xc000_0205, 5061);
+const PEER: (u32, u16) = (0xc633_6414, 40_000);
+const BUFFERS: Buffers = Buffers { rx: 20 << 10, tx: 6 << 10 };
+
+/// TCP's endpoint: segments of the peer, each of nine octets and its payload (what of sequence, acknowledgement, window and flags it says
+/// and how long it is after the last), with reads and writes between them. Memory stays within the buffers, and every segment
+/// that goes out is whole.
+pub fn segments(data: &[u8]) {
+    let mut now = Micros(1);
+    let mut end = Endpoint::listen(now, (OURS, PEER), 1500, BUFFERS, 7);
+    let mut sink = Sink::default();
+    let mut rest = data;
+    // The first two octets: whether we call or are called, and the peer's first number.
+    if data.first().is_some_and(|first| first % 2 == 1) {
+        end = Endpoint::connect(now, (OURS, PEER), 1500, BUFFERS, 7);
+    }
+    let mut theirs: u32 = 0xffff_ff00;
+    while let Some((head, tail)) = rest.split_at_checked(9) {
+        let len = usize::from(head[8]).min(tail.len());
+        let (payload, after) = tail.split_at(len);
+        rest = after;
+        let flags = head[0];
+        // Near what is right: random numbers of 32 bits hit nothing.
+        let seq = theirs.wrapping_add(u32::from(head[1])).wrapping_sub(u32::from(head[2]) << 4);
+        let ack = sink.next.wrapping_add(u32::from(head[3])).wrapping_sub(u32::from(head[4]) << 4);
+        let window = u16::from_be_bytes([head[5], head[6]]);
+        now = now.after(u64::from(head[7]) * 40_000);
+        let packet = segment(seq, ack, flags, window, payload);
+        end.watch(now);
+        if end.input(now, &packet, usize::MAX) && flags & 0x10 != 0 {
+            theirs = sink.acked.max(theirs.wrapping_sub(1 << 16));
+        }
+        if flags & 0x40 != 0 {
+            let mut scrap = [0; 700];
+            let _ = std::io::Read::read(&mut end, &mut scrap);
+        }
+        if flags & 0x80 != 0 && end.can_send() {
+            let _ = std::io::Write::write(&mut end, &[0x55; 900]);
+        }
+        if head[7] == 255 {
+            end.close();
+        }
+        let session = SessionId { slot: 0, generation: 0 };
+        for _ in 0..64 {
+            if !end.output(now, Port { session, leg: Leg::Client, out: &mut sink }) {
+                break;
+            }
+        }
+        if let Some(acked) = sink.acknowledged.take() {
+            (sink.acked, theirs) = (acked, acked);
+        }
+        let most = BUFFERS.rx + BUFFERS.tx + (8 << 10);
+        assert!(end.held() <= 2 * most, "{} bytes", end.held());
+        assert!(end.next_poll().is_none_or(|at| at.0 < now.0 + 86_400_000_000));
+    }
+}
+
+/// A segment of the peer's with good checksums and whatever flags.
+fn segment(seq: u32, ack: u32, flags: u8, window: u16, payload: &[u8]) -> Vec<u8> {
+    let len = (40 + payload.len()) as u16;
+    let mut packet = vec![0x45, 0];
+    packet.extend(len.to_be_bytes());
+    packet.extend([0, 0, 0x40, 0, 64, 6, 0, 0]);
+    packet.extend(PEER.0.to_be_bytes());
+    packet.extend(OURS.0.to_be_bytes());
+    packet.extend(PEER.1.to_be_bytes());
+    packet.extend(OURS.1.to_be_bytes());
+    packet.extend(seq.to_be_bytes());
+    packet.extend(ack.to_be_bytes());
+    packet.extend([0x50, flags]);
+    packet.extend(window.to_be_bytes());
+    packet.extend([0; 4]);
+    packet.extend(payload);
+    let sum = checksum::of(&packet[..20]);
+    packet[10..12].copy_from_slice(&sum.to_be_bytes());
+    let sum = checksum::of_segment(PEER.0, OURS.0, proto::TCP, &packet[20..]);
+    packet[36..38].copy_from_slice(&sum.to_be_bytes());
+    packet
+}
+
+/// What our endpoint sends, as far as the next segment depends on it.
+#[derive(Default)]
+struct Sink {
+    /// Our next number.
+    next: u32,
+    /// The last acknowledgement.
+    acked: u32,
+    acknowledged: Option<u32>,
+}
+
+impl Output for Sink {
+    fn packet(&mut self, _: SessionId, _: Leg, len: usize, fill: impl FnOnce(&mut [u8])) {
+        let mut packet = vec![0; len];
+        fill(&mut packet);
+        assert!((40..=1500).contains(&len), "{len}");
+        assert_eq!(usize::from(u16::from_be_bytes([packet[2], packet[3]])), len);
+        let word =
+            |at: usize| u32::from_be_bytes([packet[at], packet[at + 1], packet[at + 2], packet[at + 3]]);
+        let header = usize::from(packet[32] >> 4) * 4;
+        assert!((20..=60).contains(&header) && 20 + header <= len, "{header}");
+        let (seq, ack, flags) = (word(24), word(28), packet[33]);
+        let takes = (len - 20 - header) as u32 + u32::from(flags & 3 != 0);
+        self.next = seq.wrapping_add(takes);
+        if flags & 0x10 != 0 {
+            self.acknowledged = Some(ack);
+        }
+    }
+    fn event(&mut self, _: SessionId, _: Event<'_>) {}
+    fn closed(&mut self, _: SessionId, _: CloseReason) {}
+    fn count(&mut self, _: Counter, _: u64) {}
+    fn observe(&mut self, _: Histo, _: u64) {}
+}
+
+#[cfg(test)]
+mod tests {
+    //! What fuzzing has found, and what it began with: `tests/corpus/fuzz`, replayed.
+
+    use std::path::Path;
+
+    fn replay(target: &str, check: impl Fn(&[u8])) {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/corpus/fuzz").join(target);
+        let files = std::fs::read_dir(folder).expect("a folder of seeds");
+        let mut count = 0;
+        for file in files {
+            check(&std::fs::read(file.expect("an entry").path()).expect("readable"));
+            count += 1;
+        }
+        assert!(count > 0);
+    }
+
+    #[test]
+    fn client_hellos() {
+        replay("client_hello", super::client_hello);
+    }
+
+    #[test]
+    fn certificates() {
+        replay("certificate", super::certificate);
+    }
+
+    #[test]
+    fn segments() {
+        replay("segments", super::segments);
+    }
+}
