@@ -171,7 +171,7 @@ impl Worker {
         work += path.obey(Some(&view), now);
         path.net.flush_all(&view);
         if path.net.workers() > 1 {
-            path.net.tell_media();
+            work += path.net.tell_media();
             path.net.post_all();
         }
         if work > 0 {
@@ -209,7 +209,7 @@ impl Path {
     fn take_parcels(&mut self, view: &runtime::View<'_>, now: clock::Now) -> usize {
         let mut work = 0;
         for mate in 0..self.net.workers() {
-            self.net.hear_media(mate);
+            work += self.net.hear_media(mate);
             for _ in 0..PARCELS_A_LOOP {
                 let Some(Parcel { errand, slot, mut frames }) = self.net.take_parcel(mate) else { break };
                 work += frames.len();

@@ -155,23 +155,26 @@ impl Net {
         }
     }
 
-    /// Tells the others which media entrances are ours, and no longer.
-    #[cold]
-    pub(in crate::worker) fn tell_media(&mut self) {
+    /// Tells the others which media entrances are ours, and no longer; gives how many.
+    pub(in crate::worker) fn tell_media(&mut self) -> usize {
+        let mut told = 0;
         while let Some(entrance) = self.flow.media.news() {
             let deaf = self.mates.tell(entrance);
             self.counters.add(Stat::MediaRefused, deaf);
+            told += 1;
         }
+        told
     }
 
-    /// Learns which media entrances are a mate's.
+    /// Learns which media entrances are a mate's; gives how many.
     #[inline]
-    pub(in crate::worker) fn hear_media(&mut self, mate: u8) {
-        for _ in 0..NEWS_A_LOOP {
-            let Some(entrance) = self.mates.hear(mate) else { return };
+    pub(in crate::worker) fn hear_media(&mut self, mate: u8) -> usize {
+        for heard in 0..NEWS_A_LOOP {
+            let Some(entrance) = self.mates.hear(mate) else { return heard };
             let learnt = self.flow.media.learn(mate, &entrance);
             self.counters.add(Stat::MediaRefused, u64::from(!learnt));
         }
+        NEWS_A_LOOP
     }
 
     /// Sends what has been packed for the others. At the end of each loop.

@@ -44,6 +44,7 @@ fn hears(worker: &mut Worker, micros: u64, conn: ConnId, note: &MediaNote<'_>) {
 
 /// The signalling connection of a rig: from outside to the routing server.
 fn signalling(rig: &mut Rig) -> ConnId {
+    rig.collect();
     let syn = tcp((WEB, 40_000), (PUBLIC, 5061), MACS[OUTSIDE], SYN);
     let out = rig.exchange(OUTSIDE, &syn, &[(INSIDE, ROUTING)]);
     assert_eq!(out[INSIDE].len(), 1);
