@@ -12,6 +12,8 @@ use fedgate_tables::drops::DropReason;
 const DROPOUT: u16 = 3000;
 /// How late a packet may be.
 const MISORDER: u16 = 100;
+/// How far ahead is neither.
+const JUMP: std::ops::RangeInclusive<u16> = DROPOUT..=u16::MAX - MISORDER;
 /// Payload types that are RTCP's second octet without the marker bit (RFC 5761 section 4).
 const RTCP_LIKE: std::ops::RangeInclusive<u8> = 72..=76;
 /// Packet types of RTCP: from SR to XR (RFC 3550, RFC 4585, RFC 3611).
@@ -54,7 +56,7 @@ impl Track {
     fn follow(&mut self, ssrc: u32, number: u16) -> Result<(), DropReason> {
         let ahead = number.wrapping_sub(self.newest);
         let of_stream = self.begun && ssrc == self.ssrc;
-        if of_stream && (ahead < DROPOUT || ahead > u16::MAX - MISORDER) {
+        if of_stream && !JUMP.contains(&ahead) {
             if ahead < DROPOUT {
                 self.newest = number;
             }
