@@ -71,7 +71,10 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    match LocalSet::new().block_on(&runtime, run(cli)) {
+    let ended = LocalSet::new().block_on(&runtime, run(cli));
+    // Without waiting for a request for a revocation list that may be on its way.
+    runtime.shutdown_background();
+    match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(why) => {
             eprintln!("{}", why.trim_end());

@@ -198,6 +198,8 @@ impl Editor {
             | Command::RevocationCheck(_)
             | Command::CrlConfigure
             | Command::EnforceNextUpdate
+            | Command::CrlUrl(..)
+            | Command::CrlCacheTime(_)
             | Command::Enrollment(_)
             | Command::Fqdn(_)
             | Command::CertificateChain(_)

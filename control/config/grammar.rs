@@ -151,6 +151,8 @@ pub const SPECS: &[Spec] = &[
     leaf(Mode::Trustpoint, "crl file", "crl file PATH", "their revocation lists (PEM or DER)", "crl file certs/ca.crl", crypto::crl),
     leaf(Mode::Trustpoint, "revocation-check", "revocation-check {none | crl [none]}", "whether peers are looked up in the revocation lists", "revocation-check crl", crypto::revocation_check),
     Spec { mode: Mode::Trustpoint, words: "crl configure", usage: "crl configure", help: "how revocation lists are used", example: "crl configure", enters: Some(Mode::Crl), effect: Effect::Real, parse: crypto::crl_configure },
+    leaf(Mode::Crl, "url", "url INDEX URL", "where the lists are fetched from, 1 to 5 places; without one, where certificates say", "url 1 http://pki.example.com/ca.crl", crypto::crl_url),
+    leaf(Mode::Crl, "cache-time", "cache-time MINUTES", "after which a list is fetched again, 1 to 1440; an hour without it", "cache-time 30", crypto::crl_cache_time),
     leaf(Mode::Crl, "enforcenextupdate", "enforcenextupdate", "a list past its nextUpdate is as good as none; so by default", "no enforcenextupdate", crypto::enforce_next_update),
     leaf(Mode::Trustpoint, "tls-version", "tls-version {tlsv1.2 | tlsv1.3}", "oldest TLS spoken where it is shown", "tls-version tlsv1.3", crypto::shown_version),
     leaf(Mode::Trustpoint, "cipher-suite", "cipher-suite SUITE ...", "suites spoken where it is shown", "cipher-suite TLS_AES_256_GCM_SHA384 ECDHE-RSA-AES256-GCM-SHA384", crypto::shown_cipher_suite),

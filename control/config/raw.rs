@@ -331,6 +331,8 @@ pub enum Command {
     RevocationCheck(Revocation),
     CrlConfigure,
     EnforceNextUpdate,
+    CrlUrl(u32, String),
+    CrlCacheTime(u32),
     Enrollment(Enrollment),
     Fqdn(Option<String>),
     SubjectName(String),

@@ -46,6 +46,7 @@ pub enum Run {
     WriteMemory,
     ShowCryptoCertificates,
     ShowCryptoTrustpoints,
+    ShowCryptoCrls,
     ShowCryptoKeys,
     CryptoKeyGenerate,
     CryptoKeyZeroize,
@@ -77,6 +78,7 @@ impl Run {
             | Self::ShowRoute
             | Self::ShowCryptoCertificates
             | Self::ShowCryptoTrustpoints
+            | Self::ShowCryptoCrls
             | Self::CryptoCaAuthenticate
             | Self::CryptoCaEnroll
             | Self::CryptoCaImport
@@ -182,6 +184,7 @@ pub const SPECS: &[Spec] = &[
     spec("write memory", "write memory", "makes the running-config the startup-config", Run::WriteMemory),
     spec("show crypto ca certificates", "show crypto ca certificates [TRUSTPOINT]", "certificates in force, with the days they have left", Run::ShowCryptoCertificates),
     spec("show crypto ca trustpoints", "show crypto ca trustpoints", "trustpoints, and what they have", Run::ShowCryptoTrustpoints),
+    spec("show crypto ca crls", "show crypto ca crls [trustpoint TRUSTPOINT]", "revocation lists in force, and how fetching them went", Run::ShowCryptoCrls),
     spec("show crypto key mypubkey", "show crypto key mypubkey [rsa | ecdsa | all]", "key pairs that were generated", Run::ShowCryptoKeys),
     spec("crypto key generate", "crypto key generate {rsa [modulus {2048 | 3072 | 4096}] | ecdsa [elliptic-curve {256 | 384}]} [label LABEL]", "makes a key pair", Run::CryptoKeyGenerate),
     spec("crypto key zeroize", "crypto key zeroize {rsa | ecdsa} label LABEL", "removes a key pair", Run::CryptoKeyZeroize),
@@ -189,7 +192,7 @@ pub const SPECS: &[Spec] = &[
     spec("crypto ca enroll", "crypto ca enroll TRUSTPOINT", "prints a certificate request, or makes a certificate signed by its own key", Run::CryptoCaEnroll),
     spec("crypto ca import", "crypto ca import TRUSTPOINT {certificate | pkcs12 PASSPHRASE} [file PATH]", "takes the certificate that was asked for, or a key with its certificates", Run::CryptoCaImport),
     spec("crypto ca export", "crypto ca export TRUSTPOINT identity-certificate", "prints a trustpoint's certificate", Run::CryptoCaExport),
-    spec("crypto ca crl request", "crypto ca crl request TRUSTPOINT", "reads a trustpoint's revocation lists again", Run::CryptoCaCrlRequest),
+    spec("crypto ca crl request", "crypto ca crl request TRUSTPOINT", "fetches a trustpoint's revocation lists, or reads its file again", Run::CryptoCaCrlRequest),
     spec("help", "help", "this list; ? after some words lists what may follow", Run::Help),
 ];
 

@@ -10,11 +10,11 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use super::commands::Run;
-use super::daemon::Daemon;
+use super::daemon::{Daemon, Refusal};
 use super::run::{Stop, not_yet, refused, warn};
 use super::server::Out;
 use crate::config::args::Args;
-use crate::config::diag::Problem;
+use crate::config::diag::{Problem, Report};
 use crate::config::model::Enrollment;
 use crate::config::source::quoted;
 use crate::config::trust::MAX_FILE;
@@ -179,6 +179,10 @@ pub async fn execute(daemon: &Rc<Daemon>, order: Order, input: &str, out: &mut O
             Ok(out.text(&String::from_utf8_lossy(&pem.chain)).await?)
         }
         Order::CrlRequest(name) => {
+            // Where no place is known, there may be a file.
+            if daemon.request_lists(&name).await.map_err(fail)? {
+                return Ok(out.note("CRL received\n").await?);
+            }
             let config = daemon.config();
             let path = config.model.trustpoints.get(&name).and_then(|t| t.crl.clone());
             let path = path.ok_or_else(|| fail(format!("trustpoint {name} has no `crl file`")))?;
@@ -235,7 +239,22 @@ async fn install(
     commit(daemon, store, name, &[("certificate", &path), ("key", key)], out).await
 }
 
-/// Commits the `WORD file PATH` lines of a trustpoint; then removes what nothing names any more.
+/// Commits the lists that were fetched for a trustpoint.
+///
+/// # Errors
+/// A sentence.
+pub async fn take_lists(daemon: &Daemon, store: &Store, name: &str, path: &Path) -> Result<(), String> {
+    let report = install_files(daemon, store, name, &[("crl", path)]).await.map_err(|why| match why {
+        Refusal::Text(report) => report.render(false),
+        Refusal::Failed(why) => why,
+    })?;
+    for diagnostic in &report.diagnostics {
+        tracing::warn!("{}", diagnostic.problem.message);
+    }
+    Ok(())
+}
+
+/// Commits the `WORD file PATH` lines of a trustpoint, for an operator.
 async fn commit(
     daemon: &Rc<Daemon>,
     store: &Store,
@@ -243,25 +262,37 @@ async fn commit(
     files: &[(&str, &Path)],
     out: &mut Out,
 ) -> Result<(), Stop> {
+    let report = install_files(daemon, store, name, files).await.map_err(refused)?;
+    warn(&report, out).await?;
+    not_yet(daemon, out).await
+}
+
+/// Commits them; then removes what nothing names any more.
+async fn install_files(
+    daemon: &Daemon,
+    store: &Store,
+    name: &str,
+    files: &[(&str, &Path)],
+) -> Result<Report, Refusal> {
+    let failed = |why: std::io::Error| Refusal::Failed(why.to_string());
     let mut text = format!("crypto ca trustpoint {name}\n");
     for (word, path) in files {
         // By a path that is absolute: the store's folder may have been given relative to the daemon's.
-        let path = std::path::absolute(path)?;
+        let path = std::path::absolute(path).map_err(failed)?;
         text.push_str(&format!("{word} file {}\n", quoted(&path.to_string_lossy())));
     }
-    let base = base(daemon)?;
-    let report = daemon.commit(|config| edit(config, &text, &base)).await.map_err(refused)?;
-    warn(&report, out).await?;
-    not_yet(daemon, out).await?;
+    let base = base(daemon).map_err(failed)?;
+    let report = daemon.commit(|config| edit(config, &text, &base)).await?;
     // What the next start may read counts as named too.
     let startup = std::fs::read_to_string(&daemon.paths.startup).unwrap_or_default();
     let config = daemon.config();
     store.sweep(|path| {
-        let named = config.model.trustpoints.values().flat_map(|t| [&t.certificate, &t.key, &t.ca]).flatten();
+        let named =
+            config.model.trustpoints.values().flat_map(|t| [&t.certificate, &t.key, &t.ca, &t.crl]).flatten();
         named.into_iter().any(|named| named.file_name() == path.file_name())
             || path.file_name().is_some_and(|file| startup.contains(&*file.to_string_lossy()))
     });
-    Ok(())
+    Ok(report)
 }
 
 fn base(daemon: &Daemon) -> std::io::Result<PathBuf> {

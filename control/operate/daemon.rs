@@ -10,6 +10,7 @@
 //! a running-config of a control before waits to be taken over: then only a whole configuration may come before it.
 
 mod attach;
+mod crls;
 mod expiry;
 mod keep;
 
@@ -37,6 +38,7 @@ use crate::config::model::{ALERT_INTERVAL, AceLog, AclLine, DENY_FLOW_MAX, Domai
 use crate::config::{Config, Loaded, load_file, load_file_over, print};
 use crate::policy::slots::{Slots, Zero};
 use crate::policy::{Compiled, compile, interfaces};
+use crls::Fetching;
 use keep::Keeping;
 
 pub use attach::{Attached, Standing};
@@ -97,6 +99,7 @@ pub struct Daemon {
     failing: RefCell<Option<String>>,
     change: Mutex<()>,
     keeping: Keeping,
+    fetching: Fetching,
     log: EventLog,
     load: Load,
 }
@@ -133,12 +136,14 @@ impl Daemon {
             failing: RefCell::default(),
             change: Mutex::new(()),
             keeping: Keeping::default(),
+            fetching: Fetching::default(),
             log: EventLog::default(),
             load: Load::default(),
         });
         tokio::task::spawn_local(daemon.clone().write_behind());
         tokio::task::spawn_local(daemon.clone().each_second());
         tokio::task::spawn_local(daemon.clone().watch_certificates());
+        tokio::task::spawn_local(daemon.clone().fetch_lists());
         let link = match first {
             Ok((session, fds)) => Some(daemon.connected(session, fds).await),
             Err(why) => {
@@ -158,6 +163,11 @@ impl Daemon {
             self.log.write_due();
             self.load.note(self.attached().as_deref());
         }
+    }
+
+    /// What is known of the places of revocation lists.
+    fn fetching(&self) -> &Fetching {
+        &self.fetching
     }
 
     /// How busy the workers were.

@@ -131,6 +131,10 @@ async fn dispatch(
         | Run::ShowIpv6Interface
         | Run::ShowCryptoCertificates
         | Run::ShowFragment => args.peek().map(|_| args.name("a name")).transpose(),
+        Run::ShowCryptoCrls => {
+            let named = args.accept("trustpoint") || args.peek().is_some();
+            named.then(|| args.name("a trustpoint")).transpose()
+        }
         Run::ConfigureReplace => args.take("a file").map(|token| Some(token.text.to_owned())),
         Run::ShowCryptoKeys => {
             let kinds = ["rsa", "ecdsa", "all"];
@@ -209,6 +213,7 @@ async fn dispatch(
         }
         Run::ShowCryptoCertificates => show::crypto::certificates(daemon, name.as_deref(), out).await,
         Run::ShowCryptoTrustpoints => show::crypto::trustpoints(daemon, out).await,
+        Run::ShowCryptoCrls => show::crypto::crls(daemon, name.as_deref(), out).await,
         Run::ShowCryptoKeys => show::crypto::keys(daemon, name.as_deref().unwrap_or("all"), out).await,
         Run::CryptoKeyGenerate
         | Run::CryptoKeyZeroize

@@ -12,6 +12,7 @@
 //! Nothing here changes a configuration: the commands (`operate/crypto.rs`) write files by these modules and then commit the
 //! lines that name them, by the way that every line goes. All on control's one thread; none of it is ever near a packet.
 
+pub mod crl;
 pub mod enroll;
 pub mod facts;
 pub mod import;

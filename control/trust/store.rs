@@ -124,7 +124,7 @@ impl Store {
         keys
     }
 
-    /// Writes what belongs to a trustpoint, `what` being `crt`, `key` or `ca`; gives the path.
+    /// Writes what belongs to a trustpoint, `what` being `crt`, `key`, `ca` or `crl`; gives the path.
     ///
     /// # Errors
     /// A sentence.
@@ -141,7 +141,8 @@ impl Store {
         let Ok(entries) = read_dir(&self.folder) else { return };
         for entry in entries.flatten() {
             let path = entry.path();
-            let ours = path.extension().is_some_and(|e| ["crt", "key", "ca"].iter().any(|known| e == *known));
+            let ours =
+                path.extension().is_some_and(|e| ["crt", "key", "ca", "crl"].iter().any(|known| e == *known));
             if ours
                 && !is_named(&path)
                 && let Err(why) = remove_file(&path)

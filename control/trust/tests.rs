@@ -10,7 +10,7 @@ use x509_parser::prelude::{FromDer, X509Certificate, X509CertificationRequest};
 
 use super::facts::{Facts, Told};
 use super::store::{KeyKind, Store};
-use super::{enroll, import};
+use super::{crl, enroll, import};
 use crate::config::model::{Model, Trustpoint};
 
 #[test]
@@ -186,4 +186,106 @@ fn an_end_is_told_once_a_mark() {
     // Renewed, and then again.
     assert!(told.due(&facts(end * 2), end).is_empty());
     assert_eq!(told.due(&facts(end * 2), end * 2 - 2 * DAY).len(), 1);
+}
+
+/// A CA of this name, and what signs with its key.
+fn authority(name: &str) -> (Vec<u8>, rcgen::Issuer<'static, KeyPair>) {
+    let key = KeyPair::generate().unwrap();
+    let mut params = rcgen::CertificateParams::new(vec![]).unwrap();
+    params.distinguished_name.push(rcgen::DnType::CommonName, name);
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    params.key_usages = vec![rcgen::KeyUsagePurpose::KeyCertSign, rcgen::KeyUsagePurpose::CrlSign];
+    (params.self_signed(&key).unwrap().der().to_vec(), rcgen::Issuer::new(params, key))
+}
+
+fn list_of(issuer: &rcgen::Issuer<'_, KeyPair>, year: i32) -> Vec<u8> {
+    let list = rcgen::CertificateRevocationListParams {
+        this_update: rcgen::date_time_ymd(year, 1, 1),
+        next_update: rcgen::date_time_ymd(year + 1, 1, 1),
+        crl_number: 1u64.into(),
+        issuing_distribution_point: None,
+        revoked_certs: vec![rcgen::RevokedCertParams {
+            serial_number: 7u64.into(),
+            revocation_time: rcgen::date_time_ymd(year, 1, 1),
+            reason_code: None,
+            invalidity_date: None,
+        }],
+        key_identifier_method: rcgen::KeyIdMethod::Sha256,
+    };
+    list.signed_by(issuer).unwrap().der().to_vec()
+}
+
+#[test]
+fn a_list_counts_if_a_ca_of_ours_signed_it_and_it_is_newer() {
+    let ((one, signs_one), (two, signs_two), (_, forges)) =
+        (authority("one"), authority("two"), authority("one"));
+    let cas = [one, two];
+    let (der, facts) = crl::checked(&list_of(&signs_one, 2025), &cas).unwrap();
+    assert_eq!((facts.issuer.as_str(), facts.revoked, facts.size), ("CN=one", 1, der.len()));
+    let pem = import::encoded("X509 CRL", &der);
+    assert_eq!(crl::checked(pem.as_bytes(), &cas).unwrap().0, der);
+    let why = |bytes: &[u8], cas: &[Vec<u8>]| crl::checked(bytes, cas).err().unwrap();
+    assert_eq!(why(&list_of(&forges, 2030), &cas), "CN=one has not signed the list");
+    assert_eq!(why(&der, &cas[1..]), "the list is of CN=one, which is none of the CAs");
+    assert_eq!(why(b"<html>", &cas), "what is there is no revocation list");
+    let mut damaged = der.clone();
+    *damaged.last_mut().unwrap() ^= 1;
+    assert_eq!(why(&damaged, &cas), "CN=one has not signed the list");
+    assert!(why(&der[..der.len() - 9], &cas).starts_with("the list cannot be "));
+    // Put together: one of each issuer, never an older one.
+    let first = crl::merged(b"", &der).unwrap();
+    let both = crl::merged(&first, &list_of(&signs_two, 2020)).unwrap();
+    let issuers: Vec<String> = crl::facts_of(&both).into_iter().map(|facts| facts.issuer).collect();
+    assert_eq!(issuers, ["CN=one", "CN=two"]);
+    assert!(crl::merged(&both, &der).is_none() && crl::merged(&both, &list_of(&signs_one, 2024)).is_none());
+    let renewed = crl::merged(&both, &list_of(&signs_one, 2026)).unwrap();
+    assert_eq!(crl::facts_of(&renewed).len(), 2);
+}
+
+#[test]
+fn certificates_say_where_lists_are() {
+    let key = KeyPair::generate().unwrap();
+    let mut params = rcgen::CertificateParams::new(vec!["a.example".to_owned()]).unwrap();
+    let at = |uri: &str| rcgen::CrlDistributionPoint { uris: vec![uri.to_owned()] };
+    params.crl_distribution_points = vec![
+        at("http://a.example/one.crl"),
+        at("ldap://a.example/x"),
+        at("http://a.example/one.crl"),
+        at("http://b.example:8080/two"),
+    ];
+    let der = params.self_signed(&key).unwrap().der().to_vec();
+    let places = ["http://a.example/one.crl", "http://b.example:8080/two"];
+    assert_eq!(crl::points(&[der.clone(), der, b"nothing".to_vec()]), places);
+}
+
+#[test]
+fn answers_are_fetched_within_bounds() {
+    use std::io::{Read, Write};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let at = format!("http://{}/x", listener.local_addr().unwrap());
+    let server = std::thread::spawn(move || {
+        let huge =
+            format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", crate::config::trust::MAX_CRL + 1);
+        let answers = [
+            "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nlist",
+            "HTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n",
+            &huge,
+        ];
+        for answer in answers {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut request = [0; 2048];
+            let n = stream.read(&mut request).unwrap();
+            assert!(request[..n].starts_with(b"GET /x HTTP/1.1\r\n"));
+            stream.write_all(answer.as_bytes()).unwrap();
+            if answer.starts_with(&huge) {
+                // Until the other side has had enough.
+                while stream.write_all(&[0; 1 << 16]).is_ok() {}
+            }
+        }
+    });
+    assert_eq!(crl::fetch(&at).unwrap(), b"list");
+    assert!(crl::fetch(&at).err().unwrap().contains("404"));
+    assert!(crl::fetch(&at).is_err());
+    server.join().unwrap();
+    assert!(crl::fetch(&at).is_err(), "nobody is there");
 }

@@ -166,9 +166,22 @@ fn trustpoint_line(trustpoint: &mut Trustpoint, name: &str, command: Command, ne
         Command::CrlConfigure => {
             if negated {
                 trustpoint.stale_lists = false;
+                trustpoint.crl_urls.clear();
+                trustpoint.crl_cache = None;
             }
             Ok(about())
         }
+        Command::CrlUrl(index, url) => {
+            if !negated {
+                trustpoint.crl_urls.insert(index, url);
+            } else if trustpoint.crl_urls.get(&index) == Some(&url) {
+                trustpoint.crl_urls.remove(&index);
+            } else {
+                return Err(missing());
+            }
+            Ok(about())
+        }
+        Command::CrlCacheTime(minutes) => single(&mut trustpoint.crl_cache, minutes, negated, about()),
         Command::EnforceNextUpdate => {
             trustpoint.stale_lists = negated;
             Ok(about())

@@ -64,12 +64,10 @@ pub fn proxies(model: &Model, found: &mut Found) {
         let about = || About::Crl(name.clone());
         if trustpoint.crl.is_none() && trustpoint.revocation == Revocation::Crl {
             let what = format!(
-                "trustpoint {name} has no `crl file`: with `revocation-check crl` it vouches for nobody"
+                "trustpoint {name} has no `crl file`: with `revocation-check crl` it vouches for nobody until one is fetched"
             );
-            found.push((
-                about(),
-                Fault::warning(what).help("`revocation-check crl none` takes who is in no list"),
-            ));
+            let help = "`url 1 http://...` under `crl configure` says where lists are; `revocation-check crl none` takes who is in no list";
+            found.push((about(), Fault::warning(what).help(help)));
         }
         if trustpoint.crl.is_some() && trustpoint.revocation == Revocation::None {
             let what = format!("the revocation lists of {name} are not asked");

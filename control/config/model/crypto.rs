@@ -27,6 +27,10 @@ pub struct Trustpoint {
     pub revocation: Revocation,
     /// `no enforcenextupdate` under `crl configure`: lists past their nextUpdate still count.
     pub stale_lists: bool,
+    /// `url` under `crl configure`: where the lists are, by index.
+    pub crl_urls: BTreeMap<u32, String>,
+    /// `cache-time`: minutes after which a list is fetched again.
+    pub crl_cache: Option<u32>,
     /// What is spoken where it is shown.
     pub tls: Profile,
     /// `no authenticate-client`: inside clients that it is shown to may go without a certificate.

@@ -13,6 +13,7 @@ use crate::config::diag::Problem;
 use crate::config::domains;
 use crate::config::model::{Enrollment, Revocation, suites_of};
 use crate::config::raw::{Certificate, Command, Face, FaceUse, TrustFile};
+use crate::trust::crl;
 
 type Parsed = Result<Command, Problem>;
 
@@ -72,6 +73,23 @@ pub fn crl_configure(_: &mut Args<'_, '_>, _: &Env<'_>) -> Parsed {
 /// `enforcenextupdate`
 pub fn enforce_next_update(_: &mut Args<'_, '_>, _: &Env<'_>) -> Parsed {
     Ok(Command::EnforceNextUpdate)
+}
+
+/// `url INDEX URL`
+pub fn crl_url(args: &mut Args<'_, '_>, _: &Env<'_>) -> Parsed {
+    let index = args.number("an index", 1, 5)?;
+    let url = args.take("a URL")?.text;
+    if !crl::is_url(url) {
+        let problem = args.wrong("not a place that lists are fetched from");
+        return Err(problem
+            .help("expected http://HOST[:PORT]/PATH: lists are signed, so HTTP does; LDAP is not asked"));
+    }
+    Ok(Command::CrlUrl(index, url.to_owned()))
+}
+
+/// `cache-time MINUTES`
+pub fn crl_cache_time(args: &mut Args<'_, '_>, _: &Env<'_>) -> Parsed {
+    Ok(Command::CrlCacheTime(args.number("minutes", 1, 1440)?))
 }
 
 /// `enrollment {self | terminal}`

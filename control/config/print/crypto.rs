@@ -79,7 +79,14 @@ fn print_trustpoint(trustpoint: &Trustpoint, out: &mut impl Write) -> fmt::Resul
     if trustpoint.anonymous_clients {
         writeln!(out, " no authenticate-client")?;
     }
-    if trustpoint.stale_lists { writeln!(out, " crl configure\n  no enforcenextupdate") } else { Ok(()) }
+    if trustpoint.stale_lists || !trustpoint.crl_urls.is_empty() || trustpoint.crl_cache.is_some() {
+        writeln!(out, " crl configure")?;
+    }
+    for (index, url) in &trustpoint.crl_urls {
+        writeln!(out, "  url {index} {url}")?;
+    }
+    line(out, "  cache-time", &trustpoint.crl_cache)?;
+    if trustpoint.stale_lists { writeln!(out, "  no enforcenextupdate") } else { Ok(()) }
 }
 
 /// As an ASA prints it: words of four bytes, eight a line, up to `quit`.

@@ -311,6 +311,25 @@ fn revocation_lists_are_read_and_looked_at() {
     assert_eq!(lab.found(unasked), ["3:2: the revocation lists of t are not asked"]);
     let missing = "crypto ca trustpoint t\n ca file ca.crt\n revocation-check crl\n";
     assert!(lab.found(missing)[0].contains("vouches for nobody"));
+    let places = format!(
+        "{missing} crl configure\n  url 1 http://a.example/ca.crl\n  url 3 http://192.0.2.1:8080/x\n  cache-time 5\n"
+    );
+    let config = lab.config(&places);
+    let printed = super::super::print::to_text(&config.model);
+    assert!(printed.contains(" crl configure\n  url 1 http://a.example/ca.crl\n  url 3 http://192.0.2.1:8080/x\n  cache-time 5\n"), "{printed}");
+    assert!(lab.config(&printed).model == config.model);
+    let less = lab.edit(
+        &config,
+        "crypto ca trustpoint t\ncrl configure\nno url 3 http://192.0.2.1:8080/x\nno cache-time 5",
+    );
+    assert_eq!(less.unwrap().model.trustpoints["t"].crl_urls.len(), 1);
+    assert!(
+        lab.edit(&config, "crypto ca trustpoint t\ncrl configure\nno url 3 http://a.example/ca.crl").is_err()
+    );
+    for bad in ["ldap://a.example/x", "http:///x", "http://u@a.example/", "https://a.example/"] {
+        let found = lab.found(&format!("crypto ca trustpoint t\n crl configure\n  url 1 {bad}\n"));
+        assert!(found[0].contains("not a place that lists are fetched from"), "{bad}: {found:?}");
+    }
     lab.file("ca.crl", &ca_with_list(&[], 2021).1);
     let found = lab.found(text);
     assert!(

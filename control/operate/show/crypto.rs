@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! `show crypto ca certificates`, `show crypto ca trustpoints`, `show crypto key mypubkey`, in the ASA's layouts.
+//! `show crypto ca certificates`, `show crypto ca trustpoints`, `show crypto ca crls`, `show crypto key mypubkey`, in the ASA's layouts.
 //!
 //! Out of the configuration's material, so they show what is in force, not what has become of the files since. Public keys only.
 
@@ -10,9 +10,12 @@ use time::OffsetDateTime;
 use x509_parser::prelude::{FromDer, SubjectPublicKeyInfo};
 use x509_parser::public_key::PublicKey;
 
+use crate::config::model::Model;
 use crate::operate::daemon::Daemon;
+use crate::operate::events::escaped;
 use crate::operate::run::Stop;
 use crate::operate::server::Out;
+use crate::trust::crl;
 use crate::trust::facts::{self, Facts, Status};
 use crate::trust::store::Store;
 
@@ -32,15 +35,21 @@ pub fn date(seconds: i64) -> String {
 /// `show crypto ca certificates [TRUSTPOINT]`
 pub async fn certificates(daemon: &Daemon, only: Option<&str>, out: &mut Out) -> Result<(), Stop> {
     let (config, now) = (daemon.config(), now());
-    if let Some(only) = only.filter(|only| !config.model.trustpoints.contains_key(*only)) {
-        return Err(Stop::Failed(format!("there is no `crypto ca trustpoint {only}`")));
-    }
+    known(&config.model, only)?;
     for facts in facts::of(&config.material) {
         if only.is_none_or(|only| only == facts.trustpoint) {
             out.row(|| text(&facts, now), || object(&facts, now)).await?;
         }
     }
     Ok(())
+}
+
+/// A trustpoint that is asked for has to be there.
+fn known(model: &Model, only: Option<&str>) -> Result<(), Stop> {
+    match only.filter(|only| !model.trustpoints.contains_key(*only)) {
+        Some(only) => Err(Stop::Failed(format!("there is no `crypto ca trustpoint {only}`"))),
+        None => Ok(()),
+    }
 }
 
 fn status(facts: &Facts, now: i64) -> &'static str {
@@ -52,7 +61,6 @@ fn status(facts: &Facts, now: i64) -> &'static str {
 }
 
 fn text(facts: &Facts, now: i64) -> String {
-    let lines = |dn: &str| dn.split(", ").map(|part| format!("\n    {part}")).collect::<String>();
     format!(
         "{}\n  Status: {}\n  Certificate Serial Number: {}\n  Certificate Usage: General Purpose\n  Public Key Type: {}\n  \
          Signature Algorithm: {}\n  Issuer Name:{}\n  Subject Name:{}\n  Validity Date:\n    start date: {}\n    end   date: {}\n    \
@@ -109,6 +117,58 @@ pub async fn trustpoints(daemon: &Daemon, out: &mut Out) -> Result<(), Stop> {
         out.row(text, json).await?;
     }
     Ok(())
+}
+
+/// `show crypto ca crls [trustpoint TRUSTPOINT]`
+pub async fn crls(daemon: &Daemon, only: Option<&str>, out: &mut Out) -> Result<(), Stop> {
+    let config = daemon.config();
+    known(&config.model, only)?;
+    for (name, pem) in config.material.iter().filter(|(name, _)| only.is_none_or(|only| only == *name)) {
+        for list in crl::facts_of(&pem.crls) {
+            let next = list.next_update.map_or_else(|| "none".to_owned(), date);
+            let text = || {
+                format!(
+                    "CRL Issuer Name:{}\n  LastUpdate: {}\n  NextUpdate: {next}\n  Revoked Certificates: {}\n  Size (bytes): {}\n  \
+                     Associated Trustpoints: {name}\n",
+                    lines(&list.issuer),
+                    date(list.this_update),
+                    list.revoked,
+                    list.size
+                )
+            };
+            let json = || {
+                json!({
+                    "trustpoint": name, "issuer": list.issuer, "last_update": list.this_update, "next_update": list.next_update,
+                    "revoked": list.revoked, "bytes": list.size,
+                })
+            };
+            out.row(text, json).await?;
+        }
+        for (url, place) in daemon.places(name) {
+            let (at, why) = match &place.last {
+                None => ("not yet".to_owned(), None),
+                Some((at, Ok(_))) => (date(*at), None),
+                Some((at, Err(why))) => (date(*at), Some(escaped(why))),
+            };
+            let text = || {
+                let failed = why.as_ref().map(|why| format!("\n  Failed: {why}")).unwrap_or_default();
+                format!(
+                    "CRL Distribution Point: {url}\n  Polled: {at}{failed}\n  Associated Trustpoints: {name}\n"
+                )
+            };
+            let json = || {
+                let polled = place.last.as_ref().map(|(at, _)| at);
+                json!({ "trustpoint": name, "url": url, "polled": polled, "failed": why })
+            };
+            out.row(text, json).await?;
+        }
+    }
+    Ok(())
+}
+
+/// A name, a part a line.
+fn lines(dn: &str) -> String {
+    dn.split(", ").map(|part| format!("\n    {part}")).collect()
 }
 
 /// `show crypto key mypubkey [rsa|ecdsa|all]`

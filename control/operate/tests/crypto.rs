@@ -174,3 +174,86 @@ fn a_certificate_by_its_own_key_and_one_from_pkcs12() {
     assert_eq!(in_force(&fake, "pasted"), in_force(&fake, "public"));
     assert!(!lab.running().contains("cisco123"));
 }
+
+/// Lists are fetched from where they are, put to work, and shown; what cannot be had is told.
+#[test]
+fn revocation_lists_are_fetched() {
+    use std::io::{Read, Write};
+    let lab = Lab::new();
+    let fake = lab.fake();
+    let _control = lab.control();
+    let [ca_key, ca, list] =
+        ["ca.key", "ca.crt", "ca.crl"].map(|name| lab.path(name).to_str().unwrap().to_owned());
+    openssl(&[
+        "req",
+        "-x509",
+        "-newkey",
+        "rsa:2048",
+        "-nodes",
+        "-keyout",
+        &ca_key,
+        "-out",
+        &ca,
+        "-subj",
+        "/CN=The CA",
+    ]);
+    let database = lab.file("index.txt", "");
+    let number = lab.file("number", "01\n");
+    let section = format!(
+        "[ca]\ndefault_ca=c\n[c]\ndatabase={database}\ncrlnumber={number}\ncrl_extensions=e\ndefault_md=sha256\ndefault_crl_days=2\n\
+         [e]\nauthorityKeyIdentifier=keyid:always\n"
+    );
+    let section = lab.file("ca.cnf", &section);
+    openssl(&["ca", "-gencrl", "-config", &section, "-keyfile", &ca_key, "-cert", &ca, "-out", &list]);
+    let body = std::fs::read_to_string(&list).unwrap();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/ca.crl", listener.local_addr().unwrap());
+    let server = std::thread::spawn(move || {
+        for _ in 0..2 {
+            let (mut stream, _) = listener.accept().unwrap();
+            let _ = stream.read(&mut [0; 2048]).unwrap();
+            let answer = format!(
+                "HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+                body.len()
+            );
+            stream.write_all(answer.as_bytes()).unwrap();
+        }
+    });
+    let crls = |fake: &super::fake::Fake| {
+        let state = fake.state();
+        let Some(policy) = state.policy.as_ref() else { return 0 };
+        let view = policy.view();
+        view.trustpoints().iter().map(|t| view.blob(t.crls).len()).sum::<usize>()
+    };
+    lab.good("crypto ca trustpoint partners");
+    let mode = "crypto ca trustpoint partners";
+    lab.under(mode, &[&format!("ca file {ca}")]);
+    // By itself, once the lines say so.
+    let request = Request {
+        line: format!("url 1 {url}"),
+        context: vec![mode.into(), "crl configure".into()],
+        ..Request::default()
+    };
+    assert_eq!(lab.ask(&request).0.code, 0);
+    assert_eq!(crls(&fake), 0);
+    lab.under(mode, &["revocation-check crl"]);
+    let end = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    while crls(&fake) == 0 {
+        assert!(std::time::Instant::now() < end, "{}", lab.good("show crypto ca crls"));
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    let shown = lab.good("show crypto ca crls partners");
+    assert!(shown.starts_with("CRL Issuer Name:\n    CN=The CA\n  LastUpdate: "), "{shown}");
+    assert!(
+        shown.contains(&format!("CRL Distribution Point: {url}\n  Polled: ")) && !shown.contains("Failed"),
+        "{shown}"
+    );
+    assert!(lab.good("show running-config").contains("crl file"));
+    // At once, when asked; and when nobody answers any more.
+    lab.good("crypto ca crl request partners");
+    server.join().unwrap();
+    let why = lab.cli("crypto ca crl request partners").2;
+    assert!(why.contains(&url), "{why}");
+    assert!(lab.good("show crypto ca crls").contains("  Failed: "));
+    assert!(crls(&fake) > 0, "what there was stays");
+}

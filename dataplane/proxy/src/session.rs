@@ -165,7 +165,7 @@ impl Session {
 
     /// Bytes held, by the account that [`crate::Limits::memory`] bounds.
     pub(crate) fn held(&self) -> usize {
-        size_of::<Self>() + self.sides().map(Side::held).sum::<usize>()
+        size_of::<Self>() + self.asked.held() + self.sides().map(Side::held).sum::<usize>()
     }
 
     fn sides(&self) -> impl Iterator<Item = &Side> {
@@ -269,7 +269,7 @@ impl Session {
             return false;
         }
         let started = side.since;
-        let cap = if env.is_tight() { READ_AHEAD } else { side.head.wanted().max(READ_AHEAD) };
+        let cap = if env.is_tight() { READ_AHEAD } else { side.head.allowed() };
         match side.receive(cap) {
             Ok(done) => {
                 if done.secured {

@@ -13,6 +13,7 @@ use crate::api::{Context, Leg, Micros, Output, SessionId};
 use crate::event::Event;
 use crate::inspected::{Inspection, Stop, inspect, out_of_hops, trust};
 use crate::media;
+use crate::side::READ_AHEAD;
 use crate::tcp::Addr;
 use crate::tls::ProxyTls;
 use crate::transactions::{Part, Transactions};
@@ -107,6 +108,12 @@ impl Head {
             Self::Unread { need, .. } => *need,
             Self::Passed(passed) => passed.len,
         }
+    }
+
+    /// Bytes that the inbox may hold meanwhile. By steps: of a head nothing more is known than that another byte is wanted, and one byte
+    /// a turn would be tens of thousands of turns for one message.
+    pub(crate) fn allowed(&self) -> usize {
+        self.wanted().next_multiple_of(READ_AHEAD).max(READ_AHEAD)
     }
 
     /// When a message began that is not whole yet.
@@ -517,4 +524,32 @@ fn report<O: Output>(
 
 fn malformed<O: Output>(origin: &Origin<'_>, why: std::fmt::Arguments<'_>, bytes: &[u8], out: &mut O) {
     out.event(origin.id, Event::Malformed { leg: origin.leg, remote: origin.remote, why, bytes });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// However long a message is, it is looked at a few times.
+    #[test]
+    fn a_long_head_is_not_read_by_the_byte() {
+        let filler = "X: 345678\r\n".repeat(150).replace("345678", &"x".repeat(400));
+        let text =
+            format!("MESSAGE sip:a@b SIP/2.0\r\n{filler}Content-Length: 60000\r\n\r\n{}", "y".repeat(60_000));
+        let (mut framer, mut head, mut looks) = (Framer::new(LIMITS), Head::default(), 0);
+        loop {
+            looks += 1;
+            let have = text.len().min(head.allowed());
+            match framer.next(&text.as_bytes()[..have]) {
+                Frame::Incomplete { needed_at_least } => {
+                    head = head.still_unread(needed_at_least, false, Micros(1));
+                }
+                frame => {
+                    break assert!(matches!(frame, Frame::Message { body_len: 60_000, .. }), "{frame:?}");
+                }
+            }
+        }
+        assert!(looks <= 2 + text.len() / READ_AHEAD, "{looks}");
+        assert!(head.allowed() <= MESSAGE_BYTES + READ_AHEAD);
+    }
 }

@@ -39,6 +39,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 mod error;
 mod hello;
+mod limits;
 mod material;
 mod peers;
 

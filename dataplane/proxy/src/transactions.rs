@@ -7,7 +7,8 @@
 //!
 //! Kept as keyed hashes, 64 bits each. A final response takes its request out, but for an INVITE, which may have several. What is
 //! never answered goes with its generation: two of them, turned when the younger one is full or old enough. So a
-//! session holds at most 4 * 2 * [`MOST`] of them (about 300 KiB when a peer floods an inside server that is silent; nothing when idle).
+//! session holds at most 4 * 2 * [`MOST`] of them (about 600 KiB when both peers flood each other and are silent), which is charged to it
+//! ([`Transactions::held`]); what a flood has taken is given back when all of it is answered.
 //! One a session, on its worker's core.
 
 use crate::api::{Leg, Micros};
@@ -17,6 +18,8 @@ use std::hash::{BuildHasher, RandomState};
 
 /// Requests in a generation.
 const MOST: usize = 4096;
+/// Room that stays when nothing is unanswered any more.
+const KEPT: usize = 64;
 /// A generation's time for INVITE (above RFC 3261's Timer C, three minutes) and for the rest (above 64 * T1).
 const INVITE: Micros = Micros::from_secs(200);
 const OTHER: Micros = Micros::from_secs(40);
@@ -97,9 +100,21 @@ impl Transactions {
                 if !asked.young.remove(&part.key) {
                     asked.old.remove(&part.key);
                 }
+                for set in [&mut asked.young, &mut asked.old] {
+                    if set.is_empty() && set.capacity() > KEPT {
+                        *set = HashSet::new();
+                    }
+                }
             }
             Role::Response { .. } | Role::Neither => {}
         }
+    }
+
+    /// Bytes of memory, about.
+    pub(crate) fn held(&self) -> usize {
+        // A bucket is a key and a byte, and an eighth of them stays empty.
+        let of = |set: &HashSet<u64>| set.capacity() * 8 / 7 * (size_of::<u64>() + 1);
+        self.asked.iter().flatten().map(|it| of(&it.young) + of(&it.old)).sum()
     }
 }
 
@@ -148,5 +163,10 @@ mod tests {
         }
         let held: usize = t.asked.iter().flatten().map(|g| g.young.len() + g.old.len()).sum();
         assert!(held <= 2 * MOST, "{held}");
+        assert!((held * 9..=held * 40).contains(&t.held()), "{} for {held}", t.held());
+        for key in 0..100_000 {
+            t.crossed(Leg::Client, part(key, FINAL), Micros(200_000));
+        }
+        assert_eq!(t.held(), 0);
     }
 }

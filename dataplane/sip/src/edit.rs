@@ -21,24 +21,28 @@ pub struct Edit {
     pub text: String,
 }
 
-/// The message with the changes made. Edits may come in any order; of two that overlap the later one is left out.
+/// The message with the changes made. Edits may come in any order. Left out are, of two that overlap, the later one; what touches the
+/// value of Content-Length, which is nobody's to change; and what begins in the head and ends in the body.
 pub fn apply(message: &Message<'_>, mut edits: Vec<Edit>) -> Vec<u8> {
     let (head, body) = (message.head().as_bytes(), message.body);
     edits.sort_by_key(|edit| edit.at.start);
+    let length = message.headers().find(|header| header.id == HeaderName::ContentLength);
+    let length = length.map(|header| header.value_start..header.value_start + header.value.len());
     let mut end = 0;
-    edits.retain(|edit| {
-        let good =
-            edit.at.start >= end && edit.at.start <= edit.at.end && edit.at.end <= head.len() + body.len();
-        end = if good { edit.at.end } else { end };
+    edits.retain(|Edit { at, .. }| {
+        let within = at.start <= at.end && at.end <= head.len() + body.len();
+        let of_one = at.end <= head.len() || at.start >= head.len();
+        let off = length.as_ref().is_none_or(|length| at.end < length.start || at.start > length.end);
+        let good = at.start >= end && within && of_one && off;
+        end = if good { at.end } else { end };
         good
     });
     let in_body = |edit: &&Edit| edit.at.start >= head.len();
     let shorter: usize = edits.iter().filter(in_body).map(|edit| edit.at.len()).sum();
     let longer: usize = edits.iter().filter(in_body).map(|edit| edit.text.len()).sum();
     if shorter != longer
-        && let Some(length) = message.headers().find(|header| header.id == HeaderName::ContentLength)
+        && let Some(at) = length
     {
-        let at = length.value_start..length.value_start + length.value.len();
         edits.push(Edit { at, text: (body.len() + longer - shorter).to_string() });
         edits.sort_by_key(|edit| edit.at.start);
     }

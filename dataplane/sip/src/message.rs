@@ -28,6 +28,9 @@ const MAX_METHOD: usize = 128;
 /// is a line of `-------`, and not the Content-Length. For the same reason no header's name may begin with `-`.
 const OTHER_FRAMING: &str = "MSRP";
 
+/// Nor does any begin so: one that takes captured traffic (HEP version 3) on the same port reads the two octets behind it as the length of a frame.
+const CAPTURE: &str = "HEP3";
+
 /// The first line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Start<'a> {
@@ -235,7 +238,7 @@ fn scan_start(line: &str) -> Result<Start<'_>, ScanFault> {
         return Ok(Start::Response { status, reason });
     }
     let is_token = !first.is_empty() && first.len() <= MAX_METHOD && scan::all(first, scan::TOKEN);
-    if !is_token || first.eq_ignore_ascii_case(OTHER_FRAMING) {
+    if !is_token || first.eq_ignore_ascii_case(OTHER_FRAMING) || first.starts_with(CAPTURE) {
         return Err(ScanFault::Method);
     }
     let (uri, version) = rest.split_once(' ').ok_or(ScanFault::StartLine)?;

@@ -54,7 +54,7 @@ NFT
     fetches 'the workstation' work 203.0.113.6
     published
     check 'the world reaches no workstation' no_answer 10.10.0.50:80
-    same 'SYNs that the other firewall refused' 1 "$(lab_counter fw border refused)"
+    same 'SYNs to it: sent; refused, by the other firewall' "$(tried 10.10.0.50)" "$(lab_counter fw border refused)"
     check 'and nothing but SIP at the appliance' no_answer "$LAB_PUBLIC:80"
 
     # What went which way, packet by packet.
@@ -67,6 +67,6 @@ NFT
         more "packets of $address at the appliance's inside port" 0 "$(lab_crossed insw bridge "$address")"
     done
     same "packets of 203.0.113.6 at the appliance's outside port" 0 "$(lab_crossed outsw bridge 203.0.113.6)"
-    same "packets of the web server at the appliance's outside port: that one SYN" 1 "$(lab_crossed outsw bridge "$LAB_WEB")"
+    same "packets of the web server at the appliance's outside port: the SYNs to the public address alone" "$(tried "$LAB_PUBLIC")" "$(lab_crossed outsw bridge "$LAB_WEB")"
     shown show domains
 }

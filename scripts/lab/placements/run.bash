@@ -93,6 +93,7 @@ lab_office() {
     for node in work www; do ip -n "$(lab_ns "$node")" route add default via "$2"; done
     lab_web_server www "$4" 8080
     lab_web_server web "$LAB_WEB" 80
+    lab_meter web
 }
 
 # servers_up: the SIP servers. Ours know only our own authority: TLS from the world ends at the appliance.
@@ -164,7 +165,14 @@ published() {
     same 'the world fetches a page of ours' "$(<"$LAB_DIR/www/www/page.html")" "$(lab_in web curl -sS -m 5 "http://$LAB_PUBLISHED/page.html")"
 }
 
-# no_answer ADDRESS:PORT: whether the web server gets no connection there; one SYN, as it is shorter than a retransmission.
+# tried ADDRESS...: packets that the web server sent there; none is no number, and so equal to no count.
+tried() {
+    local total=0 address
+    for address; do total=$((total + $(lab_metered web said "$address"))); done
+    ((total > 0)) && echo "$total" || echo none
+}
+
+# no_answer ADDRESS:PORT: whether the web server gets no connection there.
 no_answer() {
     ! lab_in web curl -s --connect-timeout 0.5 "http://$1/"
 }

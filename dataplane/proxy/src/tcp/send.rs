@@ -409,12 +409,22 @@ impl Sender {
         let (seq, ack) = self.told;
         if !before(it.ack, self.una) && (before(seq, it.seq) || (seq == it.seq && !before(it.ack, ack))) {
             if self.window == 0 && window > 0 {
-                self.backoff = 0;
+                self.opened(now);
             }
             (self.window, self.told) = (window, (it.seq, it.ack));
             self.max_window = self.max_window.max(window);
         }
         true
+    }
+
+    /// A window that was closed opens. What had probed it found no place there, so that goes first again, and not only when the timer says so,
+    /// which may be a minute by now.
+    fn opened(&mut self, now: Micros) {
+        self.backoff = 0;
+        if self.una != self.max {
+            (self.nxt, self.lost, self.recovers, self.timed) = (self.una, self.max, false, None);
+            self.start_timer(now);
+        }
     }
 
     fn advance(&mut self, ack: u32, now: Micros) {

@@ -433,6 +433,32 @@ fn what_the_peer_has_is_not_repeated() {
     assert_eq!(wire.ends[1].receive.bytes(), text(6_000, 2));
 }
 
+/// A probe that found no place is not what everything behind it then waits for.
+#[test]
+fn a_window_opens_after_a_probe_was_refused() {
+    let mut wire = Wire::open(8);
+    let bytes = text(BUFFERS.rx + 4_000, 1);
+    let (mut written, mut heard) = (0, Vec::new());
+    while wire.now < Micros(30_000_000) || !wire.air.is_empty() {
+        while wire.ends[0].can_send() && written < bytes.len() {
+            written += wire.ends[0].write(&bytes[written..]).unwrap();
+        }
+        wire.send();
+        assert!(wire.step());
+    }
+    let began = wire.now;
+    while heard.len() < bytes.len() {
+        heard.extend_from_slice(wire.ends[1].receive.bytes());
+        wire.ends[1].discard();
+        wire.send();
+        if heard.len() < bytes.len() {
+            assert!(wire.step());
+        }
+    }
+    assert_eq!(heard, bytes);
+    assert!(wire.now.since(began) < 200_000, "{}", wire.now.since(began));
+}
+
 /// One lost segment among many is repeated after three duplicates, not after the timer.
 #[test]
 fn a_hole_is_filled_by_fast_retransmit() {

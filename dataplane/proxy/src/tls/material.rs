@@ -7,6 +7,7 @@
 
 use super::error::{TlsConfigError, Warning, WarningKind};
 use super::{Identity, MAX_CAS, Voucher};
+use crate::tls::limits::Limits;
 use crate::tls::peers::{Pin, Trust};
 use rustls::RootCertStore;
 use rustls::crypto::CryptoProvider;
@@ -85,7 +86,7 @@ impl Reader<'_> {
     }
 
     fn trust(&mut self, voucher: &Voucher<'_>) -> Result<Trust, TlsConfigError> {
-        let (mut roots, mut pins) = (RootCertStore::empty(), Vec::new());
+        let (mut roots, mut limits, mut pins) = (RootCertStore::empty(), Vec::new(), Vec::new());
         let certificates = certificates(voucher.trustpoint, "CA certificates", voucher.cas)?;
         for (index, der) in certificates.into_iter().enumerate() {
             let refused = |why: String| TlsConfigError::BadCertificate {
@@ -106,9 +107,13 @@ impl Reader<'_> {
                     is_ca: ca.is_none(),
                 });
             }
+            let limit = Limits::of(&certificate);
             drop(certificate);
             match ca {
-                None => roots.add(der).map_err(|e| refused(e.to_string()))?,
+                None => {
+                    limits.push(limit.ok_or_else(|| refused("its nameConstraints cannot be read".into()))?);
+                    roots.add(der).map_err(|e| refused(e.to_string()))?;
+                }
                 Some(_) if own => {}
                 Some(why) => return Err(refused(why.into())),
             }
@@ -123,7 +128,14 @@ impl Reader<'_> {
             let der = der.map_err(|e| refused(e.to_string()))?;
             crls.push(OwnedCertRevocationList::from_der(&der).map_err(|e| refused(e.to_string()))?.into());
         }
-        Ok(Trust { name: voucher.trustpoint.into(), roots, pins, crls, revocation: voucher.revocation })
+        Ok(Trust {
+            name: voucher.trustpoint.into(),
+            roots,
+            limits,
+            pins,
+            crls,
+            revocation: voucher.revocation,
+        })
     }
 
     /// A certificate, its dates looked at.

@@ -6,6 +6,8 @@
 //! out, whatever the others say. Names are not compared here: which domains a peer may speak for is SIP's business ([`crate::identity`],
 //! RFC 5922), because it compares names with the message and not with the address that was called.
 //!
+//! Only what a CA's name constraints leave to it counts as a name, wherever in the certificate that stands ([`limits`]).
+//!
 //! A voucher may also hold a peer's own certificate, signed by its own key: that vouches for itself and nobody else ([`Pin`]).
 //!
 //! rustls runs [`Peers`] in full handshakes only. A resumed one brings the certificates of the first, so [`Peers::identify`] looks at
@@ -14,6 +16,7 @@
 //! Once a handshake on a worker's core: work bounded by webpki (path depth, signatures) and by the number of vouchers, of which
 //! all but the one whose CA signed fail by a comparison of names.
 
+use super::limits::{self, Limits};
 use crate::identity::identity;
 use crate::side::Failure;
 use fedgate_sip::identity::PeerIdentity;
@@ -30,7 +33,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use webpki::{
     CertRevocationList, EndEntityCert, ExpirationPolicy, KeyUsage, RevocationOptionsBuilder,
-    UnknownStatusPolicy,
+    UnknownStatusPolicy, VerifiedPath,
 };
 
 /// A trustpoint whose CAs vouch for the peers of a face.
@@ -39,6 +42,8 @@ pub(super) struct Trust {
     /// The trustpoint's name.
     pub(super) name: Box<str>,
     pub(super) roots: RootCertStore,
+    /// What each of the roots may vouch for, in their order.
+    pub(super) limits: Vec<Limits>,
     /// Peers' own certificates.
     pub(super) pins: Vec<Pin>,
     pub(super) crls: Vec<CertRevocationList<'static>>,
@@ -239,7 +244,16 @@ impl Peers {
             .map(|builder| builder.with_expiration_policy(expiry).with_status_policy(unknown).build());
         let no_list = checks && !or_none && options.is_none();
         let anchors = &trust.roots.roots;
-        end.verify_for_usage(self.algorithms.all, anchors, intermediates, now, usage, options, None)?;
+        let within = |path: &VerifiedPath<'_>| limits::hold(trust, path);
+        end.verify_for_usage(
+            self.algorithms.all,
+            anchors,
+            intermediates,
+            now,
+            usage,
+            options,
+            Some(&within),
+        )?;
         if no_list { Err(webpki::Error::UnknownRevocationStatus) } else { Ok(()) }
     }
 }

@@ -5,8 +5,8 @@ use fedgate_proxy::ProxyTls;
 use fedgate_proxy::tls::{FaceParts, Identity, Parts, Spoken, Voucher};
 use fedgate_tables::policy::{ALL_SUITES, FACE_TLS12, FACE_TLS13, REVOCATION_CRL, REVOCATION_ENFORCE_UPDATE};
 use rcgen::{
-    BasicConstraints, CertificateParams, CertificateRevocationListParams, IsCa, Issuer, KeyIdMethod, KeyPair,
-    KeyUsagePurpose, RevokedCertParams, SanType,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, GeneralSubtree, IsCa, Issuer,
+    KeyIdMethod, KeyPair, KeyUsagePurpose, NameConstraints, RevokedCertParams, SanType,
 };
 use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::pki_types::pem::PemObject;
@@ -42,6 +42,22 @@ impl Authority {
         params.distinguished_name.push(rcgen::DnType::CommonName, name);
         let cert = params.self_signed(&key).expect("a CA certificate");
         Self { pem: cert.pem(), issuer: Issuer::new(params, key) }
+    }
+
+    /// A CA that may vouch for `domain` and what is under it only: a root, or one that is signed by `above`.
+    pub fn limited(domain: &str, above: Option<&Authority>) -> Self {
+        let key = KeyPair::generate().expect("a P-256 key");
+        let mut params = CertificateParams::new(vec![]).expect("no names");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+        params.distinguished_name.push(rcgen::DnType::CommonName, "Limited CA");
+        let permitted_subtrees = vec![GeneralSubtree::DnsName(domain.into())];
+        params.name_constraints = Some(NameConstraints { permitted_subtrees, excluded_subtrees: vec![] });
+        let cert = match above {
+            Some(above) => params.signed_by(&key, &above.issuer),
+            None => params.self_signed(&key),
+        };
+        Self { pem: cert.expect("a CA certificate").pem(), issuer: Issuer::new(params, key) }
     }
 
     /// A leaf for DNS names, or URIs where there is a colon.

@@ -113,6 +113,40 @@ fn a_domain_may_be_bound_to_one_trustpoint() {
     s.finish();
 }
 
+/// A CA that may vouch for one domain makes nobody speak for another, be it by a CN or by a URI, which PKIX leaves alone.
+#[test]
+fn name_constraints_hold_for_every_name() {
+    let mut s = Scene::new();
+    let (ca, inside) = (s.ca.clone(), s.inside.clone());
+    let (below, root) =
+        (Authority::limited("partner.example", Some(&ca)), Authority::limited("partner.example", None));
+    let own = ca.leaf(&["edge.local.example"]);
+    s.lab.tls = proxy_tls_of(face(&own, &[(&ca, ""), (&root, "")]), face(&own, &[(&ca, "")]), &[]);
+    s.lab.domains.permit("partner.example", ENTRY + 1);
+    for (by, domain, names, may) in [
+        (&below, "partner.example", &["partner.example"][..], true),
+        (&below, "partner.example", &["sip:partner.example"], true),
+        (&below, "partner.example", &[], true),
+        (&below, "foreign.example", &["sip:foreign.example"], false),
+        (&below, "foreign.example", &["sip:foreign.example", "partner.example"], false),
+        (&below, "foreign.example", &[], false),
+        (&root, "partner.example", &[], true),
+        (&root, "foreign.example", &[], false),
+    ] {
+        let mut leaf = by.leaf_with(names, |params| {
+            params.distinguished_name = rcgen::DistinguishedName::new();
+            params.distinguished_name.push(rcgen::DnType::CommonName, domain);
+        });
+        leaf.chain.push_str(&by.pem);
+        let client = Some(tls_client(&ca, Some(&leaf)));
+        let line = s.lab.line(Leg::Client, client, Some(tls_server(&ca, &inside)));
+        s.client_says(line, request("MESSAGE", domain, "local.example", line, "x"));
+        assert_eq!(arrives(&mut s, line), may, "{domain} {names:?}: {:?}", s.lab.sink.events);
+    }
+    assert!(said(&s, "NameConstraintViolation"), "{:?}", s.lab.sink.events);
+    s.finish();
+}
+
 #[test]
 fn a_revoked_peer_is_refused_by_name() {
     let mut s = Scene::new();

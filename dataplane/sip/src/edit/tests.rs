@@ -50,14 +50,14 @@ proptest! {
         let scanned = Message::scan(text.as_bytes()).expect("well formed");
         let length = text.find("l:  ").expect("a length") + 4;
         let length = length..length + body.len().to_string().len();
-        // Sorted, apart, off the length, and not over the end of the head.
+        // Sorted, apart, clear of the length, and not over the end of the head.
         let mut edits: Vec<Edit> = Vec::new();
         let mut places = places;
         places.sort();
         for (at, len, new) in places {
             let end = (at + len).min(text.len());
             let apart = edits.last().is_none_or(|last| last.at.end <= at);
-            let off = at >= length.end || end <= length.start;
+            let off = at > length.end || end < length.start;
             let across = at < head && end > head;
             if at <= end && apart && off && !across {
                 edits.push(Edit { at: at..end, text: new });

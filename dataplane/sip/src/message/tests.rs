@@ -318,7 +318,7 @@ fn responses_and_acks_are_not_answerable() {
 }
 
 /// Kamailio was seen to read `MSRP` as the start of an MSRP frame that a line of `-------` ends, and what followed as a
-/// request.
+/// request; with `tcp_accept_hep3` it takes `HEP3` and two octets of length for a frame.
 #[test]
 fn msrp_frames_are_no_sip() {
     let request = |method: &str, more: &str| {
@@ -329,7 +329,7 @@ fn msrp_frames_are_no_sip() {
     };
     let scan =
         |text: String| Message::scan(text.as_bytes()).err().map(|e| (e.kind, e.status(), e.answerable));
-    for method in ["MSRP", "msrp", "Msrp"] {
+    for method in ["MSRP", "msrp", "Msrp", "HEP3", "HEP3AB"] {
         assert_eq!(scan(request(method, "")), Some((ScanFault::Method, 400, true)), "{method}");
     }
     for line in ["-------sip:bob@local.example$\r\n", "-: x\r\n", "-x : y\r\n", "-------\r\n"] {
