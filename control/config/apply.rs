@@ -380,6 +380,10 @@ impl Editor {
                 Timer::Udp => (&mut timeouts.udp, defaults.udp),
                 Timer::Icmp => (&mut timeouts.icmp, defaults.icmp),
                 Timer::Sip => (&mut timeouts.sip, defaults.sip),
+                Timer::SipMedia => (&mut timeouts.sip_media, defaults.sip_media),
+                Timer::SipProvisionalMedia => {
+                    (&mut timeouts.sip_provisional_media, defaults.sip_provisional_media)
+                }
                 Timer::SipInvite => (&mut timeouts.sip_invite, defaults.sip_invite),
                 Timer::SipDisconnect => (&mut timeouts.sip_disconnect, defaults.sip_disconnect),
                 Timer::PatXlate => (&mut timeouts.pat_xlate, defaults.pat_xlate),

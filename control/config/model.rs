@@ -311,6 +311,10 @@ pub struct Timeouts {
     pub icmp: Seconds,
     /// Idle proxied SIP connections.
     pub sip: Seconds,
+    /// A media pinhole that nothing uses.
+    pub sip_media: Seconds,
+    /// The same before its call is agreed.
+    pub sip_provisional_media: Seconds,
     /// A SIP dialog whose INVITE has no final answer.
     pub sip_invite: Seconds,
     /// A SIP dialog whose BYE has no answer.
@@ -339,6 +343,8 @@ impl Default for Timeouts {
             udp: Seconds(120),
             icmp: Seconds(2),
             sip: Seconds(1800),
+            sip_media: Seconds(120),
+            sip_provisional_media: Seconds(120),
             sip_invite: Seconds(180),
             sip_disconnect: Seconds(120),
             pat_xlate: Seconds(30),

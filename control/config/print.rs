@@ -183,7 +183,12 @@ fn timeouts(t: &Timeouts, out: &mut impl Write) -> fmt::Result {
     writeln!(out, "timeout pat-xlate {}", t.pat_xlate)?;
     writeln!(out, "timeout conn {} half-closed {} udp {} icmp {}", t.conn, t.half_closed, t.udp, t.icmp)?;
     writeln!(out, "timeout embryonic {}", t.embryonic)?;
-    writeln!(out, "timeout sip {} sip-invite {} sip-disconnect {}", t.sip, t.sip_invite, t.sip_disconnect)?;
+    writeln!(
+        out,
+        "timeout sip {} sip_media {} sip-invite {} sip-disconnect {}",
+        t.sip, t.sip_media, t.sip_invite, t.sip_disconnect
+    )?;
+    writeln!(out, "timeout sip-provisional-media {}", t.sip_provisional_media)?;
     for (name, value) in &t.unused {
         let absolute = if *name == "uauth" { " absolute" } else { "" };
         writeln!(out, "timeout {name} {value}{absolute}")?;
@@ -307,6 +312,10 @@ fn sip(model: &Model, out: &mut impl Write) -> fmt::Result {
                 true => writeln!(out, "  {text}")?,
                 false => writeln!(out, "  {text} action {action}")?,
             }
+        }
+        if let Some(rtp) = map.parameters.rtp {
+            let payloads = if rtp.enforce_payloads { " enforce-payloadtype" } else { "" };
+            writeln!(out, "  rtp-conformance{payloads}")?;
         }
         if map.parameters.strip_identities {
             writeln!(out, "  asserted-identity strip")?;

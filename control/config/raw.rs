@@ -189,6 +189,10 @@ pub enum Timer {
     Icmp,
     /// `sip`.
     Sip,
+    /// `sip_media`.
+    SipMedia,
+    /// `sip-provisional-media`.
+    SipProvisionalMedia,
     /// `sip-invite`.
     SipInvite,
     /// `sip-disconnect`.

@@ -396,6 +396,8 @@ impl<'m> Compiler<'m> {
             timeout_icmp: timeouts.icmp.0,
             timeout_sip: timeouts.sip.0,
             timeout_sip_invite: timeouts.sip_invite.0,
+            timeout_sip_media: timeouts.sip_media.0,
+            timeout_sip_provisional_media: timeouts.sip_provisional_media.0,
             timeout_sip_disconnect: timeouts.sip_disconnect.0,
             timeout_pat_xlate: timeouts.pat_xlate.0,
             timeout_arp: timeouts.arp.0,

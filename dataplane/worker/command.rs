@@ -17,6 +17,7 @@ use dpdk::RxQueue;
 use fedgate_flow::TICKS;
 use fedgate_flow::conn::{ConnId, Dir, Hot, NO_SESSION};
 use fedgate_flow::key::{TCP, UDP};
+use fedgate_flow::media::Hole;
 use fedgate_flow::tcp::{State, seen};
 use fedgate_flow::v6::Hot6;
 use fedgate_sip::dialog;
@@ -32,6 +33,10 @@ const PAGE: usize = 64;
 const SCAN: usize = 2048;
 /// In a cursor over connections: among IPv6's, which follow IPv4's. (No table has so many entries.)
 pub(super) const AMONG_V6: u32 = 1 << 31;
+
+/// In a cursor over connections: among media pinholes that wait for their first packet, which come last. (No table has so many
+/// entries.)
+const AMONG_HOLES: u32 = 1 << 30;
 
 /// A request.
 pub enum Command {
@@ -262,11 +267,57 @@ fn page6(net: &Net, filter: &Filter, cursor: u32) -> (Vec<ConnId>, Option<u32>) 
 fn conns(dump: &Dump, net: &Net, view: &View<'_>, now: Now) -> (Rows, Option<u32>) {
     if dump.cursor & AMONG_V6 != 0 {
         let (found, next) = page6(net, &dump.filter, dump.cursor);
-        return (Rows::Conns(found.into_iter().map(|id| conn_row6(net, view, now, id)).collect()), next);
+        let rows = found.into_iter().map(|id| conn_row6(net, view, now, id)).collect();
+        return (Rows::Conns(rows), next.or(begin_holes(net)));
+    }
+    if dump.cursor & AMONG_HOLES != 0 {
+        let (found, next) = net.flow.media.page(dump.cursor & !AMONG_HOLES, PAGE);
+        let waiting = found.into_iter().filter(|hole| hole_matches(&dump.filter, hole));
+        let rows = waiting.map(|hole| hole_row(net, view, now, &hole)).collect();
+        return (Rows::Conns(rows), next.map(|next| next | AMONG_HOLES));
     }
     let (found, next) = net.flow.conns.page(dump.cursor, PAGE, SCAN, |hot| matches(&dump.filter, hot));
     let rows = found.into_iter().map(|id| conn_row(net, view, now, id)).collect();
-    (Rows::Conns(rows), next.or(begin6(net)))
+    (Rows::Conns(rows), next.or(begin6(net)).or(begin_holes(net)))
+}
+
+/// Where pinholes begin, if there are any.
+fn begin_holes(net: &Net) -> Option<u32> {
+    (!net.flow.media.is_empty()).then_some(AMONG_HOLES)
+}
+
+/// A pinhole that nothing has come through, as asked for.
+fn hole_matches(filter: &Filter, hole: &Hole) -> bool {
+    hole.conns.iter().all(Option::is_none)
+        && filter.proto.is_none_or(|p| p == UDP)
+        && filter.address.is_none_or(|a| [hole.real.0, hole.shown.0, hole.peer.0].map(Addr::V4).contains(&a))
+        && filter.port.is_none_or(|p| [hole.real.1, hole.shown.1].contains(&p))
+}
+
+/// Such a pinhole as the ASA lists it: a connection of whatever port, incomplete.
+fn hole_row(net: &Net, view: &View<'_>, now: Now, hole: &Hole) -> ConnRow {
+    let peer = hole.peer.0.into();
+    let idle_secs = now.tick().wrapping_sub(hole.last) / TICKS;
+    ConnRow {
+        id: net.conn_number(u32::from(hole.shown.1), false) | 1 << 48,
+        proto: UDP,
+        initiator: End { ifindex: hole.mapped_if, real: peer, real_port: 0, mapped: peer, mapped_port: 0 },
+        responder: End {
+            ifindex: hole.real_if,
+            real: hole.real.0.into(),
+            real_port: hole.real.1,
+            mapped: hole.shown.0.into(),
+            mapped_port: hole.shown.1,
+        },
+        inbound: true,
+        idle_secs,
+        age_secs: idle_secs,
+        timeout_secs: view.flow.globals.timeout_sip_media,
+        bytes: 0,
+        packets: 0,
+        flags: "im".into(),
+        session: None,
+    }
 }
 
 fn conn_row6(net: &Net, view: &View<'_>, now: Now, id: ConnId) -> ConnRow {
@@ -323,7 +374,10 @@ fn conn_row(net: &Net, view: &View<'_>, now: Now, id: ConnId) -> ConnRow {
         timeout_secs: timeout,
         bytes: hot.bytes,
         packets: hot.packets.into(),
-        flags: flags(hot.proto, hot.state, hot.history, hot.is_inbound(), proxied),
+        flags: match hot.media() {
+            Some(_) => "m".into(),
+            None => flags(hot.proto, hot.state, hot.history, hot.is_inbound(), proxied),
+        },
         session: proxied.then(|| net.session_number(hot.session())),
     }
 }

@@ -10,6 +10,7 @@ use super::net::{Net, Origin};
 use super::runtime::{IoSlot, View};
 use fedgate_flow::firewall::Paths;
 use fedgate_flow::key::Key;
+use fedgate_flow::media::Whose;
 use fedgate_flow::rewrite;
 use fedgate_flow::shard::{self, Dealt};
 use fedgate_wire::{Fragment, Kind, Parsed, Tuple6};
@@ -52,6 +53,12 @@ pub(super) fn elsewhere(
 /// The same for a whole datagram of this tuple.
 #[cold]
 pub(super) fn whole(net: &Net, view: &View<'_>, ifindex: u8, key: &Key) -> Option<Elsewhere> {
+    // A call's media goes where its signalling is, whatever the rules say.
+    match net.flow.media.whose(key) {
+        Some(Whose::Ours) => return None,
+        Some(Whose::Mate(mate)) => return unless_here(net, view, ifindex, mate, Errand::Own),
+        None => {}
+    }
     let egress = |addr| view.routes().lookup(addr).map(|way| way.ifindex as u8);
     let owner = shard::owner(key, ifindex, &view.flow, egress, net.workers())?;
     unless_here(net, view, ifindex, owner, Errand::Own)

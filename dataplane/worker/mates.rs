@@ -6,6 +6,8 @@
 //! producer and one consumer: order within a flow is kept, and nobody's flood takes another's room. A full ring refuses, and the
 //! caller drops by name. A worker takes its parcels once a loop, like a receive queue; no one ever waits.
 //!
+//! Beside them, as many rings carry word of media pinholes: who has which, so that its datagrams find their way.
+//!
 //! The rings are crossbeam's `ArrayQueue` (head and tail on lines of their own): well proven, and its two compare-and-swaps a parcel are
 //! shared by the frames in it. Memory: at most [`ROOM`] parcels of 0.5 KiB a pair, and one open an errand and port. Lines that two cores write: the rings' own, and only while
 //! something is handed over. Worker cores.
@@ -13,6 +15,7 @@
 use super::runtime::IoSlot;
 use crossbeam::queue::ArrayQueue;
 use dpdk::{BURST, Burst, Mbuf};
+use fedgate_flow::media::Entrance;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -23,6 +26,8 @@ mod tests;
 pub const ROOM: usize = 64;
 /// And at least.
 const LEAST_ROOM: usize = 4;
+/// News of media that may wait between two workers.
+const NEWS_ROOM: usize = 1024;
 
 /// Room of each ring so that all rings into one worker of `workers` hold no more than a quarter of `buffers`, full parcels all.
 pub fn room(workers: u8, buffers: u32) -> usize {
@@ -56,6 +61,8 @@ pub struct Parcel {
 struct Mate {
     to: Arc<ArrayQueue<Parcel>>,
     from: Arc<ArrayQueue<Parcel>>,
+    tell: Arc<ArrayQueue<Entrance>>,
+    hear: Arc<ArrayQueue<Entrance>>,
     /// Being filled: one for each errand and slot in hand, oldest first.
     open: VecDeque<Parcel>,
 }
@@ -75,12 +82,16 @@ impl Mates {
 
     /// As many as there are to be workers, at most 255, in order, with room for so many parcels in each ring ([`room`]).
     pub fn crew(workers: u8, room: usize) -> Vec<Self> {
-        let ring = || Arc::new(ArrayQueue::new(room));
-        let rings: Vec<Vec<_>> = (0..workers).map(|_| (0..workers).map(|_| ring()).collect()).collect();
+        fn rings<T>(workers: u8, room: usize) -> Vec<Vec<Arc<ArrayQueue<T>>>> {
+            let row = || (0..workers).map(|_| Arc::new(ArrayQueue::new(room))).collect();
+            (0..workers).map(|_| row()).collect()
+        }
+        let (parcels, news) = (rings(workers, room), rings(workers, NEWS_ROOM));
         let mate = |me: u8, other: u8| {
             let (me, other) = (usize::from(me), usize::from(other));
-            let (to, from) = (rings[me][other].clone(), rings[other][me].clone());
-            (me != other).then_some(Mate { to, from, open: VecDeque::new() })
+            let (to, from) = (parcels[me][other].clone(), parcels[other][me].clone());
+            let (tell, hear) = (news[me][other].clone(), news[other][me].clone());
+            (me != other).then_some(Mate { to, from, tell, hear, open: VecDeque::new() })
         };
         (0..workers)
             .map(|me| Self { me, mates: (0..workers).map(|other| mate(me, other)).collect() })
@@ -138,6 +149,20 @@ impl Mates {
                 refused(parcel.frames);
             }
         }
+    }
+
+    /// Tells all mates of a media entrance; gives how many had no room to hear it.
+    #[cold]
+    pub fn tell(&mut self, entrance: Entrance) -> u64 {
+        let deaf = self.mates.iter().flatten().filter(|mate| mate.tell.push(entrance).is_err());
+        deaf.count() as u64
+    }
+
+    /// What a mate tells next of its media entrances.
+    #[inline]
+    pub fn hear(&mut self, from: u8) -> Option<Entrance> {
+        let mate = self.mates.get(usize::from(from))?.as_ref()?;
+        if mate.hear.is_empty() { None } else { mate.hear.pop() }
     }
 
     /// The next parcel from a mate.

@@ -23,6 +23,7 @@ mod fragment;
 pub mod icmp;
 mod intercept;
 pub mod mates;
+mod media;
 pub mod neigh;
 pub mod net;
 pub mod probe;
@@ -170,6 +171,7 @@ impl Worker {
         work += path.obey(Some(&view), now);
         path.net.flush_all(&view);
         if path.net.workers() > 1 {
+            work += path.net.tell_media();
             path.net.post_all();
         }
         if work > 0 {
@@ -208,6 +210,7 @@ impl Path {
     fn take_parcels(&mut self, view: &runtime::View<'_>, now: clock::Now) -> usize {
         let mut work = 0;
         for mate in 0..self.net.workers() {
+            work += self.net.hear_media(mate);
             for _ in 0..PARCELS_A_LOOP {
                 let Some(Parcel { errand, slot, mut frames }) = self.net.take_parcel(mate) else { break };
                 work += frames.len();
@@ -269,5 +272,8 @@ impl Path {
         counters.set(Gauge::ConnsMostUsed, self.most_conns.into());
         counters.set(Gauge::XlatesInUse, xlates.into());
         counters.set(Gauge::XlatesMostUsed, most_xlates.into());
+        let (calls, holes) = self.net.flow.media.in_use();
+        counters.set(Gauge::MediaCallsInUse, calls as u64);
+        counters.set(Gauge::MediaPinholesInUse, holes as u64);
     }
 }

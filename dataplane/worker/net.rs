@@ -136,7 +136,13 @@ impl Net {
             fragments: Fragments::new(pool.available() as usize, flow.seed.rotate_left(21)),
             pool,
             counters,
-            flow: Flow::new(flow),
+            flow: {
+                let mut flow = Flow::new(flow);
+                if mates.count() > 1 {
+                    flow.media.share();
+                }
+                flow
+            },
             neigh: Neighbours::new(Limits::default()),
             adjacencies: Adjacencies::new(),
             ways: None,

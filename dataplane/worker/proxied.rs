@@ -9,6 +9,7 @@
 
 use super::clock::Now;
 use super::dispatch::Ways;
+use super::media;
 use super::net::{HEADER_ROOM, LogKind, Net};
 use super::runtime::{Runtime, View};
 use super::shown;
@@ -22,8 +23,8 @@ use fedgate_flow::tcp::State;
 use fedgate_flow::xlate::NO_XLATE;
 use fedgate_proxy::pool::Pool;
 use fedgate_proxy::{
-    AbortReason, Addr, CloseReason, Context, Engine, Event, Leg, Met, OpenError, OpenParams, Output,
-    ProxyTls, Road, SessionId,
+    AbortReason, Addr, CloseReason, Context, Engine, Event, Leg, MediaNote, Met, OpenError, OpenParams,
+    Output, ProxyTls, Road, SessionId,
 };
 use fedgate_sip::dialog::Roster;
 use fedgate_sip::sdp::Ports;
@@ -414,6 +415,12 @@ impl Output for Way<'_, '_> {
 
     fn observe(&mut self, histo: Histo, value: u64) {
         self.net.counters.observe(histo, value);
+    }
+
+    fn media(&mut self, session: SessionId, note: &MediaNote<'_>) {
+        if let Some(conn) = self.conn(session) {
+            media::hear(self.net, self.view, self.now, session, conn, note);
+        }
     }
 
     fn is_shown(&self, _: SessionId, addr: Ipv4Addr) -> bool {

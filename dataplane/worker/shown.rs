@@ -88,7 +88,7 @@ pub(super) fn media(
 }
 
 /// Counts xlates that were made.
-fn built(net: &mut Net, before: u32) {
+pub(super) fn built(net: &mut Net, before: u32) {
     let now = net.flow.xlates.in_use().0;
     net.counters.add(Stat::XlatesBuilt, u64::from(now.saturating_sub(before)));
 }

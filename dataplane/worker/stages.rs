@@ -338,14 +338,19 @@ fn established(
     }
 }
 
+/// Bytes of a UDP header.
+const UDP_HEADER: usize = 8;
+
 /// What is booked of a packet.
 pub(super) fn packet<'a>(frame: &'a [u8], parsed: &Parsed) -> Packet<'a> {
-    let tcp = parsed.tuple.proto == fedgate_wire::proto::TCP;
-    Packet::new(
-        parsed.ip_len,
-        parsed.l4 - parsed.l3,
-        tcp.then(|| frame.get(usize::from(parsed.l4)..)).flatten(),
-    )
+    let is = |proto| parsed.tuple.proto == proto;
+    let l4 = usize::from(parsed.l4);
+    let tcp = is(fedgate_wire::proto::TCP).then(|| frame.get(l4..)).flatten();
+    let packet = Packet::new(parsed.ip_len, parsed.l4 - parsed.l3, tcp);
+    // Behind the datagram the link may have padded.
+    let end = frame.len().min(usize::from(parsed.l3) + usize::from(parsed.ip_len));
+    let udp = is(fedgate_wire::proto::UDP).then(|| frame.get(l4 + UDP_HEADER..end)).flatten();
+    packet.with_datagram(udp.unwrap_or_default())
 }
 
 /// The drop reason of what the parser refuses.

@@ -11,6 +11,7 @@ mod fragments;
 mod garbage;
 mod icmp_errors;
 mod intercept;
+mod media;
 mod rig;
 mod sanity;
 mod shards;

@@ -119,6 +119,10 @@ fn parameters(set: &mut Parameters, parameter: Parameter, negated: bool) -> Resu
             set.strip_identities = !negated;
             return Ok(());
         }
+        Parameter::Rtp(rtp) => {
+            set.rtp = (!negated).then_some(rtp);
+            return Ok(());
+        }
         // What is no SIP never passes the proxy: the negated form is how things are.
         Parameter::TrafficNonSip if negated => return Ok(()),
         Parameter::TrafficNonSip => {

@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use fedgate_sip::inspect::{Action, Match, Parameters, Rule, Spec, What};
+use fedgate_sip::inspect::{Action, Match, Parameters, Rtp, Rule, Spec, What};
 
 use super::Model;
 
@@ -113,6 +113,7 @@ pub enum Parameter {
     Im,
     TrafficNonSip,
     StripIdentities,
+    Rtp(Rtp),
 }
 
 impl fmt::Display for SipMatch {

@@ -3,7 +3,7 @@
 //!
 //! A pattern is compiled when its line is read, so that one that cannot be used is refused where it stands.
 
-use fedgate_sip::inspect::{Action, Deed, METHODS, check_pattern};
+use fedgate_sip::inspect::{Action, Deed, METHODS, Rtp, check_pattern};
 
 use crate::config::args::{Args, Env};
 use crate::config::diag::Problem;
@@ -207,11 +207,10 @@ pub fn asserted_identity(args: &mut Args<'_, '_>, _: &Env<'_>) -> Parsed {
     Ok(Command::Parameter(Parameter::StripIdentities))
 }
 
-/// `rtp-conformance`
+/// `rtp-conformance [enforce-payloadtype]`
 pub fn rtp_conformance(args: &mut Args<'_, '_>, _: &Env<'_>) -> Parsed {
-    Err(args
-        .wrong("`rtp-conformance` is not supported: no media passes through the SIP proxy")
-        .help("take the line out; presence and instant messages carry no RTP"))
+    let enforce_payloads = args.accept("enforce-payloadtype");
+    Ok(Command::Parameter(Parameter::Rtp(Rtp { enforce_payloads })))
 }
 
 /// `ip-address-privacy`

@@ -91,15 +91,17 @@ pub fn idle(args: &mut Args<'_, '_>, _: &Env<'_>) -> Parsed {
 const MOST: u32 = 4_294_800;
 
 /// Name, timer, least and greatest seconds. The ASA's limits where it has one.
-const TIMERS: [(&str, Timer, u32, u32); 12] = [
+const TIMERS: [(&str, Timer, u32, u32); 14] = [
     ("conn", Timer::Conn, 300, MOST),
     ("half-closed", Timer::HalfClosed, 30, MOST),
     ("embryonic", Timer::Embryonic, 5, MOST),
     ("udp", Timer::Udp, 60, MOST),
     ("icmp", Timer::Icmp, 2, MOST),
     ("sip", Timer::Sip, 300, MOST),
+    ("sip_media", Timer::SipMedia, 60, MOST),
     ("sip-invite", Timer::SipInvite, 60, 1800),
     ("sip-disconnect", Timer::SipDisconnect, 1, 600),
+    ("sip-provisional-media", Timer::SipProvisionalMedia, 60, 1800),
     ("pat-xlate", Timer::PatXlate, 30, 300),
     ("xlate", Timer::Xlate, 60, MOST),
     ("conn-holddown", Timer::ConnHolddown, 0, 15),
@@ -107,18 +109,8 @@ const TIMERS: [(&str, Timer, u32, u32); 12] = [
 ];
 
 /// Timers of an ASA that have nothing to time here.
-const UNUSED: [&str; 10] = [
-    "sunrpc",
-    "h323",
-    "h225",
-    "mgcp",
-    "mgcp-pat",
-    "sip_media",
-    "sip-provisional-media",
-    "uauth",
-    "tcp-proxy-reassembly",
-    "sctp",
-];
+const UNUSED: [&str; 8] =
+    ["sunrpc", "h323", "h225", "mgcp", "mgcp-pat", "uauth", "tcp-proxy-reassembly", "sctp"];
 
 /// `timeout NAME H:MM:SS ...`
 pub fn timeout(args: &mut Args<'_, '_>, _: &Env<'_>) -> Parsed {

@@ -165,7 +165,7 @@ fn single_lines() {
         (
             "timeout xlte 3:00:00",
             &[
-                "1:9: expected `conn` or `half-closed` or `embryonic` or `udp` or `icmp` or `sip` or `sip-invite` or `sip-disconnect` or `pat-xlate` or `xlate` or `conn-holddown` or `floating-conn`, found `xlte`",
+                "1:9: expected `conn` or `half-closed` or `embryonic` or `udp` or `icmp` or `sip` or `sip_media` or `sip-invite` or `sip-disconnect` or `sip-provisional-media` or `pat-xlate` or `xlate` or `conn-holddown` or `floating-conn`, found `xlte`",
             ],
         ),
         ("interface tap a\n ipv6 address fe80::1/64", &["2:15: `fe80::1` is link-local"]),

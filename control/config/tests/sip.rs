@@ -4,7 +4,7 @@
 use super::{found, model, try_load};
 use crate::config::model::sip::spec;
 use crate::config::print::to_text;
-use fedgate_sip::inspect::{Action, Deed, Match, Parameters, Rule, Spec, What};
+use fedgate_sip::inspect::{Action, Deed, Match, Parameters, Rtp, Rule, Spec, What};
 
 /// As the ASA has it, the list of permitted domains.
 const WHOLE: &str = "\
@@ -24,6 +24,7 @@ policy-map type inspect sip sip_inspect
   strict-header-validation action reset log
   software-version action log
   uri-non-sip action mask
+  rtp-conformance enforce-payloadtype
   asserted-identity strip
  class not_permitted
   drop log
@@ -81,6 +82,7 @@ fn what_it_means() {
         version: Some(action(Deed::Pass, true)),
         uri_non_sip: Some(action(Deed::Mask, false)),
         no_im: true,
+        rtp: Some(Rtp { enforce_payloads: true }),
         strip_identities: true,
     };
     assert_eq!(parameters, want);
@@ -116,7 +118,7 @@ fn what_is_refused() {
             "there is no `class-map type inspect sip gone`",
         ),
         ("policy-map type inspect sip m\n match request-method bye\n  mask", "cannot be masked"),
-        ("policy-map type inspect sip m\n parameters\n  rtp-conformance", "no media passes"),
+        ("policy-map type inspect sip m\n parameters\n  rtp-conformance enforce", "enforce"),
         ("policy-map type inspect sip m\n parameters\n  ip-address-privacy", "not supported"),
         ("policy-map type inspect sip m\n parameters\n  traffic-non-sip", "passes SIP only"),
         ("policy-map type inspect sip m\n parameters\n  software-version action drop", "expected `mask`"),

@@ -66,8 +66,8 @@ pub enum Layout {
 /// The letters that connections of ours can have.
 const LEGEND: &str = "Flags: A - awaiting inside ACK to SYN, a - awaiting outside ACK to SYN,\n       \
     B - initial SYN from outside, F - outside FIN, f - inside FIN,\n       \
-    I - inbound data, O - outbound data, S - awaiting inside SYN,\n       \
-    s - awaiting outside SYN, T - SIP, U - up\n";
+    I - inbound data, i - incomplete, m - SIP media, O - outbound data,\n       \
+    S - awaiting inside SYN, s - awaiting outside SYN, T - SIP, U - up\n";
 
 /// The ends in the ASA's order: the less secure first.
 pub fn conn_text(row: &ConnRow, names: &IfNames, layout: Layout) -> String {

@@ -13,7 +13,7 @@ use crate::operate::run::Stop;
 use crate::operate::server::Out;
 use crate::policy::proxies;
 
-const TOTALS: [Stat; 33] = [
+const TOTALS: [Stat; 35] = [
     Stat::ProxySessionsOpened,
     Stat::ProxySessionsClosed,
     Stat::ProxySourceRefused,
@@ -46,6 +46,8 @@ const TOTALS: [Stat; 33] = [
     Stat::PoolMoved,
     Stat::PoolAnswered,
     Stat::PoolUnheld,
+    Stat::MediaPinholes,
+    Stat::MediaRefused,
     Stat::EventsLost,
 ];
 

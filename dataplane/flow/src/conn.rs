@@ -69,6 +69,8 @@ pub mod flag {
     pub const PER_CLIENT: u8 = 16;
     /// Opened by a SYN cookie ([`crate::intercept`]).
     pub const INTERCEPTED: u8 = 32;
+    /// Came through a pinhole ([`crate::media`]).
+    pub const MEDIA: u8 = 64;
 }
 
 /// What an established packet touches: one cache line.
@@ -83,7 +85,7 @@ pub struct Hot {
     pub last: Tick, // 32..36
     /// What the hops were found by: they hold while the owner's number is the same.
     pub epoch: u32, // 36..40
-    /// Proxy session, or [`NO_SESSION`], set by [`Conns::set_session`]; of an intercepted connection its shift.
+    /// Proxy session, or [`NO_SESSION`], set by [`Conns::set_session`]; of an intercepted connection its shift, of a pinhole's the pinhole.
     session: u32, // 40..44
     /// Packets, both ways.
     pub packets: u32, // 44..48
@@ -166,7 +168,7 @@ impl Hot {
 
     /// Proxy session, or [`NO_SESSION`].
     pub fn session(&self) -> u32 {
-        if self.is_intercepted() { NO_SESSION } else { self.session }
+        if self.flags & (flag::INTERCEPTED | flag::MEDIA) != 0 { NO_SESSION } else { self.session }
     }
 
     /// Opened by a SYN cookie: its packets are shifted by [`Hot::shift`].
@@ -190,6 +192,17 @@ impl Hot {
     pub(crate) fn intercept(&mut self, shift: u32) {
         self.flags |= flag::SPECIAL | flag::INTERCEPTED;
         self.session = shift;
+    }
+
+    /// The number of the pinhole that it came through.
+    pub fn media(&self) -> Option<u32> {
+        (self.flags & flag::MEDIA != 0).then_some(self.session)
+    }
+
+    /// Makes it a pinhole's connection; `checked` where each datagram is looked at.
+    pub(crate) fn set_media(&mut self, hole: u32, checked: bool) {
+        self.flags |= flag::MEDIA | if checked { flag::SPECIAL } else { 0 };
+        self.session = hole;
     }
 
     /// In use, and no reason in it to look closer at its packets than their headers.

@@ -4,7 +4,8 @@
 //! The ASA's order (8.3 and later): un-NAT the destination, route it, ACL of the ingress interface on real addresses, global
 //! ACL, security levels where neither stands, ACL of the egress interface, the check that replies will find their way back through
 //! the same rules, NAT of the source, the service classes (inspect sip + tls-proxy), and the entry. Every refusal is a
-//! named drop. Later packets never come here. Worker cores, slow path.
+//! named drop. What passes through a pinhole of SIP inspection ([`crate::media`]) is asked no ACL. Later packets never come here. Worker
+//! cores, slow path.
 //!
 //! Hairpin (RFC 4787 REQ-9): a packet to an address that NAT shows on *another* interface is treated as if it had gone out there
 //! and come back, its source translated as on that way; only under `same-security-traffic permit intra-interface`.
@@ -214,7 +215,10 @@ impl Flow {
         let from = interface(policy, in_if)?;
         let to = interface(policy, out_if)?;
 
-        permit(policy, &real, first, (in_if, from), (out_if, to), seen, hits)?;
+        let hole = self.hole(&key, &real, in_if, out_if);
+        if hole.is_none() {
+            permit(policy, &real, first, (in_if, from), (out_if, to), seen, hits)?;
+        }
         // Where the source is shown: where it leaves, or where it would have left.
         let shown_if = target.hairpin.unwrap_or(out_if);
         replies_return(policy, &key, &target, target.hairpin.unwrap_or(in_if), out_if)?;
@@ -277,6 +281,9 @@ impl Flow {
         let hot = self.conns.hot_mut(id);
         hot.flags |= settings.map_or(0, |class| limits::flags_of(class, key.proto));
         self.limits.follow(None, Member::of(hot));
+        if let Some(hole) = hole {
+            self.through(hole, id, now);
+        }
         let limit = policy.timeout(self.conns.hot(id));
         self.conns.wheel.set(id.0, now.wrapping_add(limit));
         Ok(Admission::New { id, tls_proxy: service(policy, &real) })

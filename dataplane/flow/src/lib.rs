@@ -20,6 +20,7 @@ pub mod index;
 pub mod intercept;
 pub mod key;
 pub mod limits;
+pub mod media;
 pub mod nat;
 pub mod paired;
 pub mod ports;
@@ -46,6 +47,7 @@ use fedgate_wire::proto::ICMPV6;
 use intercept::{Due, Reaction};
 use key::{ICMP, TCP};
 use limits::{Limits, Member};
+use media::Media;
 use nat::Nat;
 use ports::Share;
 use shown::Kept;
@@ -92,6 +94,12 @@ pub struct Policy<'a> {
 impl Policy<'_> {
     /// Ticks that a connection in this state may be idle.
     pub fn timeout(&self, hot: &Hot) -> Tick {
+        if hot.media().is_some() {
+            return match self.globals.timeout_sip_media {
+                0 => NEVER,
+                seconds => seconds.saturating_mul(TICKS).min(NEVER),
+            };
+        }
         self.timeout_of(hot.proto, hot.state, hot.class)
     }
 
@@ -190,9 +198,16 @@ pub struct Packet<'a> {
     pub segment: tcp::Segment,
     /// Its option bytes, for SYNs.
     pub options: &'a [u8],
+    /// What a UDP datagram carries.
+    pub datagram: &'a [u8],
 }
 
 impl<'a> Packet<'a> {
+    /// The same with what a UDP datagram carries.
+    pub fn with_datagram(self, datagram: &'a [u8]) -> Self {
+        Self { datagram, ..self }
+    }
+
     /// Of an IP packet of `len` bytes, `l4` of them headers of IP; `tcp` is what follows those where it is TCP, its first
     /// fragment at least.
     pub fn new(len: u16, l4: u16, tcp: Option<&'a [u8]>) -> Self {
@@ -240,6 +255,8 @@ pub struct Flow {
     due6: Vec<Due>,
     /// Translations that peers were told of.
     kept: Kept,
+    /// Calls and their pinholes.
+    pub media: Media,
 }
 
 /// Room for handshakes whose time has come at once: what a caller lets [`Flow::expire`] look at.
@@ -266,6 +283,7 @@ impl Flow {
             due: Vec::with_capacity(DUE),
             due6: Vec::with_capacity(DUE),
             kept: Kept::default(),
+            media: Media::default(),
             rng,
         }
     }
@@ -300,6 +318,9 @@ impl Flow {
         if hot.is_intercepted() {
             let seen = intercept::as_client_sees(packet, dir, hot.shift());
             return self.follow(id, dir, &seen, policy, now);
+        }
+        if hot.media().is_some() && !hot.is_common() {
+            self.check_media(id, hot.iface[dir as usize], packet.datagram)?;
         }
         self.follow(id, dir, packet, policy, now)
     }
@@ -366,6 +387,7 @@ impl Flow {
             return false;
         }
         let xlate = self.conns.warm(id).xlate;
+        self.leave_hole(id);
         if self.conns.hot(id).is_opening() {
             self.waits_no_more(id);
         }
@@ -382,6 +404,7 @@ impl Flow {
     /// gone: they are the caller's to end.
     pub fn renumber(&mut self, new_index: impl Fn(u8) -> Option<u8>) -> Vec<ConnId> {
         self.xlates.renumber(&new_index);
+        self.media.renumber(&new_index);
         self.conns.renumber(new_index)
     }
 
@@ -407,6 +430,7 @@ impl Flow {
                 self.conns.wheel.set(n, deadline);
             }
         }
+        ended += self.expire_media(policy, now);
         self.expire_kept(policy, now);
         let globals = policy.globals;
         let timeouts = [globals.timeout_pat_xlate, globals.timeout_xlate];

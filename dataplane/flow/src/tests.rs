@@ -3,6 +3,7 @@
 mod acl;
 mod admission;
 mod conformance;
+mod media;
 mod nat;
 mod packets;
 mod ports;

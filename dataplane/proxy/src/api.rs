@@ -6,6 +6,7 @@
 //! before the engine did; the worker reads it once a burst.
 
 use crate::event::Event;
+use crate::media::MediaNote;
 use crate::tcp::Addr;
 use crate::tls::ProxyTls;
 use fedgate_sip::dialog;
@@ -360,6 +361,9 @@ pub trait Output {
 
     /// One value into a histogram.
     fn observe(&mut self, histo: Histo, value: u64);
+
+    /// A message of a call crosses.
+    fn media(&mut self, _session: SessionId, _note: &MediaNote<'_>) {}
 
     // What NAT says of the addresses that messages name. Asked in sessions with [`OpenParams::nat`] only.
 

@@ -26,6 +26,7 @@ pub mod fuzzing;
 mod identity;
 mod inspected;
 mod lists;
+mod media;
 pub mod pool;
 mod session;
 mod side;
@@ -44,5 +45,6 @@ pub use api::{
 pub use engine::Engine;
 pub use event::Event;
 pub use lists::{Federated, OwnDomains};
+pub use media::{CallStep, MediaNote, RtpRules};
 pub use tcp::Addr;
 pub use tls::{ProxyTls, TlsConfigError};

@@ -12,6 +12,7 @@
 use crate::api::{Context, Leg, Micros, Output, SessionId};
 use crate::event::Event;
 use crate::inspected::{Inspection, Stop, inspect, out_of_hops, trust};
+use crate::media;
 use crate::side::READ_AHEAD;
 use crate::tcp::Addr;
 use crate::tls::ProxyTls;
@@ -78,6 +79,8 @@ pub(crate) struct Passed {
     mask: bool,
     /// It names addresses that NAT may have changed.
     nat: bool,
+    /// What it says of media.
+    pub(crate) media: Option<media::Subject>,
 }
 
 /// A message that crosses as another than it came.
@@ -337,7 +340,8 @@ fn verdict<D: DomainList, L: LocalDomains, O: Output>(
                 };
                 let cut = origin.way == Way::Inward && asserted::needs_cuts(message, trust(origin));
                 let nat = translated::concerns(message, origin);
-                return Judged::Pass(Passed { len, subject, part, note, dialog_peer, cut, mask, nat });
+                let media = media::subject(message);
+                return Judged::Pass(Passed { len, subject, part, note, dialog_peer, cut, mask, nat, media });
             }
             out.count(Counter::Stat(Stat::SipDropped), 1);
             report(message, Denial::StrayResponse, 0, &subject, origin, out);

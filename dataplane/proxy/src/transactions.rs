@@ -181,7 +181,7 @@ mod tests {
         assert!(held <= 2 * MOST, "{held}");
         assert!((held * 9..=held * 40).contains(&t.held()), "{} for {held}", t.held());
         for key in 0..100_000 {
-            t.crossed(Leg::Client, part(key, FINAL), Micros(200_000));
+            t.crossed(Leg::Client, part(key, FINAL), 0, Micros(200_000));
         }
         assert_eq!(t.held(), 0);
     }

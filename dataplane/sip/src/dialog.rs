@@ -242,6 +242,11 @@ impl Dialogs {
         self.keyed.hash_one(peer)
     }
 
+    /// Stands for a call in this table: the same for all messages with this Call-ID between us and one foreign identity.
+    pub fn call_key(&self, call_id: &str, peer: u64) -> u64 {
+        self.keyed.hash_one((call_id, peer))
+    }
+
     /// The dialog of a message, and its part in it. `inward`: it comes from outside.
     pub fn note(&self, message: &Message<'_>, inward: bool) -> Note {
         // A request carries its sender's tag in From, a response its asker's.

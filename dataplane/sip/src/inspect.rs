@@ -19,7 +19,7 @@ use crate::uri::{Scheme, Uri};
 use regex_automata::Input;
 use regex_automata::dfa::{Automaton, StartKind, dense};
 use regex_automata::util::syntax;
-pub use spec::{Action, Deed, MAX_RULES, METHODS, Match, Parameters, Rule, Spec, What};
+pub use spec::{Action, Deed, MAX_RULES, METHODS, Match, Parameters, Rtp, Rule, Spec, What};
 
 mod spec;
 

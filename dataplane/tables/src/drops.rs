@@ -85,4 +85,12 @@ drop_reasons! {
     HostLimit "host-limit" "Host limit exceeded";
     TcpInterceptKill "tcp-intercept-kill" "Flow terminated by TCP Intercept";
     BadTcpChecksum "bad-tcp-cksum" "Bad TCP checksum";
+    RtpInvalidLength "inspect-rtp-invalid-length" "Invalid RTP Packet length";
+    RtpInvalidVersion "inspect-rtp-invalid-version" "Invalid RTP Version field";
+    RtpInvalidPayloadType "inspect-rtp-invalid-payload-type" "Invalid RTP Payload type field";
+    RtpSsrcMismatch "inspect-rtp-ssrc-mismatch" "Invalid RTP Synchronization Source field";
+    RtpSequence "inspect-rtp-sequence-num-outofrange" "RTP Sequence number out of range";
+    RtcpInvalidLength "inspect-rtcp-invalid-length" "Invalid RTCP Packet length";
+    RtcpInvalidVersion "inspect-rtcp-invalid-version" "Invalid RTCP Version field";
+    RtcpInvalidPayloadType "inspect-rtcp-invalid-payload-type" "Invalid RTCP Payload type field";
 }

@@ -254,8 +254,12 @@ pub struct Globals {
     /// `timeout floating-conn`: how long a connection goes on by an interface to which its best route leads no more, seconds; 0 for as long as it
     /// lives.
     pub timeout_floating_conn: u32,
+    /// `timeout sip_media`: a media pinhole or its connection that nothing uses, seconds.
+    pub timeout_sip_media: u32,
+    /// `timeout sip-provisional-media`: the same before its call is agreed, seconds.
+    pub timeout_sip_provisional_media: u32,
     /// Zero.
-    pub reserved: [u32; 10],
+    pub reserved: [u32; 8],
 }
 const _: () = assert!(size_of::<Globals>() == 128);
 /// `same-security-traffic permit inter-interface`.
@@ -289,7 +293,9 @@ impl Default for Globals {
             timeout_sip_invite: 180,
             timeout_sip_disconnect: 120,
             timeout_floating_conn: 0,
-            reserved: [0; 10],
+            timeout_sip_media: 120,
+            timeout_sip_provisional_media: 120,
+            reserved: [0; 8],
         }
     }
 }

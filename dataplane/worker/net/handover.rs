@@ -20,6 +20,9 @@ use fedgate_tables::policy::MAX_INTERFACES;
 /// for what it says. Beyond, they ask themselves.
 const GOSSIP_RATE: Rate = Rate { per_second: 1000, burst: 200 };
 
+/// News of media taken from each other worker in one loop.
+const NEWS_A_LOOP: usize = 64;
+
 /// A message of neighbours that has been found good, for the other workers to learn from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Gossip {
@@ -150,6 +153,28 @@ impl Net {
                 None => self.counters.drop(DropReason::NoMbuf),
             }
         }
+    }
+
+    /// Tells the others which media entrances are ours, and no longer; gives how many.
+    pub(in crate::worker) fn tell_media(&mut self) -> usize {
+        let mut told = 0;
+        while let Some(entrance) = self.flow.media.news() {
+            let deaf = self.mates.tell(entrance);
+            self.counters.add(Stat::MediaRefused, deaf);
+            told += 1;
+        }
+        told
+    }
+
+    /// Learns which media entrances are a mate's; gives how many.
+    #[inline]
+    pub(in crate::worker) fn hear_media(&mut self, mate: u8) -> usize {
+        for heard in 0..NEWS_A_LOOP {
+            let Some(entrance) = self.mates.hear(mate) else { return heard };
+            let learnt = self.flow.media.learn(mate, &entrance);
+            self.counters.add(Stat::MediaRefused, u64::from(!learnt));
+        }
+        NEWS_A_LOOP
     }
 
     /// Sends what has been packed for the others. At the end of each loop.

@@ -146,6 +146,11 @@ impl Crew {
         }
     }
 
+    /// Microseconds since the workers began.
+    pub fn micros(&self) -> u64 {
+        self.micros
+    }
+
     /// Turns one worker once.
     pub fn turn_only(&mut self, worker: usize) {
         let worker = &mut self.workers[worker];

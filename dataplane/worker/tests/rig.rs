@@ -262,6 +262,11 @@ impl Rig {
         self.micros
     }
 
+    /// The worker itself.
+    pub fn worker(&mut self) -> &mut Worker {
+        &mut self.worker
+    }
+
     /// The worker's connections.
     pub fn flow(&self) -> &fedgate_flow::Flow {
         &self.worker.path.net.flow

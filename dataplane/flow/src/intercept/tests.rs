@@ -98,7 +98,7 @@ impl Lab {
     }
 
     fn send(&mut self, id: ConnId, dir: Dir, segment: Segment) -> Result<Booked, DropReason> {
-        let packet = Packet { len: 40 + segment.len, segment, options: &[] };
+        let packet = Packet { len: 40 + segment.len, segment, options: &[], datagram: &[] };
         self.with(|flow, policy, now| flow.account(id, dir, &packet, policy, now))
     }
 
@@ -332,7 +332,7 @@ fn ipv6_is_intercepted_too() {
     let Admission6::New(id) = admitted else { panic!("{admitted:?}") };
     assert_eq!(lab.flow.syn_for6(id).and_then(|syn| syn.mss), Some(1440));
     let mut send = |dir, segment| {
-        let packet = Packet { len: 60, segment, options: &[] };
+        let packet = Packet { len: 60, segment, options: &[], datagram: &[] };
         lab.with(|flow, policy, now| flow.account6(id, dir, &packet, policy, now))
     };
     let booked = send(Dir::Reverse, seg(SYN | ACK, SERVER_ISN, ISN.wrapping_add(1)));

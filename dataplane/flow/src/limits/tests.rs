@@ -69,7 +69,7 @@ impl Lab {
     fn send(&mut self, v6: bool, id: ConnId, forward: bool, flags: u8, seq: u32, ack: u32) {
         let dir = if forward { Dir::Forward } else { Dir::Reverse };
         let segment = Segment { seq, ack, window: 1000, flags, len: 0 };
-        let packet = Packet { len: 40, segment, options: &[] };
+        let packet = Packet { len: 40, segment, options: &[], datagram: &[] };
         let booked = self.with(|flow, policy, now| match v6 {
             true => flow.account6(id, dir, &packet, policy, now),
             false => flow.account(id, dir, &packet, policy, now),

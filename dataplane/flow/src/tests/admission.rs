@@ -351,7 +351,7 @@ fn tcp_states_and_timeouts() {
     let mut step = |dir: Dir, flags, len: u16, state, seconds| {
         let (from, to) = (dir as usize, dir.flip() as usize);
         let segment = Segment { seq: next[from], ack: next[to], window: 1000, flags, len };
-        let packet = Packet { len: 40 + len, segment, options: &[] };
+        let packet = Packet { len: 40 + len, segment, options: &[], datagram: &[] };
         let booked = lab.flow.account(id, dir, &packet, &policy, lab.now);
         let hot = lab.flow.conns.hot(id);
         assert_eq!((hot.state, policy.timeout(hot)), (state, seconds * TICKS), "{segment:?}");
@@ -405,7 +405,7 @@ fn challenges_are_no_use_of_a_connection() {
     };
     let send = |lab: &mut Lab, dir, flags, seq, ack| {
         let segment = Segment { seq, ack, window: 1000, flags, len: 0 };
-        lab.flow.account(id, dir, &Packet { len: 40, segment, options: &[] }, &policy, lab.now)
+        lab.flow.account(id, dir, &Packet { len: 40, segment, options: &[], datagram: &[] }, &policy, lab.now)
     };
     for (dir, flags, seq, ack) in
         [(Dir::Forward, SYN, 10, 0), (Dir::Reverse, SYN | ACK, 90, 11), (Dir::Forward, ACK, 11, 91)]

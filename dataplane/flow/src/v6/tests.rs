@@ -148,7 +148,7 @@ impl Lab {
         [seq, ack]: [u32; 2],
     ) -> Result<Booked, DropReason> {
         let segment = Segment { seq, ack, window: 1000, flags, len: 0 };
-        let packet = Packet { len: 60, segment, options: &[] };
+        let packet = Packet { len: 60, segment, options: &[], datagram: &[] };
         self.flow.account6(id, dir, &packet, &self.rules.policy(), self.now)
     }
 

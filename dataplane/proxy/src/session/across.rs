@@ -6,6 +6,7 @@
 
 use super::{At, Env, Server, Session, own_hosts};
 use crate::api::{Leg, Micros, Output, Road};
+use crate::media;
 use crate::side::Side;
 use crate::sip::{self, Head, Passed, Way};
 use crate::tcp::{Addr, Endpoint};
@@ -57,6 +58,10 @@ impl Session {
             }
             changed = passed.changed(bytes, &origin, env.ctx, env.out);
             let outside = if way == Way::Inward { peer } else { far };
+            if let Some(subject) = passed.media {
+                let outside = env.dialogs.peer_key(outside);
+                media::tell(subject, bytes, outside, env.dialogs, &origin, env.out);
+            }
             let until = if passed.note.in_dialog() {
                 let (peer, timers) = (env.dialogs.peer_key(outside), env.ctx.timeouts.dialogs());
                 if !env.dialogs.crossed(&passed.note, bytes, peer, env.now.0, &timers) {

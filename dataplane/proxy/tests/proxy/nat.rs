@@ -119,6 +119,17 @@ fn a_call_comes_in_and_the_answer_shows_its_media() {
     let ack = |uri: &str| say(&format!("ACK sip:bob@{uri} SIP/2.0"), true, "ACK", 1, true, via);
     s.client_says(other, ack(SHOWN));
     hears(&mut s, other, Leg::Server, &ack(REAL));
+    // It ends on that one, and the worker has heard it all of one call, in real addresses.
+    let bye = |uri: &str| say(&format!("BYE sip:bob@{uri} SIP/2.0"), true, "BYE", 2, true, via);
+    s.client_says(other, bye(SHOWN));
+    hears(&mut s, other, Leg::Server, &bye(REAL));
+    let ok = say("SIP/2.0 200 OK", true, "BYE", 2, true, via);
+    s.server_says(other, &ok);
+    hears(&mut s, other, Leg::Client, &ok);
+    let (calls, notes): (Vec<u64>, Vec<&str>) =
+        s.lab.sink.media.iter().map(|(call, note)| (*call, note.as_str())).unzip();
+    assert_eq!(notes, ["in 198.51.100.9:30000", "out 10.0.0.9:4000 Agreed", "in Ending", "out Over"]);
+    assert!(calls.iter().all(|call| *call == calls[0]));
     s.finish();
 }
 

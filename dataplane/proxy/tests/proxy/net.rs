@@ -10,8 +10,8 @@
 
 use fedgate_proxy::pool::Pool;
 use fedgate_proxy::{
-    AbortReason, Addr, CloseReason, Context, Engine, Event, Leg, Limits, Micros, OpenParams, Output,
-    ProxyTls, Road, SessionId, Timeouts,
+    AbortReason, Addr, CloseReason, Context, Engine, Event, Leg, Limits, MediaNote, Micros, OpenParams,
+    Output, ProxyTls, Road, SessionId, Timeouts,
 };
 use fedgate_sip::sdp::Ports;
 use fedgate_sip::translate::Transport;
@@ -309,6 +309,8 @@ pub struct Sink {
     pub nat: Vec<(SocketAddr, SocketAddr)>,
     /// Addresses that [`Output::shown`] has given.
     pub told: Vec<IpAddr>,
+    /// What [`Output::media`] heard: the call, and the note in words.
+    pub media: Vec<(u64, String)>,
 }
 
 impl Output for Sink {
@@ -356,6 +358,14 @@ impl Output for Sink {
     }
     fn observe(&mut self, histo: Histo, _: u64) {
         *self.counts.entry(format!("{histo:?}")).or_default() += 1;
+    }
+    fn media(&mut self, _: SessionId, note: &MediaNote<'_>) {
+        let way = if note.inward { "in" } else { "out" };
+        let ports = note.description.map(|d| d.media().map(|m| (d.host_of(m), m.port)).collect::<Vec<_>>());
+        let ports =
+            ports.into_iter().flatten().map(|(host, port)| format!(" {}:{port}", host.expect("an address")));
+        let step = note.step.map_or(String::new(), |step| format!(" {step:?}"));
+        self.media.push((note.call, format!("{way}{}{step}", ports.collect::<String>())));
     }
     fn is_shown(&self, _: SessionId, addr: std::net::Ipv4Addr) -> bool {
         self.told.contains(&addr.into())

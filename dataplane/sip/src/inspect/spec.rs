@@ -156,8 +156,18 @@ pub struct Parameters {
     pub uri_non_sip: Option<Action>,
     /// `no im`: instant messages are refused.
     pub no_im: bool,
+    /// `rtp-conformance`: what media is held to.
+    pub rtp: Option<Rtp>,
     /// `asserted-identity strip`: the calling party's asserted identities are cut out, not checked.
     pub strip_identities: bool,
+}
+
+/// `rtp-conformance [enforce-payloadtype]`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rtp {
+    /// Only payload types that the receiver's description lists.
+    pub enforce_payloads: bool,
 }
 
 pub(super) const IM: &str = "no im";

@@ -70,6 +70,8 @@ kinds! {
         SipHeadersCut "sip_headers_cut" "SIP headers from outside cut out: identities that nobody vouches for";
         SipTranslatedOut "sip_translated_out" "SIP messages from inside in which NAT changed addresses";
         SipTranslatedIn "sip_translated_in" "SIP messages from outside in which NAT changed addresses";
+        MediaPinholes "media_pinholes" "Media pinholes opened by SIP inspection";
+        MediaRefused "media_refused" "Calls whose media got no pinhole for lack of room";
         SipDialogsRefused "sip_dialogs_refused" "SIP dialogs not remembered for lack of room";
         PoolFailures "pool_failures" "SIP pools: connections to members failed";
         PoolMoved "pool_moved" "SIP pools: requests moved to another member";
@@ -96,6 +98,8 @@ kinds! {
         ProxySessionsMostUsed "proxy_sessions_most_used" "TLS proxy sessions most used";
         ProxyMemoryBytes "proxy_memory_bytes" "Bytes held for TLS proxy sessions";
         SipDialogsInUse "sip_dialogs_in_use" "SIP dialogs in use";
+        MediaCallsInUse "media_calls_in_use" "Calls with media in use";
+        MediaPinholesInUse "media_pinholes_in_use" "Media pinholes in use";
         MbufsInUse "mbufs_in_use" "Packet buffers in use";
         CyclesAll "cycles_all" "TSC cycles since the workers began";
         PolicyGeneration "policy_generation" "Generation of the policy in force";

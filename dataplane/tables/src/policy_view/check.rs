@@ -425,6 +425,8 @@ fn globals(cx: &Context<'_>, element: &Globals) -> Finding {
         timeout_sip: _,
         timeout_sip_invite: _,
         timeout_sip_disconnect: _,
+        timeout_sip_media: _,
+        timeout_sip_provisional_media: _,
         timeout_pat_xlate: _,
         timeout_arp: _,
         max_proxy_sessions: _,
@@ -449,5 +451,5 @@ fn globals(cx: &Context<'_>, element: &Globals) -> Finding {
     must((32..=4096).contains(&block_size), "block_size", Fault::Value)?;
     must((1..=8).contains(&blocks_per_host), "blocks_per_host", Fault::Value)?;
     must(utc_offset.unsigned_abs() <= 86_400, "utc_offset", Fault::Value)?;
-    must(reserved == [0; 10], "reserved", Fault::Bits)
+    must(reserved == [0; 8], "reserved", Fault::Bits)
 }
