@@ -10,16 +10,15 @@
 #[expect(dead_code, reason = "what other tests need")]
 mod common;
 
+use common::flood;
 use common::lab::{Appliance, Namespace, call, echo, exchange, is_root, own_name, pat_rules, until};
 use fedgate_tables::counters::{Counter, Stat};
 use fedgate_tables::drops::DropReason;
 use fedgate_tables::policy::{CLASS_LIMITS, ServiceClass};
-use rustix::net::{AddressFamily, SendFlags, SocketType, ipproto, sendto, socket};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
-use std::time::Duration;
 
 const INSIDE: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 10);
 const OURS: [Ipv4Addr; 2] = [Ipv4Addr::new(10, 77, 0, 1), Ipv4Addr::new(198, 51, 100, 2)];
@@ -50,7 +49,7 @@ fn linux_hosts_talk_through_a_flood() {
     let sent = Arc::new(AtomicU64::new(0));
     let flood = {
         let (stop, sent) = (Arc::clone(&stop), Arc::clone(&sent));
-        inside.spawn(move || flood(&stop, &sent))
+        inside.spawn(move || flood::run((NOBODY, 80), &stop, &sent))
     };
     let stat = |stat| appliance.counters.sum(Counter::Stat(stat));
     until("the flood is far above the limit", || stat(Stat::InterceptCookies) > 2000);
@@ -72,31 +71,4 @@ fn linux_hosts_talk_through_a_flood() {
     appliance.no_window_drops();
     let built = stat(Stat::ConnsBuilt);
     assert!(built < 4 * u64::from(LIMIT) + CLIENTS as u64, "{built} of {:?} SYNs", sent);
-}
-
-/// Some thousand SYNs a second, none from an address that is anybody's.
-fn flood(stop: &AtomicBool, sent: &AtomicU64) {
-    let raw = socket(AddressFamily::INET, SocketType::RAW, Some(ipproto::RAW)).unwrap();
-    let to = SocketAddr::new(NOBODY.into(), 0);
-    let mut n = 0u32;
-    while !stop.load(Ordering::Relaxed) {
-        for _ in 0..20 {
-            n += 1;
-            let from = Ipv4Addr::from(u32::from(Ipv4Addr::new(172, 20, 0, 1)) + n % 50_000);
-            sendto(&raw, &syn(from, n), SendFlags::empty(), &to).unwrap();
-        }
-        sent.store(n.into(), Ordering::Relaxed);
-        thread::sleep(Duration::from_millis(5));
-    }
-}
-
-/// An IPv4 datagram with a SYN; the kernel fills in the header's checksum.
-fn syn(from: Ipv4Addr, n: u32) -> Vec<u8> {
-    let mut tcp =
-        [&(1024 + (n % 60_000) as u16).to_be_bytes()[..], &80u16.to_be_bytes(), &n.to_be_bytes()].concat();
-    tcp.extend([0, 0, 0, 0, 5 << 4, 2, 0xff, 0xff, 0, 0, 0, 0]);
-    let sum = fedgate_wire::checksum::of_segment(from.into(), NOBODY.into(), 6, &tcp);
-    tcp[16..18].copy_from_slice(&sum.to_be_bytes());
-    let head = [0x45, 0, 0, 40, 0, 0, 0x40, 0, 64, 6, 0, 0];
-    [&head[..], &from.octets(), &NOBODY.octets(), &tcp].concat()
 }

@@ -13,9 +13,9 @@ mod common;
 #[path = "proxied/tls.rs"]
 mod tls;
 
-use common::PATIENCE;
 use common::lab::{Appliance, Namespace, call, interface, is_root, own_name, until};
 use common::wire::{Weather, Wire};
+use common::{PATIENCE, flood};
 use fedgate_tables::counters::{Counter, Stat};
 use fedgate_tables::domains::DomainWriter;
 use fedgate_tables::link::{ToControl, ToDataplane};
@@ -27,6 +27,8 @@ use rustls::{ClientConnection, ConnectionCommon, ServerConnection, SideData, Str
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::ops::DerefMut;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use tls::{FOREIGN, LOCAL, Pki};
 
@@ -285,6 +287,31 @@ fn both_roles_by_a_narrow_link() {
         said.lines().find_map(|line| line.strip_prefix("IpFragFails")).unwrap_or_else(|| panic!("{said}"));
     let too_big: u32 = too_big.split_whitespace().next().unwrap().parse().unwrap();
     assert!((1..200).contains(&too_big), "the router refused {too_big} packets");
+}
+
+/// SYNs from nobody to the port that the proxy answers at: they are answered by cookies and cost no session, and who is there gets in.
+#[test]
+fn a_flood_shuts_nobody_out() {
+    if !is_root() {
+        return;
+    }
+    let lab = Lab::new(Weather { lost: 0, repeated: 0, overtaken: 0, ..Weather::ROUGH });
+    lab.router.ip("route add blackhole 172.20.0.0/15");
+    let stop = Arc::new(AtomicBool::new(false));
+    let flood = {
+        let stop = Arc::clone(&stop);
+        lab.router.spawn(move || flood::run((PUBLIC, PORT), &stop, &AtomicU64::new(0)))
+    };
+    let stat = |stat| lab.appliance.counters.sum(Counter::Stat(stat));
+    until("most of the flood is answered by cookies", || stat(Stat::InterceptCookies) > 5000);
+    lab.both_call(MESSAGES, BODY);
+    stop.store(true, Ordering::Relaxed);
+    flood.join().unwrap();
+    all_arrived(&lab, MESSAGES);
+    assert!(stat(Stat::InterceptOpened) >= 1, "the caller had a cookie");
+    // What times out makes room for others that never come.
+    let opened = stat(Stat::ProxySessionsOpened);
+    assert!(opened < stat(Stat::InterceptCookies) / 2, "{opened}");
 }
 
 #[test]

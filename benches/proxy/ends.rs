@@ -51,11 +51,11 @@ pub fn run(options: &Options) -> Result<(), Failure> {
     let (ours, p999) = ours(&pki, options, folder.path(), [sessions, messages, bulk, latency])?;
     pki.write(folder.path())?;
     let haproxy = match sessions || bulk {
-        true => theirs(&pki, Peer::haproxy(folder.path(), options.cpu)?, [sessions, false, bulk])?,
+        true => again(|| theirs(&pki, Peer::haproxy(folder.path(), options.cpu)?, [sessions, false, bulk]))?,
         false => Rates::default(),
     };
     let kamailio = match messages {
-        true => theirs(&pki, Peer::kamailio(folder.path(), options.cpu)?, [false, true, false])?,
+        true => again(|| theirs(&pki, Peer::kamailio(folder.path(), options.cpu)?, [false, true, false]))?,
         false => Rates::default(),
     };
     let mut rows = Vec::new();
@@ -146,6 +146,14 @@ fn measure(
         rates.mbytes = turns(crowd, amount, &mut |crowd| crowd.talk(first, LARGE, AT_ONCE))?;
     }
     Ok((rates, p999))
+}
+
+/// A peer that gives a connection up while the machine is busy with other things is started once more.
+fn again(mut measure: impl FnMut() -> Result<Rates, Failure>) -> Result<Rates, Failure> {
+    measure().or_else(|failure| {
+        eprintln!("bench: {failure}; once more");
+        measure()
+    })
 }
 
 fn theirs(pki: &Pki, peer: Peer, [sessions, messages, bulk]: [bool; 3]) -> Result<Rates, Failure> {

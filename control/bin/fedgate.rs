@@ -60,9 +60,13 @@ fn run(cli: &Cli) -> io::Result<u8> {
             return Ok(USAGE);
         }
         // The daemon has another working directory.
-        ["configure", "replace", file] => {
+        ["configure", "replace", file, ref rest @ ..] => {
             let path = std::path::absolute(file)?;
-            format!("configure replace {}", quoted(&path.to_string_lossy()))
+            format!("configure replace {} {}", quoted(&path.to_string_lossy()), rest.join(" "))
+        }
+        ["import", "domains", list, file] => {
+            let path = std::path::absolute(file)?;
+            format!("import domains {list} {}", quoted(&path.to_string_lossy()))
         }
         // One word with blanks is a line that the caller's shell left whole.
         [line] => line.to_owned(),

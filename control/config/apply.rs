@@ -17,7 +17,7 @@ use std::sync::Arc;
 use super::check::{About, Fault};
 use super::domains;
 use super::model::sip::Subject;
-use super::model::{DomainRule, Interface, ManualNat, Model};
+use super::model::{DomainRule, Interface, ManualNat, Model, Note, Permit};
 use super::raw::{Command, FragmentBound, Statement, Timer, Unset};
 use super::types::{Device, Seconds};
 
@@ -412,35 +412,65 @@ pub fn apply_domain(
     rule: DomainRule,
     negated: bool,
 ) -> Result<bool, Fault> {
-    let old = model.domains.get(key).cloned().unwrap_or_default();
+    if !negated
+        && matches!(rule, DomainRule::Permit(_))
+        && let Some(why) = domains::refused(model, key)
+    {
+        return Err(Fault::error(why));
+    }
+    let entry = edited(&model.domains, key, rule, negated).ok_or_else(missing)?;
+    let Some(new) = entry else { return Ok(false) };
+    put(Arc::make_mut(&mut model.domains), key, new);
+    Ok(true)
+}
+
+/// Applies a line to lists alone. `None` where it takes out what is not there.
+pub fn apply_rule(
+    lists: &mut super::model::Domains,
+    key: &super::model::DomainKey,
+    rule: DomainRule,
+    negated: bool,
+) -> Option<()> {
+    if let Some(new) = edited(lists, key, rule, negated)? {
+        put(lists, key, new);
+    }
+    Some(())
+}
+
+fn put(lists: &mut super::model::Domains, key: &super::model::DomainKey, entry: super::model::DomainEntry) {
+    if entry == super::model::DomainEntry::default() {
+        lists.remove(key);
+    } else {
+        lists.insert(key.clone(), entry);
+    }
+}
+
+/// What a line makes of what is said of `key`, where that differs.
+fn edited(
+    lists: &super::model::Domains,
+    key: &super::model::DomainKey,
+    rule: DomainRule,
+    negated: bool,
+) -> Option<Option<super::model::DomainEntry>> {
+    let old = lists.get(key).cloned().unwrap_or_default();
     let mut new = old.clone();
+    // `no permit domain D` need not repeat what stands behind it.
+    let noted = |line: &Note, old: &Note| *line == Note::default() || line == old;
     match (rule, negated) {
-        (DomainRule::Permit(permit), false) => {
-            if let Some(why) = domains::refused(model, key) {
-                return Err(Fault::error(why));
-            }
-            new.permit = Some(permit);
-        }
-        (DomainRule::Block, false) => new.block = true,
-        // `no permit domain D` need not repeat the peer.
-        (DomainRule::Permit(permit), true)
-            if old.permit.as_ref().is_some_and(|old| permit.peer.is_none() || *old == permit) =>
-        {
+        (DomainRule::Permit(permit), false) => new.permit = Some(permit),
+        (DomainRule::Block(note), false) => new.block = Some(note),
+        (DomainRule::Permit(permit), true) => {
+            let named = |old: &Permit| permit.peer.is_none() || permit.peer == old.peer;
+            old.permit.as_ref().filter(|old| named(old) && noted(&permit.note, &old.note))?;
             new.permit = None;
         }
-        (DomainRule::Block, true) if old.block => new.block = false,
-        (_, true) => return Err(missing()),
+        (DomainRule::Block(note), true) => {
+            old.block.as_ref().filter(|old| noted(&note, old))?;
+            new.block = None;
+        }
     }
-    if new == old {
-        return Ok(false);
-    }
-    let domains = Arc::make_mut(&mut model.domains);
-    if new == super::model::DomainEntry::default() {
-        domains.remove(key);
-    } else {
-        domains.insert(key.clone(), new);
-    }
-    Ok(true)
+    let changed = new != old;
+    Some(changed.then_some(new))
 }
 
 /// A `no` that finds nothing.

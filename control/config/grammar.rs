@@ -214,8 +214,8 @@ pub const SPECS: &[Spec] = &[
     leaf(Mode::PolicyClass, "set connection", "set connection {conn-max|embryonic-conn-max|per-client-max|per-client-embryonic-max} N ...", "bounds of the class's connections; 0 for none", "set connection conn-max 10000 embryonic-conn-max 500", inspect::limits),
     leaf(Mode::Global, "service-policy", "service-policy NAME global", "puts a policy-map to work", "service-policy global_policy global", inspect::service_policy),
     leaf(Mode::Global, "local domain", "local domain NAME", "a SIP domain of our own", "local domain example.com", system::local_domain),
-    leaf(Mode::Global, "permit domain", "permit domain {NAME | *.NAME} [peer FQDN] [trustpoint TRUSTPOINT]", "a foreign domain that may federate", "permit domain foreign.example peer edge.foreign.example", system::permit_domain),
-    leaf(Mode::Global, "block domain", "block domain {NAME | *.NAME}", "a foreign domain that may not", "block domain bad.partner.example", system::block_domain),
+    leaf(Mode::Global, "permit domain", "permit domain {NAME | *.NAME} [peer FQDN] [trustpoint TRUSTPOINT] [until YYYY-MM-DD[THH:MM]] [comment TEXT]", "a foreign domain that may federate; after `until` the line is taken out", "permit domain foreign.example peer edge.foreign.example until 2027-06-30 comment ticket 4711", system::permit_domain),
+    leaf(Mode::Global, "block domain", "block domain {NAME | *.NAME} [until YYYY-MM-DD[THH:MM]] [comment TEXT]", "a foreign domain that may not", "block domain bad.partner.example", system::block_domain),
 ];
 
 /// A line that could not be parsed.

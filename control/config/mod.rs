@@ -119,6 +119,13 @@ pub fn edit(config: &Config, text: &str, base: &Path) -> Result<Loaded, Report> 
     Reader::new(config.model.clone(), text, "command line", base).finish(&known, config)
 }
 
+/// Leaves of the domain lists what is bound to trustpoints, which is part of the policy.
+pub fn keep_bound(model: &mut Model) {
+    let bound =
+        model.domain_trust.keys().filter_map(|key| Some((key.clone(), model.domains.get(key)?.clone())));
+    model.domains = Arc::new(bound.collect());
+}
+
 /// A place among the sub-modes: what the CLI's prompt shows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {

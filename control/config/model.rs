@@ -123,7 +123,7 @@ pub struct DomainEntry {
     /// `permit domain D [peer FQDN]`.
     pub permit: Option<Permit>,
     /// `block domain D`.
-    pub block: bool,
+    pub block: Option<Note>,
 }
 
 /// A permission.
@@ -131,6 +131,17 @@ pub struct DomainEntry {
 pub struct Permit {
     /// Canonical name that the peer's certificate must carry, instead of the domain itself.
     pub peer: Option<String>,
+    /// What is said beside it.
+    pub note: Note,
+}
+
+/// What may stand behind a permission or a block.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Note {
+    /// `until`: the last minute that it holds, local time. It is taken out then.
+    pub until: Option<Minute>,
+    /// `comment`.
+    pub comment: Option<Box<str>>,
 }
 
 /// An entry's name.
@@ -145,10 +156,10 @@ pub struct DomainKey {
 /// What one line says of a domain.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DomainRule {
-    /// `permit domain D [peer FQDN]`.
+    /// `permit domain D [peer FQDN] [until ...] [comment ...]`.
     Permit(Permit),
-    /// `block domain D`.
-    Block,
+    /// `block domain D [until ...] [comment ...]`.
+    Block(Note),
 }
 
 /// `interface`.

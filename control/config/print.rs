@@ -5,9 +5,11 @@
 //! out, but for the timers, which an ASA always prints. Property-tested: what is printed loads to an equal model.
 
 use std::fmt::{self, Display, Write};
+use std::sync::Arc;
 
 use super::model::{
-    ClassMatch, Connections, DomainKey, DomainRule, Interface, Model, Permit, Place, Route, Route6, Timeouts,
+    ClassMatch, Connections, DomainEntry, DomainKey, DomainRule, Interface, Model, Note, Permit, Place,
+    Route, Route6, Timeouts,
 };
 use super::ports;
 
@@ -52,17 +54,23 @@ pub fn print(model: &Model, out: &mut impl Write) -> fmt::Result {
     }
     for (key, entry) in model.domains.iter() {
         if let Some(permit) = &entry.permit {
-            write!(out, "{}", domain_line(key, &DomainRule::Permit(permit.clone())))?;
-            match model.domain_trust.get(key) {
-                Some(trustpoint) => writeln!(out, " trustpoint {trustpoint}")?,
-                None => writeln!(out)?,
-            }
+            let trustpoint = model.domain_trust.get(key).map(String::as_str);
+            writeln!(out, "{}", domain_line(key, &DomainRule::Permit(permit.clone()), trustpoint))?;
         }
-        if entry.block {
-            writeln!(out, "{}", domain_line(key, &DomainRule::Block))?;
+        if let Some(note) = &entry.block {
+            writeln!(out, "{}", domain_line(key, &DomainRule::Block(note.clone()), None))?;
         }
     }
     writeln!(out, "! end")
+}
+
+/// The same without the domain lists, but for what is bound to a trustpoint: that is part of the policy.
+pub fn without_lists(model: &Model) -> String {
+    let bound = model.domain_trust.keys().filter_map(|key| {
+        let permit = model.domains.get(key)?.permit.clone()?;
+        Some((key.clone(), DomainEntry { permit: Some(permit), block: None }))
+    });
+    to_text(&Model { domains: Arc::new(bound.collect()), ..model.clone() })
 }
 
 /// [`print()`] into a string.
@@ -74,11 +82,27 @@ pub fn to_text(model: &Model) -> String {
 }
 
 /// `permit domain ...` or `block domain ...`.
-pub fn domain_line(key: &DomainKey, rule: &DomainRule) -> String {
-    match rule {
-        DomainRule::Permit(Permit { peer: None }) => format!("permit domain {key}"),
-        DomainRule::Permit(Permit { peer: Some(peer) }) => format!("permit domain {key} peer {peer}"),
-        DomainRule::Block => format!("block domain {key}"),
+pub fn domain_line(key: &DomainKey, rule: &DomainRule, trustpoint: Option<&str>) -> String {
+    let (mut line, note) = match rule {
+        DomainRule::Permit(Permit { peer: None, note }) => (format!("permit domain {key}"), note),
+        DomainRule::Permit(Permit { peer: Some(peer), note }) => {
+            (format!("permit domain {key} peer {peer}"), note)
+        }
+        DomainRule::Block(note) => (format!("block domain {key}"), note),
+    };
+    if let Some(trustpoint) = trustpoint {
+        line.push_str(&format!(" trustpoint {trustpoint}"));
+    }
+    line + &note.to_string()
+}
+
+impl Display for Note {
+    /// ` until 2026-12-31T23:59 comment why`, with a blank before each word.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(until) = self.until {
+            write!(f, " until {}", until.iso())?;
+        }
+        self.comment.as_ref().map_or(Ok(()), |comment| write!(f, " comment {comment}"))
     }
 }
 

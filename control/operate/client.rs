@@ -9,6 +9,8 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::mpsc;
 
+use indicatif::ProgressBar;
+
 use super::protocol::{MAX_LINE, OK, Reply, Request, UNREACHABLE, USAGE};
 use crate::config::load_file;
 
@@ -54,14 +56,23 @@ pub fn ask(
         let mut reader = BufReader::new(stream);
         loop {
             let reply = read_reply(&mut reader);
-            let last = !matches!(reply, Ok(Reply::Out { .. } | Reply::Err { .. }));
+            let last = !matches!(reply, Ok(Reply::Out { .. } | Reply::Err { .. } | Reply::Progress { .. }));
             if sender.send(reply).is_err() || last {
                 return;
             }
         }
     });
+    // Drawn on a terminal only.
+    let bar = ProgressBar::new(0);
     for reply in replies {
         match reply {
+            Ok(Reply::Progress { progress: [done, of] }) => {
+                bar.set_length(of);
+                bar.set_position(done);
+                if done == of {
+                    bar.finish_and_clear();
+                }
+            }
             Ok(Reply::Out { out: text }) => out.write_all(text.as_bytes())?,
             Ok(Reply::Err { err: text }) => {
                 out.flush()?;

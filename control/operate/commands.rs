@@ -43,6 +43,12 @@ pub enum Run {
     ClearArp,
     ClearIpv6Neighbors,
     ConfigureReplace,
+    Commit,
+    CommitConfirmed,
+    Rollback,
+    ShowCommits,
+    ShowDiff,
+    ImportDomains,
     WriteMemory,
     ShowCryptoCertificates,
     ShowCryptoTrustpoints,
@@ -76,6 +82,7 @@ impl Run {
             | Self::ShowInterface
             | Self::ShowFragment
             | Self::ShowRoute
+            | Self::ShowDiff
             | Self::ShowCryptoCertificates
             | Self::ShowCryptoTrustpoints
             | Self::ShowCryptoCrls
@@ -103,6 +110,11 @@ impl Run {
             | Self::ClearArp
             | Self::ClearIpv6Neighbors
             | Self::ConfigureReplace
+            | Self::Commit
+            | Self::CommitConfirmed
+            | Self::Rollback
+            | Self::ShowCommits
+            | Self::ImportDomains
             | Self::WriteMemory
             | Self::ShowCryptoKeys
             | Self::CryptoKeyGenerate
@@ -180,7 +192,14 @@ pub const SPECS: &[Spec] = &[
     spec("clear xlate", "clear xlate [address A] [port P] [protocol {tcp|udp|icmp|icmp6}]", "ends translations and what uses them", Run::ClearXlate),
     spec("clear arp", "clear arp [address A]", "forgets neighbours", Run::ClearArp),
     spec("clear ipv6 neighbors", "clear ipv6 neighbors", "forgets IPv6 neighbours", Run::ClearIpv6Neighbors),
-    spec("configure replace", "configure replace FILE", "makes a file the configuration, as a whole or not at all", Run::ConfigureReplace),
+    spec("configure replace", "configure replace FILE [confirmed MINUTES]", "makes a file the configuration, as a whole or not at all; with `confirmed` as after commit confirmed", Run::ConfigureReplace),
+    spec("commit confirmed", "commit confirmed MINUTES", "what is changed from now on is taken back after so many minutes, unless commit confirms it", Run::CommitConfirmed),
+    spec("commit", "commit", "confirms what was changed", Run::Commit),
+    spec("rollback", "rollback N", "makes the configuration what it was N commits ago, domain lists too", Run::Rollback),
+    spec("show configuration commits", "show configuration commits", "the last 100 commits: who, when and by which command", Run::ShowCommits),
+    spec("show history", "show history", "the same as show configuration commits", Run::ShowCommits),
+    spec("show diff", "show diff [N]", "what the configuration has more and less than N commits ago, or than the startup-config", Run::ShowDiff),
+    spec("import domains", "import domains {permit | block} FILE", "adds the names in a file, one a line, to a list: all or none", Run::ImportDomains),
     spec("write memory", "write memory", "makes the running-config the startup-config", Run::WriteMemory),
     spec("show crypto ca certificates", "show crypto ca certificates [TRUSTPOINT]", "certificates in force, with the days they have left", Run::ShowCryptoCertificates),
     spec("show crypto ca trustpoints", "show crypto ca trustpoints", "trustpoints, and what they have", Run::ShowCryptoTrustpoints),
@@ -207,7 +226,8 @@ pub fn find(line: &Line<'_>) -> Option<(&'static Spec, usize)> {
 
 /// Whether text is to be pasted behind a command, up to a line `quit`.
 pub fn takes_paste(text: &str) -> bool {
-    let Ok(Some(line)) = Line::lex(1, text) else { return false };
+    let Ok(text) = super::abbreviate::expand(text, Mode::Global) else { return false };
+    let Ok(Some(line)) = Line::lex(1, &text) else { return false };
     let takes =
         |(spec, _): (&Spec, usize)| matches!(spec.run, Run::CryptoCaAuthenticate | Run::CryptoCaImport);
     find(&line).is_some_and(takes)
@@ -219,15 +239,14 @@ pub fn first_words() -> impl Iterator<Item = &'static str> {
     SPECS.iter().filter_map(|s| s.words.split(' ').next())
 }
 
-/// Usages and help of all commands that may be meant by `words`, the last of which may be the beginning of one.
+/// Usages and help of all commands that may be meant by `words`, each of which may be cut.
 pub fn help(words: &[&str], mode: Mode) -> String {
     let fits = |known: &str| {
         let mut known = known.split(' ');
-        let last = words.len().saturating_sub(1);
-        words.iter().enumerate().all(|(at, word)| match known.next() {
+        words.iter().all(|word| match known.next() {
             // Past a command's own words come its arguments, which the usage tells.
             None => true,
-            Some(known) => known == *word || (at == last && known.starts_with(word)),
+            Some(known) => known.starts_with(word),
         })
     };
     let words_of = |usage: &str, help: &str| format!("  {usage}\n      {help}\n");
@@ -292,6 +311,10 @@ const HEAD: &str = "\
 
 Written by a test from the grammar (`control/operate/commands.rs`, `control/config/grammar.rs`): change it there. What the commands
 mean together is in [config.md](config.md).
+
+Words may be abbreviated as long as they are unique (`sh conn`); `?` behind some words lists what may follow, and Tab completes them, names
+too. Behind `show` commands `| include RE`, `| exclude RE`, `| begin RE`, `| grep [-v] RE`, `| count` and `| json` may stand, one after the
+other; RE is a regular expression. With `--json` or `| json` every `show` command prints one JSON object a line.
 
 ## Looking and doing
 

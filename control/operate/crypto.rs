@@ -11,6 +11,7 @@ use std::rc::Rc;
 
 use super::commands::Run;
 use super::daemon::{Daemon, Refusal};
+use super::history::By;
 use super::run::{Stop, not_yet, refused, warn};
 use super::server::Out;
 use crate::config::args::Args;
@@ -244,10 +245,12 @@ async fn install(
 /// # Errors
 /// A sentence.
 pub async fn take_lists(daemon: &Daemon, store: &Store, name: &str, path: &Path) -> Result<(), String> {
-    let report = install_files(daemon, store, name, &[("crl", path)]).await.map_err(|why| match why {
-        Refusal::Text(report) => report.render(false),
-        Refusal::Failed(why) => why,
-    })?;
+    let by = By::control("fetched revocation lists");
+    let report =
+        install_files(daemon, store, name, &[("crl", path)], &by).await.map_err(|why| match why {
+            Refusal::Text(report) => report.render(false),
+            Refusal::Failed(why) => why,
+        })?;
     for diagnostic in &report.diagnostics {
         tracing::warn!("{}", diagnostic.problem.message);
     }
@@ -262,7 +265,7 @@ async fn commit(
     files: &[(&str, &Path)],
     out: &mut Out,
 ) -> Result<(), Stop> {
-    let report = install_files(daemon, store, name, files).await.map_err(refused)?;
+    let report = install_files(daemon, store, name, files, &out.by).await.map_err(refused)?;
     warn(&report, out).await?;
     not_yet(daemon, out).await
 }
@@ -273,6 +276,7 @@ async fn install_files(
     store: &Store,
     name: &str,
     files: &[(&str, &Path)],
+    by: &By,
 ) -> Result<Report, Refusal> {
     let failed = |why: std::io::Error| Refusal::Failed(why.to_string());
     let mut text = format!("crypto ca trustpoint {name}\n");
@@ -282,7 +286,7 @@ async fn install_files(
         text.push_str(&format!("{word} file {}\n", quoted(&path.to_string_lossy())));
     }
     let base = base(daemon).map_err(failed)?;
-    let report = daemon.commit(|config| edit(config, &text, &base)).await?;
+    let report = daemon.commit(by, |config| edit(config, &text, &base)).await?;
     // What the next start may read counts as named too.
     let startup = std::fs::read_to_string(&daemon.paths.startup).unwrap_or_default();
     let config = daemon.config();
@@ -290,7 +294,10 @@ async fn install_files(
         let named =
             config.model.trustpoints.values().flat_map(|t| [&t.certificate, &t.key, &t.ca, &t.crl]).flatten();
         named.into_iter().any(|named| named.file_name() == path.file_name())
-            || path.file_name().is_some_and(|file| startup.contains(&*file.to_string_lossy()))
+            || path.file_name().is_some_and(|file| {
+                let name = file.to_string_lossy();
+                startup.contains(&*name) || daemon.remembers(&name)
+            })
     });
     Ok(report)
 }

@@ -10,15 +10,19 @@
 //! a running-config of a control before waits to be taken over: then only a whole configuration may come before it.
 
 mod attach;
+mod commits;
 mod crls;
 mod expiry;
 mod keep;
+mod lists;
 
 use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 
+use fedgate_tables::counters::{Counter, DomainCounter};
 use fedgate_tables::link::ToDataplane;
 use fedgate_tables::policy::{Globals, NatKind};
 use fedgate_tables::region::Region;
@@ -27,6 +31,8 @@ use tokio::sync::Mutex;
 use super::acl_log::Logging;
 use super::events::EventLog;
 use super::files;
+use super::history::By;
+use super::journal::{self, changes};
 use super::messages::{AclName, Names, PoolName};
 use super::session::{PushError, Session};
 use super::show::{self, acl::hashes, load::Load};
@@ -38,10 +44,15 @@ use crate::config::model::{ALERT_INTERVAL, AceLog, AclLine, DENY_FLOW_MAX, Domai
 use crate::config::{Config, Loaded, load_file, load_file_over, print};
 use crate::policy::slots::{Slots, Zero};
 use crate::policy::{Compiled, compile, interfaces};
+use commits::Commits;
 use crls::Fetching;
 use keep::Keeping;
+use lists::Ends;
 
 pub use attach::{Attached, Standing};
+pub use commits::{MOST_MINUTES, Unconfirmed};
+pub use keep::load_kept;
+pub use lists::ListKind;
 
 /// Where things are.
 #[derive(Clone, Debug)]
@@ -99,6 +110,10 @@ pub struct Daemon {
     failing: RefCell<Option<String>>,
     change: Mutex<()>,
     keeping: Keeping,
+    commits: Commits,
+    ends: Ends,
+    /// Where counters of domains did not begin at zero. Lost with control: the counts of those are then too high.
+    bases: RefCell<HashMap<u32, [u64; DomainCounter::COUNT]>>,
     fetching: Fetching,
     log: EventLog,
     load: Load,
@@ -113,34 +128,41 @@ impl Daemon {
         let live = first.as_ref().is_ok_and(|(session, _)| session.greeting.policy_generation > 0);
         let left = paths.running().exists();
         let kept = live && left;
-        let path = if kept { paths.running() } else { paths.startup.clone() };
-        let config = match load_file(&path) {
-            Ok(loaded) => {
-                log_report(&loaded.report);
-                Some(loaded.config)
-            }
-            // Attaching reads it again, and says what is wrong with it.
-            Err(_) if kept => None,
-            Err(report) => return Err(report),
-        };
-        let (blank, settled) = (config.is_none(), !left || (kept && config.is_some()));
+        let startup = if kept { None } else { Some(load_file(&paths.startup)?) };
+        let (keeping, commits) = (Keeping::new(&paths.state), Commits::open(&paths.state));
         let daemon = Rc::new(Self {
             paths,
-            config: RefCell::new(Arc::new(config.unwrap_or_default())),
+            config: RefCell::default(),
             slots: RefCell::default(),
             table: RefCell::default(),
             attached: RefCell::default(),
             generation: Cell::new(0),
-            settled: Cell::new(settled),
-            blank: Cell::new(blank),
+            settled: Cell::new(!left),
+            blank: Cell::new(true),
             failing: RefCell::default(),
             change: Mutex::new(()),
-            keeping: Keeping::default(),
+            keeping,
+            commits,
+            ends: Ends::default(),
+            bases: RefCell::default(),
             fetching: Fetching::default(),
             log: EventLog::default(),
             load: Load::default(),
         });
+        match startup {
+            Some(loaded) => {
+                log_report(&loaded.report);
+                daemon.begin(loaded.config);
+                if !left {
+                    daemon.begin_history(&daemon.config()).await;
+                }
+            }
+            // Where it does not load, attaching reads it again, and says what is wrong with it.
+            None => drop(daemon.take_kept()),
+        }
         tokio::task::spawn_local(daemon.clone().write_behind());
+        tokio::task::spawn_local(daemon.clone().watch_unconfirmed());
+        tokio::task::spawn_local(daemon.clone().watch_ends());
         tokio::task::spawn_local(daemon.clone().each_second());
         tokio::task::spawn_local(daemon.clone().watch_certificates());
         tokio::task::spawn_local(daemon.clone().fetch_lists());
@@ -153,6 +175,22 @@ impl Daemon {
         };
         tokio::task::spawn_local(daemon.clone().keep_connected(link));
         Ok(daemon)
+    }
+
+    /// `config` is the configuration, whatever came before.
+    fn begin(&self, config: Config) {
+        self.ends.of(&config.model.domains);
+        self.config.replace(Arc::new(config));
+        self.blank.set(false);
+    }
+
+    /// Goes on with the configuration of the control before.
+    fn take_kept(&self) -> Result<(), Report> {
+        let loaded = self.read_kept()?;
+        log_report(&loaded.report);
+        self.begin(loaded.config);
+        self.settled.set(true);
+        Ok(())
     }
 
     /// What is done each second: what access-lists owe the log, and a look at the workers' cycles.
@@ -233,8 +271,19 @@ impl Daemon {
         self.table.borrow().as_ref().map(look)
     }
 
+    /// What the counters of a domain's id stood at when its name took it.
+    pub fn domain_base(&self, id: u32) -> [u64; DomainCounter::COUNT] {
+        self.bases.borrow().get(&id).copied().unwrap_or_default()
+    }
+
     /// Sends the table where the dataplane does not have it.
     async fn push_table(&self, attached: &Attached, change: Change) -> Result<(), PushError> {
+        let reused = self.table.borrow_mut().as_mut().map(Table::take_reused).unwrap_or_default();
+        for id in reused {
+            let of = |at| attached.counters.sum(Counter::Domain(id, DomainCounter::ALL[at]));
+            let stands = std::array::from_fn(of);
+            self.bases.borrow_mut().insert(id, stands);
+        }
         if change == Change::InPlace {
             return Ok(());
         }
@@ -265,25 +314,31 @@ impl Daemon {
     /// Changes the configuration by what `make` makes of it. Gives the warnings.
     pub async fn commit(
         &self,
+        by: &By,
         make: impl FnOnce(&Config) -> Result<Loaded, Report>,
     ) -> Result<Report, Refusal> {
         let _change = self.change.lock().await;
         self.editable().map_err(Refusal::Failed)?;
         let old = self.config();
         let loaded = make(&old).map_err(Refusal::Text)?;
-        self.change_to(old, loaded).await
+        self.change_to(old, loaded, by).await
     }
 
-    /// `configure replace`: the file at `path` becomes the configuration, whatever that was before. Gives the warnings.
-    pub async fn replace(&self, path: &Path) -> Result<Report, Refusal> {
+    /// `configure replace`: the file at `path` becomes the configuration, whatever that was before; for so many minutes only, unless it is
+    /// confirmed. Gives the warnings.
+    pub async fn replace(&self, by: &By, path: &Path, confirmed: Option<u32>) -> Result<Report, Refusal> {
         let _change = self.change.lock().await;
         self.reachable().map_err(Refusal::Failed)?;
         let old = self.config();
         let loaded = load_file_over(path, &old.model).map_err(Refusal::Text)?;
-        self.change_to(old, loaded).await
+        let Some(minutes) = confirmed else { return self.change_to(old, loaded, by).await };
+        self.editable().map_err(Refusal::Failed)?;
+        let before = self.unconfirmed();
+        self.arm(by, minutes).await?;
+        self.change_to(old, loaded, by).await.inspect_err(|_| self.disarm(before))
     }
 
-    async fn change_to(&self, old: Arc<Config>, loaded: Loaded) -> Result<Report, Refusal> {
+    async fn change_to(&self, old: Arc<Config>, loaded: Loaded, by: &By) -> Result<Report, Refusal> {
         let Loaded { config: new, report } = loaded;
         let attached = self.attached();
         let standing = attached.as_ref().map_or(Standing::InForce, |attached| attached.standing());
@@ -291,9 +346,13 @@ impl Daemon {
             return Ok(report);
         }
         let new = Arc::new(new);
+        let changed = match Arc::ptr_eq(&old.model.domains, &new.model.domains) {
+            true => Vec::new(),
+            false => changes(&old.model.domains, &new.model.domains),
+        };
         match (attached, standing) {
             (Some(attached), Standing::InForce | Standing::Refused(_)) => {
-                self.enforce(&attached, &old, &new).await.map_err(Refusal::Failed)?;
+                self.enforce(&attached, &old, &new, &changed).await.map_err(Refusal::Failed)?;
                 attached.stands(Standing::InForce);
             }
             (Some(attached), Standing::Held(_)) => {
@@ -303,13 +362,19 @@ impl Daemon {
             (None, _) => {
                 let compiled = compile(&new, self.generation.get() + 1, &Slots::default(), &Zero);
                 compiled.map_err(|why| Refusal::Failed(why.to_string()))?;
-                self.keep(&new).await.map_err(Refusal::Failed)?;
+                let changed = if self.settled.get() { Some(&changed[..]) } else { None };
+                self.keep(&new, changed).await.map_err(Refusal::Failed)?;
                 // What a table holds that the next dataplane will be given must be right by then.
                 self.table.replace(None);
             }
         }
-        self.config.replace(new);
+        if !changed.is_empty() || self.blank.get() {
+            self.ends.of(&new.model.domains);
+        }
+        self.config.replace(new.clone());
         self.blank.set(false);
+        drop(old);
+        self.record(by, &new, &changed).await;
         Ok(report)
     }
 
@@ -324,14 +389,20 @@ impl Daemon {
         self.slots.replace(compiled.slots);
         let mut done = self.attach_table(attached, &new.model.domains).await;
         if done.is_ok() {
-            done = self.keep(new).await;
+            done = self.keep_whole(new).await;
         }
         done.inspect_err(|_| attached.session.end())
             .map_err(|why| format!("{why}; the dataplane may already run by it: repeat the command"))
     }
 
     /// Puts `new` in the place of `old`, or leaves everything as it was.
-    async fn enforce(&self, attached: &Attached, old: &Arc<Config>, new: &Arc<Config>) -> Result<(), String> {
+    async fn enforce(
+        &self,
+        attached: &Attached,
+        old: &Arc<Config>,
+        new: &Arc<Config>,
+        changed: &[journal::Change],
+    ) -> Result<(), String> {
         let compiled = match self.push_policy(attached, new).await {
             Ok(compiled) => compiled,
             Err(why @ PushError::Refused(_)) => return Err(why.to_string()),
@@ -344,7 +415,7 @@ impl Daemon {
         let before = self.slots.replace(compiled.slots);
         let mut done = self.sync_table(attached, old, new).await;
         if done.is_ok() {
-            done = self.keep(new).await;
+            done = self.keep(new, Some(changed)).await;
         }
         let Err(why) = done else { return Ok(()) };
         self.slots.replace(before);
@@ -384,6 +455,10 @@ impl Daemon {
         self.editable().map_err(Refusal::Failed)?;
         let permits = !negated && matches!(rule, DomainRule::Permit(_));
         let before = self.config().model.domains.get(key).cloned().unwrap_or_default();
+        if !self.lists_in_line() {
+            // What failed to be written before, or was never.
+            self.keep_whole(&self.config()).await.map_err(Refusal::Failed)?;
+        }
         let changed = {
             let mut config = self.config.borrow_mut();
             let config = Arc::make_mut(&mut config);
@@ -391,7 +466,14 @@ impl Daemon {
             apply_domain(&mut config.model, key, rule, negated)
                 .map_err(|fault| Refusal::Failed(fault.message))?
         };
-        if changed && let Err(why) = self.enforce_domain(key).await {
+        let after = self.config().model.domains.get(key).cloned().unwrap_or_default();
+        let change = journal::Change { key: key.clone(), before: before.clone(), after };
+        let done = if changed { self.enforce_domain(&change).await } else { Ok(()) };
+        if changed && done.is_ok() {
+            self.note_domain(&change);
+            self.ends.note(&change);
+        }
+        if let Err(why) = done {
             let mut config = self.config.borrow_mut();
             let domains = Arc::make_mut(&mut Arc::make_mut(&mut config).model.domains);
             if before == Default::default() {
@@ -407,10 +489,9 @@ impl Daemon {
         Ok(if permits { permit_warning(&self.config().model, key) } else { None })
     }
 
-    async fn enforce_domain(&self, key: &DomainKey) -> Result<(), String> {
-        let entry = self.config().model.domains.get(key).cloned().unwrap_or_default();
+    async fn enforce_domain(&self, changed: &journal::Change) -> Result<(), String> {
         let change = match self.table.borrow_mut().as_mut() {
-            Some(table) => table.set(key, &entry).map_err(|why| why.to_string())?,
+            Some(table) => table.set(&changed.key, &changed.after).map_err(|why| why.to_string())?,
             None if self.attached().is_some() => {
                 return Err("the dataplane has no domain table yet".to_owned());
             }
@@ -423,14 +504,16 @@ impl Daemon {
             attached.session.end();
             return Err(why.to_string());
         }
-        let config = self.config();
-        self.keep(&config).await
+        self.keep_domain(&self.config(), changed)
     }
 
     /// `write memory`: the startup-config becomes the running one.
     pub async fn write_memory(&self) -> Result<(), String> {
         let _change = self.change.lock().await;
         self.readable()?;
+        if self.unconfirmed().is_some() {
+            return Err("changes wait to be confirmed: `commit` first".to_owned());
+        }
         self.flush().await?;
         let path = &self.paths.startup;
         files::replace(path, &print::to_text(&self.config().model))

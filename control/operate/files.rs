@@ -13,26 +13,74 @@ pub fn replace(path: &Path, text: &str) -> io::Result<()> {
     let mut name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_owned();
     name.push(".new");
     let beside = folder.join(name);
-    // A leftover of a death in between, perhaps with another mode.
-    match std::fs::remove_file(&beside) {
-        Err(why) if why.kind() != io::ErrorKind::NotFound => return Err(why),
-        Ok(()) | Err(_) => {}
-    }
-    let written = write_new(&beside, path, text).and_then(|()| std::fs::rename(&beside, path));
-    if written.is_err() {
-        // The first error is the one to tell.
-        let _ = std::fs::remove_file(&beside);
-    }
-    written.and_then(|()| File::open(folder)?.sync_all())
+    steps(&mut Real { file: None }, folder, &beside, path, text.as_bytes())
 }
 
-fn write_new(beside: &Path, path: &Path, text: &str) -> io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(beside)?;
-    if let Ok(meta) = std::fs::metadata(path) {
-        file.set_permissions(Permissions::from_mode(meta.permissions().mode() & 0o777))?;
+/// What is done to a disk; tests have one that loses power.
+trait Disk {
+    /// Removes a file that may be there.
+    fn remove(&mut self, path: &Path) -> io::Result<()>;
+    /// Makes a file, with the mode of `like` where that is there, and goes on with it.
+    fn create(&mut self, path: &Path, like: &Path) -> io::Result<()>;
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()>;
+    fn sync(&mut self) -> io::Result<()>;
+    fn rename(&mut self, from: &Path, to: &Path) -> io::Result<()>;
+    fn sync_folder(&mut self, folder: &Path) -> io::Result<()>;
+}
+
+fn steps(disk: &mut impl Disk, folder: &Path, beside: &Path, path: &Path, text: &[u8]) -> io::Result<()> {
+    // A leftover of a death in between, perhaps with another mode.
+    disk.remove(beside)?;
+    let mut write = || {
+        disk.create(beside, path)?;
+        disk.write(text)?;
+        disk.sync()?;
+        disk.rename(beside, path)
+    };
+    if let Err(why) = write() {
+        // The first error is the one to tell.
+        let _ = disk.remove(beside);
+        return Err(why);
     }
-    file.write_all(text.as_bytes())?;
-    file.sync_all()
+    disk.sync_folder(folder)
+}
+
+struct Real {
+    file: Option<File>,
+}
+
+impl Disk for Real {
+    fn remove(&mut self, path: &Path) -> io::Result<()> {
+        match std::fs::remove_file(path) {
+            Err(why) if why.kind() != io::ErrorKind::NotFound => Err(why),
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
+    fn create(&mut self, path: &Path, like: &Path) -> io::Result<()> {
+        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+        if let Ok(meta) = std::fs::metadata(like) {
+            file.set_permissions(Permissions::from_mode(meta.permissions().mode() & 0o777))?;
+        }
+        self.file = Some(file);
+        Ok(())
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.file.as_mut().map_or(Ok(()), |file| file.write_all(bytes))
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.file.take().map_or(Ok(()), |file| file.sync_all())
+    }
+
+    fn rename(&mut self, from: &Path, to: &Path) -> io::Result<()> {
+        std::fs::rename(from, to)
+    }
+
+    fn sync_folder(&mut self, folder: &Path) -> io::Result<()> {
+        File::open(folder)?.sync_all()
+    }
 }
 
 #[cfg(test)]
@@ -58,5 +106,115 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         assert!(replace(&folder.path().join("no/such/file"), "x").is_err());
         assert!(replace(Path::new("/"), "x").is_err());
+    }
+
+    const OLD: &[u8] = b"the old configuration";
+    const NEW: &[u8] = b"the new one, which is longer than the old";
+
+    /// A disk whose power goes after so many steps, a byte written being one. Names change in the order asked for, and may
+    /// have come to the platters or not until the folder is synced; of bytes that were not synced any beginning may have.
+    #[derive(Default)]
+    struct Failing {
+        steps: usize,
+        /// Contents of files, and how much of each is sure.
+        files: Vec<(Vec<u8>, usize)>,
+        /// Which file each name is: on the platters first, then each change since the folder was synced.
+        names: Vec<std::collections::BTreeMap<std::path::PathBuf, usize>>,
+    }
+
+    impl Failing {
+        fn step(&mut self) -> io::Result<()> {
+            self.steps = self.steps.checked_sub(1).ok_or_else(|| io::Error::other("the power is gone"))?;
+            Ok(())
+        }
+
+        fn change(
+            &mut self,
+            change: impl FnOnce(&mut std::collections::BTreeMap<std::path::PathBuf, usize>),
+        ) {
+            let mut names = self.names.last().unwrap().clone();
+            change(&mut names);
+            self.names.push(names);
+        }
+
+        /// What may be found at `path` afterwards.
+        fn found(&self, path: &Path) -> Vec<Vec<u8>> {
+            let files = self.names.iter().map(|names| names.get(path).map(|at| &self.files[*at]));
+            let found = files.flat_map(|file| match file {
+                Some((bytes, sure)) => (*sure..=bytes.len()).map(|len| bytes[..len].to_vec()).collect(),
+                None => vec![b"nothing is there".to_vec()],
+            });
+            found.collect()
+        }
+    }
+
+    impl Disk for Failing {
+        fn remove(&mut self, path: &Path) -> io::Result<()> {
+            self.step()?;
+            self.change(|names| _ = names.remove(path));
+            Ok(())
+        }
+
+        fn create(&mut self, path: &Path, _: &Path) -> io::Result<()> {
+            self.step()?;
+            self.files.push((Vec::new(), 0));
+            let at = self.files.len() - 1;
+            self.change(|names| _ = names.insert(path.to_owned(), at));
+            Ok(())
+        }
+
+        fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+            bytes.iter().try_for_each(|byte| {
+                self.step()?;
+                self.files.last_mut().unwrap().0.push(*byte);
+                Ok(())
+            })
+        }
+
+        fn sync(&mut self) -> io::Result<()> {
+            self.step()?;
+            let (bytes, sure) = self.files.last_mut().unwrap();
+            *sure = bytes.len();
+            Ok(())
+        }
+
+        fn rename(&mut self, from: &Path, to: &Path) -> io::Result<()> {
+            self.step()?;
+            self.change(|names| {
+                let file = names.remove(from).unwrap();
+                names.insert(to.to_owned(), file);
+            });
+            Ok(())
+        }
+
+        fn sync_folder(&mut self, _: &Path) -> io::Result<()> {
+            self.step()?;
+            self.names.drain(..self.names.len() - 1);
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn power_that_goes_at_any_byte_leaves_the_old_one_or_the_new_one() {
+        let (folder, beside, path) = (Path::new("/"), Path::new("/a.new"), Path::new("/a"));
+        let mut seen = [false; 2];
+        for power in 0.. {
+            let names = [(path.to_owned(), 0), (beside.to_owned(), 1)].into();
+            let files = vec![(OLD.to_vec(), OLD.len()), (b"left over".to_vec(), 9)];
+            let mut disk = Failing { steps: power, files, names: vec![names] };
+            let done = steps(&mut disk, folder, beside, path, NEW).is_ok();
+            for found in disk.found(path) {
+                assert!(
+                    found == NEW || (found == OLD && !done),
+                    "{power} steps: {}",
+                    String::from_utf8_lossy(&found)
+                );
+                seen[usize::from(found == NEW)] = true;
+            }
+            if done {
+                assert_eq!((seen, power), ([true; 2], NEW.len() + 5));
+                return;
+            }
+        }
     }
 }

@@ -5,14 +5,19 @@
 //! [`events`], [`acl_log`] and [`messages`] (log), [`server`] (CLI sockets), [`commands`] (the grammar), [`run`] and [`show`] (what commands do).
 //! CLI: [`client`] (one command), [`shell`] (interactive). Both: [`protocol`].
 
+pub mod abbreviate;
 pub mod acl_log;
 pub mod client;
 pub mod commands;
+pub mod complete;
 pub mod crypto;
 pub mod daemon;
 pub mod events;
 pub mod files;
+pub mod history;
+pub mod journal;
 pub mod messages;
+pub mod pipe;
 pub mod protocol;
 pub mod run;
 pub mod server;

@@ -56,6 +56,11 @@ pub enum Reply {
         /// The text.
         err: String,
     },
+    /// How far a long command is.
+    Progress {
+        /// What is done, and of how much.
+        progress: [u64; 2],
+    },
     /// The end.
     Done {
         /// [`OK`], [`FAILED`] or [`USAGE`].

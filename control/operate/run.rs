@@ -7,14 +7,17 @@ use std::rc::Rc;
 
 use tracing::info;
 
+use super::abbreviate::expand;
 use super::commands::{self, Run};
-use super::crypto;
-use super::daemon::{Daemon, Refusal};
+use super::daemon::{Daemon, ListKind, MOST_MINUTES, Refusal};
 use super::events::escaped;
+use super::history::By;
+use super::pipe::Pipes;
 use super::protocol::{FAILED, OK, Reply, Request, USAGE};
 use super::server::Out;
 use super::session::Gone;
 use super::show::{self, Selection, hosts::HostQuery};
+use super::{complete, crypto, pipe};
 use crate::config::args::Args;
 use crate::config::diag::{Problem, Report};
 use crate::config::model::{DomainKey, Model};
@@ -48,8 +51,11 @@ impl From<Gone> for Stop {
 
 /// Answers one request of the user that the kernel says is `uid`.
 pub async fn run(daemon: &Rc<Daemon>, request: &Request, uid: u32, out: &mut Out) -> io::Result<()> {
+    out.by = By { uid, user: escaped(&request.user), command: escaped(&crypto::masked(request.line.trim())) };
     let mut place = place_of(&daemon.config().model, &request.context);
-    let done = match dispatch(daemon, request, uid, &mut place, out).await {
+    out.audited = false;
+    out.pipes = Pipes::default();
+    let done = match dispatch(daemon, request, &mut place, out).await {
         Ok(()) => OK,
         Err(Stop::Io(why)) => return Err(why),
         Err(Stop::Failed(why)) => {
@@ -61,6 +67,17 @@ pub async fn run(daemon: &Rc<Daemon>, request: &Request, uid: u32, out: &mut Out
             USAGE
         }
     };
+    out.finish().await?;
+    if out.audited {
+        let By { uid, user, command } = &out.by;
+        match done {
+            OK => info!(
+                uid,
+                "%ASA-5-111010: User '{user}', running 'CLI' from IP 0.0.0.0, executed '{command}'"
+            ),
+            _ => info!(uid, user, command, "failed"),
+        }
+    }
     out.flush().await?;
     let config = daemon.config();
     let hostname = config.model.hostname.clone().unwrap_or_else(|| "fedgate".to_owned());
@@ -78,22 +95,38 @@ fn place_of(model: &Model, context: &[String]) -> Place {
 async fn dispatch(
     daemon: &Rc<Daemon>,
     request: &Request,
-    uid: u32,
     place: &mut Place,
     out: &mut Out,
 ) -> Result<(), Stop> {
+    if let Some(typed) = request.line.strip_suffix('\t') {
+        let words = complete::candidates(typed, place.mode, &daemon.config().model);
+        return Ok(out.text(&words.iter().map(|word| format!("{word}\n")).collect::<String>()).await?);
+    }
     let text = request.line.trim();
     if let Some(words) = text.strip_suffix('?') {
         let words: Vec<&str> = words.split_whitespace().collect();
         return Ok(out.text(&commands::help(&words, place.mode)).await?);
     }
-    let line = match Line::lex(1, text) {
+    let expanded = expand(text, place.mode)
+        .map_err(|why| Stop::Usage(format!("ambiguous: `{}` may be {}", why.word, why.known.join(", "))))?;
+    let text = expanded.as_str();
+    out.by.command = escaped(&crypto::masked(text));
+    let mut line = match Line::lex(1, text) {
         Ok(Some(line)) => line,
         Ok(None) => return Ok(()),
         Err(problem) => return Err(usage(problem, text)),
     };
+    // In a comment of a configuration line a bar is a bar.
+    if let Some(bar) =
+        pipe::bar(&line).filter(|bar| *bar > 0 && ["show", "help"].contains(&line.tokens[0].text))
+    {
+        out.pipes = pipe::parse(&line, bar).map_err(|problem| usage(problem, text))?;
+        out.json |= out.pipes.json;
+        line.tokens.truncate(bar);
+    }
+    let line = line;
     let Some((spec, words)) = commands::find(&line) else {
-        return configure(daemon, request, &line, uid, place, out).await;
+        return configure(daemon, &line, place, out).await;
     };
     let mut args = Args::new(&line, words);
     let wrong = |mut problem: Problem| {
@@ -103,7 +136,7 @@ async fn dispatch(
     if spec.run.is_crypto() {
         let order = crypto::parse(spec.run, &mut args).and_then(|order| args.end().map(|()| order));
         let order = order.map_err(wrong)?;
-        info!(uid, user = escaped(&request.user), command = escaped(&crypto::masked(text)), "command");
+        out.audit("command");
         if spec.run.reads_configuration() {
             daemon.readable().map_err(Stop::Failed)?;
         }
@@ -114,7 +147,12 @@ async fn dispatch(
         Run::ClearXlate => (Some(What::Xlates), true),
         Run::ClearArp => (Some(What::Arp), true),
         Run::ClearIpv6Neighbors => (Some(What::Neighbors6), true),
-        Run::ConfigureReplace | Run::WriteMemory => (None, true),
+        Run::ConfigureReplace
+        | Run::Commit
+        | Run::CommitConfirmed
+        | Run::Rollback
+        | Run::ImportDomains
+        | Run::WriteMemory => (None, true),
         Run::ShowConn => (Some(What::Conns), false),
         Run::ShowXlate => (Some(What::Xlates), false),
         _ => (None, false),
@@ -123,6 +161,7 @@ async fn dispatch(
         Some(_) => Selection::parse(&mut args, !changes, spec.run == Run::ShowConn).map_err(wrong)?,
         None => Selection::default(),
     };
+    let mut kind = ListKind::Block;
     let name = match spec.run {
         Run::ShowAccessList
         | Run::ShowObjectGroup
@@ -136,6 +175,10 @@ async fn dispatch(
             named.then(|| args.name("a trustpoint")).transpose()
         }
         Run::ConfigureReplace => args.take("a file").map(|token| Some(token.text.to_owned())),
+        Run::ImportDomains => args.one_of(&["permit", "block"]).and_then(|list| {
+            kind = [ListKind::Permit, ListKind::Block][list];
+            args.take("a file").map(|token| Some(token.text.to_owned()))
+        }),
         Run::ShowCryptoKeys => {
             let kinds = ["rsa", "ecdsa", "all"];
             args.peek().map(|_| args.one_of(&kinds).map(|at| kinds[at].to_owned())).transpose()
@@ -143,6 +186,17 @@ async fn dispatch(
         _ => Ok(None),
     };
     let name = name.map_err(wrong)?;
+    let most_back = super::history::MOST as u32 - 1;
+    let number = match spec.run {
+        Run::ConfigureReplace if args.accept("confirmed") => {
+            args.number("a number of minutes", 1, MOST_MINUTES).map(Some)
+        }
+        Run::CommitConfirmed => args.number("a number of minutes", 1, MOST_MINUTES).map(Some),
+        Run::Rollback => args.number("a number of commits", 0, most_back).map(Some),
+        Run::ShowDiff => args.peek().map(|_| args.number("a number of commits", 0, most_back)).transpose(),
+        _ => Ok(None),
+    };
+    let number = number.map_err(wrong)?;
     let word = match spec.run {
         Run::ShowNat => "detail",
         _ => "detailed",
@@ -160,7 +214,7 @@ async fn dispatch(
     };
     args.end().map_err(wrong)?;
     if changes {
-        info!(uid, user = escaped(&request.user), command = escaped(text), "command");
+        out.audit("command");
     }
     if spec.run.reads_configuration() {
         daemon.readable().map_err(Stop::Failed)?;
@@ -203,8 +257,40 @@ async fn dispatch(
             if !Path::new(&path).is_absolute() {
                 return Err(Stop::Usage("configure replace takes an absolute path".to_owned()));
             }
-            let report = daemon.replace(Path::new(&path)).await.map_err(refused)?;
+            let report = daemon.replace(&out.by.clone(), Path::new(&path), number).await.map_err(refused)?;
             warn(&report, out).await?;
+            not_yet(daemon, out).await
+        }
+        Run::Commit => {
+            daemon.confirm().await.map_err(Stop::Failed)?;
+            Ok(out.note("Confirmed\n").await?)
+        }
+        Run::CommitConfirmed => {
+            let minutes = number.unwrap_or(1);
+            daemon.commit_confirmed(&out.by.clone(), minutes).await.map_err(refused)?;
+            Ok(out.note(&format!("What is changed from now on is taken back in {minutes} minutes unless `commit` confirms it\n")).await?)
+        }
+        Run::Rollback => {
+            let report =
+                daemon.rollback(&out.by.clone(), number.unwrap_or(0) as usize).await.map_err(refused)?;
+            warn(&report, out).await?;
+            not_yet(daemon, out).await
+        }
+        Run::ShowCommits => show::commits::commits(daemon, out).await,
+        Run::ShowDiff => {
+            let text = daemon.diff(number.map(|number| number as usize)).await.map_err(refused)?;
+            show::text::lines(&text, out).await
+        }
+        Run::ImportDomains => {
+            let path = name.unwrap_or_default();
+            if !Path::new(&path).is_absolute() {
+                return Err(Stop::Usage("import domains takes an absolute path".to_owned()));
+            }
+            let by = out.by.clone();
+            let progress = async |done, of| out.progress(done, of).await;
+            let changed = daemon.import_list(&by, kind, Path::new(&path), progress).await.map_err(refused)?;
+            out.row(|| format!("{changed} entries changed"), || serde_json::json!({ "changed": changed }))
+                .await?;
             not_yet(daemon, out).await
         }
         Run::WriteMemory => {
@@ -241,9 +327,7 @@ async fn clear(
 /// A line of the configuration, in the mode it was typed in.
 async fn configure(
     daemon: &Rc<Daemon>,
-    request: &Request,
     line: &Line<'_>,
-    uid: u32,
     place: &mut Place,
     out: &mut Out,
 ) -> Result<(), Stop> {
@@ -257,7 +341,7 @@ async fn configure(
             let more = near.map(|near| format!("did you mean `{near}`?\n")).unwrap_or_default();
             Stop::Usage(format!("{}{more}", report.render(false)))
         })?;
-    info!(uid, user = escaped(&request.user), command = escaped(text), "configuration");
+    out.audit("configuration");
     let bound = |key: &DomainKey| daemon.config().model.domain_trust.contains_key(key);
     if let Command::Domain(key, rule) = statement.command
         // What a domain is bound to is part of the policy.
@@ -271,7 +355,8 @@ async fn configure(
         let mut edits = place.context.clone();
         edits.push(text.to_owned());
         let edits = edits.join("\n");
-        let report = daemon.commit(|config| edit(config, &edits, &base)).await.map_err(refused)?;
+        let report =
+            daemon.commit(&out.by.clone(), |config| edit(config, &edits, &base)).await.map_err(refused)?;
         warn(&report, out).await?;
     }
     not_yet(daemon, out).await?;

@@ -20,6 +20,8 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use super::daemon::Daemon;
+use super::history::By;
+use super::pipe::Pipes;
 use super::protocol::{FAILED, MAX_CHUNK, MAX_LINE, Reply, Request, USAGE};
 use super::run;
 
@@ -141,17 +143,59 @@ pub struct Out {
     buffer: String,
     /// Whether rows are wanted as JSON.
     pub json: bool,
+    /// Whose command it is.
+    pub by: By,
+    /// It is one that changes something.
+    pub audited: bool,
+    /// What its output goes through.
+    pub pipes: Pipes,
+    /// A line that has not ended yet, where there are pipes.
+    partial: String,
 }
 
 impl Out {
     fn new(writer: OwnedWriteHalf, json: bool) -> Self {
-        Self { writer, buffer: String::new(), json }
+        Self {
+            writer,
+            buffer: String::new(),
+            json,
+            by: By::default(),
+            audited: false,
+            pipes: Pipes::default(),
+            partial: String::new(),
+        }
     }
 
     /// Text for standard output.
     pub async fn text(&mut self, text: &str) -> io::Result<()> {
-        self.buffer.push_str(text);
+        if self.pipes.filters.is_empty() {
+            self.buffer.push_str(text);
+        } else {
+            let mut rest = text;
+            while let Some((line, after)) = rest.split_once('\n') {
+                self.partial.push_str(line);
+                rest = after;
+                if self.pipes.passes(&self.partial) {
+                    self.buffer.push_str(&self.partial);
+                    self.buffer.push('\n');
+                }
+                self.partial.clear();
+            }
+            self.partial.push_str(rest);
+        }
         if self.buffer.len() >= MAX_CHUNK { self.flush().await } else { Ok(()) }
+    }
+
+    /// The end of a command's output: what its pipes still hold.
+    pub async fn finish(&mut self) -> io::Result<()> {
+        if !self.partial.is_empty() {
+            self.text("\n").await?;
+        }
+        let counted = std::mem::take(&mut self.pipes).counted();
+        if let Some(lines) = counted {
+            self.row(|| lines.to_string(), || serde_json::json!({ "count": lines })).await?;
+        }
+        Ok(())
     }
 
     /// One row: a JSON object a line where JSON is wanted, else `text`.
@@ -177,6 +221,19 @@ impl Out {
             self.reply(&Reply::Err { err: piece.to_owned() }).await?;
         }
         Ok(())
+    }
+
+    /// Notes a command that changes something, before it does.
+    pub fn audit(&mut self, kind: &str) {
+        self.audited = true;
+        let By { uid, user, command } = &self.by;
+        tracing::info!(uid, user, command, "{kind}");
+    }
+
+    /// How far a long command is.
+    pub async fn progress(&mut self, done: u64, of: u64) -> io::Result<()> {
+        self.flush().await?;
+        self.reply(&Reply::Progress { progress: [done, of] }).await
     }
 
     /// Sends what is held back.

@@ -5,10 +5,15 @@
 //! this hands them back. Each command is a connection of its own, so a restarted control is met at the next one.
 
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use rustyline::DefaultEditor;
+use rustyline::completion::Completer;
 use rustyline::error::ReadlineError;
+use rustyline::highlight::Highlighter;
+use rustyline::hint::Hinter;
+use rustyline::history::DefaultHistory;
+use rustyline::validate::Validator;
+use rustyline::{CompletionType, Config, Context, Editor, Helper};
 
 use super::client::{self, Answer};
 use super::commands::takes_paste;
@@ -16,7 +21,9 @@ use super::protocol::{OK, Request};
 
 /// Runs until `exit` or end of input. Gives the last command's exit code.
 pub fn run(socket: &Path) -> io::Result<u8> {
-    let mut editor = DefaultEditor::new().map_err(io::Error::other)?;
+    let config = Config::builder().completion_type(CompletionType::List).build();
+    let mut editor: Lines = Editor::with_config(config).map_err(io::Error::other)?;
+    editor.set_helper(Some(Tab { socket: socket.to_owned(), context: Vec::new() }));
     let history = std::env::home_dir().map(|home| home.join(".fedgate_history"));
     if let Some(path) = &history {
         // No history yet is no error.
@@ -26,6 +33,9 @@ pub fn run(socket: &Path) -> io::Result<u8> {
     // A blank line, to learn the hostname and whether anybody is there.
     let mut code = shell.send(socket, "", String::new())?;
     loop {
+        if let Some(tab) = editor.helper_mut() {
+            tab.context.clone_from(&shell.answer.context);
+        }
         match editor.readline(&shell.prompt()) {
             Ok(line) => {
                 let line = line.trim();
@@ -56,7 +66,7 @@ pub fn run(socket: &Path) -> io::Result<u8> {
 }
 
 /// What is pasted, up to a line `quit`.
-fn pasted(editor: &mut DefaultEditor) -> io::Result<String> {
+fn pasted(editor: &mut Lines) -> io::Result<String> {
     println!("Enter the base 64 encoded certificate.\nEnd with the word \"quit\" on a line by itself");
     let mut text = String::new();
     loop {
@@ -71,6 +81,41 @@ fn pasted(editor: &mut DefaultEditor) -> io::Result<String> {
         }
     }
 }
+
+type Lines = Editor<Tab, DefaultHistory>;
+
+/// The Tab key: asks the daemon what may follow.
+struct Tab {
+    socket: PathBuf,
+    context: Vec<String>,
+}
+
+impl Completer for Tab {
+    type Candidate = String;
+
+    fn complete(&self, line: &str, at: usize, _: &Context<'_>) -> rustyline::Result<(usize, Vec<String>)> {
+        let typed = &line[..at];
+        let start = typed.rfind(char::is_whitespace).map_or(0, |blank| blank + 1);
+        let request = Request {
+            line: format!("{typed}\t"),
+            user: client::user(),
+            context: self.context.clone(),
+            ..Request::default()
+        };
+        let (mut out, mut err) = (Vec::new(), io::sink());
+        // A daemon that is not there offers nothing.
+        let _ = client::ask(&self.socket, &request, &mut out, &mut err);
+        let words = String::from_utf8_lossy(&out).lines().map(|word| format!("{word} ")).collect();
+        Ok((start, words))
+    }
+}
+
+impl Hinter for Tab {
+    type Hint = String;
+}
+impl Highlighter for Tab {}
+impl Validator for Tab {}
+impl Helper for Tab {}
 
 /// What to do with a line.
 #[derive(Debug, PartialEq, Eq)]
@@ -106,7 +151,7 @@ impl Shell {
     fn step(&mut self, line: &str) -> Step {
         match line {
             "" => return Step::Nothing,
-            "configure terminal" | "conf t" => self.configuring = true,
+            _ if is_short_for(line, "configure terminal") => self.configuring = true,
             "end" => self.end(),
             "exit" | "quit" if self.answer.context.pop().is_some() => {
                 // The daemon's next answer names the mode; until then the prompt shows the outer one it knows.
@@ -132,6 +177,15 @@ impl Shell {
         }
         Ok(code)
     }
+}
+
+/// Whether each word begins the one of `whole`, the first by enough to be no other command.
+fn is_short_for(line: &str, whole: &str) -> bool {
+    let (typed, known) = (line.split_whitespace(), whole.split(' '));
+    line.len() >= 4
+        && typed.clone().count() == known.clone().count()
+        && known.zip(typed).all(|(known, word)| known.starts_with(word))
+        && line.starts_with("conf")
 }
 
 #[cfg(test)]

@@ -49,12 +49,17 @@ impl Table {
         &self.writer
     }
 
+    /// Ids that are given out again since this was last asked.
+    pub fn take_reused(&mut self) -> Vec<u32> {
+        self.writer.take_reused()
+    }
+
     /// Makes the entry of `key` what `entry` says; both lists off takes it out.
     pub fn set(&mut self, key: &DomainKey, entry: &DomainEntry) -> Result<Change, DomainError> {
         let (name, wildcard) = (key.name.as_str(), key.wildcard);
         let mut change = Change::InPlace;
         // Block before permit, and permit off before block off: no moment at which more is let in than before or after.
-        if entry.block {
+        if entry.block.is_some() {
             change = self.grown(change, |w| w.block(name, wildcard).map(drop))?;
         }
         match &entry.permit {
@@ -64,7 +69,7 @@ impl Table {
             }
             None => drop(self.writer.remove(name, wildcard, List::Permit)?),
         }
-        if !entry.block {
+        if entry.block.is_none() {
             self.writer.remove(name, wildcard, List::Block)?;
         }
         Ok(change)
@@ -121,14 +126,14 @@ impl Table {
 fn same(entry: &Entry, wanted: &DomainEntry) -> bool {
     let peer = wanted.permit.as_ref().and_then(|p| p.peer.as_ref());
     entry.permitted == wanted.permit.is_some()
-        && entry.blocked == wanted.block
+        && entry.blocked == wanted.block.is_some()
         && (!entry.permitted || entry.peer.as_ref() == peer)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::model::Permit;
+    use crate::config::model::{Note, Permit};
     use fedgate_tables::domains::{DomainReader, Listed};
     use fedgate_tables::region::Region;
 
@@ -142,7 +147,7 @@ mod tests {
     }
 
     fn permitted(peer: Option<&str>) -> DomainEntry {
-        DomainEntry { permit: Some(Permit { peer: peer.map(Into::into) }), block: false }
+        DomainEntry { permit: Some(Permit { peer: peer.map(Into::into), ..Permit::default() }), block: None }
     }
 
     #[test]
@@ -152,7 +157,8 @@ mod tests {
         domains.insert(key("b.example", false), permitted(None));
         let mut table = Table::create(&domains).unwrap();
         domains.remove(&key("a.example", false));
-        domains.insert(key("b.example", false), DomainEntry { block: true, ..permitted(None) });
+        domains
+            .insert(key("b.example", false), DomainEntry { block: Some(Note::default()), ..permitted(None) });
         domains.insert(key("c.example", true), permitted(None));
         assert_eq!(table.sync(&domains), Ok(Change::InPlace));
         let reader = reader(&table);

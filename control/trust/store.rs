@@ -3,7 +3,7 @@
 //!
 //! The folder has mode 0700 and every file 0600, written whole or not at all. A certificate has a file of its own for each of its versions
 //! (named by its fingerprint), so that a commit which fails leaves the one in force as it was; what no configuration names
-//! any more is removed after a commit. Key pairs have labels, `key-LABEL.pem`, and are removed by `crypto key zeroize` alone.
+//! any more, of those that `rollback` can go back to neither, is removed after a commit. Key pairs have labels, `key-LABEL.pem`, and are removed by `crypto key zeroize` alone.
 
 use std::fs::{DirBuilder, read_dir, remove_file};
 use std::io;

@@ -10,6 +10,7 @@
 
 use super::clock::Now;
 use super::net::{HEADER_ROOM, Net};
+use super::proxied::Sessions;
 use super::runtime::View;
 use super::{slow, stages, v6};
 use dpdk::Mbuf;
@@ -112,9 +113,10 @@ pub(super) fn is_intact(frame: &[u8], parsed: &Parsed) -> bool {
         .is_some_and(|segment| checksum::is_valid_segment(tuple.src, tuple.dst, proto::TCP, segment))
 }
 
-/// A client has acknowledged a cookie: where the policy still permits it, its server is called.
+/// A client has acknowledged a cookie: where the policy still permits it, its server is called, or the TLS proxy takes it.
 pub(super) fn proven(
     net: &mut Net,
+    sessions: &mut Sessions,
     view: &View<'_>,
     now: Now,
     ifindex: u8,
@@ -123,7 +125,12 @@ pub(super) fn proven(
     proof: &Proof,
 ) {
     match slow::admit(net, view, now, ifindex, &mbuf, parsed, Some(proof), None) {
-        Admission::New { id, .. } => {
+        Admission::New { id, tls_proxy: Some(proxy) } => {
+            net.counters.add(Stat::InterceptConns, 1);
+            net.counters.add(Stat::InterceptOpened, 1);
+            sessions.open(net, view, now, id, (proxy, Some(proof)), mbuf, parsed);
+        }
+        Admission::New { id, tls_proxy: None } => {
             net.counters.add(Stat::InterceptConns, 1);
             net.flow.conns.hot_mut(id).book(now.tick(), parsed.ip_len);
             drop(mbuf); // it has said what it had to say

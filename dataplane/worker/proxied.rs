@@ -13,8 +13,9 @@ use super::runtime::{Runtime, View};
 use super::shown;
 use dpdk::Mbuf;
 use fedgate_flow::conn::{ConnId, Dir, NO_SESSION};
+use fedgate_flow::intercept::Proof;
 use fedgate_proxy::{
-    AbortReason, CloseReason, Context, Engine, Event, Leg, MediaNote, OpenError, OpenParams, Output,
+    AbortReason, CloseReason, Context, Engine, Event, Leg, MediaNote, Met, OpenError, OpenParams, Output,
     SessionId,
 };
 use fedgate_sip::dialog::Roster;
@@ -64,7 +65,7 @@ impl Sessions {
         self.conns.get(slot as usize).copied().flatten().map(|(id, _)| id)
     }
 
-    /// Begins a session for the connection that the SYN in `mbuf` made. Where there can be none the connection ends again.
+    /// Begins a session for the connection that the SYN in `mbuf` made, or the ACK of a cookie. Where there can be none the connection ends again.
     #[cold]
     pub(super) fn open(
         &mut self,
@@ -72,11 +73,11 @@ impl Sessions {
         view: &View<'_>,
         now: Now,
         conn: ConnId,
-        tls_proxy: u32,
+        (tls_proxy, proof): (u32, Option<&Proof>),
         mbuf: Mbuf,
         parsed: &Parsed,
     ) {
-        let opened = self.try_open(net, view, now, conn, tls_proxy);
+        let opened = self.try_open(net, view, now, conn, tls_proxy, proof);
         // The engine may have made room by forgetting an older session, and given its slot to this one.
         self.bury(net, now);
         match opened {
@@ -109,6 +110,7 @@ impl Sessions {
         now: Now,
         conn: ConnId,
         tls_proxy: u32,
+        proof: Option<&Proof>,
     ) -> Result<SessionId, OpenError> {
         let tls = view.image.tls.get(tls_proxy as usize).cloned().flatten().ok_or(OpenError::NotReady)?;
         let hot = net.flow.conns.hot(conn);
@@ -128,7 +130,12 @@ impl Sessions {
             server_mtu: mtu(hot.iface[Dir::Reverse as usize]),
         };
         let mut way = Way { net, view, now, conns: &self.conns, ended: &mut self.ended };
-        self.engine.open(now.proxy(), params, &mut way)
+        match proof.map(Proof::handshake) {
+            None => self.engine.open(now.proxy(), params, &mut way),
+            Some((theirs, ours, mss)) => {
+                self.engine.open_met(now.proxy(), params, Met { ours, theirs, mss }, &mut way)
+            }
+        }
     }
 
     /// A packet of a proxied connection.
@@ -210,6 +217,7 @@ impl Sessions {
         }
         let open = u64::from(self.engine.sessions());
         self.most = self.most.max(open);
+        net.flow.crowd_proxy(self.engine.is_crowded());
         net.counters.set(Gauge::ProxySessionsInUse, open);
         net.counters.set(Gauge::ProxySessionsMostUsed, self.most);
         net.counters.set(Gauge::SipDialogsInUse, self.engine.dialogs().len() as u64);

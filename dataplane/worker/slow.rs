@@ -68,7 +68,7 @@ fn first(
     seen: Option<&Seen>,
 ) {
     if let Some(proof) = intercept::proof(net, now, ifindex, mbuf.data(), parsed) {
-        return intercept::proven(net, view, now, ifindex, mbuf, parsed, &proof);
+        return intercept::proven(net, sessions, view, now, ifindex, mbuf, parsed, &proof);
     }
     match admit(net, view, now, ifindex, &mbuf, parsed, None, seen) {
         Admission::New { id, tls_proxy: None } => {
@@ -83,7 +83,7 @@ fn first(
             }
         }
         Admission::New { id, tls_proxy: Some(proxy) } => {
-            sessions.open(net, view, now, id, proxy, mbuf, parsed);
+            sessions.open(net, view, now, id, (proxy, None), mbuf, parsed);
         }
         Admission::Local => net.local_delivery(view, now, ifindex, mbuf, parsed),
         Admission::Intercept { out_if, .. } => {
@@ -98,6 +98,7 @@ fn first(
 #[cold]
 pub(super) fn refused_by_tcp(
     net: &mut Net,
+    sessions: &mut Sessions,
     view: &View<'_>,
     now: Now,
     ifindex: u8,
@@ -116,7 +117,7 @@ pub(super) fn refused_by_tcp(
     match proof {
         Some(proof) => {
             net.end(id, now);
-            intercept::proven(net, view, now, ifindex, mbuf, parsed, &proof);
+            intercept::proven(net, sessions, view, now, ifindex, mbuf, parsed, &proof);
         }
         None => net.drop(reason, mbuf),
     }

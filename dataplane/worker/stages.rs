@@ -332,7 +332,9 @@ fn established(
             slow::packet(net, sessions, view, now, ifindex, mbuf, parsed, None);
         }
         Ok(Booked::Handshake(reaction)) => intercept::react(net, view, now, id, &reaction),
-        Err(reason) => slow::refused_by_tcp(net, view, now, ifindex, mbuf, parsed, (id, dir), reason),
+        Err(reason) => {
+            slow::refused_by_tcp(net, sessions, view, now, ifindex, mbuf, parsed, (id, dir), reason)
+        }
     }
 }
 

@@ -7,7 +7,7 @@
 # appliance_up TEMPLATE [WORD=VALUE...]: both halves, with that configuration; its taps are fg<tag>o and fg<tag>i. The lab's certificates must be there.
 # shellcheck disable=SC2154 # bin
 appliance_up() {
-    local pages=() template=$1
+    local pages=() template=$1 side
     shift
     dataplane_socket=$LAB_DIR/dataplane.sock
     control_socket=$LAB_DIR/control.sock
@@ -16,6 +16,11 @@ appliance_up() {
     lab_spawn host dataplane "$bin/fedgate-dataplane" --socket "$dataplane_socket" --cpu-main 0 --cpu-workers 1 --idle-sleep "${pages[@]}"
     lab_wait 20 'the dataplane' test -S "$dataplane_socket"
     start_control
+    # Before it says so, DPDK still works on a tap by its name: it must not be moved.
+    for side in o i; do
+        lab_wait 20 "the appliance's port fg$LAB_TAG$side" \
+            grep -qF "port attached device=\"net_tap_fg$LAB_TAG$side," "$LAB_DIR/log/dataplane.log"
+    done
 }
 
 # keep_logs FOLDER: what there is to read of a run, where it stays when the lab is gone.

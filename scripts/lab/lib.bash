@@ -197,8 +197,7 @@ lab_cable() {
     ip -n "$(lab_ns "$2")" link set "$port" up gso_max_segs 1
 }
 
-# lab_plug_tap IFNAME SWITCH: takes the kernel's side of a tap that the dataplane made into a switch. Not before it is
-# up: until then DPDK still works on it by name, and would not find it.
+# lab_plug_tap IFNAME SWITCH: takes the kernel's side of a tap that the dataplane made, and has attached, into a switch.
 lab_plug_tap() {
     local switch
     switch=$(lab_ns "$2")

@@ -4,7 +4,7 @@
 use crate::config::args::{Args, Env};
 use crate::config::diag::Problem;
 use crate::config::domains;
-use crate::config::model::{DomainKey, DomainRule, Permit, Route, Route6};
+use crate::config::model::{DomainKey, DomainRule, Minute, Note, Permit, Route, Route6};
 use crate::config::raw::{Command, Timer};
 use crate::config::types::Seconds;
 
@@ -198,15 +198,30 @@ pub fn permit_domain(args: &mut Args<'_, '_>, _: &Env<'_>) -> Parsed {
     } else {
         None
     };
-    if args.accept("trustpoint") {
-        return Ok(Command::BoundDomain(key, Permit { peer }, args.name("a trustpoint")?));
-    }
-    Ok(Command::Domain(key, DomainRule::Permit(Permit { peer })))
+    let trustpoint = if args.accept("trustpoint") { Some(args.name("a trustpoint")?) } else { None };
+    let permit = Permit { peer, note: note(args)? };
+    Ok(match trustpoint {
+        Some(trustpoint) => Command::BoundDomain(key, permit, trustpoint),
+        None => Command::Domain(key, DomainRule::Permit(permit)),
+    })
+}
+
+/// `[until DATE] [comment TEXT]`
+fn note(args: &mut Args<'_, '_>) -> Result<Note, Problem> {
+    let until = if args.accept("until") { Some(args.parsed("a date", Minute::of_iso)?) } else { None };
+    let comment = if args.accept("comment") {
+        args.clone().take("a text")?;
+        Some(args.rest().into())
+    } else {
+        None
+    };
+    Ok(Note { until, comment })
 }
 
 /// `block domain {D | *.D}`
 pub fn block_domain(args: &mut Args<'_, '_>, _: &Env<'_>) -> Parsed {
-    Ok(Command::Domain(key(args)?, DomainRule::Block))
+    let key = key(args)?;
+    Ok(Command::Domain(key, DomainRule::Block(note(args)?)))
 }
 
 fn key(args: &mut Args<'_, '_>) -> Result<DomainKey, Problem> {

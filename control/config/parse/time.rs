@@ -184,6 +184,35 @@ impl fmt::Display for Timezone {
     }
 }
 
+impl Minute {
+    /// `2026-12-31`, for the last minute of that day, or `2026-12-31T18:00`.
+    pub fn of_iso(word: &str) -> Result<Self, &'static str> {
+        const SHAPE: &str = "expected YYYY-MM-DD or YYYY-MM-DDTHH:MM";
+        let (date, at) = match word.split_once('T') {
+            Some((date, at)) => (date, clock(at)?),
+            None => (word, 24 * 60 - 1),
+        };
+        let digits = |part: &str, len: usize| {
+            let good = part.len() == len && part.bytes().all(|b| b.is_ascii_digit());
+            part.parse::<i64>().ok().filter(|_| good).ok_or(SHAPE)
+        };
+        let [year, month, day] = date.split('-').collect::<Vec<_>>()[..] else { return Err(SHAPE) };
+        let (year, month, day) = (digits(year, 4)?, digits(month, 2)?, digits(day, 2)?);
+        let days = days_from_civil(year, month, day);
+        if civil_from_days(days) != (year, month, day) || year < 1970 {
+            return Err("there is no such day");
+        }
+        Ok(Self(days * 24 * 60 + i64::from(at)))
+    }
+
+    /// `2026-12-31T23:59`.
+    pub fn iso(self) -> String {
+        let (year, month, day) = civil_from_days(self.0.div_euclid(24 * 60));
+        let minute = self.0.rem_euclid(24 * 60);
+        format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}", minute / 60, minute % 60)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

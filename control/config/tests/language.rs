@@ -171,7 +171,7 @@ fn timeouts_and_domains() {
         |name: &str, wildcard| m.domains.get(&DomainKey { name: name.into(), wildcard }).cloned().unwrap();
     let foreign = entry("foreign.example", false);
     assert_eq!(foreign.permit.unwrap().peer.as_deref(), Some("edge.foreign.example"));
-    assert!(foreign.block);
+    assert!(foreign.block.is_some());
     assert!(entry("partner.example", true).permit.is_some());
     assert!(!m.domains.contains_key(&DomainKey { name: "partner.example".into(), wildcard: false }));
 }

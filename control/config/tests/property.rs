@@ -104,6 +104,12 @@ fn domain() -> impl Strategy<Value = String> {
     "[a-z]{1,5}\\.[a-z]{1,5}\\.example"
 }
 
+fn note() -> impl Strategy<Value = Note> {
+    let comment = option::of("[a-z#!]{1,5}( [a-z0-9-]{1,5})?".prop_map(Into::into));
+    (option::of((0i64..60_000_000).prop_map(Minute)), comment)
+        .prop_map(|(until, comment)| Note { until, comment })
+}
+
 fn tcp_udp() -> impl Strategy<Value = u8> {
     prop::sample::select(vec![6u8, 17])
 }
@@ -258,7 +264,7 @@ fn models() -> impl Strategy<Value = Model> {
     let acls = btree_map(name(), vec(line(), 1..6), 0..4);
     let nat = (vec(manual_nat(false), 0..2), vec(manual_nat(true), 0..2));
     let routes = vec((net(), 2u8..250, 1u8..), 0..4);
-    let entry = (option::of(option::of(domain())), any::<bool>());
+    let entry = (option::of((option::of(domain()), note())), option::of(note()));
     let domains = (btree_set(domain(), 0..3), btree_map((domain(), any::<bool>()), entry, 0..6));
     let timers = (300u32..4_294_800, 60u32..4_294_967, 30u32..=300);
     let system = (option::of("[a-z]{1,9}"), option::of(domain()), any::<(bool, bool)>(), timers);
@@ -311,7 +317,7 @@ fn models() -> impl Strategy<Value = Model> {
             }
             let domains = Arc::make_mut(&mut model.domains);
             for ((name, wildcard), (permit, block)) in listed {
-                let entry = DomainEntry { permit: permit.map(|peer| Permit { peer }), block };
+                let entry = DomainEntry { permit: permit.map(|(peer, note)| Permit { peer, note }), block };
                 if entry != DomainEntry::default() {
                     domains.insert(DomainKey { name, wildcard }, entry);
                 }

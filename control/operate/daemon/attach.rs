@@ -199,7 +199,7 @@ impl Daemon {
     /// Makes the dataplane run by the configuration, or says why it does not. An error leaves the two in doubt of each other.
     async fn bring_in_line(&self, attached: &Attached) -> Result<Standing, String> {
         if !self.settled.get()
-            && let Err(why) = self.take_over(attached.session.greeting.policy_generation != 0)
+            && let Err(why) = self.take_over(attached.session.greeting.policy_generation != 0).await
         {
             return Ok(Standing::Held(why));
         }
@@ -213,7 +213,7 @@ impl Daemon {
             }
         }
         // It is in force all the same; the next commit will be refused for it, with the reason.
-        if let Err(why) = self.keep(&config).await {
+        if let Err(why) = self.keep(&config, None).await {
             tracing::error!("{why}: another control would not find the configuration in force");
         }
         Ok(Standing::InForce)
@@ -221,25 +221,29 @@ impl Daemon {
 
     /// Chooses between the running-config of the control before and the startup-config, now that it is known whether the dataplane
     /// runs by the former.
-    fn take_over(&self, live: bool) -> Result<(), String> {
-        if live || self.blank.get() {
-            let path = if live { self.paths.running() } else { self.paths.startup.clone() };
-            match load_file(&path) {
+    async fn take_over(&self, live: bool) -> Result<(), String> {
+        if live {
+            return self.take_kept().map_err(|report| self.unread(&self.paths.running(), &report));
+        }
+        if self.blank.get() {
+            match load_file(&self.paths.startup) {
                 Ok(loaded) => {
                     log_report(&loaded.report);
-                    self.config.replace(Arc::new(loaded.config));
-                    self.blank.set(false);
+                    self.begin(loaded.config);
                 }
-                Err(report) => {
-                    // Not even a configuration that did load may be taken for what is in force.
-                    self.config.replace(Arc::default());
-                    self.blank.set(true);
-                    return Err(self.paths.unread(&path, &report));
-                }
+                Err(report) => return Err(self.unread(&self.paths.startup, &report)),
             }
         }
+        self.begin_history(&self.config()).await;
         self.settled.set(true);
         Ok(())
+    }
+
+    /// Not even a configuration that did load may be taken for what is in force.
+    fn unread(&self, path: &std::path::Path, report: &crate::config::diag::Report) -> String {
+        self.config.replace(Arc::default());
+        self.blank.set(true);
+        self.paths.unread(path, report)
     }
 
     /// Whether `live` is what `config` compiles to.

@@ -35,7 +35,11 @@ pub async fn domains(daemon: &Daemon, out: &mut Out) -> Result<(), Stop> {
         daemon.with_table(|table| table.writer().entries().collect::<Vec<_>>()).unwrap_or_default();
     entries.sort_unstable_by(|a, b| (&a.name, a.wildcard).cmp(&(&b.name, b.wildcard)));
     for entry in &entries {
-        let counts = COLUMNS.map(|column| count(attached.as_deref(), Counter::Domain(entry.id, column)));
+        let base = daemon.domain_base(entry.id);
+        let counts = COLUMNS.map(|column| {
+            let stands = count(attached.as_deref(), Counter::Domain(entry.id, column));
+            stands.saturating_sub(base[column as usize])
+        });
         let (name, list) = (name(entry), list(entry));
         out.row(
             || line(&name, list, counts, entry.peer.as_deref().unwrap_or("")),

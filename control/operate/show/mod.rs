@@ -4,6 +4,7 @@
 //! Rows that live in the dataplane come in pieces and are written as they come; what is counted is read from shared memory.
 
 pub mod acl;
+pub mod commits;
 pub mod conn;
 pub mod counts;
 pub mod crypto;

@@ -23,7 +23,8 @@ pub async fn startup(daemon: &Daemon, out: &mut Out) -> Result<(), Stop> {
     lines(&String::from_utf8_lossy(&bytes), out).await
 }
 
-async fn lines(text: &str, out: &mut Out) -> Result<(), Stop> {
+/// A text line by line.
+pub async fn lines(text: &str, out: &mut Out) -> Result<(), Stop> {
     for line in text.lines() {
         out.row(|| line.to_owned(), || json!({ "line": line })).await?;
     }

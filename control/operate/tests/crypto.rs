@@ -103,7 +103,7 @@ fn from_a_key_pair_to_a_certificate_and_its_renewal() {
     let running = lab.running();
     assert!(!running.contains("PRIVATE"), "{running}");
 
-    // Renewal: another certificate of the same key, by the same command. The one before is gone from the disk.
+    // Renewal: another certificate of the same key, by the same command. The one before stays for `rollback`.
     let renewed = signed("0x1002");
     assert_eq!(lab.paste("crypto ca import public certificate", &renewed).0, 0);
     assert!(
@@ -115,7 +115,7 @@ fn from_a_key_pair_to_a_certificate_and_its_renewal() {
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .filter(|name| name.ends_with(".crt"))
         .collect();
-    assert_eq!(kept.len(), 1, "{kept:?}");
+    assert_eq!(kept.len(), 2, "{kept:?}");
 
     let shown = lab.good("show crypto ca certificates public");
     assert!(

@@ -2,6 +2,7 @@
 //! The daemon as a whole against a fake dataplane, driven through its socket by the CLI's own client.
 
 mod attach;
+mod commits;
 mod crypto;
 mod fake;
 mod life;
@@ -19,7 +20,7 @@ use tokio::sync::oneshot;
 use tokio::task::LocalSet;
 
 use super::client::{self, Answer};
-use super::daemon::{Daemon, Paths};
+use super::daemon::{Daemon, Paths, load_kept};
 use super::protocol::Request;
 use super::server;
 use fake::Fake;
@@ -68,11 +69,7 @@ impl Lab {
     }
 
     fn try_control(&self) -> Result<Control, String> {
-        let paths = Paths {
-            startup: self.path("startup.cfg"),
-            state: self.folder.path().to_owned(),
-            dataplane: self.path("dataplane.sock"),
-        };
+        let paths = self.paths();
         let listen = self.path("control.sock");
         let (stop, stopped) = oneshot::channel::<()>();
         let (ready, started) = mpsc::channel();
@@ -115,8 +112,20 @@ impl Lab {
         out
     }
 
+    fn paths(&self) -> Paths {
+        Paths {
+            startup: self.path("startup.cfg"),
+            state: self.folder.path().to_owned(),
+            dataplane: self.path("dataplane.sock"),
+        }
+    }
+
+    /// The configuration that another control would find.
     fn running(&self) -> String {
-        std::fs::read_to_string(self.path("running-config")).unwrap()
+        match load_kept(&self.paths()) {
+            Ok(kept) => crate::config::print::to_text(&kept.config.model),
+            Err(_) => std::fs::read_to_string(self.path("running-config")).unwrap(),
+        }
     }
 }
 

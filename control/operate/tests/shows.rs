@@ -45,7 +45,7 @@ fn odd_arguments_are_named() {
         ("show local-host connection sctp", "embryonic"),
         ("show local-host 10.0.0", "an address"),
         ("show nat in-full", "detail"),
-        ("show cpu detail", "detailed"),
+        ("show cpu in-full", "detailed"),
         ("show conn detail port 70000", "65535"),
     ] {
         let (code, _, err) = lab.cli(command);

@@ -66,6 +66,34 @@ fn every_show_command_answers_in_both_forms() {
 }
 
 #[test]
+fn pipes_abbreviations_and_completion() {
+    let lab = Lab::new();
+    let fake = lab.fake();
+    fake.state().conns = 3000;
+    let _control = lab.control();
+    assert_eq!(lab.good("sh conn | count"), "3001\n");
+    assert_eq!(lab.good("sh conn | inc :17, | count"), "1\n");
+    assert_eq!(lab.good("sh conn por 80 coun"), "3000 matching\n");
+    assert!(
+        lab.good("show running-config | begin ^access-list | exclude deny")
+            .starts_with("access-list out extended permit")
+    );
+    let (_, json, _) = lab.cli("show interface | json | grep outside");
+    assert!(json.lines().all(|line| line.starts_with('{') && line.contains("outside")), "{json}");
+    let (code, _, err) = lab.cli("show conn | sort");
+    assert_eq!(code, USAGE);
+    assert!(err.contains("filters are include"), "{err}");
+    let (code, _, err) = lab.cli("access x");
+    assert_eq!((code, err.as_str()), (USAGE, "ambiguous: `access` may be access-group, access-list\n"));
+    lab.good("hostn cut");
+    assert!(lab.running().contains("hostname cut\n"));
+    lab.good("permit domain bar.example comment a | b");
+    assert!(lab.running().contains("comment a | b\n"));
+    let (_, words, _) = lab.cli("show interface out\t");
+    assert_eq!(words, "outside\n");
+}
+
+#[test]
 fn a_long_list_streams_whole() {
     let lab = Lab::new();
     let fake = lab.fake();

@@ -71,7 +71,7 @@ pub enum Admission {
     },
     /// For the appliance itself.
     Local,
-    /// A SYN that would pass, but for the embryonic limits of its class or client: no state is made, and it is to be answered by a
+    /// A SYN that would pass, but for the embryonic limits of its class or client, or of the TLS proxy: no state is made, and it is to be answered by a
     /// cookie ([`Flow::cookie`]), or dropped.
     Intercept {
         /// Where it would leave.
@@ -235,6 +235,10 @@ impl Flow {
             {
                 return Ok(Admission::Intercept { out_if, limit: hits.refused(reached) });
             }
+        }
+
+        if self.proxy_is_crowded && !proven && key.proto == TCP && service(policy, &real).is_some() {
+            return Ok(Admission::Intercept { out_if, limit: DropReason::ProxySessionLimit });
         }
 
         let (shown, xlate, made) = self.show(&target, policy, (in_if, shown_if), paths, now, seen, hits)?;

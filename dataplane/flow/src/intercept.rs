@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! TCP Intercept: connections that were opened by a SYN cookie, because their class or client had all the embryonic ones it may.
+//! TCP Intercept: connections that were opened by a SYN cookie, because their class or client had all the embryonic ones it may. Those that
+//! a TLS proxy takes are opened so where it has too many handshakes under way; they end at it, so all below but the cookie is not for them.
 //!
 //! A SYN above the limit makes no state: it is answered by a cookie ([`crate::cookie`]) and a window of 0, for there is nobody
 //! yet to take data. The ACK of a cookie is admitted as the SYN would have been, and the server is called with the client's own
@@ -104,6 +105,11 @@ impl Proof {
             cookies.is_good(&asker, cookie, now)
         })?;
         Some(Self { cookie, isn, window: s.window })
+    }
+
+    /// The client's initial sequence number, the one that it was answered with, and the largest segment that it takes (or somewhat less).
+    pub fn handshake(&self) -> (u32, u32, u16) {
+        (self.isn, self.cookie, mss_of(self.cookie))
     }
 
     /// Books the client's part as if its SYN had come only now.
@@ -325,9 +331,13 @@ impl Flow {
         let Admission::New { id, tls_proxy } = admission else { return admission };
         let hot = self.conns.hot_mut(id);
         // The policy is another now, by which there would have been no cookie.
-        if tls_proxy.is_some() || hot.state != State::SynSent {
+        if hot.state != State::SynSent {
             self.end(id, now);
             return Admission::Refused(DropReason::TcpNotSyn);
+        }
+        if tls_proxy.is_some() {
+            // The proxy is the server.
+            return admission;
         }
         hot.intercept(proof.cookie);
         let client = client(hot);

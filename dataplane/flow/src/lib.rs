@@ -249,6 +249,8 @@ pub struct Flow {
     cookies: Cookies,
     /// Connections of both tables that wait for their servers.
     waiting: Waiting,
+    /// The TLS proxy asks for a sign of life before it takes a connection.
+    pub(crate) proxy_is_crowded: bool,
     due: Vec<Due>,
     due6: Vec<Due>,
     /// Translations that peers were told of.
@@ -277,12 +279,18 @@ impl Flow {
             challenges: Challenges::new(rng.next()),
             cookies: Cookies::new(),
             waiting: Waiting::new(rng.next()),
+            proxy_is_crowded: false,
             due: Vec::with_capacity(DUE),
             due6: Vec::with_capacity(DUE),
             kept: Kept::default(),
             media: Media::default(),
             rng,
         }
+    }
+
+    /// Says whether connections for the TLS proxy are to be answered by cookies, as those of a class whose embryonic limit is reached.
+    pub fn crowd_proxy(&mut self, is_crowded: bool) {
+        self.proxy_is_crowded = is_crowded;
     }
 
     /// A policy comes into use: static ports are set aside, pools begin anew.

@@ -101,6 +101,17 @@ pub struct OpenParams {
     pub server_mtu: u16,
 }
 
+/// A TCP handshake that a SYN cookie has done for us: who knows the cookie is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Met {
+    /// The cookie: our initial sequence number.
+    pub ours: u32,
+    /// The client's.
+    pub theirs: u32,
+    /// The largest segment it takes. Of its other options nothing is known, so none is used.
+    pub mss: u16,
+}
+
 /// Why no session was made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OpenError {

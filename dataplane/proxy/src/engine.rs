@@ -10,7 +10,7 @@
 //! without a RST, when a new one needs the room: the worst that follows is that a peer repeats its last FIN.
 
 use crate::api::{
-    AbortReason, CloseReason, Context, InputError, Leg, Limits, Micros, OpenError, OpenParams, Output,
+    AbortReason, CloseReason, Context, InputError, Leg, Limits, Met, Micros, OpenError, OpenParams, Output,
     SessionId,
 };
 use crate::deadlines::Deadlines;
@@ -26,6 +26,8 @@ use fedgate_tables::link::ProxyRow;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+/// The part of [`Limits::handshakes`] that is given to whoever sends a SYN.
+const CROWDED: u32 = 4;
 /// Sessions looked after in one [`Engine::poll`].
 const SESSIONS_A_POLL: usize = 64;
 
@@ -113,6 +115,35 @@ impl Engine {
         params: OpenParams,
         out: &mut O,
     ) -> Result<SessionId, OpenError> {
+        self.open_as(now, params, None, out)
+    }
+
+    /// [`Self::open`] for a client whose SYN was answered by a cookie, and that has acknowledged it; that segment is to follow by [`Self::input`].
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_met<O: Output>(
+        &mut self,
+        now: Micros,
+        params: OpenParams,
+        met: Met,
+        out: &mut O,
+    ) -> Result<SessionId, OpenError> {
+        self.open_as(now, params, Some(met), out)
+    }
+
+    /// So many handshakes are under way that strangers are better asked for a sign of life before they get a session: SYN cookies (RFC 4987 3.6).
+    pub fn is_crowded(&self) -> bool {
+        self.handshakes >= self.limits.handshakes.div_ceil(CROWDED)
+    }
+
+    fn open_as<O: Output>(
+        &mut self,
+        now: Micros,
+        params: OpenParams,
+        met: Option<Met>,
+        out: &mut O,
+    ) -> Result<SessionId, OpenError> {
         // Fake SYNs must not shut out real peers: who has not shown that it hears us makes way, oldest first.
         while self.handshakes >= self.limits.handshakes {
             if !self.evict_embryonic(out) {
@@ -137,7 +168,10 @@ impl Engine {
         let tag = p.tls.random().ok_or(OpenError::Tls)?;
         let tls = p.tls.accept(p.outside == Leg::Client).map_err(|_| OpenError::Tls)?;
         let ends = (p.client_local, p.client_remote);
-        let tcp = Endpoint::listen(now, ends, p.client_mtu, self.buffers(), seed);
+        let tcp = match met {
+            None => Endpoint::listen(now, ends, p.client_mtu, self.buffers(), seed),
+            Some(met) => Endpoint::met(now, ends, p.client_mtu, self.buffers(), met),
+        };
         let side = Side::new(tcp, tls, now);
 
         let slot = self.free.pop().unwrap_or_else(|| {

@@ -37,7 +37,7 @@ mod transactions;
 mod translated;
 
 pub use api::{
-    AbortReason, CloseReason, Context, InputError, Leg, Limits, Micros, OpenError, OpenParams, Output,
+    AbortReason, CloseReason, Context, InputError, Leg, Limits, Met, Micros, OpenError, OpenParams, Output,
     SessionId, Timeouts,
 };
 pub use engine::Engine;

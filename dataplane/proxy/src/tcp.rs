@@ -13,7 +13,7 @@
 //! Limits: IPv4; no timestamps, no urgent data, no ECN; TIME_WAIT lasts [`TIME_WAIT`]; how long a peer may acknowledge nothing
 //! is the session's business ([`Endpoint::stalled_since`]). Worker core only.
 
-use crate::{Leg, Micros, Output, SessionId};
+use crate::{Leg, Met, Micros, Output, SessionId};
 use receive::Receiver;
 use segment::{BLOCKS, Came, Control, Draft, HEADERS, Offer, Segment};
 use send::{Chunk, Sender};
@@ -102,6 +102,17 @@ impl Endpoint {
     /// An endpoint that calls `remote` from `local`.
     pub(crate) fn connect(now: Micros, ends: (Addr, Addr), mtu: u16, buffers: Buffers, seed: u64) -> Self {
         Self::new(now, ends, mtu, buffers, seed, State::SynSent)
+    }
+
+    /// An endpoint at `local` whose SYN-ACK was a cookie; the segment that acknowledges it is to follow.
+    pub(crate) fn met(now: Micros, ends: (Addr, Addr), mtu: u16, buffers: Buffers, met: Met) -> Self {
+        let mut end = Self::new(now, ends, mtu, buffers, met.ours.into(), State::SynReceived);
+        end.receive.meet(met.theirs, false, false);
+        end.send.meet(Offer { mss: Some(met.mss), ..Offer::default() }, 0, met.theirs);
+        end.send.syn(now);
+        // A cookie offers no window: that is still to be said.
+        end.owes.ack = true;
+        end
     }
 
     fn new(

@@ -174,7 +174,7 @@ fn begins(
             }
         }
         Admission::New { id, tls_proxy: Some(proxy) } => match join(net, pieces, datagram) {
-            Some((mbuf, parsed)) => sessions.open(net, view, now, id, proxy, mbuf, &parsed),
+            Some((mbuf, parsed)) => sessions.open(net, view, now, id, (proxy, None), mbuf, &parsed),
             None => net.end(id, now),
         },
         Admission::Local => local(net, view, now, ifindex, pieces, datagram),

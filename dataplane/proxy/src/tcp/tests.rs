@@ -490,3 +490,41 @@ fn no_room_is_no_loss() {
     wire.ends[1].input(wire.now, &packet, 5);
     assert_eq!(wire.ends[1].receive.bytes(), b"hello");
 }
+
+/// A connection that a SYN cookie opened: without options, without a window until it is there, and then as any other.
+#[test]
+fn a_cookie_opens_a_connection() {
+    const COOKIE: u32 = 0xfeed_0007;
+    let mut wire = Wire::new(11, 0, 0);
+    let (_, syn) = wire.air.pop_first().unwrap().1;
+    let theirs = parsed(&syn, |it| it.seq_number.0 as u32);
+    // As the packet path would answer it.
+    let answer = Draft {
+        ends: (B, A),
+        control: Control::Syn,
+        push: false,
+        seq: COOKIE,
+        ack: Some(theirs.wrapping_add(1)),
+        window: 0,
+        offer: Offer { mss: Some(1380), ..Offer::default() },
+        sacks: &[],
+        payload: &[],
+    };
+    let mut packet = vec![0; answer.len()];
+    answer.write(&mut packet);
+    assert!(wire.ends[0].input(wire.now, &packet, ROOM));
+    let acks = sent(&mut wire.ends[0], wire.now);
+    assert_eq!(acks.len(), 1);
+    let met = Met { ours: COOKIE, theirs, mss: 1380 };
+    wire.ends[1] = Endpoint::met(wire.now, (B, A), 1400, BUFFERS, met);
+    assert!(wire.ends[1].input(wire.now, &acks[0], ROOM));
+    assert_eq!(wire.ends.each_ref().map(|end| end.state), [State::Open; 2]);
+    wire.send();
+    assert_eq!(wire.air.len(), 1, "the window");
+    wire.carry(&text(20_000, 1));
+    wire.ends[1].write_all(b"and back").unwrap();
+    wire.send();
+    while wire.ends[0].receive.bytes() != b"and back" {
+        assert!(wire.step());
+    }
+}

@@ -252,7 +252,7 @@ fn full_tables_say_so_and_grow() {
     let mut bigger = writer.grow().unwrap();
     assert_eq!((bigger.capacity(), bigger.generation()), (8, 2));
     assert_eq!(bigger.permit("one-more.example", false, None), Ok(4));
-    assert_eq!(bigger.permit("d1.example", false, None), Ok(1), "a removed name keeps its id");
+    assert_eq!(bigger.permit("d1.example", false, None), Ok(5), "a name that was left behind is a new one");
     let foreign = Region::map_rw(bigger.region().fd().try_clone_to_owned().unwrap()).unwrap();
     let reader = DomainReader::attach(foreign).unwrap();
     assert_eq!(reader.lookup(b"d3.example"), Listed::Permitted { id: 3, peer: None });
@@ -273,6 +273,31 @@ fn full_tables_say_so_and_grow() {
         matches!(reader.lookup(b"d3.example"), Listed::Permitted { id: 3, peer: Some(p) } if p.as_str() == last)
     );
     assert_eq!(bigger.grow().unwrap().permit("d3.example", false, Some("other.example")), Ok(3));
+}
+
+/// Ids of names that a successor left behind are given out again, after all fresh ones; a writer that takes over knows them too.
+#[test]
+fn ids_come_round_again() {
+    let mut writer = DomainWriter::create(2).unwrap();
+    writer.permit("gone.example", false, None).unwrap();
+    writer.permit("stays.example", false, None).unwrap();
+    writer.remove("gone.example", false, List::Permit).unwrap();
+    assert_eq!(
+        writer.permit("new.example", false, None),
+        Err(DomainError::Full),
+        "not under a reader's eyes"
+    );
+    let mut next = writer.grow().unwrap();
+    assert_eq!(next.permit("a.example", false, None), Ok(2));
+    assert_eq!(next.permit("b.example", false, None), Ok(3));
+    assert!(next.take_reused().is_empty());
+    let region = Region::map_rw(next.region().fd().try_clone_to_owned().unwrap()).unwrap();
+    let mut next = DomainWriter::adopt(region).unwrap();
+    assert_eq!(next.permit("c.example", false, None), Ok(0));
+    assert_eq!((next.take_reused(), next.take_reused()), (vec![0], vec![]));
+    assert_eq!(next.permit("d.example", false, None), Err(DomainError::Full));
+    let ids: Vec<u32> = next.entries().map(|entry| entry.id).collect();
+    assert_eq!((ids.len(), ids.iter().collect::<std::collections::BTreeSet<_>>().len()), (4, 4));
 }
 
 /// Words that stop taking stores after so many: a process that died there.

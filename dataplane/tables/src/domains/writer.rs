@@ -7,7 +7,11 @@
 //! that still hold it; its room comes back with [`DomainWriter::grow`]. The fields of the writer are a cache of what the segment
 //! says, rebuilt by `adopt`, so there is no state to lose.
 //!
-//! Limits: `capacity` ids, the heap, and [`MAX_DOMAINS`]; [`DomainError::wants_growth`] tells which errors a bigger
+//! A name that is on no list any more keeps its record and its id, so that nobody can meet the id under another name in this table. A
+//! successor leaves such names behind, and gives their ids out again once it has no fresh one: a reader that still
+//! holds the table before finds them on no list there, so it counts nothing for them.
+//!
+//! Limits: `capacity` ids, the heap, and [`MAX_DOMAINS`]; [`DomainError::wants_growth`] tells which errors a
 //! successor cures. Not meant for two writers at once: the link has one control at a time.
 
 use super::hash::hash_name;
@@ -35,7 +39,7 @@ pub enum DomainError {
     /// Too many names hash to one place.
     #[error("the domain table is too crowded for this name")]
     Crowded,
-    /// All [`MAX_DOMAINS`] ids are taken, the removed names' among them.
+    /// All [`MAX_DOMAINS`] ids are taken, and hardly any by names that were removed.
     #[error("all {MAX_DOMAINS} domain ids are taken")]
     IdsExhausted,
     /// Memory for a table could not be had.
@@ -100,8 +104,12 @@ pub struct Entry {
 #[derive(Debug)]
 pub struct DomainWriter<W = Region<Shared>> {
     table: Table<W>,
-    /// The id of the next new name. Ids are given in order.
+    /// The id of the next new name. Ids are given in order, then those in `free`.
     next_id: u32,
+    /// Ids below `next_id` that no record has, the lowest last.
+    free: Vec<u32>,
+    /// Of those, the ones given out since it was last asked.
+    reused: Vec<u32>,
     /// Heap words in use.
     heap_used: usize,
 }
@@ -126,13 +134,14 @@ impl DomainWriter<Region<Shared>> {
     }
 
     /// A successor with the same entries and ids, the next generation and twice the room (up to [`MAX_DOMAINS`]); records out of
-    /// use are left behind. This table stays as it is: the caller sends the successor and goes on with that.
+    /// use and names on no list are left behind. This table stays as it is: the caller sends the successor and goes on with that.
     ///
     /// # Errors
     /// No memory, no randomness, or [`DomainError::Crowded`] (by chance of the new seed; try again).
     pub fn grow(&self) -> Result<Self, DomainError> {
         let old = &self.table.geometry;
-        let in_use: usize = self.records().map(|record| record.shape.words()).sum();
+        let listed = self.records().filter(|record| self.table.state(record) != 0);
+        let in_use: usize = listed.map(|record| record.shape.words()).sum();
         let geometry =
             Geometry::for_entries(old.capacity.saturating_mul(2), in_use * 2, old.generation + 1, seed()?);
         let mut successor = Self::make(geometry)?;
@@ -148,7 +157,7 @@ impl<W: Words> DomainWriter<W> {
     /// Not a table, or one with slots or records that no writer leaves behind.
     pub fn adopt(words: W) -> Result<Self, BadTable> {
         let table = Table::attach(words)?;
-        let mut writer = Self { table, next_id: 0, heap_used: 0 };
+        let mut writer = Self { table, next_id: 0, free: Vec::new(), reused: Vec::new(), heap_used: 0 };
         let mut seen = vec![0u64; MAX_DOMAINS as usize / 64];
         for slot in 0..writer.table.geometry.slots {
             let value = writer.table.slot(slot);
@@ -178,13 +187,21 @@ impl<W: Words> DomainWriter<W> {
             let end = record.at - writer.table.geometry.heap_start() + record.shape.words();
             writer.heap_used = writer.heap_used.max(end);
         }
+        let taken = |id: &u32| seen[*id as usize / 64] & 1u64 << (id % 64) != 0;
+        writer.free = (0..writer.next_id).rev().filter(|id| !taken(id)).collect();
         Ok(writer)
     }
 
     /// Makes zeroed words an empty table.
     pub(super) fn format(words: W, geometry: Geometry) -> Result<Self, BadTable> {
         geometry.write(&words);
-        Ok(Self { table: Table::attach(words)?, next_id: 0, heap_used: 0 })
+        Ok(Self {
+            table: Table::attach(words)?,
+            next_id: 0,
+            free: Vec::new(),
+            reused: Vec::new(),
+            heap_used: 0,
+        })
     }
 
     /// Puts a name on the permit list, with the peer name its certificate must carry (none: the domain itself).
@@ -279,10 +296,16 @@ impl<W: Words> DomainWriter<W> {
         self.table.geometry.generation
     }
 
-    /// Inserts every record into an empty table, ids as they are.
+    /// Ids that names had before and new ones were given since this was last asked: their counters do not begin at zero.
+    pub fn take_reused(&mut self) -> Vec<u32> {
+        std::mem::take(&mut self.reused)
+    }
+
+    /// Inserts every record that is on a list into an empty table, ids as they are.
     pub(super) fn copy_to<V: Words>(&self, successor: &mut DomainWriter<V>) -> Result<(), DomainError> {
         let (mut name, mut peer) = ([0; MAX_NAME], [0; MAX_NAME]);
-        for record in self.records() {
+        let mut taken = vec![false; self.next_id as usize];
+        for record in self.records().filter(|record| self.table.state(record) != 0) {
             let name_len = self.table.name(&record, &mut name);
             let peer_len = self.table.peer(&record, &mut peer);
             let Shape { id, wildcard, name_len: _, peer_len: _ } = record.shape;
@@ -293,8 +316,10 @@ impl<W: Words> DomainWriter<W> {
             let new =
                 NewRecord { hash, id, name: &name[..name_len], wildcard, peer: &peer[..peer_len], state };
             successor.put(slot, &new)?;
-            successor.next_id = successor.next_id.max(id + 1);
+            taken[id as usize] = true;
         }
+        successor.next_id = self.next_id;
+        successor.free = (0..successor.next_id).rev().filter(|id| !taken[*id as usize]).collect();
         Ok(())
     }
 
@@ -332,15 +357,23 @@ impl<W: Words> DomainWriter<W> {
     /// A new name: the next id.
     fn insert(&mut self, slot: usize, new: NewRecord<'_>) -> Result<u32, DomainError> {
         let id = self.next_id;
-        if id >= MAX_DOMAINS {
+        if id < self.table.geometry.capacity {
+            self.put(slot, &NewRecord { id, ..new })?;
+            self.next_id += 1;
+            return Ok(id);
+        }
+        if let Some(id) = self.free.last().copied() {
+            self.put(slot, &NewRecord { id, ..new })?;
+            self.free.pop();
+            self.reused.push(id);
+            return Ok(id);
+        }
+        // At its largest, a successor is worth its making where that frees more than a few.
+        let gone = || self.records().filter(|record| self.table.state(record) == 0).count();
+        if id >= MAX_DOMAINS && gone() < MAX_DOMAINS as usize / 64 {
             return Err(DomainError::IdsExhausted);
         }
-        if id >= self.table.geometry.capacity {
-            return Err(DomainError::Full);
-        }
-        self.put(slot, &NewRecord { id, ..new })?;
-        self.next_id += 1;
-        Ok(id)
+        Err(DomainError::Full)
     }
 
     /// Writes a record into unused heap and points the slot at it.
