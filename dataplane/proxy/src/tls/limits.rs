@@ -42,8 +42,8 @@ impl Limits {
 
     /// Whether a canonical name is within them.
     fn allow(&self, name: &str) -> bool {
-        let within = |base: &Box<str>| is_within(name, base);
-        (self.permitted.is_empty() || self.permitted.iter().any(within)) && !self.excluded.iter().any(within)
+        let in_one = |bases: &[Box<str>]| bases.iter().any(|base| is_within(name, base));
+        (self.permitted.is_empty() || in_one(&self.permitted)) && !in_one(&self.excluded)
     }
 }
 
