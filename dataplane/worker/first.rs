@@ -77,8 +77,8 @@ impl Firsts {
     ) -> bool {
         let Some(seen) = self.seen(id) else { return false };
         self.draw_next(id);
-        let Some(decision) = seen.denied() else { return false };
         let key = key.unpack();
+        let Some(decision) = net.flow.denies(seen, &key, ifindex) else { return false };
         let begins = key.proto == proto::UDP || plain::tcp_flags(frame) == Some(TcpFlags::SYN);
         let sound = ipv4::is_host(key.src) && ipv4::is_host(key.dst) && key.src != key.dst;
         // Else one of the burst may have made the connection that this is an answer of.

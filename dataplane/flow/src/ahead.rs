@@ -28,7 +28,7 @@ pub struct Seen {
     /// The ACL that was asked, or [`NONE`].
     acl: u32,
     decision: Decision,
-    /// [`Self::denied`].
+    /// The ACL has the last word about it, and denies it: see [`Flow::denies`].
     denied: bool,
     /// [`Self::passes_by`].
     passes_by: bool,
@@ -39,13 +39,6 @@ pub struct Seen {
 }
 
 impl Seen {
-    /// The decision that keeps a bare SYN or UDP datagram with hops left from being admitted, whatever else is true, and that is
-    /// told without a line's `log`: [`Flow::admit_seen`] would drop it for its ACL, and do no more than book this.
-    #[inline]
-    pub fn denied(&self) -> Option<&Decision> {
-        self.denied.then_some(&self.decision)
-    }
-
     /// True where `key` is seen to be neither to an address of ours nor to one that NAT shows anywhere.
     #[inline]
     pub(crate) fn passes_by(&self, key: &Key) -> bool {
@@ -172,6 +165,16 @@ impl Ahead {
 }
 
 impl Flow {
+    /// The decision that keeps a bare SYN or UDP datagram with hops left from being admitted, whatever else is true of what it was `seen` to be,
+    /// and that is told without a line's `log`: [`Flow::admit_seen`] would drop it for its ACL, and do no more than book this. `key` and
+    /// `in_if` are the packet's.
+    #[inline]
+    pub fn denies<'a>(&self, seen: &'a Seen, key: &Key, in_if: u8) -> Option<&'a Decision> {
+        // No ACL is asked about what passes through a pinhole, which may be there since a moment ago.
+        let through = || seen.egress.is_some_and(|out_if| self.hole(key, key, in_if, out_if).is_some());
+        (seen.denied && seen.real == *key && !through()).then_some(&seen.decision)
+    }
+
     /// Looks at the packets in `ahead`, which arrived on `in_if`. `fetch` starts to load the cache line at an address, which may be any;
     /// `fetch_counter` that of an ACE's counter slot.
     pub fn look_ahead(

@@ -11,6 +11,7 @@ use fedgate_proxy::{CallStep, MediaNote, RtpRules, SessionId};
 use fedgate_sip::message::Message;
 use fedgate_sip::sdp;
 use fedgate_tables::link::{ConnRow, Filter, Rows, What};
+use fedgate_tables::policy::{ACE_ANY_PROTO, ACE_QUIET, Ace};
 use fedgate_wire::emit::Station;
 use fedgate_wire::{parse, proto};
 use std::net::Ipv4Addr;
@@ -138,6 +139,25 @@ fn media_passes_its_pinhole_and_a_stranger_does_not() {
     rig.expect(&[("outside rx", 1), ("acl-drop", 1), ("ace 2", 1), ("conns_torn_down", 3)]);
     assert!(rows(&mut rig).is_empty());
     rig.assert_no_mbuf_held();
+}
+
+/// What the inside's ACL denies is booked in passing where nobody will be told; but not what has a pinhole.
+#[test]
+fn a_pinhole_comes_before_a_denial_in_passing() {
+    let deny =
+        Ace { sport: [0, 65535], dport: [0, 65535], flags: ACE_ANY_PROTO | ACE_QUIET, ..Ace::default() };
+    let mut rig = Rig::with(policy_with(&[Ace { counter: 3, ..deny }]));
+    let conn = signalling(&mut rig);
+    let out = |rig: &mut Rig, port| {
+        let frame = udp((WORK, 4000), (WEB.ip, port), MACS[INSIDE], 64, &rtp(1));
+        rig.exchange(INSIDE, &frame, &[(OUTSIDE, WEB)])[OUTSIDE].len()
+    };
+    assert_eq!(out(&mut rig, 30_000), 0);
+    agree(&mut rig, conn, RtpRules::default());
+    rig.moved();
+    assert_eq!(out(&mut rig, 30_002), 0);
+    rig.expect(&[("inside rx", 1), ("acl-drop", 1), ("ace 3", 1)]);
+    assert_eq!(out(&mut rig, 30_000), 1);
 }
 
 #[test]

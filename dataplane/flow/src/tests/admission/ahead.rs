@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Packets that were looked ahead at against packets that were not: two flows with one seed, of which one alone has what was [`Seen`],
+//! Packets that were looked ahead at against packets that were not: two flows with one seed, of which one alone has what was [`Seen`](crate::ahead::Seen),
 //! admit the same packets in the same order to the same end. And where a denial is said to be the last word, it is.
 
 use super::*;
-use crate::ahead::{Ahead, Seen};
+use crate::ahead::Ahead;
 use crate::firewall::Hits;
 use proptest::prelude::*;
 
@@ -92,7 +92,10 @@ proptest! {
                 let seen = ahead.seen(n);
                 let got = with.admit_seen(&first, &policy, ways, lab.now, seen, &mut hits);
                 prop_assert_eq!((got, hits), plainly);
-                if let Some(decision) = seen.and_then(Seen::denied).filter(|_| ttl > 1 && (key.proto == UDP || syn)) {
+                if let Some(decision) = seen
+                    .and_then(|seen| with.denies(seen, &key, *in_if))
+                    .filter(|_| ttl > 1 && (key.proto == UDP || syn))
+                 {
                     prop_assert_eq!(got, Admission::Refused(DropReason::AclDrop));
                     let told = Told { acl: lab.interfaces[usize::from(*in_if)].acl_in, decision: *decision };
                     let said = Hits {
@@ -129,9 +132,10 @@ fn denials_are_last_words_where_nothing_else_has_a_say() {
         };
         let ways = |a: u32| (a != LOST).then_some(if a >> 24 == 10 { INSIDE } else { OUTSIDE });
         let mut ahead = Ahead::default();
-        let n = ahead.add(Key { src: from.1, dst, sport: 40_000, dport: 5061, proto });
+        let key = Key { src: from.1, dst, sport: 40_000, dport: 5061, proto };
+        let n = ahead.add(key);
         lab.flow.look_ahead(&mut ahead, from.0, &policy, &ways, |_| {}, |_| {});
-        ahead.seen(n).and_then(Seen::denied).map(|decision| decision.ace)
+        ahead.seen(n).and_then(|seen| lab.flow.denies(seen, &key, from.0)).map(|decision| decision.ace)
     };
     assert_eq!(denied(false, (INSIDE, WORK), EDGE, TCP), Some(Some(3)), "by a line");
     assert_eq!(denied(false, (INSIDE, CUP), EDGE, UDP), Some(Some(6)), "by a line that is not told");
