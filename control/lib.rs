@@ -2,6 +2,7 @@
 //! The control plane.
 #![forbid(unsafe_code)]
 pub mod config;
+pub mod names;
 pub mod operate;
 pub mod policy;
 pub mod trust;

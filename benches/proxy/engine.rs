@@ -62,6 +62,7 @@ impl Output for Sink {
             Event::TlsFailed { .. }
             | Event::Denied { .. }
             | Event::Malformed { .. }
+            | Event::TargetLost { .. }
             | Event::MemberLost { .. }
             | Event::Refused { .. }
             | Event::Unreachable { .. } => {

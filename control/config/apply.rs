@@ -8,6 +8,7 @@
 //! cannot differ.
 
 mod crypto;
+mod federation;
 mod inspect;
 mod objects;
 mod pool;
@@ -46,6 +47,10 @@ pub enum Scope {
     TlsProxy(String),
     /// A pool of servers.
     SipPool(String),
+    /// A foreign domain, or what holds for all.
+    Federation(Option<String>),
+    /// The name servers.
+    DnsGroup,
     /// A class-map.
     ClassMap(String),
     /// A class-map of regexes.
@@ -210,6 +215,15 @@ impl Editor {
             | Command::SslEncryption(..)
             | Command::SubjectName(_)
             | Command::KeyPair(_) => self.crypto(command, negated),
+            Command::Federation(_)
+            | Command::FederationSrv
+            | Command::FederationRate(_)
+            | Command::FederationSessions(_)
+            | Command::DnsGroup
+            | Command::NameServers(_)
+            | Command::DnsSource(_)
+            | Command::DnsTimeout(_)
+            | Command::DnsRetries(_) => self.federation(command, negated),
             Command::SipPool(_)
             | Command::PoolMember(..)
             | Command::HealthCheck(_)

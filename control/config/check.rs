@@ -21,6 +21,7 @@ use super::types::Device;
 
 mod acl;
 pub mod crypto;
+mod federation;
 mod pool;
 mod sip;
 
@@ -68,6 +69,9 @@ pub enum About {
     ClientFace(String),
     ClientPool(String),
     SipPool(String),
+    /// `None` for `default`.
+    Federation(Option<String>),
+    Dns,
     ClassMap(String),
     Regex(String),
     RegexClass(String),
@@ -142,6 +146,7 @@ pub fn check(model: &Model) -> Found {
     crypto::proxies(model, &mut found);
     crypto::domains(model, &mut found);
     pool::pools(model, &mut found);
+    federation::federations(model, &mut found);
     inspection(model, &mut found);
     sip::maps(model, &mut found);
     local_domains(model, &mut found);

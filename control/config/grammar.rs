@@ -10,7 +10,9 @@ mod idle;
 
 pub use idle::IDLE;
 
-use super::parse::{acl, crypto, group, inspect, interface, nat, object, pool, sip, system, time};
+use super::parse::{
+    acl, crypto, federation, group, inspect, interface, nat, object, pool, sip, system, time,
+};
 use super::raw::{Command, Mode, Statement};
 use super::source::{Line, Span};
 use super::suggest::nearest;
@@ -217,6 +219,15 @@ pub const SPECS: &[Spec] = &[
     leaf(Mode::PolicyClass, "set connection advanced-options", "set connection advanced-options tcp-state-bypass", "TCP without state and windows", "set connection advanced-options tcp-state-bypass", inspect::advanced_options),
     leaf(Mode::PolicyClass, "set connection", "set connection {conn-max|embryonic-conn-max|per-client-max|per-client-embryonic-max} N ...", "bounds of the class's connections; 0 for none", "set connection conn-max 10000 embryonic-conn-max 500", inspect::limits),
     leaf(Mode::Global, "service-policy", "service-policy NAME global", "puts a policy-map to work", "service-policy global_policy global", inspect::service_policy),
+    node(Mode::DnsGroup, "dns server-group", "dns server-group DefaultDNS", "the name servers that control asks, over the host's own network", "dns server-group DefaultDNS", federation::server_group),
+    leaf(Mode::DnsGroup, "name-server", "name-server ADDRESS ...", "name servers, in the order in which they are asked; at most 6", "name-server 192.0.2.53", federation::name_server),
+    leaf(Mode::DnsGroup, "source-address", "source-address ADDRESS", "the host's own address that questions come from; else as its routes say", "source-address 192.168.1.5", federation::source_address),
+    leaf(Mode::DnsGroup, "timeout", "timeout SECONDS", "how long an answer is waited for: 2 seconds unless said", "timeout 2", federation::timeout),
+    leaf(Mode::DnsGroup, "retries", "retries N", "how often a question is asked again: 2 unless said", "retries 2", federation::retries),
+    node(Mode::Federation, "federation", "federation {domain NAME | default}", "what is said of a foreign domain beyond the lists; or of all of which nothing else is said", "federation domain foreign.example", federation::federation),
+    leaf(Mode::Federation, "srv", "srv", "asks DNS for the edges of the domain (_sipfederationtls._tcp, _sips._tcp); where the one that was called does not answer, another is called", "srv", federation::srv),
+    leaf(Mode::Federation, "rate-limit", "rate-limit REQUESTS [burst REQUESTS]", "requests a second that the domain may send us; the burst is two seconds' worth unless said", "rate-limit 50 burst 200", federation::rate_limit),
+    leaf(Mode::Federation, "maximum-session", "maximum-session CONNECTIONS", "connections that the domain may have to us", "maximum-session 20", federation::maximum_session),
     leaf(Mode::Global, "local domain", "local domain NAME", "a SIP domain of our own", "local domain example.com", system::local_domain),
     leaf(Mode::Global, "permit domain", "permit domain {NAME | *.NAME} [peer FQDN] [trustpoint TRUSTPOINT] [until YYYY-MM-DD[THH:MM]] [comment TEXT]", "a foreign domain that may federate; after `until` the line is taken out", "permit domain foreign.example peer edge.foreign.example until 2027-06-30 comment ticket 4711", system::permit_domain),
     leaf(Mode::Global, "block domain", "block domain {NAME | *.NAME} [until YYYY-MM-DD[THH:MM]] [comment TEXT]", "a foreign domain that may not", "block domain bad.partner.example", system::block_domain),

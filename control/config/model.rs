@@ -17,6 +17,7 @@ use super::types::{Device, Mac, Net, PortOp, Seconds, Service};
 
 mod acl;
 mod crypto;
+pub mod federation;
 mod nat;
 pub mod pool;
 pub mod sip;
@@ -94,6 +95,12 @@ pub struct Model {
     pub tls_proxies: BTreeMap<String, TlsProxy>,
     /// `sip-pool`.
     pub sip_pools: BTreeMap<String, pool::SipPool>,
+    /// `dns server-group DefaultDNS`.
+    pub dns: federation::Dns,
+    /// `federation default`.
+    pub federation_default: federation::Federation,
+    /// `federation domain`, by canonical name.
+    pub federations: BTreeMap<String, federation::Federation>,
     /// `class-map`: what it matches, once said.
     pub class_maps: BTreeMap<String, Option<ClassMatch>>,
     /// `policy-map type inspect sip`.

@@ -15,6 +15,7 @@ use super::ports;
 
 mod acl;
 mod crypto;
+mod federation;
 mod nat;
 
 pub use acl::{group_text, time_range_text};
@@ -47,11 +48,13 @@ pub fn print(model: &Model, out: &mut impl Write) -> fmt::Result {
     line(out, "fragment chain", &model.fragment_chain)?;
     line(out, "fragment timeout", &model.fragment_timeout)?;
     timeouts(&model.timeouts, out)?;
+    federation::dns(model, out)?;
     crypto::crypto(model, out)?;
     inspection(model, out)?;
     for name in &model.local_domains {
         writeln!(out, "local domain {name}")?;
     }
+    federation::federations(model, out)?;
     for (key, entry) in model.domains.iter() {
         if let Some(permit) = &entry.permit {
             let trustpoint = model.domain_trust.get(key).map(String::as_str);

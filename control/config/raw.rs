@@ -2,12 +2,13 @@
 //! The configuration as it is written: one [`Statement`] a line, its words checked by themselves but not yet against
 //! anything else. The first of the configuration's three forms; [`super::apply`] makes the model of it.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 
 use fedgate_sip::inspect::Action;
 
 use super::addr::ObjectAddr;
+use super::model::federation::RateLimit;
 use super::model::pool::{Check, Share};
 use super::model::sip::{Parameter, SipMatch};
 use super::model::{
@@ -59,6 +60,10 @@ pub enum Mode {
     TlsProxy,
     /// After `sip-pool`.
     SipPool,
+    /// After `federation`.
+    Federation,
+    /// After `dns server-group`.
+    DnsGroup,
     /// After `class-map`.
     ClassMap,
     /// After `class-map type regex`.
@@ -97,6 +102,8 @@ impl Mode {
             | Self::Chain
             | Self::TlsProxy
             | Self::SipPool
+            | Self::Federation
+            | Self::DnsGroup
             | Self::ClassMap
             | Self::RegexClass
             | Self::SipClass
@@ -122,6 +129,8 @@ impl Mode {
             Self::Chain => "config-cert-chain",
             Self::TlsProxy => "config-tlsp",
             Self::SipPool => "config-sip-pool",
+            Self::Federation => "config-federation",
+            Self::DnsGroup => "config-dns-server-group",
             Self::ClassMap | Self::RegexClass | Self::SipClass => "config-cmap",
             Self::InspectMap | Self::PolicyMap => "config-pmap",
             Self::InspectParameters => "config-pmap-p",
@@ -329,6 +338,16 @@ pub enum Command {
     /// Of a trustpoint, and whether TLS 1.3 alone.
     ShownVersion(bool),
     AuthenticateClient,
+    /// Of a domain, or by default.
+    Federation(Option<String>),
+    FederationSrv,
+    FederationRate(Option<RateLimit>),
+    FederationSessions(Option<u32>),
+    DnsGroup,
+    NameServers(Vec<IpAddr>),
+    DnsSource(Option<IpAddr>),
+    DnsTimeout(u32),
+    DnsRetries(u32),
     SipPool(String),
     PoolMember((Ipv4Addr, u16), Share),
     HealthCheck(Check),

@@ -26,6 +26,7 @@ pub enum Run {
     ShowTimeRange,
     ShowDrops,
     ShowDomains,
+    ShowDns,
     ShowProxy,
     ShowSip,
     ShowInterface,
@@ -79,6 +80,7 @@ impl Run {
             | Self::ShowObjectGroup
             | Self::ShowTimeRange
             | Self::ShowDomains
+            | Self::ShowDns
             | Self::ShowInterface
             | Self::ShowFragment
             | Self::ShowRoute
@@ -173,6 +175,7 @@ pub const SPECS: &[Spec] = &[
     spec("show drops", "show drops", "why frames were dropped", Run::ShowDrops),
     spec("show asp drop", "show asp drop", "the same as show drops", Run::ShowDrops),
     spec("show domains", "show domains", "domain lists with what was let in and denied", Run::ShowDomains),
+    spec("show dns", "show dns", "name servers, and the edges of the domains with `srv`: priority, weight, TTL, state", Run::ShowDns),
     spec("show proxy", "show proxy", "TLS proxy: totals and sessions", Run::ShowProxy),
     spec("show tls-proxy", "show tls-proxy", "the same as show proxy", Run::ShowProxy),
     spec("show sip", "show sip", "SIP dialogs that have crossed", Run::ShowSip),

@@ -15,6 +15,7 @@ mod crls;
 mod expiry;
 mod keep;
 mod lists;
+mod names;
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -115,6 +116,7 @@ pub struct Daemon {
     /// Where counters of domains did not begin at zero. Lost with control: the counts of those are then too high.
     bases: RefCell<HashMap<u32, [u64; DomainCounter::COUNT]>>,
     fetching: Fetching,
+    asking: names::Asking,
     log: EventLog,
     load: Load,
 }
@@ -146,6 +148,7 @@ impl Daemon {
             ends: Ends::default(),
             bases: RefCell::default(),
             fetching: Fetching::default(),
+            asking: names::Asking::default(),
             log: EventLog::default(),
             load: Load::default(),
         });
@@ -166,6 +169,7 @@ impl Daemon {
         tokio::task::spawn_local(daemon.clone().each_second());
         tokio::task::spawn_local(daemon.clone().watch_certificates());
         tokio::task::spawn_local(daemon.clone().fetch_lists());
+        tokio::task::spawn_local(daemon.clone().ask_names());
         let link = match first {
             Ok((session, fds)) => Some(daemon.connected(session, fds).await),
             Err(why) => {
@@ -303,10 +307,13 @@ impl Daemon {
     async fn push_policy(&self, attached: &Attached, config: &Config) -> Result<Compiled, PushError> {
         let generation = self.generation.get() + 1;
         self.generation.set(generation);
-        let compiled = compile(config, generation, &self.slots.borrow(), &attached.counters)
+        let compiled = self
+            .compiled(config, generation, &self.slots.borrow(), &attached.counters)
             .map_err(|why| PushError::Refused(why.to_string()))?;
         let region = Region::sealed("fedgate-policy", &compiled.segment)
             .map_err(|why| PushError::Refused(why.to_string()))?;
+        // Even where it is refused: it is not offered again before there is something new of it.
+        self.note_pushed(config);
         attached.session.push(&ToDataplane::Policy { generation }, generation, region.fd()).await?;
         Ok(compiled)
     }

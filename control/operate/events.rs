@@ -6,6 +6,7 @@
 //! with the next line that passes. Denied packets, which anybody can send, have a rate of their own, and so has 106100.
 
 use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
@@ -16,6 +17,8 @@ use super::messages::{self, Message, Names};
 
 /// Lines a second.
 pub const RATE: f64 = 50.0;
+/// Edges remembered that did not answer.
+const LOST_EDGES: usize = 1024;
 /// Lines at once.
 pub const BURST: f64 = 200.0;
 
@@ -70,13 +73,15 @@ pub struct EventLog {
     /// Of 106100, whose lines can wait: no flood of others keeps them back, nor they others.
     acl_limiter: Limiter,
     acls: RefCell<AclLog>,
+    /// Edges of foreign domains that did not answer, the oldest first.
+    lost_edges: RefCell<VecDeque<(End2, Instant)>>,
 }
 
 impl Default for EventLog {
     fn default() -> Self {
         let now = Instant::now();
         let [limiter, denials, acl_limiter] = [0; 3].map(|_| Limiter::new(now));
-        Self { limiter, denials, acl_limiter, acls: RefCell::default() }
+        Self { limiter, denials, acl_limiter, acls: RefCell::default(), lost_edges: RefCell::default() }
     }
 }
 
@@ -86,6 +91,9 @@ impl EventLog {
         match event {
             Event::AclHits { flow, hits } => self.acl(flow, hits, names),
             event => {
+                if let Event::TargetLost { peer, .. } = event {
+                    self.note_lost(peer);
+                }
                 if may_write(&self.limiter) {
                     write(event, names);
                 }
@@ -136,6 +144,21 @@ impl EventLog {
     /// Flows of access-lists that are remembered, and the denied ones among them.
     pub fn acl_flows(&self) -> (usize, usize) {
         self.acls.borrow().flows()
+    }
+
+    /// When an edge of a foreign domain last did not answer, as far as was told.
+    pub fn lost_at(&self, addr: Ipv4Addr, port: u16) -> Option<Instant> {
+        let lost = self.lost_edges.borrow();
+        lost.iter().find(|(edge, _)| (edge.addr, edge.port) == (addr.to_bits(), port)).map(|(_, at)| *at)
+    }
+
+    fn note_lost(&self, edge: End2) {
+        let mut lost = self.lost_edges.borrow_mut();
+        lost.retain(|(known, _)| *known != edge);
+        if lost.len() == LOST_EDGES {
+            lost.pop_front();
+        }
+        lost.push_back((edge, Instant::now()));
     }
 
     /// Events that never left the dataplane.
@@ -196,6 +219,13 @@ fn write(event: Event, names: &impl Names) {
             identity = list(&identity),
             "TLS handshake completed"
         ),
+        Event::TargetLost { session, peer } => {
+            tracing::warn!(
+                session,
+                peer = end(peer),
+                "an edge of a foreign domain does not answer; calling the next"
+            );
+        }
         Event::SessionClosed { session, reason } => {
             tracing::info!(session, reason = escaped(&reason), "proxy session closed");
         }

@@ -234,6 +234,7 @@ async fn dispatch(
         Run::ShowTimeRange => show::acl::time_range(daemon, name.as_deref(), out).await,
         Run::ShowDrops => show::counts::drops(daemon, out).await,
         Run::ShowDomains => show::domains::domains(daemon, out).await,
+        Run::ShowDns => show::dns::dns(daemon, out).await,
         Run::ShowProxy => show::proxy::proxy(daemon, out).await,
         Run::ShowSip => show::proxy::sip(daemon, out).await,
         Run::ShowInterface => show::net::interface(daemon, name.as_deref(), out).await,

@@ -18,6 +18,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
+use fedgate_sip::partner::PartnersSpec;
 use fedgate_tables::policy::{
     AddrRange, CLASS_LIMITS, CLASS_STATE_BYPASS, Globals, IF_IPV6, IF_MAC_SET, IF_NO_PROXY_ARP, IF_SHUTDOWN,
     IF_VERIFY_REVERSE_PATH, Interface, NONE, NatKind, NatRule, Period, Route, Route6, SAME_SECURITY_INTER,
@@ -33,6 +34,7 @@ use crate::config::model::{
 };
 use crate::config::resolve::{self, Rule};
 use crate::config::types::{PortOp, Seconds};
+use crate::names;
 use acl::{Block, World};
 use slots::{Counts, Free, NatSlots, NoSlot, RuleSlots, Slots};
 
@@ -102,6 +104,18 @@ pub fn compile(
     before: &Slots,
     counts: &impl Counts,
 ) -> Result<Compiled, CompileError> {
+    let spec = names::spec(&config.model, &names::Targets::new());
+    compile_with(config, &spec, generation, before, counts)
+}
+
+/// [`compile`], with what is known of foreign domains.
+pub fn compile_with(
+    config: &Config,
+    partners: &PartnersSpec,
+    generation: u64,
+    before: &Slots,
+    counts: &impl Counts,
+) -> Result<Compiled, CompileError> {
     let model = &config.model;
     let mut compiler = Compiler {
         model,
@@ -137,7 +151,7 @@ pub fn compile(
     for name in &model.local_domains {
         compiler.builder.local_domain(name);
     }
-    compiler.globals();
+    compiler.globals(partners);
     Ok(Compiled {
         segment: compiler.builder.finish(generation)?,
         slots: nat.finish(blocks, world, classes, rules),
@@ -384,7 +398,12 @@ impl<'m> Compiler<'m> {
         policy.into_iter().flatten().filter(acts)
     }
 
-    fn globals(&mut self) {
+    fn globals(&mut self, partners: &PartnersSpec) {
+        let text = match *partners == PartnersSpec::default() {
+            true => Vec::new(),
+            false => serde_json::to_vec(partners).unwrap_or_default(),
+        };
+        let partners = self.builder.blob(&text);
         let timeouts = &self.model.timeouts;
         let flag = |set: bool, flag: u32| if set { flag } else { 0 };
         let acl_global = self.model.access_groups.get(&Place::Global);
@@ -414,6 +433,7 @@ impl<'m> Compiler<'m> {
             blocks_per_host: self.model.blocks_per_host.unwrap_or(Globals::default().blocks_per_host),
             utc_offset: self.model.timezone.as_ref().map_or(0, |zone| i32::from(zone.offset) * 60),
             acl_global: acl_global.and_then(|name| self.acls.get(name.as_str())).copied().unwrap_or(NONE),
+            partners,
             ..Globals::default()
         });
     }

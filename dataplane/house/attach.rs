@@ -7,11 +7,13 @@
 use super::ports::Ports;
 use super::time_ranges;
 use crate::worker::command::Desk;
+use crate::worker::domains::Federation;
 use crate::worker::runtime::{self, IoSlot, Runtime};
 use fedgate_flow::acl::Acls;
 use fedgate_flow::shard::{Dealing, Dealt};
 use fedgate_proxy::ProxyTls;
 use fedgate_proxy::pool::Pools;
+use fedgate_sip::partner::Partners;
 use fedgate_tables::domains::DomainReader;
 use fedgate_tables::policy_view::Checked;
 use fedgate_tables::region::Region;
@@ -35,6 +37,7 @@ pub struct Image {
     macs: Vec<MacAddr>,
     tls: Vec<Option<Arc<ProxyTls>>>,
     pools: Pools,
+    partners: Arc<Partners>,
 }
 
 impl Image {
@@ -53,6 +56,7 @@ impl Image {
             macs: Vec::new(),
             tls: Vec::new(),
             pools: Pools::new(workers.into()),
+            partners: Arc::default(),
         }
     }
 
@@ -124,6 +128,7 @@ impl Image {
             tls.push(Some(built));
         }
         let specs = Pools::specs(&view)?;
+        let partners = Federation::partners(&view)?;
         let in_force = time_ranges::in_force(&view, now);
         let acls = runtime::compile(&view, &self.acls, &in_force);
         // Ports last: they are the one thing that cannot be taken back.
@@ -156,6 +161,7 @@ impl Image {
         let tls = tls.collect();
         (self.acls, self.in_force, self.looked) = (Arc::new(acls), in_force, now);
         (self.slots, self.dealt, self.macs, self.tls) = (slots, dealt, macs, tls);
+        self.partners = Arc::new(partners);
         self.policy = Some(checked.clone());
         self.policy_generation = generation;
         Ok(self.runtime(checked))
@@ -192,6 +198,7 @@ impl Image {
         runtime.dealt.clone_from(&self.dealt);
         runtime.macs.clone_from(&self.macs);
         runtime.tls.clone_from(&self.tls);
+        runtime.federation.partners = self.partners.clone();
         // Here, so that no worker has to.
         runtime.view().ways();
         runtime

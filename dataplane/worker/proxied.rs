@@ -388,6 +388,14 @@ impl Output for Way<'_, '_> {
     }
 
     #[cold]
+    fn leads_alike(&self, session: SessionId, to: Addr) -> bool {
+        let Some(called) = self.conn(session).map(|conn| self.net.flow.conns.hot(conn)) else { return false };
+        let egress = self.view.routes().lookup(to.0).map(|way| way.ifindex as u8);
+        egress == Some(called.iface[Dir::Reverse as usize])
+            && egress.is_some_and(|egress| !self.view.answers_arp_for(egress, to.0))
+    }
+
+    #[cold]
     fn disconnect(&mut self, session: SessionId, own: u8) {
         let seat = self.seats.get_mut(session.slot as usize).and_then(Option::as_mut);
         let Some(seat) = seat.filter(|seat| seat.id == session) else { return };

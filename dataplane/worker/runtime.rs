@@ -72,7 +72,7 @@ impl Runtime {
             dealt: Vec::new(),
             macs: Vec::new(),
             tls: Vec::new(),
-            federation: Federation(domains),
+            federation: Federation { table: domains, partners: Arc::default() },
             locals,
             nat,
             ours,

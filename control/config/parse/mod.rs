@@ -4,6 +4,7 @@
 
 pub mod acl;
 pub mod crypto;
+pub mod federation;
 pub mod group;
 pub mod inspect;
 pub mod interface;

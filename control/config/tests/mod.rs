@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The configuration language: what loads and to what ([`language`], [`asa`]), what is refused and where ([`refused`]), single commands
-//! ([`editing`]), what lines of access-lists expand to ([`lists`]), what is made of the trustpoints' files ([`trust`]), inspect maps ([`sip`]), pools ([`pool`]), and what must hold for any text and any model ([`property`]).
+//! ([`editing`]), what lines of access-lists expand to ([`lists`]), what is made of the trustpoints' files ([`trust`]), inspect maps ([`sip`]), pools ([`pool`]), what is said of foreign domains ([`federation`]), and what must hold for any text and any model ([`property`]).
 
 mod asa;
 mod editing;
+mod federation;
 mod language;
 mod lists;
 mod pool;

@@ -23,7 +23,6 @@ use crate::config::model::Domains;
 use crate::config::{Config, load_file};
 use crate::operate::session::{PushError, Session};
 use crate::operate::table::{Change, Table};
-use crate::policy::compile;
 use crate::policy::slots::Slots;
 
 /// How far the dataplane runs by what the configuration says.
@@ -190,6 +189,9 @@ impl Daemon {
         self.generation.set(self.generation.get().max(theirs));
         self.slots
             .replace(attached.live.as_ref().map(|live| Slots::recover(&live.view())).unwrap_or_default());
+        if let Some(live) = &attached.live {
+            self.learn_names(live);
+        }
         let standing = self.bring_in_line(&attached).await?;
         attached.stands(standing);
         self.attached.replace(Some(attached.clone()));
@@ -249,7 +251,7 @@ impl Daemon {
     /// Whether `live` is what `config` compiles to.
     fn is_in_force(&self, live: &Checked, config: &Config, attached: &Attached) -> bool {
         let generation = live.view().generation();
-        let again = compile(config, generation, &self.slots.borrow(), &attached.counters);
+        let again = self.compiled(config, generation, &self.slots.borrow(), &attached.counters);
         let bytes = live.region().map(Region::bytes);
         again.is_ok_and(|again| bytes == Some(&again.segment[..]))
     }

@@ -6,16 +6,19 @@ use fedgate_tables::domains::Entry;
 use serde_json::json;
 
 use crate::config::domains::written;
+use crate::config::model::federation::Federation;
+use crate::names::book::Book;
 use crate::operate::daemon::{Attached, Daemon};
 use crate::operate::run::Stop;
 use crate::operate::server::Out;
 
-const COLUMNS: [DomainCounter; 5] = [
+const COLUMNS: [DomainCounter; 6] = [
     DomainCounter::PermittedIn,
     DomainCounter::PermittedOut,
     DomainCounter::DeniedNotPermitted,
     DomainCounter::DeniedPeer,
     DomainCounter::DeniedBlocked,
+    DomainCounter::DeniedLimit,
 ];
 
 /// `show domains`
@@ -26,8 +29,8 @@ pub async fn domains(daemon: &Daemon, out: &mut Out) -> Result<(), Stop> {
         out.row(|| format!("local domain {local}"), || json!({ "list": "local", "domain": local })).await?;
     }
     let heading = format!(
-        "{:<40} {:<7} {:>9} {:>9} {:>9} {:>9} {:>9}  {}\n",
-        "Domain", "List", "In", "Out", "Not perm.", "Cert", "Blocked", "Peer"
+        "{:<40} {:<7} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9}  {}\n",
+        "Domain", "List", "In", "Out", "Not perm.", "Cert", "Blocked", "Limit", "Peer"
     );
     out.note(&heading).await?;
     // A snapshot, because entries may change while a slow client reads; sorted, because the table has no order.
@@ -47,6 +50,15 @@ pub async fn domains(daemon: &Daemon, out: &mut Out) -> Result<(), Stop> {
         )
         .await?;
     }
+    // What more is said of some of them, and of the rest.
+    let of = |federation: &Federation| (!federation.is_empty()).then(|| federation.clone());
+    let rest = of(&config.model.federation_default).map(|it| ("default", it));
+    let each = config.model.federations.iter().filter_map(|(name, it)| Some((name.as_str(), of(it)?)));
+    let targets = daemon.with_book(Book::targets);
+    for (name, federation) in each.chain(rest) {
+        let targets = federation.srv.then(|| targets.get(name).map_or(0, Vec::len));
+        out.row(|| bounds(name, &federation, targets), || bounds_json(name, &federation, targets)).await?;
+    }
     let counts = COLUMNS.map(|column| count(attached.as_deref(), Counter::Unlisted(column)));
     out.row(|| line("(any other)", "-", counts, ""), || row("", "unlisted", counts, None)).await?;
     Ok(())
@@ -54,6 +66,22 @@ pub async fn domains(daemon: &Daemon, out: &mut Out) -> Result<(), Stop> {
 
 fn count(attached: Option<&Attached>, counter: Counter) -> u64 {
     attached.map_or(0, |attached| attached.counters.sum(counter))
+}
+
+fn bounds(name: &str, federation: &Federation, targets: Option<usize>) -> String {
+    let rate = federation.rate.map(|limit| format!("{} requests/s, {} at once", limit.0.rate, limit.0.burst));
+    let sessions = federation.sessions.map(|most| format!("{most} connections"));
+    let targets = targets.map(|targets| format!("{targets} edges by DNS (show dns)"));
+    let all: Vec<String> = [rate, sessions, targets].into_iter().flatten().collect();
+    format!("federation {name}: {}", all.join("; "))
+}
+
+fn bounds_json(name: &str, federation: &Federation, targets: Option<usize>) -> serde_json::Value {
+    let rate = federation.rate.map(|limit| limit.0);
+    json!({
+        "list": "federation", "domain": name, "rate_limit": rate.map(|it| it.rate), "burst": rate.map(|it| it.burst),
+        "maximum_session": federation.sessions, "targets": targets,
+    })
 }
 
 fn name(entry: &Entry) -> String {
@@ -64,12 +92,12 @@ fn list(entry: &Entry) -> &'static str {
     if entry.blocked { "block" } else { "permit" }
 }
 
-fn line(name: &str, list: &str, counts: [u64; 5], peer: &str) -> String {
-    let [a, b, c, d, e] = counts;
-    format!("{name:<40} {list:<7} {a:>9} {b:>9} {c:>9} {d:>9} {e:>9}  {peer}").trim_end().to_owned()
+fn line(name: &str, list: &str, counts: [u64; 6], peer: &str) -> String {
+    let [a, b, c, d, e, f] = counts;
+    format!("{name:<40} {list:<7} {a:>9} {b:>9} {c:>9} {d:>9} {e:>9} {f:>9}  {peer}").trim_end().to_owned()
 }
 
-fn row(name: &str, list: &str, counts: [u64; 5], peer: Option<&str>) -> serde_json::Value {
+fn row(name: &str, list: &str, counts: [u64; 6], peer: Option<&str>) -> serde_json::Value {
     let mut row = json!({ "domain": name, "list": list, "peer": peer });
     for (column, count) in COLUMNS.iter().zip(counts) {
         row[column.name()] = count.into();

@@ -8,6 +8,7 @@ pub mod commits;
 pub mod conn;
 pub mod counts;
 pub mod crypto;
+pub mod dns;
 pub mod domains;
 pub mod fragment;
 pub mod hosts;

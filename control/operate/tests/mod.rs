@@ -6,6 +6,7 @@ mod commits;
 mod crypto;
 mod fake;
 mod life;
+mod names;
 mod shows;
 mod socket;
 

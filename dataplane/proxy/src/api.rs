@@ -347,6 +347,12 @@ pub trait Output {
     /// no room. Packets of it come by [`crate::Engine::input`] until [`Self::disconnect`] or the session's end.
     fn connect(&mut self, session: SessionId, own: u8, from: Option<Addr>, to: Addr) -> Option<(Addr, u16)>;
 
+    /// Whether packets to this address leave by the interface by which those to the server that was called leave, and it is none of ours: what
+    /// DNS says must lead nowhere else.
+    fn leads_alike(&self, _session: SessionId, _to: Addr) -> bool {
+        true
+    }
+
     /// That connection is over.
     fn disconnect(&mut self, session: SessionId, own: u8);
 

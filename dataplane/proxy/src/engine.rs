@@ -14,6 +14,7 @@ use crate::api::{
     Road, SessionId,
 };
 use crate::deadlines::Deadlines;
+use crate::edges::Edges;
 use crate::inspected::Inspection;
 use crate::pool::Pool;
 use crate::session::{Env, Next, Session};
@@ -25,6 +26,7 @@ use crate::tls::ProxyTls;
 use crate::watch::Watch;
 use fedgate_sip::dialog::{Dialogs, Roster};
 use fedgate_sip::inspect::Rates;
+use fedgate_sip::partner::Tally;
 use fedgate_tables::link::ProxyRow;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -91,7 +93,12 @@ impl Engine {
             deadlines: Deadlines::default(),
             woken: Vec::new(),
             dialogs: Dialogs::new(limits.dialogs),
-            inspection: Inspection { rates: Rates::default(), workers: limits.workers },
+            inspection: Inspection {
+                rates: Rates::default(),
+                tally: Tally::default(),
+                edges: Edges::default(),
+                workers: limits.workers,
+            },
             lingering: VecDeque::new(),
             embryonic: VecDeque::new(),
             open: 0,
@@ -503,6 +510,9 @@ impl Engine {
         let place = &mut self.slots[slot as usize];
         let Some(session) = place.session.take() else { return };
         let generation = place.generation.wrapping_add(1);
+        if let Some(id) = session.counted {
+            self.inspection.tally.end(id);
+        }
         self.memory -= place.charged;
         self.handshakes -= u32::from(place.handshaking);
         self.sources.give_back(&mut place.place);

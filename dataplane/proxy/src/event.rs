@@ -103,6 +103,11 @@ pub enum Event<'a> {
         /// What the pending requests are answered with.
         status: u16,
     },
+    /// An edge of a foreign domain failed before it said anything; another is called.
+    TargetLost {
+        /// The edge.
+        remote: Addr,
+    },
     /// A member of a pool has gone down or come up.
     MemberTurned {
         /// The pool.
@@ -181,6 +186,7 @@ impl Event<'_> {
                     addr_text(remote)
                 ),
             },
+            Self::TargetLost { remote } => link::Event::TargetLost { session, peer: end(remote) },
             Self::MemberTurned { pool, remote, up } => link::Event::Log {
                 level: if up { "info" } else { "warn" }.into(),
                 text: format!(

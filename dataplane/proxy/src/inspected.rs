@@ -7,19 +7,26 @@
 //!
 //! Called by [`crate::sip`] for each message, on the worker's core; without a map it is one test.
 
-use crate::api::Output;
+use crate::api::{Leg, Output};
+use crate::edges::Edges;
 use crate::event::Event;
 use crate::sip::Origin;
 use fedgate_sip::answer::{compose, reason_phrase};
 use fedgate_sip::asserted::Trust;
 use fedgate_sip::dialog::Note;
 use fedgate_sip::inspect::{Deed, Hit, Rates, Standing};
-use fedgate_sip::message::Message;
+use fedgate_sip::message::{Message, Method};
+use fedgate_sip::partner::{Bounds, Tally};
+use fedgate_sip::verdict::{Denial, Subject};
 use fedgate_tables::counters::{Counter, Stat};
 
-/// What is kept for inspection, of all sessions of a worker.
+/// What is kept of all sessions of a worker, for rules and bounds that are not of one session.
 pub(crate) struct Inspection {
     pub(crate) rates: Rates,
+    /// What domains send.
+    pub(crate) tally: Tally,
+    /// Where foreign domains were out of reach.
+    pub(crate) edges: Edges,
     pub(crate) workers: u32,
 }
 
@@ -68,6 +75,28 @@ pub(crate) fn inspect<O: Output>(
     let answer =
         message.is_answerable().then(|| compose(message, status, reason_phrase(status), origin.tag).ok());
     Err(Stop::Refuse { answer: answer.flatten() })
+}
+
+/// Holds a request from outside to what its domain may send. Gives the entry that its session is counted for from now on, if it is.
+pub(crate) fn bounded(
+    bounds: Bounds,
+    subject: &Subject,
+    origin: &Origin<'_>,
+    inspection: &mut Inspection,
+) -> Result<Option<u32>, Denial> {
+    let (Some(id), Some(method)) = (subject.id, subject.method) else { return Ok(None) };
+    let (workers, tally) = (inspection.workers, &mut inspection.tally);
+    if let Some(rate) = bounds.rate {
+        let releases = matches!(method, Method::Ack | Method::Bye | Method::Cancel);
+        if !tally.pass(id, rate, releases, origin.now.0, workers) {
+            return Err(Denial::Rate);
+        }
+    }
+    match bounds.sessions.filter(|_| !origin.counted && origin.leg == Leg::Client) {
+        Some(most) if tally.begin(id, most, workers) => Ok(Some(id)),
+        Some(_) => Err(Denial::Sessions),
+        None => Ok(None),
+    }
 }
 
 /// What the map wants done about a request that has used up its hops, if it ends the connection: whether by RST.

@@ -19,6 +19,7 @@
 
 mod api;
 mod deadlines;
+mod edges;
 mod engine;
 mod event;
 #[cfg(any(test, fuzzing))]

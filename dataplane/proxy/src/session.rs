@@ -25,11 +25,13 @@ use crate::transactions::Transactions;
 use fedgate_sip::dialog::Dialogs;
 use fedgate_tables::counters::{Counter, Histo, Stat};
 use pooled::Pooled;
+use targets::Targets;
 
 mod across;
 mod ends;
 mod pooled;
 mod row;
+mod targets;
 
 /// Messages handed on or answered in one call, keep-alives included.
 const MESSAGES_A_CALL: u32 = 32;
@@ -122,6 +124,10 @@ pub(crate) struct Session {
     /// Without a pool one at most.
     pub(crate) servers: Vec<Server>,
     pooled: Option<Box<Pooled>>,
+    /// While there are several servers to choose from, none of which has said anything.
+    targets: Option<Box<Targets>>,
+    /// The entry of the domain list that it is counted for.
+    pub(crate) counted: Option<u32>,
     phase: Phase,
     pub(crate) opened: Micros,
     pub(crate) last_heard: Micros,
@@ -152,6 +158,8 @@ impl Session {
             client,
             servers: Vec::new(),
             pooled,
+            targets: None,
+            counted: None,
             phase: Phase::Running,
             opened: now,
             last_heard: now,
@@ -221,9 +229,10 @@ impl Session {
     /// Bytes held, by the account that [`crate::Limits::memory`] bounds.
     pub(crate) fn held(&self) -> usize {
         let pooled = self.pooled.as_ref().map_or(0, |pooled| pooled.bytes());
+        let targets = self.targets.as_ref().map_or(0, |targets| targets.bytes());
         let servers = self.servers.capacity() * size_of::<Server>();
         let sides = self.sides().map(Side::held).sum::<usize>();
-        size_of::<Self>() + self.asked.held() + servers + pooled + sides
+        size_of::<Self>() + self.asked.held() + servers + pooled + targets + sides
     }
 
     fn sides(&self) -> impl Iterator<Item = &Side> {
@@ -382,7 +391,8 @@ impl Session {
                 match at {
                     At::Server(n) if self.pooled.is_some() => self.give_up(n, 503, env),
                     At::Server(_) if !secured => self.out_of_reach(503, env),
-                    _ => self.end(CloseReason::TlsFailed(leg), now),
+                    At::Server(_) => self.server_died(CloseReason::TlsFailed(leg), env),
+                    At::Client => self.end(CloseReason::TlsFailed(leg), now),
                 }
                 true
             }
@@ -455,9 +465,10 @@ impl Session {
         };
         let Some(peer) = &side.peer else { return false };
         let (hosts, nat) = (own_hosts(&self.params), self.params.nat);
-        let (asked, dialogs, now) = (&self.asked, &*env.dialogs, env.now);
+        let (asked, dialogs, now, tag) = (&self.asked, &*env.dialogs, env.now, &self.tag);
+        let counted = self.counted.is_some();
         let origin =
-            sip::Origin { id, leg, way, remote, peer, tag: &self.tag, hosts, nat, asked, dialogs, now };
+            sip::Origin { id, leg, way, remote, peer, tag, hosts, nat, asked, dialogs, counted, now };
         let judged =
             sip::judge(&mut side.framer, side.inbox.bytes(), &origin, env.inspection, env.ctx, env.out);
         match judged {
@@ -475,6 +486,10 @@ impl Session {
             }
             Judged::Pass(passed) => {
                 side.head = Head::Passed(passed);
+                self.counted = self.counted.or(passed.counts);
+                if let At::Server(_) = at {
+                    self.settle_for_target(env);
+                }
                 true
             }
             Judged::Refuse { len, answer, malformed } => {
@@ -535,12 +550,18 @@ impl Session {
             return true;
         }
         let Some(far) = self.side_at(to) else {
-            self.call_server(&passed, env);
+            if !self.targets.as_ref().is_some_and(|it| it.owes()) {
+                self.call_server(&passed, env);
+            }
             return false;
         };
-        if !far.is_secure() {
+        if !far.is_secure() || self.targets.as_ref().is_some_and(|it| it.owes()) {
             return false;
         }
+        if at == At::Client && self.fails_for(&passed, env) {
+            return self.try_next(env);
+        }
+        let Some(far) = self.side_at(to) else { return false };
         if far.outgoing != Outgoing::Open {
             // Its peer has closed: there is nobody to hand this to.
             self.take_away(at, len, None);

@@ -11,7 +11,7 @@
 
 use crate::api::{Context, Leg, Micros, Output, SessionId};
 use crate::event::Event;
-use crate::inspected::{Inspection, Stop, inspect, out_of_hops, trust};
+use crate::inspected::{Inspection, Stop, bounded, inspect, out_of_hops, trust};
 use crate::media;
 use crate::side::READ_AHEAD;
 use crate::tcp::Addr;
@@ -81,6 +81,8 @@ pub(crate) struct Passed {
     nat: bool,
     /// What it says of media.
     pub(crate) media: Option<media::Subject>,
+    /// The entry of the domain list that its session is counted for with it.
+    pub(crate) counts: Option<u32>,
 }
 
 /// A message that crosses as another than it came.
@@ -131,6 +133,11 @@ impl Head {
 }
 
 impl Passed {
+    /// The foreign domain that it is of.
+    pub(crate) fn domain(&self) -> Option<&Domain> {
+        self.subject.domain.as_ref()
+    }
+
     /// The name to call the server by: a request's target domain as SNI where it goes outside, else its address
     /// (which is not sent).
     pub(crate) fn server_name(&self, way: Way, addr: u32) -> ServerName<'static> {
@@ -224,6 +231,8 @@ pub(crate) struct Origin<'a> {
     pub(crate) asked: &'a Transactions,
     /// The dialogs that have crossed on this worker.
     pub(crate) dialogs: &'a Dialogs,
+    /// The session is counted for a domain.
+    pub(crate) counted: bool,
     pub(crate) now: Micros,
 }
 
@@ -333,6 +342,13 @@ fn verdict<D: DomainList, L: LocalDomains, O: Output>(
         Verdict::Pass { subject } => {
             let part = origin.asked.part(message);
             if origin.asked.may_cross(origin.leg, part) {
+                let counts = match held_to_bounds(&subject, origin, inspection, ctx) {
+                    Ok(counts) => counts,
+                    Err(why) => {
+                        let answer = deny(message, why, why.status(), &subject, origin, out);
+                        return Judged::Refuse { len, answer, malformed: false };
+                    }
+                };
                 let mask = match inspect(message, dialog_peer.is_some(), &note, origin, inspection, out) {
                     Ok(mask) => mask,
                     Err(Stop::End { reset }) => return Judged::End { reset },
@@ -341,7 +357,18 @@ fn verdict<D: DomainList, L: LocalDomains, O: Output>(
                 let cut = origin.way == Way::Inward && asserted::needs_cuts(message, trust(origin));
                 let nat = translated::concerns(message, origin);
                 let media = media::subject(message);
-                return Judged::Pass(Passed { len, subject, part, note, dialog_peer, cut, mask, nat, media });
+                return Judged::Pass(Passed {
+                    len,
+                    subject,
+                    part,
+                    note,
+                    dialog_peer,
+                    cut,
+                    mask,
+                    nat,
+                    media,
+                    counts,
+                });
             }
             out.count(Counter::Stat(Stat::SipDropped), 1);
             report(message, Denial::StrayResponse, 0, &subject, origin, out);
@@ -361,19 +388,29 @@ fn verdict<D: DomainList, L: LocalDomains, O: Output>(
     }
 }
 
+/// Holds what comes from outside to what its domain may send.
+fn held_to_bounds<D: DomainList, L>(
+    subject: &Subject,
+    origin: &Origin<'_>,
+    inspection: &mut Inspection,
+    ctx: &Context<'_, D, L>,
+) -> Result<Option<u32>, Denial> {
+    let domain = subject.domain.as_ref().filter(|_| origin.way == Way::Inward);
+    domain.map_or(Ok(None), |it| bounded(ctx.domains.bounds(it.as_str()), subject, origin, inspection))
+}
+
 /// Whose dialog the message is in, if that is known; an error where it cannot be of that dialog. What goes outside
 /// is held to its far peer when that is known ([`vouched`]).
 fn standing(note: &Note, origin: &Origin<'_>) -> Result<Option<u64>, Denial> {
+    let is_another = |peer| origin.way == Way::Inward && peer != origin.dialogs.peer_key(origin.peer);
     match origin.dialogs.standing(note, origin.now.0) {
         Standing::Unknown => Ok(None),
-        Standing::Known { peer, .. }
-            if origin.way == Way::Inward && peer != origin.dialogs.peer_key(origin.peer) =>
-        {
-            Err(Denial::DialogPeer)
-        }
+        Standing::Known { peer, same_domain: false, .. } if is_another(peer) => Err(Denial::DialogPeer),
         Standing::Known { stale: true, .. } => Err(Denial::DialogOrder),
         // It speaks for somebody else now, and is judged for that one as if there were no dialog.
         Standing::Known { same_domain: false, .. } => Ok(None),
+        // Another edge of the domain, or a renewed certificate with other names: its own certificate has to vouch (RFC 5922).
+        Standing::Known { peer, .. } if is_another(peer) => Ok(None),
         Standing::Known { peer, stale: false, same_domain: true } => Ok(Some(peer)),
     }
 }
@@ -439,12 +476,24 @@ pub(crate) fn vouched<D: DomainList, L, O: Output>(
         (None, _) => outbound_peer(domain, &listed, far),
         (Some(_), Listed::Blocked { .. }) => Err(Denial::OutboundBlocked),
         (Some(peer), _) if peer == origin.dialogs.peer_key(far) => Ok(()),
-        (Some(_), _) => Err(Denial::DialogPeer),
+        // Another edge of the same domain.
+        (Some(_), _) => outbound_peer(domain, &listed, far).map_err(|_| Denial::DialogPeer),
     };
     match checked {
         Ok(()) => Ok(()),
         Err(why) => refused(bytes, passed, why, &Origin { peer: far, ..*origin }, out),
     }
+}
+
+/// Whether a server is one for the domain that a message goes to.
+pub(crate) fn is_good_for<D: DomainList, L>(
+    passed: &Passed,
+    far: &PeerIdentity,
+    ctx: &Context<'_, D, L>,
+) -> bool {
+    let good = |domain: &Domain| outbound_peer(domain, &ctx.domains.lookup(domain.as_str()), far);
+    // What the list says meanwhile is no matter of this server.
+    passed.domain().is_none_or(|domain| good(domain) != Err(Denial::OutboundPeer))
 }
 
 /// Denies a message that had passed.
@@ -491,6 +540,9 @@ fn deny<O: Output>(
         Denial::OutboundBlocked => (Stat::SipDeniedOutbound, Some(DomainCounter::DeniedBlocked)),
         Denial::OutboundPeer => (Stat::SipDeniedPeer, Some(DomainCounter::DeniedPeer)),
         Denial::DialogPeer | Denial::DialogOrder => (Stat::SipDeniedDialog, None),
+        Denial::DialogNamed | Denial::ReferTo => (Stat::SipDeniedRefer, None),
+        Denial::Rate => (Stat::SipDeniedRate, Some(DomainCounter::DeniedLimit)),
+        Denial::Sessions => (Stat::SipDeniedSessions, Some(DomainCounter::DeniedLimit)),
         Denial::Malformed => (Stat::SipBadMessage, None),
         Denial::Method | Denial::Extension => (Stat::SipDeniedMethod, None),
         Denial::StrayResponse => (Stat::SipDropped, None),

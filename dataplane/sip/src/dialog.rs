@@ -313,8 +313,8 @@ impl Dialogs {
             return self.begin(key, note, frame, peer, now, timers);
         };
         let Some(entry) = self.entries[place as usize].as_mut() else { return true };
-        if entry.peer != peer {
-            // Never so where it was asked before; another's dialog is left as it is.
+        if entry.peer != peer && entry.domain != note.domain {
+            // Never so where it was asked before; another's dialog is left as it is. Another edge of its domain is vouched for.
             return true;
         }
         entry.last = now;

@@ -12,7 +12,7 @@
 //!    ([`identity::PeerIdentity`]) vouch for it, is the target ours.
 //!    Messages of a dialog that is known ([`dialog`]) need only be its peer's; what they assert is held to the same
 //!    ([`asserted`]).
-//!    What passes may be held to an operator's own rules ([`inspect`]).
+//!    What passes may be held to an operator's own rules ([`inspect`]), and to what its domain may send ([`partner`]).
 //! 4. [`answer`] composes the refusal where one is owed.
 //!
 //! [`domain::Domain`] is the canonical form in which all names are compared; control uses it for its lists too, so
@@ -36,6 +36,7 @@ pub mod identity;
 pub mod inspect;
 pub mod message;
 mod method;
+pub mod partner;
 mod scan;
 pub mod sdp;
 pub mod translate;

@@ -30,6 +30,7 @@ use crate::domain::Domain;
 use crate::headers::HeaderName;
 use crate::identity::PeerIdentity;
 use crate::message::{Message, Method, Start};
+use crate::partner::{Bounds, Target};
 use crate::uri::Uri;
 pub use denial::{ALLOW, Denial};
 
@@ -73,6 +74,18 @@ impl Listed {
 pub trait DomainList {
     /// Looks up a canonical domain ([`Domain::as_str`]). Wait-free; called up to twice a message.
     fn lookup(&self, canonical: &str) -> Listed;
+
+    /// Where else the edge of a domain may be reached, besides the address that is called.
+    fn targets(&self, canonical: &str) -> &[Target] {
+        let _ = canonical;
+        &[]
+    }
+
+    /// How much a domain may send.
+    fn bounds(&self, canonical: &str) -> Bounds {
+        let _ = canonical;
+        Bounds::default()
+    }
 }
 
 /// The set of our own domains.
@@ -368,7 +381,7 @@ pub fn outbound_policy(message: &Message<'_>, list: &impl DomainList, locals: &i
 }
 
 /// [`outbound_policy`]; `known`: of a dialog that was let through. Then the far domain need not be permitted any more, and
-/// instead of [`outbound_peer`] the caller sees to it that the far peer is the dialog's.
+/// instead of [`outbound_peer`] the caller sees to it that the far peer is the dialog's, or vouches for its domain.
 pub fn outbound_by(
     message: &Message<'_>,
     known: bool,

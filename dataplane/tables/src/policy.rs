@@ -26,7 +26,7 @@ pub use tls::*;
 /// First eight bytes of a policy segment.
 pub const POLICY_MAGIC: u64 = u64::from_le_bytes(*b"FGPOLICY");
 /// Changes whenever a struct in this file does; both halves must agree.
-pub const POLICY_LAYOUT: u32 = 5;
+pub const POLICY_LAYOUT: u32 = 6;
 
 /// Most interfaces a policy can hold; an interface's position is its index everywhere (`IfIndex`).
 pub const MAX_INTERFACES: usize = 16;
@@ -258,8 +258,10 @@ pub struct Globals {
     pub timeout_sip_media: u32,
     /// `timeout sip-provisional-media`: the same before its call is agreed, seconds.
     pub timeout_sip_provisional_media: u32,
+    /// What is said of foreign domains beyond the list, as JSON (`fedgate_sip::partner::PartnersSpec`); empty for nothing.
+    pub partners: Blob,
     /// Zero.
-    pub reserved: [u32; 8],
+    pub reserved: [u32; 6],
 }
 const _: () = assert!(size_of::<Globals>() == 128);
 /// `same-security-traffic permit inter-interface`.
@@ -295,7 +297,8 @@ impl Default for Globals {
             timeout_floating_conn: 0,
             timeout_sip_media: 120,
             timeout_sip_provisional_media: 120,
-            reserved: [0; 8],
+            partners: Blob::default(),
+            reserved: [0; 6],
         }
     }
 }

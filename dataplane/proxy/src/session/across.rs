@@ -49,9 +49,11 @@ impl Session {
             && let (Some(peer), Some(far)) = (from.peer(), far.peer())
         {
             let (id, hosts, nat) = (self.id, own_hosts(&self.params), self.params.nat);
-            let (asked, dialogs, now) = (&self.asked, &*env.dialogs, env.now);
+            let (asked, dialogs, now, counted) =
+                (&self.asked, &*env.dialogs, env.now, self.counted.is_some());
+            let tag = &self.tag;
             let origin =
-                sip::Origin { id, leg, way, remote, peer, tag: &self.tag, hosts, nat, asked, dialogs, now };
+                sip::Origin { id, leg, way, remote, peer, tag, hosts, nat, asked, dialogs, counted, now };
             match way {
                 Way::Inward => sip::still_permitted(bytes, passed, &origin, env.ctx, env.out)?,
                 Way::Outward => sip::vouched(bytes, passed, far, &origin, env.ctx, env.out)?,
@@ -79,6 +81,9 @@ impl Session {
         };
         if let Some(far) = self.side_at_mut(to) {
             far.send(changed.as_ref().map_or(bytes, |changed| &changed.bytes));
+        }
+        if at == At::Client {
+            self.keep_for_next(bytes, passed);
         }
         // Its answer comes back to what was sent.
         let part = changed.map_or(passed.part, |changed| changed.part);
@@ -110,14 +115,22 @@ impl Session {
     }
 
     /// Opens the server leg for the message at the head of the client's inbox.
-    pub(super) fn call_server<D, L, O: Output>(&mut self, passed: &Passed, env: &mut Env<'_, D, L, O>) {
-        let p = &self.params;
-        let ends = (p.server_local, p.server_remote);
-        match self.side_towards(passed, ends, p.server_mtu, env) {
-            Some(side) => {
-                self.add(Server { side, remote: ends.1, road: Road::Leg(Leg::Server), given_up: None })
+    pub(super) fn call_server<D: sip::DomainList, L, O: Output>(
+        &mut self,
+        passed: &Passed,
+        env: &mut Env<'_, D, L, O>,
+    ) {
+        let Some((ends, road, mtu)) = self.next_target(passed, env) else {
+            return self.out_of_reach(503, env);
+        };
+        match self.side_towards(passed, ends, mtu, env) {
+            Some(side) => self.add(Server { side, remote: ends.1, road, given_up: None }),
+            None => {
+                if let Road::Own(own) = road {
+                    env.out.disconnect(self.id, own);
+                }
+                self.out_of_reach(503, env);
             }
-            None => self.out_of_reach(503, env),
         }
     }
 

@@ -25,6 +25,10 @@ pub(super) enum Overdue {
 impl Session {
     /// The server leg failed before it was of use: from now on requests are answered with `status`.
     pub(super) fn out_of_reach<D, L, O: Output>(&mut self, status: u16, env: &mut Env<'_, D, L, O>) {
+        if self.try_next(env) {
+            return;
+        }
+        self.answer_owed(status);
         if self.refuse.is_none() {
             self.refuse = Some(status);
             env.out.event(self.id, Event::Unreachable { remote: self.params.server_remote, status });
@@ -59,7 +63,8 @@ impl Session {
             if server.is_secure() {
                 // What it sent before has been taken in and handed on as far as the client had room for it.
                 if server.is_exhausted() {
-                    return self.end(died(server, Leg::Server), env.now);
+                    let why = died(server, Leg::Server);
+                    return self.server_died(why, env);
                 }
             } else {
                 self.out_of_reach(503, env);
@@ -76,12 +81,16 @@ impl Session {
         }
         let client_done = self.client.is_done();
         let Some(server) = self.servers.first_mut().map(|it| &mut it.side) else {
-            if client_done {
+            if client_done && !self.targets.as_ref().is_some_and(|targets| targets.owes()) {
                 self.end(CloseReason::Finished, env.now);
             }
             return;
         };
         let server_done = server.is_done();
+        if server_done && self.targets.as_ref().is_some_and(|it| it.has_more()) && self.try_next(env) {
+            return;
+        }
+        let Some(server) = self.servers.first_mut().map(|it| &mut it.side) else { return };
         if client_done {
             server.shut();
         }
@@ -132,8 +141,8 @@ impl Session {
             .flat_map(move |(at, side)| {
                 let leg = at.leg();
                 let handshake = match (side.tcp_was_up(), side.is_secure()) {
-                    (false, _) => Some((t.tcp_handshake, CloseReason::TcpTimeout(leg))),
-                    (true, false) => Some((t.tls_handshake, CloseReason::TlsTimeout(leg))),
+                    (false, _) => Some((self.patience(at, t.tcp_handshake), CloseReason::TcpTimeout(leg))),
+                    (true, false) => Some((self.patience(at, t.tls_handshake), CloseReason::TlsTimeout(leg))),
                     (true, true) => None,
                 };
                 let handshake = handshake.map(|(limit, why)| (side.since.after(limit), why));
@@ -194,6 +203,7 @@ impl Session {
                 self.out_of_reach(504, env);
                 self.servers.iter_mut().for_each(|server| server.side.tcp.abort());
             }
+            (Overdue::Limit(_), At::Server(_)) if self.try_next(env) => {}
             (Overdue::Limit(reason), _) => {
                 self.end(reason, env.now);
                 if let CloseReason::Stalled(_) = reason

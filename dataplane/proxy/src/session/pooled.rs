@@ -451,7 +451,7 @@ impl Session {
         L: sip::LocalDomains,
         O: Output,
     {
-        let Some(pooled) = &mut self.pooled else { return false };
+        let Some(pooled) = &mut self.pooled else { return self.tend_targets(env) };
         let mut moved = false;
         let changes = pooled.pool.changes();
         if changes != pooled.changes {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! A session as a row of `show proxy`. Off the packet path; allocates.
 
-use super::{Phase, Session};
+use super::{At, Phase, Session};
 use crate::api::{Leg, Micros};
 use crate::event::{end, names, suite_name, version_name};
 use crate::side::Side;
@@ -18,7 +18,7 @@ impl Session {
             tls_proxy: self.params.tls_proxy,
             outside_is_client: outside == Leg::Client,
             client: end(self.params.client_remote),
-            server: end(self.params.server_remote),
+            server: end(self.remote(At::Server(0))),
             client_state: self.state_of(Leg::Client),
             server_state: self.state_of(Leg::Server),
             client_cipher: cipher(Some(&self.client)),

@@ -343,6 +343,7 @@ impl Output for Sink {
             Event::Inspected { rule, action, .. } => format!("inspected {rule}: {action}"),
             Event::Refused { reason, .. } => format!("refused: {reason}"),
             Event::Unreachable { status, .. } => format!("unreachable {status}"),
+            Event::TargetLost { remote } => format!("target-lost {}", remote.0 & 0xff),
             Event::MemberTurned { pool, remote, up } => format!("member {pool} {} {up}", remote.0 & 0xff),
             Event::MemberLost { remote, status } => format!("member-lost {} {status}", remote.0 & 0xff),
         });

@@ -44,6 +44,14 @@ pub enum Denial {
     DialogPeer,
     /// Either way: a CSeq below the last one in its dialog.
     DialogOrder,
+    /// Inbound: Replaces, Join or Target-Dialog names a dialog that the sender's domain has not with us.
+    DialogNamed,
+    /// Inbound: Refer-To sends our user where no request of ours may go.
+    ReferTo,
+    /// Inbound: above what the domain may send.
+    Rate,
+    /// Inbound: the domain has its share of the connections.
+    Sessions,
     /// A header that has to be checked cannot be read.
     Malformed,
     /// A response whose From and To are not those of a request that could have passed.
@@ -68,6 +76,10 @@ impl Denial {
             Self::Extension => "extension",
             Self::DialogPeer => "dialog_peer",
             Self::DialogOrder => "dialog_order",
+            Self::DialogNamed => "dialog_named",
+            Self::ReferTo => "refer_to",
+            Self::Rate => "rate",
+            Self::Sessions => "sessions",
             Self::Malformed => "malformed",
             Self::StrayResponse => "stray_resp",
         }
@@ -79,7 +91,9 @@ impl Denial {
             Self::Malformed => 400,
             Self::Method => 405,
             Self::Extension => 420,
+            Self::DialogNamed => 481,
             Self::DialogOrder => 500,
+            Self::Rate | Self::Sessions => 503,
             Self::NotPermitted
             | Self::Blocked
             | Self::PeerMismatch
@@ -91,6 +105,7 @@ impl Denial {
             | Self::OutboundBlocked
             | Self::OutboundPeer
             | Self::DialogPeer
+            | Self::ReferTo
             | Self::StrayResponse => 403,
         }
     }
@@ -104,6 +119,10 @@ impl Denial {
     pub fn extras(self) -> &'static [Extra<'static>] {
         match self {
             Self::Method => &[Extra::Allow(ALLOW)],
+            // RFC 3261 section 21.5.4: for so long the sender leaves us alone altogether, so no longer than the load wants. A second's worth
+            // of the rate has come by then; for a connection to end it takes longer.
+            Self::Rate => &[Extra::RetryAfter(1)],
+            Self::Sessions => &[Extra::RetryAfter(30)],
             Self::NotPermitted
             | Self::Blocked
             | Self::PeerMismatch
@@ -117,6 +136,8 @@ impl Denial {
             | Self::Extension
             | Self::DialogPeer
             | Self::DialogOrder
+            | Self::DialogNamed
+            | Self::ReferTo
             | Self::Malformed
             | Self::StrayResponse => &[],
         }

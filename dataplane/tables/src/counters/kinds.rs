@@ -63,6 +63,9 @@ kinds! {
         SipDeniedSpoof "sip_denied_spoof" "Denied: one of our domains in From, from outside";
         SipDeniedMethod "sip_denied_method" "Denied: method not served from outside";
         SipDeniedDialog "sip_denied_dialog" "Denied: in a dialog of another peer, or out of its order";
+        SipDeniedRefer "sip_denied_refer" "Denied: REFER, Replaces, Join or Target-Dialog to what is not the sender's";
+        SipDeniedRate "sip_denied_rate" "Denied: above the rate of the domain";
+        SipDeniedSessions "sip_denied_sessions" "Denied: the domain has its share of the connections";
         SipDeniedInspect "sip_denied_inspect" "Denied: by a rule of an inspect map";
         SipDeniedOutbound "sip_denied_outbound" "Denied: outbound request to a domain not permitted";
         SipBadMessage "sip_bad_message" "SIP messages that break the syntax";
@@ -77,6 +80,9 @@ kinds! {
         PoolMoved "pool_moved" "SIP pools: requests moved to another member";
         PoolAnswered "pool_answered" "SIP pools: requests answered for lack of a member";
         PoolUnheld "pool_unheld" "SIP pools: requests sent that there was no room to hold";
+        TargetsFailed "targets_failed" "Foreign edges that could not be reached, or did not answer";
+        TargetsMoved "targets_moved" "Connections that went on to another edge of the domain called";
+        TlsUnvouched "tls_unvouched" "TLS sessions ended: nobody vouches for the peer any more";
         HandedOver "handed_over" "Frames handed to the worker that has their connection";
         TakenOver "taken_over" "Frames taken from the worker that received them";
         EventsLost "events_lost" "Events that control was too slow to take";
@@ -121,6 +127,7 @@ kinds! {
         DeniedNotPermitted "denied_not_permitted" "Denied: not permitted";
         DeniedPeer "denied_peer" "Denied: certificate does not carry the domain";
         DeniedBlocked "denied_blocked" "Denied: blocked";
+        DeniedLimit "denied_limit" "Denied: above the domain's rate or connections";
     }
 }
 

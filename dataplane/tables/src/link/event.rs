@@ -144,6 +144,13 @@ pub enum Event {
         /// Names in the peer's certificate.
         identity: Vec<String>,
     },
+    /// An edge of a foreign domain did not answer, and another was called.
+    TargetLost {
+        /// The proxy session.
+        session: u32,
+        /// The edge.
+        peer: End2,
+    },
     /// A proxy session ended.
     SessionClosed {
         /// The proxy session.
@@ -218,7 +225,7 @@ impl Event {
                 clip_names(identity);
             }
             Self::SessionClosed { reason, .. } => clip(reason),
-            Self::AclHits { .. } | Self::PortBlock { .. } | Self::Limit { .. } => {}
+            Self::TargetLost { .. } | Self::AclHits { .. } | Self::PortBlock { .. } | Self::Limit { .. } => {}
             Self::Port { text, .. } => clip(text),
             Self::Log { level, text } => [level, text].into_iter().for_each(clip),
         }

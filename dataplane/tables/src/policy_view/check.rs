@@ -441,8 +441,10 @@ fn globals(cx: &Context<'_>, element: &Globals) -> Finding {
         block_size,
         blocks_per_host,
         utc_offset,
+        partners,
         reserved,
     } = *element;
+    text(cx, partners, "partners")?;
     must(flags & !(SAME_SECURITY_INTER | SAME_SECURITY_INTRA) == 0, "flags", Fault::Bits)?;
     index_or_none(acl_global, cx.view.acls, "acl_global")?;
     must(fragment_size <= 30_000, "fragment_size", Fault::Value)?;
@@ -451,5 +453,5 @@ fn globals(cx: &Context<'_>, element: &Globals) -> Finding {
     must((32..=4096).contains(&block_size), "block_size", Fault::Value)?;
     must((1..=8).contains(&blocks_per_host), "blocks_per_host", Fault::Value)?;
     must(utc_offset.unsigned_abs() <= 86_400, "utc_offset", Fault::Value)?;
-    must(reserved == [0; 8], "reserved", Fault::Bits)
+    must(reserved == [0; 6], "reserved", Fault::Bits)
 }
