@@ -13,6 +13,7 @@ pub mod domains;
 pub mod fragment;
 pub mod hosts;
 pub mod load;
+pub mod logging;
 pub mod members;
 pub mod net;
 pub mod net6;
