@@ -45,8 +45,8 @@ lab_sip_server() {
 lab_sip_servers_up() {
     local node
     for node; do
-        lab_wait 10 "the SIP server of $node" lab_listens "$node" tcp "${LAB_SIP_AT[$node]#*:}"
-        lab_wait 10 "the user agent of $node" lab_listens "$node" udp 5070
+        lab_wait 30 "the SIP server of $node" lab_listens "$node" tcp "${LAB_SIP_AT[$node]#*:}"
+        lab_wait 30 "the user agent of $node" lab_listens "$node" udp 5070
     done
 }
 
