@@ -86,7 +86,6 @@ impl Entry {
         (texts.into(), cuts)
     }
 
-    #[expect(clippy::too_many_arguments, reason = "what it is made of, once")]
     pub(super) fn new(
         note: &Note,
         frame: &[u8],
