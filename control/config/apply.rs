@@ -10,6 +10,7 @@
 mod crypto;
 mod federation;
 mod inspect;
+mod logging;
 mod objects;
 mod pool;
 mod sip;
@@ -248,6 +249,7 @@ impl Editor {
             | Command::InspectClass(_)
             | Command::InspectMatch(_)
             | Command::InspectAction(_) => self.sip(command, negated),
+            Command::Logging(line) => self.logging(line, negated),
             Command::LocalDomain(name) => {
                 let about = About::LocalDomain(name.clone());
                 member(&mut self.model.local_domains, name, negated, about)

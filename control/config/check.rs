@@ -13,6 +13,7 @@ use fedgate_tables::policy::{ANY_PORT, MAX_CLASS_SLOTS, MAX_INTERFACES, NatKind}
 
 use super::diag::Severity;
 use super::domains::{covering, refused};
+use super::model::logging::HostKey;
 use super::model::{
     CLASS_DEFAULT, ClassMatch, Connections, DomainKey, Member, Model, Name, Place, Route, Route6,
 };
@@ -22,6 +23,7 @@ use super::types::Device;
 mod acl;
 pub mod crypto;
 mod federation;
+mod logging;
 mod pool;
 mod sip;
 
@@ -85,6 +87,8 @@ pub enum About {
     Connections(String, String),
     ServicePolicy,
     Timeouts,
+    DeviceId,
+    LogHost(HostKey),
     LocalDomain(String),
     BoundDomain(DomainKey),
 }
@@ -147,6 +151,7 @@ pub fn check(model: &Model) -> Found {
     crypto::domains(model, &mut found);
     pool::pools(model, &mut found);
     federation::federations(model, &mut found);
+    logging::logging(model, &mut found);
     inspection(model, &mut found);
     sip::maps(model, &mut found);
     local_domains(model, &mut found);

@@ -8,6 +8,7 @@ pub mod federation;
 pub mod group;
 pub mod inspect;
 pub mod interface;
+pub mod logging;
 pub mod nat;
 pub mod object;
 pub mod pool;

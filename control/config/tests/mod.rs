@@ -7,6 +7,7 @@ mod editing;
 mod federation;
 mod language;
 mod lists;
+mod logging;
 mod pool;
 mod property;
 mod refused;

@@ -9,6 +9,7 @@ mod life;
 mod names;
 mod shows;
 mod socket;
+mod syslog;
 
 use std::path::PathBuf;
 use std::sync::mpsc;
