@@ -19,6 +19,9 @@ pub enum Run {
     ShowVerify,
     ShowCpu,
     ShowMemory,
+    ShowLogging,
+    ShowLoggingMessage,
+    ClearLogging,
     ShowIpv6Route,
     ShowIpv6Interface,
     ShowAccessList,
@@ -76,6 +79,7 @@ impl Run {
             | Self::ShowIpv6Route
             | Self::ShowIpv6Interface
             | Self::ShowAccessList
+            | Self::ShowLoggingMessage
             | Self::ShowObjectGroup
             | Self::ShowTimeRange
             | Self::ShowDomains
@@ -95,6 +99,8 @@ impl Run {
             Self::ShowConn
             | Self::ShowCpu
             | Self::ShowMemory
+            | Self::ShowLogging
+            | Self::ClearLogging
             | Self::ShowXlate
             | Self::ShowDrops
             | Self::ShowProxy
@@ -167,6 +173,8 @@ pub const SPECS: &[Spec] = &[
     spec("show ip verify statistics", "show ip verify statistics", "what reverse-path checks dropped", Run::ShowVerify),
     spec("show cpu", "show cpu [detailed]", "how busy the workers are: their cycles in loops that found work", Run::ShowCpu),
     spec("show memory", "show memory", "where memory is", Run::ShowMemory),
+    spec("show logging message", "show logging message", "messages with a severity of their own, or kept back", Run::ShowLoggingMessage),
+    spec("show logging", "show logging", "what is sent to which collector, what became of it, and the buffer", Run::ShowLogging),
     spec("show access-list", "show access-list [NAME]", "access-lists with hits", Run::ShowAccessList),
     spec("show object-group", "show object-group [NAME]", "object-groups with their members", Run::ShowObjectGroup),
     spec("show time-range", "show time-range [NAME]", "time-ranges, and whether they hold now", Run::ShowTimeRange),
@@ -192,6 +200,7 @@ pub const SPECS: &[Spec] = &[
     spec("clear xlate", "clear xlate [address A] [port P] [protocol {tcp|udp|icmp|icmp6}]", "ends translations and what uses them", Run::ClearXlate),
     spec("clear arp", "clear arp [address A]", "forgets neighbours", Run::ClearArp),
     spec("clear ipv6 neighbors", "clear ipv6 neighbors", "forgets IPv6 neighbours", Run::ClearIpv6Neighbors),
+    spec("clear logging buffer", "clear logging buffer", "empties the buffer", Run::ClearLogging),
     spec("configure replace", "configure replace FILE [confirmed MINUTES]", "makes a file the configuration, as a whole or not at all; with `confirmed` as after commit confirmed", Run::ConfigureReplace),
     spec("commit confirmed", "commit confirmed MINUTES", "what is changed from now on is taken back after so many minutes, unless commit confirms it", Run::CommitConfirmed),
     spec("commit", "commit", "confirms what was changed", Run::Commit),

@@ -12,6 +12,7 @@ use super::commands::{self, Run};
 use super::daemon::{Daemon, ListKind, MOST_MINUTES, Refusal};
 use super::events::escaped;
 use super::history::By;
+use super::messages::sessions::{executed, looked};
 use super::pipe::Pipes;
 use super::protocol::{FAILED, OK, Reply, Request, USAGE};
 use super::server::Out;
@@ -71,12 +72,11 @@ pub async fn run(daemon: &Rc<Daemon>, request: &Request, uid: u32, out: &mut Out
     if out.audited {
         let By { uid, user, command } = &out.by;
         match done {
-            OK => info!(
-                uid,
-                "%ASA-5-111010: User '{user}', running 'CLI' from IP 0.0.0.0, executed '{command}'"
-            ),
+            OK => daemon.log().tell(&executed(user, command)),
             _ => info!(uid, user, command, "failed"),
         }
+    } else if done == OK && out.by.command.starts_with("show ") {
+        daemon.log().syslog().tell(&looked(&out.by.user, &out.by.command));
     }
     out.flush().await?;
     let config = daemon.config();
@@ -152,6 +152,7 @@ async fn dispatch(
         | Run::CommitConfirmed
         | Run::Rollback
         | Run::ImportDomains
+        | Run::ClearLogging
         | Run::WriteMemory => (None, true),
         Run::ShowConn => (Some(What::Conns), false),
         Run::ShowXlate => (Some(What::Xlates), false),
@@ -229,6 +230,12 @@ async fn dispatch(
         Run::ShowVerify => show::net::verify_statistics(daemon, out).await,
         Run::ShowCpu => show::load::cpu(daemon, in_full, out).await,
         Run::ShowMemory => show::load::memory(daemon, out).await,
+        Run::ShowLogging => show::logging::logging(daemon, out).await,
+        Run::ShowLoggingMessage => show::logging::messages(daemon, out).await,
+        Run::ClearLogging => {
+            daemon.log().syslog().clear();
+            Ok(())
+        }
         Run::ShowAccessList => show::acl::access_list(daemon, name.as_deref(), out).await,
         Run::ShowObjectGroup => show::acl::object_group(daemon, name.as_deref(), out).await,
         Run::ShowTimeRange => show::acl::time_range(daemon, name.as_deref(), out).await,

@@ -12,6 +12,7 @@ pub mod domains;
 pub mod fragment;
 pub mod hosts;
 pub mod load;
+pub mod logging;
 pub mod net;
 pub mod net6;
 pub mod pools;

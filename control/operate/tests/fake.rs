@@ -12,7 +12,7 @@ use std::time::Duration;
 use fedgate_tables::counters::{Counters, WorkerCounters};
 use fedgate_tables::domains::{DomainReader, DomainWriter};
 use fedgate_tables::link::{
-    ClassRow, ConnRow, End, HostRow, LINK_LAYOUT, LinkError, LinkListener, LinkSocket, PoolRow, Rows,
+    ClassRow, ConnRow, End, Event, HostRow, LINK_LAYOUT, LinkError, LinkListener, LinkSocket, PoolRow, Rows,
     ToControl, ToDataplane, What,
 };
 use fedgate_tables::policy_view::Checked;
@@ -34,6 +34,8 @@ pub struct State {
     pub refuse_tables: usize,
     /// Connections to list.
     pub conns: u64,
+    /// To tell.
+    pub events: Vec<Event>,
     /// Cut the link.
     pub hang_up: bool,
     region: OwnedFd,
@@ -59,6 +61,7 @@ impl Fake {
             refuse_all: None,
             refuse_tables: 0,
             conns: 0,
+            events: Vec::new(),
             hang_up: false,
             region: counters.region().fd().try_clone_to_owned().unwrap(),
             table_generation: 0,
@@ -99,6 +102,9 @@ fn serve(listener: &LinkListener, mut link: LinkSocket, state: &Mutex<State>, st
     while !stop.load(Ordering::Relaxed) && !std::mem::take(&mut state.lock().unwrap().hang_up) {
         if let Ok(newer) = listener.try_accept() {
             link = newer;
+        }
+        for event in std::mem::take(&mut state.lock().unwrap().events) {
+            link.send(&ToControl::Event(event), &[], patience).unwrap();
         }
         let (message, fds) = match link.recv::<ToDataplane>(Some(Duration::from_millis(2))) {
             Ok(received) => received,
