@@ -11,7 +11,7 @@ use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use super::Core;
-use super::request::Who;
+use super::request::{Answered, Who};
 use crate::aor::Aor;
 use crate::message::Incoming;
 
@@ -65,7 +65,7 @@ impl Guard {
 }
 
 impl Core {
-    pub(super) fn guard(&mut self, request: &Incoming, from: Aor) -> Result<Who, ()> {
+    pub(super) fn guard(&mut self, request: &Incoming, from: Aor) -> Result<Who, Answered> {
         let target = request.msg().request_uri().and_then(|uri| Aor::of(&uri));
         let exists = target.as_ref().is_some_and(|aor| self.users.get(aor).is_some());
         let known = self.guards.len() < MAX_GUARDS || self.guards.contains_key(from.domain());
@@ -77,7 +77,7 @@ impl Core {
         if guard.watched && !was {
             self.count("watch_listed");
         }
-        if admitted { Ok(Who::Foreign(from)) } else { Err(self.refuse(request, 503, "rate")) }
+        if admitted { Ok(Who::Foreign(from)) } else { Err(self.refused(request, 503, "rate")) }
     }
 }
 

@@ -35,6 +35,10 @@ pub(super) enum Who {
     Foreign(Aor),
 }
 
+/// The request has been answered already, and there is nothing more to do about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Answered;
+
 impl Who {
     pub(super) fn aor(&self) -> &Aor {
         match self {
@@ -127,46 +131,48 @@ impl Core {
     }
 
     /// Whose the request is; if nobody's that may, it has been answered.
-    pub(super) fn requester(&mut self, request: &Incoming) -> Result<Who, ()> {
+    pub(super) fn requester(&mut self, request: &Incoming) -> Result<Who, Answered> {
         let from = Aor::of(&request.msg().from.uri);
         let origin = self.conns.get(&request.conn).map(|conn| conn.peer.origin);
         match (origin, from) {
-            (Some(_), None) => Err(self.refuse(request, 403, "from_uri")),
+            (Some(_), None) => Err(self.refused(request, 403, "from_uri")),
             (Some(Origin::Federation), Some(from)) => match self.cfg.permission(from.domain()) {
-                Permission::Refused if self.is_local(&from) => Err(self.refuse(request, 403, "spoof_local")),
-                Permission::Refused => Err(self.refuse(request, 403, "domain_refused")),
+                Permission::Refused if self.is_local(&from) => Err(self.refused(request, 403, "spoof_local")),
+                Permission::Refused => Err(self.refused(request, 403, "domain_refused")),
                 Permission::Listed => Ok(Who::Foreign(from)),
                 Permission::Below => self.guard(request, from),
             },
             (Some(Origin::Client), Some(from)) => self.authenticate(request, from),
-            (None, _) => Err(()),
+            (None, _) => Err(Answered),
         }
     }
 
     /// The local user whom the Request-URI and To name; if there is none, the request has been answered.
-    pub(super) fn local_target(&mut self, request: &Incoming) -> Result<Aor, ()> {
+    pub(super) fn local_target(&mut self, request: &Incoming) -> Result<Aor, Answered> {
         let msg = request.msg();
         let target = msg.request_uri().and_then(|uri| Aor::of(&uri));
         let to = Aor::of(&msg.to.uri);
-        let (Some(target), Some(to)) = (target, to) else { return Err(self.refuse(request, 404, "no_user")) };
+        let (Some(target), Some(to)) = (target, to) else {
+            return Err(self.refused(request, 404, "no_user"));
+        };
         if !self.is_local(&target) || !self.is_local(&to) {
-            return Err(self.refuse(request, 403, "relay"));
+            return Err(self.refused(request, 403, "relay"));
         }
         if self.users.get(&target).is_none() {
-            return Err(self.refuse(request, 404, "no_user"));
+            return Err(self.refused(request, 404, "no_user"));
         }
         Ok(target)
     }
 
-    fn authenticate(&mut self, request: &Incoming, from: Aor) -> Result<Who, ()> {
+    fn authenticate(&mut self, request: &Incoming, from: Aor) -> Result<Who, Answered> {
         if !self.is_local(&from) {
-            return Err(self.refuse(request, 403, "from_foreign"));
+            return Err(self.refused(request, 403, "from_foreign"));
         }
         if self.conns.get(&request.conn).is_some_and(|conn| conn.users.contains(&from)) {
             return Ok(Who::Local(from));
         }
         let msg = request.msg();
-        let (Some(uri), Some(method)) = (msg.request_uri(), msg.method_name()) else { return Err(()) };
+        let (Some(uri), Some(method)) = (msg.request_uri(), msg.method_name()) else { return Err(Answered) };
         let judged = match self.users.get(&from) {
             None => Err(Denied::Bad),
             Some(user) => {
@@ -196,7 +202,7 @@ impl Core {
                         }
                     }
                 }
-                Err(())
+                Err(Answered)
             }
         }
     }
@@ -217,6 +223,12 @@ impl Core {
 
     pub(super) fn send_response(&mut self, request: &Incoming, out: Outgoing) {
         self.out.push(Output::Send(request.conn, out.bytes()));
+    }
+
+    /// As [`Core::refuse`], where a result is asked for.
+    pub(super) fn refused(&mut self, request: &Incoming, status: u16, name: &'static str) -> Answered {
+        self.refuse(request, status, name);
+        Answered
     }
 
     /// Refuses, for a reason that is counted under `name`.

@@ -110,8 +110,17 @@ impl Core {
         let used = self.now;
         let looked_at = used + self.cfg.session_idle * 1_000;
         self.invites.insert(invite_key(&dialog.call_id, dialog.remote_tag(), invite), tag);
-        let session =
-            Session { pair, dialog, unacknowledged: None, ack: None, invite, used, taken: None, composing };
+        let session = Session {
+            pair,
+            dialog,
+            unacknowledged: None,
+            ack: None,
+            invite,
+            used,
+            looked_at,
+            taken: None,
+            composing,
+        };
         self.sessions.insert(tag, session);
         self.at(looked_at, Timer::Idle(tag));
     }

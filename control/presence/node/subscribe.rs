@@ -14,10 +14,11 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use fedgate_sip::headers::HeaderName;
 use rsip::headers::UntypedHeader as _;
 
-use super::request::Who;
+use super::request::{Answered, Who};
 use super::transact::{Answer, Purpose};
 use super::{Core, Timer};
 use crate::aor::Aor;
+use crate::config::Permission;
 use crate::dialog::Dialog;
 use crate::ids::Tag;
 use crate::message::{Incoming, param};
@@ -62,6 +63,13 @@ enum Substate {
 impl Core {
     pub(super) fn restore_subscriptions(&mut self, stored: Vec<StoredSubscription>) {
         for sub in stored {
+            if !self.may_watch(&sub.watcher)
+                || (self.is_local(&sub.resource) && self.users.get(&sub.resource).is_none())
+            {
+                // The configuration is another: its next refresh is answered by that.
+                self.write(Write::Unsubscribed(sub.dialog.tag));
+                continue;
+            }
             let mut dialog = sub.dialog;
             dialog.resume();
             let restored = Subscription {
@@ -77,6 +85,15 @@ impl Core {
                 watchers: None,
             };
             self.add(restored);
+        }
+    }
+
+    /// Whether the configuration knows such a watcher.
+    fn may_watch(&self, watcher: &Aor) -> bool {
+        if self.is_local(watcher) {
+            self.users.get(watcher).is_some()
+        } else {
+            self.cfg.permission(watcher.domain()) != Permission::Refused
         }
     }
 
@@ -116,8 +133,8 @@ impl Core {
         let event = request.value(HeaderName::Event).unwrap_or_default();
         let (name, params) = event.split_once(';').unwrap_or((event, ""));
         let Some(package) = Package::of(name.trim()) else { return self.refuse(request, 489, "bad_event") };
-        let event_id = param(params, "id").filter(|id| !id.is_empty()).map(Box::from);
-        if event_id.as_ref().is_some_and(|id: &Box<str>| id.len() > MAX_EVENT_ID) {
+        let event_id: Option<Box<str>> = param(params, "id").filter(|id| !id.is_empty()).map(Box::from);
+        if event_id.as_deref().is_some_and(|id| id.len() > MAX_EVENT_ID) {
             return self.refuse(request, 400, "bad_event");
         }
         let Ok(resource) = self.resource(request, &who, package) else { return };
@@ -165,33 +182,33 @@ impl Core {
     }
 
     /// Whom it is about, and whether this requester may ask that.
-    fn resource(&mut self, request: &Incoming, who: &Who, package: Package) -> Result<Aor, ()> {
+    fn resource(&mut self, request: &Incoming, who: &Who, package: Package) -> Result<Aor, Answered> {
         let target = request.msg().request_uri().and_then(|uri| Aor::of(&uri));
         match (who, package) {
             (Who::Foreign(_), Package::Presence) => self.local_target(request),
-            (Who::Foreign(_), Package::Winfo) => Err(self.refuse(request, 403, "winfo_foreign")),
+            (Who::Foreign(_), Package::Winfo) => Err(self.refused(request, 403, "winfo_foreign")),
             (Who::Local(user), Package::Winfo) => {
                 let own = target.filter(|target| target == user);
-                own.ok_or_else(|| self.refuse(request, 403, "winfo_other"))
+                own.ok_or_else(|| self.refused(request, 403, "winfo_other"))
             }
             (Who::Local(_), Package::Presence) => match target {
                 Some(target) if self.is_local(&target) => self.local_target(request),
                 Some(target) if self.cfg.route(target.domain()).is_some() => Ok(target),
-                Some(_) | None => Err(self.refuse(request, 404, "no_user")),
+                Some(_) | None => Err(self.refused(request, 404, "no_user")),
             },
         }
     }
 
-    fn seconds(&mut self, request: &Incoming) -> Result<u32, ()> {
+    fn seconds(&mut self, request: &Incoming) -> Result<u32, Answered> {
         let Ok(expires) = request.number(HeaderName::Expires) else {
-            return Err(self.refuse(request, 400, "expires"));
+            return Err(self.refused(request, 400, "expires"));
         };
         let seconds = expires.unwrap_or(EXPIRES).min(self.cfg.max_expires);
         if (1..MIN_EXPIRES).contains(&seconds) {
             self.count("expires");
             let out = self.response(request, 423).other("Min-Expires", MIN_EXPIRES.to_string());
             self.send_response(request, out);
-            return Err(());
+            return Err(Answered);
         }
         Ok(seconds)
     }

@@ -82,6 +82,26 @@ impl Lab {
         lab
     }
 
+    /// Without its store, for tests of many steps: what is written goes nowhere.
+    pub(super) fn forgetful() -> Self {
+        let mut lab = Self::new();
+        if let Some(store) = lab.store.take() {
+            lab.runtime.block_on(store.close()).expect("closed");
+        }
+        lab
+    }
+
+    /// Everything sent and not looked at yet, in order.
+    pub(super) fn take_sent(&mut self) -> Vec<Incoming> {
+        self.sent.drain(..).map(|(_, message)| message).collect()
+    }
+
+    /// A peer's connection again.
+    pub(super) fn open(&mut self, conn: ConnId, origin: Origin) {
+        self.core.on_open(conn, Peer { origin, tls: false }, self.now);
+        self.carry_out();
+    }
+
     /// Kills the core; the next one knows what was stored and nothing else. Peers connect again.
     pub(super) fn restart(&mut self) {
         let url = format!("sqlite:{}", self.dir.path().join("store").display());
@@ -105,13 +125,21 @@ impl Lab {
         self.carry_out();
     }
 
+    /// Kills the core; the next one has another configuration.
+    pub(super) fn reconfigure(&mut self, from: &str, to: &str) {
+        let config = Config::parse(&CONFIG.replace(from, to), "config");
+        self.cfg = Arc::new(config.expect("a configuration"));
+        self.restart();
+    }
+
     fn carry_out(&mut self) {
         for output in self.core.take_output() {
             match output {
                 Output::Write(write) => {
                     self.written += 1;
-                    let store = self.store.as_mut().expect("a store");
-                    self.runtime.block_on(store.commit(&[write])).expect("committed");
+                    if let Some(store) = &mut self.store {
+                        self.runtime.block_on(store.commit(&[write])).expect("committed");
+                    }
                 }
                 Output::Send(conn, bytes) => {
                     let text = String::from_utf8_lossy(&bytes).into_owned();

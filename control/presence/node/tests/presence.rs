@@ -279,6 +279,22 @@ fn subscriptions_live_over_a_restart_and_end_well() {
 }
 
 #[test]
+fn who_is_no_longer_permitted_is_told_nothing_more() {
+    let mut lab = Lab::new();
+    lab.decide(X, Some("allow"));
+    let (_, first) = lab.watch(X);
+    lab.reconfigure("\"foreign.example\"", "\"other.example\"");
+    lab.register(BOB, "bob");
+    lab.publish(BOB, "bob", "open", None);
+    lab.pass(10_000);
+    lab.quiet();
+    lab.within(&first, "SUBSCRIBE", SUBSCRIBE, "");
+    let _ = lab.response(EDGE, 481);
+    lab.request(EDGE, "SUBSCRIBE", X, BOB_AOR, SUBSCRIBE, "");
+    let _ = lab.response(EDGE, 403);
+}
+
+#[test]
 fn one_that_runs_out_is_told_so_and_whoever_waited_is_remembered() {
     let mut lab = Lab::new();
     let _ = lab.watch(X);

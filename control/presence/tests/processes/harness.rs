@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! A node in a folder of its own, and peers that talk SIP to it.
 //!
-//! Foreign users come from 127.0.0.2, which the node's configuration names as its peer; devices from anywhere else. Everything is killed by
+//! Foreign users come from 127.0.0.1 and 127.0.0.2, which the node's configuration names as its peers; devices from 127.0.0.3. Everything is killed by
 //! its id when the test ends.
 
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use fedgate_sip::frame::{Frame, Framer, Limits};
@@ -36,7 +37,7 @@ impl Node {
         std::fs::write(path("users"), users).expect("written");
         let config = format!(
             "name = \"cup.local.example\"\nport = 5060\ndomains = [\"local.example\"]\nstore = \"sqlite:{}\"\nusers = \"{}\"\n\
-             control = \"{}\"\n{listen}\n[federation]\npermitted = [\"foreign.example\"]\naddresses = [\"127.0.0.2\"]\n\
+             control = \"{}\"\n{listen}\n[federation]\npermitted = [\"foreign.example\"]\naddresses = [\"127.0.0.1\", \"127.0.0.2\"]\n\
              peers = [\"border.example\"]\n{extra}",
             path("store"),
             path("users"),
@@ -121,7 +122,10 @@ impl Peer {
     }
 
     pub fn over(stream: Box<dyn Stream>, name: &str) -> Self {
-        let name = name.replace([':', '.'], "-");
+        // No two connections of a test are the same device.
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("{}-{number}", name.replace([':', '.'], "-"));
         Self { stream, buffer: Vec::new(), framer: Framer::new(Limits::DEFAULT), cseq: 0, name }
     }
 

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
 use serde_json::json;
@@ -20,6 +20,7 @@ struct Ca(CertifiedIssuer<'static, KeyPair>);
 impl Ca {
     fn new() -> Self {
         let mut params = CertificateParams::new(Vec::new()).expect("parameters");
+        params.distinguished_name.push(DnType::CommonName, "test CA");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         Self(CertifiedIssuer::self_signed(params, KeyPair::generate().expect("a key")).expect("a CA"))
     }
@@ -27,13 +28,13 @@ impl Ca {
     /// Certificate and key in PEM.
     fn issue(&self, name: &str) -> (String, String) {
         let key = KeyPair::generate().expect("a key");
-        let params = CertificateParams::new(vec![name.to_owned()]).expect("parameters");
+        let params = named(name);
         (params.signed_by(&key, &self.0).expect("signed").pem(), key.serialize_pem())
     }
 
     fn identity(&self, name: &str) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
         let key = KeyPair::generate().expect("a key");
-        let params = CertificateParams::new(vec![name.to_owned()]).expect("parameters");
+        let params = named(name);
         let der = params.signed_by(&key, &self.0).expect("signed").der().clone();
         (vec![der], PrivatePkcs8KeyDer::from(key.serialize_der()).into())
     }
@@ -43,6 +44,12 @@ impl Ca {
         roots.add(self.0.der().clone()).expect("a root");
         Arc::new(roots)
     }
+}
+
+fn named(name: &str) -> CertificateParams {
+    let mut params = CertificateParams::new(vec![name.to_owned()]).expect("parameters");
+    params.distinguished_name.push(DnType::CommonName, name);
+    params
 }
 
 fn provider() -> Arc<rustls::crypto::CryptoProvider> {
