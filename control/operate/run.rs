@@ -152,6 +152,7 @@ async fn dispatch(
         Run::ClearXlate => (Some(What::Xlates), true),
         Run::ClearArp => (Some(What::Arp), true),
         Run::ClearIpv6Neighbors => (Some(What::Neighbors6), true),
+        Run::ClearDialogs => (Some(What::Sip), true),
         Run::ConfigureReplace
         | Run::Commit
         | Run::CommitConfirmed
@@ -161,9 +162,11 @@ async fn dispatch(
         | Run::WriteMemory => (None, true),
         Run::ShowConn => (Some(What::Conns), false),
         Run::ShowXlate => (Some(What::Xlates), false),
+        Run::ShowDialogs => (Some(What::Sip), false),
         _ => (None, false),
     };
     let selection = match what {
+        Some(What::Sip) => Selection::of_dialogs(&mut args, !changes).map_err(wrong)?,
         Some(_) => Selection::parse(&mut args, !changes, spec.run == Run::ShowConn).map_err(wrong)?,
         None => Selection::default(),
     };
@@ -175,6 +178,7 @@ async fn dispatch(
         | Run::ShowInterface
         | Run::ShowIpv6Interface
         | Run::ShowCryptoCertificates
+        | Run::ShowSipPool
         | Run::ShowFragment => args.peek().map(|_| args.name("a name")).transpose(),
         Run::ShowCryptoCrls => {
             let named = args.accept("trustpoint") || args.peek().is_some();
@@ -247,7 +251,9 @@ async fn dispatch(
         Run::ShowDrops => show::counts::drops(daemon, out).await,
         Run::ShowDomains => show::domains::domains(daemon, out).await,
         Run::ShowProxy => show::proxy::proxy(daemon, out).await,
-        Run::ShowSip => show::proxy::sip(daemon, out).await,
+        Run::ShowSip => show::dialogs::sip(daemon, out).await,
+        Run::ShowDialogs => show::dialogs::dialogs(daemon, selection, out).await,
+        Run::ShowSipPool => show::members::sip_pool(daemon, name.as_deref(), out).await,
         Run::ShowInterface => show::net::interface(daemon, name.as_deref(), out).await,
         Run::ShowRoute => show::net::route(daemon, out).await,
         Run::ShowArp => show::net::arp(daemon, out).await,
@@ -262,6 +268,7 @@ async fn dispatch(
         Run::ShowStartup => show::text::startup(daemon, out).await,
         Run::ClearConn => clear(daemon, What::Conns, "connections", selection, out).await,
         Run::ClearXlate => clear(daemon, What::Xlates, "translations", selection, out).await,
+        Run::ClearDialogs => clear(daemon, What::Sip, "dialogs", selection, out).await,
         Run::ClearArp => clear(daemon, What::Arp, "neighbours", selection, out).await,
         Run::ClearIpv6Neighbors => clear(daemon, What::Neighbors6, "neighbours", selection, out).await,
         Run::ConfigureReplace => {
