@@ -9,6 +9,7 @@
 
 mod crypto;
 mod inspect;
+mod logging;
 mod objects;
 mod pool;
 mod sip;
@@ -234,6 +235,7 @@ impl Editor {
             | Command::InspectClass(_)
             | Command::InspectMatch(_)
             | Command::InspectAction(_) => self.sip(command, negated),
+            Command::Logging(line) => self.logging(line, negated),
             Command::LocalDomain(name) => {
                 let about = About::LocalDomain(name.clone());
                 member(&mut self.model.local_domains, name, negated, about)

@@ -57,6 +57,11 @@ impl<'l, 'a> Args<'l, 'a> {
         self.negated && self.peek().is_none()
     }
 
+    /// Whether the line begins with `no`.
+    pub fn is_negated(&self) -> bool {
+        self.negated
+    }
+
     /// Notes what the operator is to be told although the line is taken.
     pub fn remark(&mut self, problem: Problem) {
         self.remarks.push(Problem { severity: Severity::Warning, ..problem });

@@ -13,6 +13,7 @@ use fedgate_tables::policy::{ANY_PORT, MAX_CLASS_SLOTS, MAX_INTERFACES, NatKind}
 
 use super::diag::Severity;
 use super::domains::{covering, refused};
+use super::model::logging::HostKey;
 use super::model::{
     CLASS_DEFAULT, ClassMatch, Connections, DomainKey, Member, Model, Name, Place, Route, Route6,
 };
@@ -21,6 +22,7 @@ use super::types::Device;
 
 mod acl;
 pub mod crypto;
+mod logging;
 mod pool;
 mod sip;
 
@@ -81,6 +83,8 @@ pub enum About {
     Connections(String, String),
     ServicePolicy,
     Timeouts,
+    DeviceId,
+    LogHost(HostKey),
     LocalDomain(String),
     BoundDomain(DomainKey),
 }
@@ -142,6 +146,7 @@ pub fn check(model: &Model) -> Found {
     crypto::proxies(model, &mut found);
     crypto::domains(model, &mut found);
     pool::pools(model, &mut found);
+    logging::logging(model, &mut found);
     inspection(model, &mut found);
     sip::maps(model, &mut found);
     local_domains(model, &mut found);

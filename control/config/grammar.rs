@@ -10,7 +10,7 @@ mod idle;
 
 pub use idle::IDLE;
 
-use super::parse::{acl, crypto, group, inspect, interface, nat, object, pool, sip, system, time};
+use super::parse::{acl, crypto, group, inspect, interface, logging, nat, object, pool, sip, system, time};
 use super::raw::{Command, Mode, Statement};
 use super::source::{Line, Span};
 use super::suggest::nearest;
@@ -140,6 +140,17 @@ pub const SPECS: &[Spec] = &[
     leaf(Mode::Global, "xlate block-allocation", "xlate block-allocation {size PORTS | maximum-per-host BLOCKS}", "ports of a block, and blocks of a host, with block-allocation", "xlate block-allocation size 512", nat::block_allocation),
     leaf(Mode::Global, "route", "route NAMEIF ADDRESS MASK GATEWAY [METRIC]", "a static route", "route outside 0.0.0.0 0.0.0.0 203.0.113.1 1", system::route),
     leaf(Mode::Global, "ipv6 route", "ipv6 route NAMEIF PREFIX/LENGTH GATEWAY [METRIC]", "a static IPv6 route", "ipv6 route outside ::/0 fe80::1", system::route6),
+    leaf(Mode::Global, "logging enable", "logging enable", "sends and keeps messages at all", "logging enable", logging::enable),
+    leaf(Mode::Global, "logging timestamp", "logging timestamp [rfc5424]", "messages say when; rfc5424 in UTC, else in local time as the ASA writes it", "logging timestamp rfc5424", logging::timestamp),
+    leaf(Mode::Global, "logging facility", "logging facility N", "16 to 23, LOCAL0 to LOCAL7; 20 without it", "logging facility 20", logging::facility),
+    leaf(Mode::Global, "logging device-id", "logging device-id {hostname | ipaddress NAMEIF | string TEXT}", "messages say who", "logging device-id hostname", logging::device_id),
+    leaf(Mode::Global, "logging buffer-size", "logging buffer-size BYTES", "what show logging can show, 4096 to 1048576; 4096 without it", "logging buffer-size 65536", logging::buffer_size),
+    leaf(Mode::Global, "logging buffered", "logging buffered LEVEL", "keeps messages of the level and more severe ones for show logging", "logging buffered informational", logging::buffered),
+    leaf(Mode::Global, "logging trap", "logging trap LEVEL", "sends messages of the level and more severe ones to the collectors", "logging trap informational", logging::trap),
+    leaf(Mode::Global, "logging queue", "logging queue MESSAGES", "messages that may wait for one collector, 1 to 8192; 512 without it", "logging queue 2048", logging::queue),
+    leaf(Mode::Global, "logging host", "logging host NAMEIF ADDRESS [udp/PORT | tcp/PORT] [format rfc5424] [secure trustpoint TRUSTPOINT [reference-identity NAME]]", "a collector; udp/514 without a transport. With `secure`, TLS: the trustpoint's CAs vouch for a certificate with that name, or with the address", "logging host inside 10.10.0.50 tcp/1470", logging::host),
+    leaf(Mode::Global, "logging message", "logging message NUMBER [level LEVEL]", "a message's severity instead of its own; `no logging message NUMBER` keeps it back", "logging message 106023 level errors", logging::message),
+    leaf(Mode::Global, "logging rate-limit", "logging rate-limit {unlimited | MESSAGES [SECONDS]} {level LEVEL | message NUMBER}", "at most so many in so many seconds; what is said of a message goes before its level's", "logging rate-limit 100 1 level debugging", logging::rate_limit),
     leaf(Mode::Global, "names", "names", "names of `name` lines may stand for addresses", "names", system::names),
     leaf(Mode::Global, "name", "name ADDRESS NAME", "a name that may be written for an address", "name 10.10.0.11 cup", system::name),
     leaf(Mode::Global, "timeout", "timeout {conn|half-closed|embryonic|udp|icmp|sip|sip_media|sip-invite|sip-disconnect|sip-provisional-media|pat-xlate|xlate|conn-holddown|floating-conn} H:MM:SS ...", "idle timers; those of what fedgate does not do are taken, with a warning", "timeout sip 2:05:00", system::timeout),

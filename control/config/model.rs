@@ -17,6 +17,7 @@ use super::types::{Device, Mac, Net, PortOp, Seconds, Service};
 
 mod acl;
 mod crypto;
+pub mod logging;
 mod nat;
 pub mod pool;
 pub mod sip;
@@ -38,6 +39,8 @@ pub struct Model {
     pub same_security_inter: bool,
     /// `same-security-traffic permit intra-interface`.
     pub same_security_intra: bool,
+    /// `logging`.
+    pub syslog: logging::Syslog,
     /// `object network`.
     pub networks: Arc<BTreeMap<String, NetworkObject>>,
     /// `object service`; `None` until its `service` line.

@@ -15,6 +15,7 @@ use super::ports;
 
 mod acl;
 mod crypto;
+mod logging;
 mod nat;
 
 pub use acl::{group_text, time_range_text};
@@ -26,6 +27,7 @@ pub fn print(model: &Model, out: &mut impl Write) -> fmt::Result {
     writeln!(out, "! fedgate running-config")?;
     system(model, out)?;
     objects(model, out)?;
+    logging::logging(&model.syslog, out)?;
     for (name, lines) in &model.acls {
         for line in &**lines {
             writeln!(out, "access-list {name} {line}")?;

@@ -2,12 +2,13 @@
 //! The configuration as it is written: one [`Statement`] a line, its words checked by themselves but not yet against
 //! anything else. The first of the configuration's three forms; [`super::apply`] makes the model of it.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 
 use fedgate_sip::inspect::Action;
 
 use super::addr::ObjectAddr;
+use super::model::logging::{DeviceId, HostForm, HostKey, Limited, Rate, Stamp};
 use super::model::pool::{Check, Share};
 use super::model::sip::{Parameter, SipMatch};
 use super::model::{
@@ -257,6 +258,26 @@ pub enum FragmentBound {
     Timeout,
 }
 
+/// A `logging` line. A value that `no` may leave out is an option.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "each variant is a line of the grammar table, which says what it means")]
+pub enum Logging {
+    Enable,
+    Timestamp(Stamp),
+    Facility(Option<u8>),
+    DeviceId(Option<DeviceId>),
+    BufferSize(Option<u32>),
+    Buffered(Option<u8>),
+    Trap(Option<u8>),
+    Queue(Option<u32>),
+    Host(HostKey, HostForm),
+    /// `no logging host IF ADDRESS`: whatever its transport.
+    NoHost(String, IpAddr),
+    /// A message, and `level` with its level.
+    Message(u32, Option<Option<u8>>),
+    Rate(Limited, Option<Rate>),
+}
+
 /// A command with its arguments.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "each variant is a line of the grammar table, which says what it means")]
@@ -374,6 +395,7 @@ pub enum Command {
     PolicyClass(String),
     InspectSip(InspectSip),
     ServicePolicy(String),
+    Logging(Logging),
     LocalDomain(String),
     Domain(DomainKey, DomainRule),
     /// `permit domain D [peer P] trustpoint T`

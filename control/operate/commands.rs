@@ -19,6 +19,9 @@ pub enum Run {
     ShowVerify,
     ShowCpu,
     ShowMemory,
+    ShowLogging,
+    ShowLoggingMessage,
+    ClearLogging,
     ShowIpv6Route,
     ShowIpv6Interface,
     ShowAccessList,
@@ -28,6 +31,8 @@ pub enum Run {
     ShowDomains,
     ShowProxy,
     ShowSip,
+    ShowDialogs,
+    ShowSipPool,
     ShowInterface,
     ShowRoute,
     ShowArp,
@@ -42,6 +47,7 @@ pub enum Run {
     ClearXlate,
     ClearArp,
     ClearIpv6Neighbors,
+    ClearDialogs,
     ConfigureReplace,
     Commit,
     CommitConfirmed,
@@ -76,9 +82,11 @@ impl Run {
             | Self::ShowIpv6Route
             | Self::ShowIpv6Interface
             | Self::ShowAccessList
+            | Self::ShowLoggingMessage
             | Self::ShowObjectGroup
             | Self::ShowTimeRange
             | Self::ShowDomains
+            | Self::ShowSipPool
             | Self::ShowInterface
             | Self::ShowFragment
             | Self::ShowRoute
@@ -95,10 +103,13 @@ impl Run {
             Self::ShowConn
             | Self::ShowCpu
             | Self::ShowMemory
+            | Self::ShowLogging
+            | Self::ClearLogging
             | Self::ShowXlate
             | Self::ShowDrops
             | Self::ShowProxy
             | Self::ShowSip
+            | Self::ShowDialogs
             | Self::ShowArp
             | Self::ShowIpv6Neighbor
             | Self::ShowCounters
@@ -109,6 +120,7 @@ impl Run {
             | Self::ClearXlate
             | Self::ClearArp
             | Self::ClearIpv6Neighbors
+            | Self::ClearDialogs
             | Self::ConfigureReplace
             | Self::Commit
             | Self::CommitConfirmed
@@ -167,6 +179,8 @@ pub const SPECS: &[Spec] = &[
     spec("show ip verify statistics", "show ip verify statistics", "what reverse-path checks dropped", Run::ShowVerify),
     spec("show cpu", "show cpu [detailed]", "how busy the workers are: their cycles in loops that found work", Run::ShowCpu),
     spec("show memory", "show memory", "where memory is", Run::ShowMemory),
+    spec("show logging message", "show logging message", "messages with a severity of their own, or kept back", Run::ShowLoggingMessage),
+    spec("show logging", "show logging", "what is sent to which collector, what became of it, and the buffer", Run::ShowLogging),
     spec("show access-list", "show access-list [NAME]", "access-lists with hits", Run::ShowAccessList),
     spec("show object-group", "show object-group [NAME]", "object-groups with their members", Run::ShowObjectGroup),
     spec("show time-range", "show time-range [NAME]", "time-ranges, and whether they hold now", Run::ShowTimeRange),
@@ -176,6 +190,8 @@ pub const SPECS: &[Spec] = &[
     spec("show proxy", "show proxy", "TLS proxy: totals and sessions", Run::ShowProxy),
     spec("show tls-proxy", "show tls-proxy", "the same as show proxy", Run::ShowProxy),
     spec("show sip", "show sip", "SIP dialogs that have crossed", Run::ShowSip),
+    spec("show dialogs", "show dialogs [detail] [domain D]", "the same with both parties, the last SUBSCRIBE, what let them in and the peer's identity; warns where `timeout sip` is too short for one; `detail` with the rule now in force, ages and the worker", Run::ShowDialogs),
+    spec("show sip-pool", "show sip-pool [NAME]", "members of pools: state, what they do, and what they say to health checks", Run::ShowSipPool),
     spec("show interface", "show interface [NAMEIF]", "interfaces with traffic", Run::ShowInterface),
     spec("show route", "show route", "routes", Run::ShowRoute),
     spec("show arp", "show arp", "neighbours", Run::ShowArp),
@@ -192,6 +208,8 @@ pub const SPECS: &[Spec] = &[
     spec("clear xlate", "clear xlate [address A] [port P] [protocol {tcp|udp|icmp|icmp6}]", "ends translations and what uses them", Run::ClearXlate),
     spec("clear arp", "clear arp [address A]", "forgets neighbours", Run::ClearArp),
     spec("clear ipv6 neighbors", "clear ipv6 neighbors", "forgets IPv6 neighbours", Run::ClearIpv6Neighbors),
+    spec("clear dialogs", "clear dialogs [domain D]", "forgets SIP dialogs: their next requests are judged by the domain lists again", Run::ClearDialogs),
+    spec("clear logging buffer", "clear logging buffer", "empties the buffer", Run::ClearLogging),
     spec("configure replace", "configure replace FILE [confirmed MINUTES]", "makes a file the configuration, as a whole or not at all; with `confirmed` as after commit confirmed", Run::ConfigureReplace),
     spec("commit confirmed", "commit confirmed MINUTES", "what is changed from now on is taken back after so many minutes, unless commit confirms it", Run::CommitConfirmed),
     spec("commit", "commit", "confirms what was changed", Run::Commit),

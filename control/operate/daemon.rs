@@ -18,6 +18,7 @@ mod lists;
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -177,10 +178,16 @@ impl Daemon {
         Ok(daemon)
     }
 
+    /// `config` is the configuration from now on, here and for what is told by it.
+    fn goes_by(&self, config: Arc<Config>) {
+        self.log.syslog().adopt(&config);
+        self.config.replace(config);
+    }
+
     /// `config` is the configuration, whatever came before.
     fn begin(&self, config: Config) {
         self.ends.of(&config.model.domains);
-        self.config.replace(Arc::new(config));
+        self.goes_by(Arc::new(config));
         self.blank.set(false);
     }
 
@@ -371,7 +378,7 @@ impl Daemon {
         if !changed.is_empty() || self.blank.get() {
             self.ends.of(&new.model.domains);
         }
-        self.config.replace(new.clone());
+        self.goes_by(new.clone());
         self.blank.set(false);
         drop(old);
         self.record(by, &new, &changed).await;
@@ -526,6 +533,14 @@ impl Names for Daemon {
         let config = self.config();
         let interface = interfaces(&config.model).nth(ifindex.into());
         interface.and_then(|i| i.nameif.clone()).unwrap_or_else(|| format!("interface {ifindex}"))
+    }
+
+    fn toward(&self, addr: Ipv4Addr) -> String {
+        let model = &self.config().model;
+        let connected = interfaces(model).filter_map(|i| Some((i.network()?, i.nameif.as_deref()?)));
+        let routes = model.routes.iter().map(|route| (route.net, route.interface.as_str()));
+        let way = connected.chain(routes).filter(|(net, _)| net.contains(addr));
+        way.max_by_key(|(net, _)| net.prefix_len()).map_or("unknown", |(_, name)| name).to_owned()
     }
 
     fn acl(&self, acl: u32, line: u32, element: u32) -> AclName {

@@ -3,7 +3,7 @@
 //!
 //! Texts that a peer chose (domains, Call-IDs, certificate names) are escaped, so that no peer can write lines of its own into the
 //! log or colours onto a terminal. At most [`RATE`] lines a second after a burst of [`BURST`]; what is over is counted and told
-//! with the next line that passes. Denied packets, which anybody can send, have a rate of their own, and so has 106100.
+//! with the next line that passes. Collectors ([`super::syslog`]) are told all, as far as the configuration says. Denied packets, which anybody can send, have a rate of their own, and so has 106100.
 
 use std::cell::{Cell, RefCell};
 use std::net::Ipv4Addr;
@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 use fedgate_tables::link::{AclFlow, BY_LEVEL, Bound, End2, Event, NO_CONNECTION};
 
 use super::acl_log::{AclLog, Taken};
-use super::messages::{self, Message, Names};
+use super::messages::{self, Message, Names, sessions};
+use super::syslog::Syslog;
 
 /// Lines a second.
 pub const RATE: f64 = 50.0;
@@ -62,8 +63,9 @@ impl Limiter {
     }
 }
 
-/// The log of one daemon.
+/// The log of one daemon: standard error, at a bounded rate, and the collectors, at the configuration's.
 pub struct EventLog {
+    syslog: Syslog,
     limiter: Limiter,
     /// Of packets denied.
     denials: Limiter,
@@ -76,7 +78,7 @@ impl Default for EventLog {
     fn default() -> Self {
         let now = Instant::now();
         let [limiter, denials, acl_limiter] = [0; 3].map(|_| Limiter::new(now));
-        Self { limiter, denials, acl_limiter, acls: RefCell::default() }
+        Self { syslog: Syslog::default(), limiter, denials, acl_limiter, acls: RefCell::default() }
     }
 }
 
@@ -86,6 +88,9 @@ impl EventLog {
         match event {
             Event::AclHits { flow, hits } => self.acl(flow, hits, names),
             event => {
+                if self.syslog.wants_any() {
+                    sessions::of_event(&event, names).iter().for_each(|message| self.syslog.tell(message));
+                }
                 if may_write(&self.limiter) {
                     write(event, names);
                 }
@@ -93,17 +98,35 @@ impl EventLog {
         }
     }
 
+    /// Collectors and buffer.
+    pub fn syslog(&self) -> &Syslog {
+        &self.syslog
+    }
+
+    /// Writes and sends a message that is rare.
+    pub fn tell(&self, message: &Message) {
+        write_message(message, None);
+        self.syslog.tell(message);
+    }
+
     fn acl(&self, flow: AclFlow, hits: u32, names: &impl Names) {
         let logging = if flow.log { names.acl(flow.acl, flow.line, flow.id).logging } else { None };
         let Some(logging) = logging else {
             // A line whose `log` was taken out since is as one without.
-            if !flow.permitted && may_write(&self.denials) {
+            if flow.permitted {
+                return;
+            }
+            let written = may_write(&self.denials);
+            if written || self.syslog.wants_any() {
                 let message = match flow.acl {
                     BY_LEVEL => messages::denied_by_level(&flow.packet, names),
                     NO_CONNECTION => messages::no_connection(&flow.packet, names),
                     _ => messages::denied(&flow, names),
                 };
-                write_message(&message, Some(hits.into()));
+                self.syslog.tell(&message);
+                if written {
+                    write_message(&message, Some(hits.into()));
+                }
             }
             return;
         };
@@ -115,8 +138,10 @@ impl EventLog {
             Taken::Counted => self.write_due(),
             Taken::Untold => {}
             Taken::Alert => {
+                let message = messages::flows_full(denied_max);
+                self.syslog.tell(&message);
                 if may_write(&self.limiter) {
-                    write_message(&messages::flows_full(denied_max), None);
+                    write_message(&message, None);
                 }
             }
         }
@@ -129,7 +154,7 @@ impl EventLog {
             && let Some(due) = self.acls.borrow_mut().due(now)
         {
             self.acl_limiter.pass(now);
-            write_message(&messages::logged(&due), None);
+            self.tell(&messages::logged(&due));
         }
     }
 
@@ -140,6 +165,8 @@ impl EventLog {
 
     /// Events that never left the dataplane.
     pub fn lost(&self, events: u64) {
+        let text = format!("{events} events lost: the dataplane had more than could be taken");
+        self.syslog.tell(&sessions::own(4, text));
         if may_write(&self.limiter) {
             tracing::warn!(events, "events lost: the dataplane had more than could be taken");
         }

@@ -12,10 +12,14 @@ use fedgate_tables::policy::{NAT_FLAT, NAT_INCLUDE_RESERVE};
 use super::acl_log::{Due, Logging, Words};
 use crate::config::ports::{ICMP, ICMP6, TCP, UDP, proto_text};
 
+pub mod sessions;
+
 /// What the configuration says of what events name by number.
 pub trait Names {
     /// `nameif` of an interface.
     fn interface(&self, ifindex: u8) -> String;
+    /// `nameif` of the interface that the way to an address leaves by.
+    fn toward(&self, addr: std::net::Ipv4Addr) -> String;
     /// An access-list and a line of it, of which the element with this hash was hit; line 0 is the implicit deny.
     fn acl(&self, acl: u32, line: u32, element: u32) -> AclName;
     /// `access-list deny-flow-max` and `access-list alert-interval`.
@@ -261,6 +265,9 @@ pub(super) mod tests {
     impl Names for Known {
         fn interface(&self, ifindex: u8) -> String {
             ["outside", "inside"].get(usize::from(ifindex)).map_or("?", |name| name).to_owned()
+        }
+        fn toward(&self, _: std::net::Ipv4Addr) -> String {
+            self.interface(0)
         }
         fn acl(&self, _: u32, line: u32, element: u32) -> AclName {
             let logging = (line == 2).then_some(Logging { level: 6, interval: 300 });

@@ -12,6 +12,7 @@ use super::commands::{self, Run};
 use super::daemon::{Daemon, ListKind, MOST_MINUTES, Refusal};
 use super::events::escaped;
 use super::history::By;
+use super::messages::sessions::{executed, looked};
 use super::pipe::Pipes;
 use super::protocol::{FAILED, OK, Reply, Request, USAGE};
 use super::server::Out;
@@ -71,12 +72,11 @@ pub async fn run(daemon: &Rc<Daemon>, request: &Request, uid: u32, out: &mut Out
     if out.audited {
         let By { uid, user, command } = &out.by;
         match done {
-            OK => info!(
-                uid,
-                "%ASA-5-111010: User '{user}', running 'CLI' from IP 0.0.0.0, executed '{command}'"
-            ),
+            OK => daemon.log().tell(&executed(user, command)),
             _ => info!(uid, user, command, "failed"),
         }
+    } else if done == OK && out.by.command.starts_with("show ") {
+        daemon.log().syslog().tell(&looked(&out.by.user, &out.by.command));
     }
     out.flush().await?;
     let config = daemon.config();
@@ -147,17 +147,21 @@ async fn dispatch(
         Run::ClearXlate => (Some(What::Xlates), true),
         Run::ClearArp => (Some(What::Arp), true),
         Run::ClearIpv6Neighbors => (Some(What::Neighbors6), true),
+        Run::ClearDialogs => (Some(What::Sip), true),
         Run::ConfigureReplace
         | Run::Commit
         | Run::CommitConfirmed
         | Run::Rollback
         | Run::ImportDomains
+        | Run::ClearLogging
         | Run::WriteMemory => (None, true),
         Run::ShowConn => (Some(What::Conns), false),
         Run::ShowXlate => (Some(What::Xlates), false),
+        Run::ShowDialogs => (Some(What::Sip), false),
         _ => (None, false),
     };
     let selection = match what {
+        Some(What::Sip) => Selection::of_dialogs(&mut args, !changes).map_err(wrong)?,
         Some(_) => Selection::parse(&mut args, !changes, spec.run == Run::ShowConn).map_err(wrong)?,
         None => Selection::default(),
     };
@@ -169,6 +173,7 @@ async fn dispatch(
         | Run::ShowInterface
         | Run::ShowIpv6Interface
         | Run::ShowCryptoCertificates
+        | Run::ShowSipPool
         | Run::ShowFragment => args.peek().map(|_| args.name("a name")).transpose(),
         Run::ShowCryptoCrls => {
             let named = args.accept("trustpoint") || args.peek().is_some();
@@ -229,13 +234,21 @@ async fn dispatch(
         Run::ShowVerify => show::net::verify_statistics(daemon, out).await,
         Run::ShowCpu => show::load::cpu(daemon, in_full, out).await,
         Run::ShowMemory => show::load::memory(daemon, out).await,
+        Run::ShowLogging => show::logging::logging(daemon, out).await,
+        Run::ShowLoggingMessage => show::logging::messages(daemon, out).await,
+        Run::ClearLogging => {
+            daemon.log().syslog().clear();
+            Ok(())
+        }
         Run::ShowAccessList => show::acl::access_list(daemon, name.as_deref(), out).await,
         Run::ShowObjectGroup => show::acl::object_group(daemon, name.as_deref(), out).await,
         Run::ShowTimeRange => show::acl::time_range(daemon, name.as_deref(), out).await,
         Run::ShowDrops => show::counts::drops(daemon, out).await,
         Run::ShowDomains => show::domains::domains(daemon, out).await,
         Run::ShowProxy => show::proxy::proxy(daemon, out).await,
-        Run::ShowSip => show::proxy::sip(daemon, out).await,
+        Run::ShowSip => show::dialogs::sip(daemon, out).await,
+        Run::ShowDialogs => show::dialogs::dialogs(daemon, selection, out).await,
+        Run::ShowSipPool => show::members::sip_pool(daemon, name.as_deref(), out).await,
         Run::ShowInterface => show::net::interface(daemon, name.as_deref(), out).await,
         Run::ShowRoute => show::net::route(daemon, out).await,
         Run::ShowArp => show::net::arp(daemon, out).await,
@@ -250,6 +263,7 @@ async fn dispatch(
         Run::ShowStartup => show::text::startup(daemon, out).await,
         Run::ClearConn => clear(daemon, What::Conns, "connections", selection, out).await,
         Run::ClearXlate => clear(daemon, What::Xlates, "translations", selection, out).await,
+        Run::ClearDialogs => clear(daemon, What::Sip, "dialogs", selection, out).await,
         Run::ClearArp => clear(daemon, What::Arp, "neighbours", selection, out).await,
         Run::ClearIpv6Neighbors => clear(daemon, What::Neighbors6, "neighbours", selection, out).await,
         Run::ConfigureReplace => {

@@ -384,7 +384,7 @@ impl House {
             }
         }
         while let Some((worker, clear)) = self.clears.pop_front() {
-            if self.desks[worker].commands.push(Command::Clear(clear)).is_err() {
+            if let Err(Command::Clear(clear)) = self.desks[worker].commands.push(Command::Clear(clear)) {
                 self.clears.push_front((worker, clear));
                 break;
             }
@@ -393,11 +393,12 @@ impl House {
             && let Some(Listing { worker, dump }) = self.listings.pop_front()
         {
             let commands = &self.desks[worker].commands;
-            if commands.len() >= COMMANDS / 2 || commands.push(Command::Dump(dump)).is_err() {
+            // No other thread adds to them.
+            if commands.len() >= COMMANDS / 2 || commands.is_full() {
                 self.listings.push_front(Listing { worker, dump });
                 break;
             }
-            self.asked += 1;
+            self.asked += usize::from(commands.push(Command::Dump(dump)).is_ok());
         }
     }
 

@@ -33,6 +33,7 @@ pub mod route;
 pub mod runtime;
 mod shown;
 mod slow;
+mod spoken;
 mod stages;
 mod tell;
 pub mod v6;

@@ -34,6 +34,9 @@ const fn always(mode: Mode, words: &'static str, usage: &'static str, help: &'st
 
 const HOST: &str = "the machine's own services are the operating system's: configure it there";
 const BY_LISTS: &str = "it passes by the access-lists alone: permit what it needs there";
+const READ: &str = "`show logging` has the buffer, and standard error of fedgate-control every message";
+const COLLECT: &str = "name a collector: `logging host`";
+const BY_MESSAGE: &str = "name levels and messages one by one: `logging trap`, `logging message`";
 const ONE: &str = "one appliance stands alone: a second one takes nothing over";
 
 /// Every such line.
@@ -42,7 +45,27 @@ pub const IDLE: &[Spec] = &[
     idle(Mode::Global, "pager", "pager lines N", "stops output after so many lines", "`fedgate show ... | less` does"),
     idle(Mode::Global, "terminal", "terminal width N", "cuts lines of output", "take it out"),
     idle(Mode::Global, "prompt", "prompt WORD ...", "says what the prompt shows", "it shows the hostname: take it out"),
-    idle(Mode::Global, "logging", "logging WORD ...", "says which messages go where", "messages go to standard error of fedgate-control in the ASA's words, all levels: filter and forward them there (journald, rsyslog)"),
+    always(Mode::Global, "logging permit-hostdown", "logging permit-hostdown", "connections go on while a collector is down: always so"),
+    idle(Mode::Global, "logging asdm", "logging asdm WORD ...", "shows messages in ASDM", READ),
+    idle(Mode::Global, "logging asdm-buffer-size", "logging asdm-buffer-size WORD ...", "says how many", READ),
+    idle(Mode::Global, "logging console", "logging console WORD ...", "shows messages on the console", READ),
+    idle(Mode::Global, "logging monitor", "logging monitor WORD ...", "shows messages in SSH sessions", READ),
+    idle(Mode::Global, "logging history", "logging history WORD ...", "sends messages as SNMP traps", COLLECT),
+    idle(Mode::Global, "logging mail", "logging mail WORD ...", "sends messages as mail", COLLECT),
+    idle(Mode::Global, "logging from-address", "logging from-address WORD ...", "says from whom", COLLECT),
+    idle(Mode::Global, "logging recipient-address", "logging recipient-address WORD ...", "says to whom", COLLECT),
+    idle(Mode::Global, "logging debug-trace", "logging debug-trace WORD ...", "makes messages of debug output", "take it out"),
+    idle(Mode::Global, "logging standby", "logging standby WORD ...", "sends messages of the standby unit", ONE),
+    idle(Mode::Global, "logging emblem", "logging emblem WORD ...", "is the EMBLEM format's", "take it out"),
+    idle(Mode::Global, "logging flash-bufferwrap", "logging flash-bufferwrap WORD ...", "saves the buffer", READ),
+    idle(Mode::Global, "logging ftp-bufferwrap", "logging ftp-bufferwrap WORD ...", "saves the buffer", READ),
+    idle(Mode::Global, "logging ftp-server", "logging ftp-server WORD ...", "says where the buffer is saved", READ),
+    idle(Mode::Global, "logging flash-maximum-allocation", "logging flash-maximum-allocation WORD ...", "bounds saved buffers", READ),
+    idle(Mode::Global, "logging flash-minimum-free", "logging flash-minimum-free WORD ...", "bounds saved buffers", READ),
+    idle(Mode::Global, "logging list", "logging list WORD ...", "names several messages", BY_MESSAGE),
+    idle(Mode::Global, "logging class", "logging class WORD ...", "says where messages of a kind go", BY_MESSAGE),
+    idle(Mode::Global, "logging hide username", "logging hide username WORD ...", "hides users that are not known", "take it out"),
+    idle(Mode::Global, "logging flow-export-syslogs", "logging flow-export-syslogs WORD ...", "keeps back what NetFlow has too", BY_MESSAGE),
     idle(Mode::Global, "failover", "failover WORD ...", "pairs two units", ONE),
     idle(Mode::Global, "monitor-interface", "monitor-interface NAMEIF", "makes a failing interface a reason for failover", ONE),
     idle(Mode::Global, "icmp unreachable", "icmp unreachable rate-limit N burst-size N", "limits ICMP errors of the unit itself", "they are limited by a rate of our own: take it out"),

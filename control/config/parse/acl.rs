@@ -196,6 +196,13 @@ pub fn level_text(level: u8) -> &'static str {
     LEVELS[usize::from(level) % LEVELS.len()]
 }
 
+/// `4` or `warnings`.
+pub(super) fn severity(word: &str) -> Result<u8, &'static str> {
+    let number = word.parse::<u8>().ok().filter(|n| *n < 8 && word.len() == 1);
+    let named = LEVELS.iter().position(|name| *name == word).map(|at| at as u8);
+    number.or(named).ok_or("0 to 7, or emergencies to debugging")
+}
+
 /// `[LEVEL] [interval S]`, `disable` or `default`, after `log`.
 fn log(args: &mut Args<'_, '_>) -> Result<AceLog, Problem> {
     if args.accept("disable") {
@@ -206,11 +213,7 @@ fn log(args: &mut Args<'_, '_>) -> Result<AceLog, Problem> {
     }
     let mut level = 6;
     if args.peek().is_some_and(|word| !["interval", "inactive", "time-range"].contains(&word)) {
-        level = args.parsed("a logging level", |word| {
-            let number = word.parse::<u8>().ok().filter(|n| *n < 8 && word.len() == 1);
-            let named = LEVELS.iter().position(|name| *name == word).map(|at| at as u8);
-            number.or(named).ok_or("0 to 7, or emergencies to debugging")
-        })?;
+        level = args.parsed("a logging level", severity)?;
     }
     let interval =
         if args.accept("interval") { args.number("a number of seconds", 1, 600)? as u16 } else { 300 };

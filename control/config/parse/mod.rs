@@ -7,6 +7,7 @@ pub mod crypto;
 pub mod group;
 pub mod inspect;
 pub mod interface;
+pub mod logging;
 pub mod nat;
 pub mod object;
 pub mod pool;

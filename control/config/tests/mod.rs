@@ -6,6 +6,7 @@ mod asa;
 mod editing;
 mod language;
 mod lists;
+mod logging;
 mod pool;
 mod property;
 mod refused;

@@ -16,7 +16,36 @@ fn single_lines() {
         ("hostname a_b", &["1:10: `a_b` is not a hostname: 1 to 63 letters, digits and inner hyphens"]),
         ("hostname a b", &["1:12: the command ends before `b`"]),
         ("acess-list a extended permit ip any any", &["1:1: unknown command `acess-list`"]),
-        ("logging enable", &["1:1: `logging` has no effect: on an ASA it says which messages go where"]),
+        (
+            "logging console 4",
+            &["1:1: `logging console` has no effect: on an ASA it shows messages on the console"],
+        ),
+        ("logging trap mine", &["1:14: `mine` is not a logging level: 0 to 7, or emergencies to debugging"]),
+        (
+            "logging host inside 10.0.0.1 tcp/1470 format emblem",
+            &["1:46: the EMBLEM format is not supported"],
+        ),
+        (
+            "logging host inside 10.0.0.1 tcp/6514 secure",
+            &["1:39: `secure` needs to know whose CAs vouch for the collector"],
+        ),
+        ("logging host inside 10.0.0.1 secure trustpoint t", &["1:48: TLS goes over TCP"]),
+        (
+            "logging host inside 10.0.0.1 sctp/5",
+            &["1:30: expected `format` or `secure` or `permit-hostdown`, found `sctp/5`"],
+        ),
+        ("logging host inside 10.0.0.1 tcp/6514 secure trustpoint t", &["1:57: there is no trustpoint `t`"]),
+        ("logging queue 0", &["1:15: a queue without a bound is not supported"]),
+        (
+            "logging device-id string 12345678901234567",
+            &["1:26: `12345678901234567` has more than 16 characters"],
+        ),
+        ("logging device-id ipaddress dmz", &["1:29: there is no interface `dmz` with an address"]),
+        ("logging message 5", &["1:17: `5` is not a message's number"]),
+        (
+            "no logging rate-limit level 6",
+            &["1:1: the configuration has no such line, so there is nothing to take out"],
+        ),
         ("no failover", &[]),
         ("icmp deny any outside", &["1:6: expected `unreachable`"]),
         ("tls-proxy p server trust-point t", &["1:13: the command ends before `server`"]),
@@ -416,4 +445,8 @@ fn a_file_that_cannot_be_read_is_a_report() {
     assert!(report.render(false).contains("cannot read /nonexistent/fedgate.cfg"));
     let report = load_file(std::path::Path::new("/")).err().unwrap();
     assert!(report.failed);
+    // A bare name is of the folder that one is in, which is the crate's: read, and no configuration.
+    let report = load_file(std::path::Path::new("Cargo.toml")).err().unwrap();
+    assert!(report.render(false).contains("Cargo.toml:1:1"), "{}", report.render(false));
+    assert!(!report.render(false).contains("cannot"), "{}", report.render(false));
 }

@@ -241,7 +241,7 @@ impl Daemon {
 
     /// Not even a configuration that did load may be taken for what is in force.
     fn unread(&self, path: &std::path::Path, report: &crate::config::diag::Report) -> String {
-        self.config.replace(Arc::default());
+        self.goes_by(Arc::default());
         self.blank.set(true);
         self.paths.unread(path, report)
     }

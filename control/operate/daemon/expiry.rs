@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use super::Daemon;
 use crate::operate::events::escaped;
+use crate::operate::messages::Message;
 use crate::operate::show::crypto::{date, now};
 use crate::trust::facts::{self, Facts, Status, Told};
 
@@ -22,14 +23,14 @@ impl Daemon {
         loop {
             let (facts, now) = (facts::of(&self.config().material), now());
             for fact in told.due(&facts, now) {
-                tracing::error!("{}", message(fact, now));
+                self.log().tell(&message(fact, now));
             }
             tokio::time::sleep(LOOK).await;
         }
     }
 }
 
-fn message(facts: &Facts, now: i64) -> String {
+fn message(facts: &Facts, now: i64) -> Message {
     let (id, what) = match facts.status(now) {
         Status::Expired => (717_055, "has expired".to_owned()),
         Status::Available | Status::Pending => {
@@ -37,15 +38,16 @@ fn message(facts: &Facts, now: i64) -> String {
         }
     };
     // What a CA wrote into a certificate stays in its line.
-    format!(
-        "%ASA-1-{id}: The {} certificate in the trustpoint {} {what}. Expiration {} Subject Name {} Issuer Name {} Serial Number {}",
+    let text = format!(
+        "The {} certificate in the trustpoint {} {what}. Expiration {} Subject Name {} Issuer Name {} Serial Number {}",
         facts.kind(),
         facts.trustpoint,
         date(facts.not_after),
         escaped(&facts.subject),
         escaped(&facts.issuer),
         facts.serial
-    )
+    );
+    Message { severity: 1, number: id, text }
 }
 
 #[cfg(test)]
@@ -65,16 +67,17 @@ mod tests {
             not_before: 0,
             not_after: 10 * 86_400,
         };
-        let text = message(&facts, 3 * 86_400);
+        let Message { severity, number, text } = message(&facts, 3 * 86_400);
+        assert_eq!((severity, number), (1, 717_054));
         assert_eq!(
             text,
-            "%ASA-1-717054: The identity certificate in the trustpoint public is due to expire in 7 days. Expiration 00:00:00 UTC \
+            "The identity certificate in the trustpoint public is due to expire in 7 days. Expiration 00:00:00 UTC \
              Jan 11 1970 Subject Name CN=cup.example.com Issuer Name CN=x\\ny Serial Number 0A"
         );
         assert!(
-            message(&facts, 11 * 86_400).starts_with(
-                "%ASA-1-717055: The identity certificate in the trustpoint public has expired. "
-            )
+            message(&facts, 11 * 86_400)
+                .text
+                .starts_with("The identity certificate in the trustpoint public has expired. ")
         );
     }
 }

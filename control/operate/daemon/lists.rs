@@ -149,7 +149,7 @@ impl Daemon {
             return Err(Refusal::Failed(why));
         }
         self.ends.of(&new.model.domains);
-        self.config.replace(new.clone());
+        self.goes_by(new.clone());
         drop(old);
         self.record(by, &new, &changed).await;
         Ok(changed.len() as u64)

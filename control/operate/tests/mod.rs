@@ -8,6 +8,7 @@ mod fake;
 mod life;
 mod shows;
 mod socket;
+mod syslog;
 
 use std::path::PathBuf;
 use std::sync::mpsc;

@@ -20,7 +20,7 @@ mod tests;
 pub use event::{AclFlow, BY_LEVEL, Bound, ClassBound, Event, NO_CONNECTION, Packet5};
 pub use messages::{LINK_LAYOUT, Message, ToControl, ToDataplane};
 pub use rows::{
-    Addr, ArpRow, ClassRow, ConnRow, End, End2, Filter, HostRow, MAX_IDENTITY, MAX_TEXT, PoolRow, PortRow,
-    ProxyRow, Rows, SipRow, What, XlateRow,
+    Addr, ArpRow, ClassRow, ConnRow, End, End2, Filter, HostRow, MAX_IDENTITY, MAX_TEXT, MemberRow, PoolRow,
+    PortRow, ProxyRow, Rows, SipRow, What, XlateRow,
 };
 pub use socket::{LinkError, LinkListener, LinkSocket, MAX_DATAGRAM, MAX_FDS};
