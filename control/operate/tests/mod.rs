@@ -10,6 +10,7 @@ mod names;
 mod shows;
 mod socket;
 mod syslog;
+mod tracer;
 
 use std::path::PathBuf;
 use std::sync::mpsc;
