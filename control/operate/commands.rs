@@ -10,6 +10,7 @@ use crate::config::source::Line;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "each is a line of the table below, which says what it does")]
 pub enum Run {
+    PacketTracer,
     ShowConn,
     ShowXlate,
     ShowNat,
@@ -74,7 +75,8 @@ impl Run {
     /// Whether it shows nothing where there is no configuration to show it of.
     pub fn reads_configuration(self) -> bool {
         match self {
-            Self::ShowNat
+            Self::PacketTracer
+            | Self::ShowNat
             | Self::ShowNatPool
             | Self::ShowServicePolicy
             | Self::ShowLocalHost
@@ -204,6 +206,7 @@ pub const SPECS: &[Spec] = &[
     spec("show dataplane", "show dataplane", "asks the dataplane and times the answer", Run::ShowDataplane),
     spec("show running-config", "show running-config", "the configuration in force", Run::ShowRunning),
     spec("show startup-config", "show startup-config", "the configuration read at start", Run::ShowStartup),
+    spec("packet-tracer input", "packet-tracer input NAMEIF {tcp SRC SPORT DST DPORT | udp SRC SPORT DST DPORT | icmp SRC TYPE CODE [ID] DST} [detailed]", "what would become of a packet that comes in by an interface: each decision of the workers' own, with the lines that decide; nothing is sent, counted or kept. `tcp` is a SYN", Run::PacketTracer),
     spec("clear conn", "clear conn [address A] [port P] [protocol {tcp|udp|icmp|icmp6}]", "ends connections", Run::ClearConn),
     spec("clear xlate", "clear xlate [address A] [port P] [protocol {tcp|udp|icmp|icmp6}]", "ends translations and what uses them", Run::ClearXlate),
     spec("clear arp", "clear arp [address A]", "forgets neighbours", Run::ClearArp),

@@ -18,7 +18,7 @@ use super::protocol::{FAILED, OK, Reply, Request, USAGE};
 use super::server::Out;
 use super::session::Gone;
 use super::show::{self, Selection, hosts::HostQuery};
-use super::{complete, crypto, pipe};
+use super::{complete, crypto, pipe, tracer};
 use crate::config::args::Args;
 use crate::config::diag::{Problem, Report};
 use crate::config::model::{DomainKey, Model};
@@ -141,6 +141,11 @@ async fn dispatch(
             daemon.readable().map_err(Stop::Failed)?;
         }
         return crypto::execute(daemon, order, &request.input, out).await;
+    }
+    if spec.run == Run::PacketTracer {
+        let order = tracer::parse(&daemon.config().model, &mut args).map_err(wrong)?;
+        daemon.readable().map_err(Stop::Failed)?;
+        return tracer::execute(daemon, &order, out).await;
     }
     let (what, changes) = match spec.run {
         Run::ClearConn => (Some(What::Conns), true),
@@ -321,7 +326,8 @@ async fn dispatch(
         | Run::CryptoCaEnroll
         | Run::CryptoCaImport
         | Run::CryptoCaExport
-        | Run::CryptoCaCrlRequest => Err(Stop::Usage("done above".to_owned())),
+        | Run::CryptoCaCrlRequest
+        | Run::PacketTracer => Err(Stop::Usage("done above".to_owned())),
         Run::Help => Ok(out.text(&commands::help(&[], place.mode)).await?),
     }
 }

@@ -22,7 +22,7 @@ use fedgate_flow::media::Hole;
 use fedgate_flow::tcp::{State, seen};
 use fedgate_flow::v6::Hot6;
 use fedgate_tables::counters::Stat;
-use fedgate_tables::link::{Addr, ArpRow, ConnRow, End, Event, Filter, Rows, What, XlateRow};
+use fedgate_tables::link::{Addr, ArpRow, ConnRow, End, Event, Filter, Probe, Rows, Trace, What, XlateRow};
 use std::sync::Arc;
 
 /// Rows in a page.
@@ -51,6 +51,8 @@ pub enum Command {
     Dump(Dump),
     /// End things, a bounded number.
     Clear(Clear),
+    /// What would become of a packet.
+    Trace(Ask),
 }
 
 /// Echoed in answers: which of control's requests, and which control's, so that a new one never gets an old one's rows.
@@ -73,6 +75,17 @@ pub struct Dump {
     pub filter: Filter,
     /// Where to go on; 0 to begin.
     pub cursor: u32,
+}
+
+/// A packet to be traced.
+#[derive(Clone, Copy, Debug)]
+pub struct Ask {
+    /// Who asks.
+    pub asker: Asker,
+    /// The packet.
+    pub probe: Probe,
+    /// A worker has said that it is this one's.
+    pub handed: bool,
 }
 
 /// Things to end, from a cursor on.
@@ -107,6 +120,20 @@ pub enum Reply {
         clear: Clear,
         /// Where to go on; `None` at the end.
         next: Option<u32>,
+    },
+    /// What would become of a packet.
+    Traced {
+        /// The request.
+        ask: Ask,
+        /// The answer; `None` without a policy.
+        trace: Option<Trace>,
+    },
+    /// A packet that is another worker's.
+    Elsewhere {
+        /// The request.
+        ask: Ask,
+        /// Whose it is.
+        worker: u8,
     },
 }
 

@@ -13,7 +13,7 @@ use fedgate_tables::counters::{Counters, WorkerCounters};
 use fedgate_tables::domains::{DomainReader, DomainWriter};
 use fedgate_tables::link::{
     ClassRow, ConnRow, End, End2, Event, HostRow, LINK_LAYOUT, LinkError, LinkListener, LinkSocket,
-    MemberRow, PoolRow, Rows, SipRow, ToControl, ToDataplane, What,
+    MemberRow, PoolRow, Probe, Rows, SipRow, ToControl, ToDataplane, Trace, What,
 };
 use fedgate_tables::policy_view::Checked;
 use fedgate_tables::region::Region;
@@ -36,6 +36,9 @@ pub struct State {
     pub conns: u64,
     /// To tell.
     pub events: Vec<Event>,
+    /// What to tell of packets, and the last that was asked about.
+    pub trace: Option<Trace>,
+    pub probe: Option<Probe>,
     /// Cut the link.
     pub hang_up: bool,
     region: OwnedFd,
@@ -62,6 +65,8 @@ impl Fake {
             refuse_tables: 0,
             conns: 0,
             events: Vec::new(),
+            trace: None,
+            probe: None,
             hang_up: false,
             region: counters.region().fd().try_clone_to_owned().unwrap(),
             table_generation: 0,
@@ -251,6 +256,10 @@ impl State {
                 vec![ToControl::Cleared { id, count }]
             }
             ToDataplane::Clear { id, .. } => vec![ToControl::Cleared { id, count: 7 }],
+            ToDataplane::Trace { id, probe } => {
+                self.probe = Some(probe);
+                vec![ToControl::Traced { id, trace: self.trace.clone() }]
+            }
             ToDataplane::Ping { id } => vec![ToControl::Pong { id }],
         }
     }

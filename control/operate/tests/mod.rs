@@ -9,6 +9,7 @@ mod life;
 mod shows;
 mod socket;
 mod syslog;
+mod tracer;
 
 use std::path::PathBuf;
 use std::sync::mpsc;
