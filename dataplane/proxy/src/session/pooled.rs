@@ -345,7 +345,10 @@ impl Session {
         server.side.inbox.clear();
         server.side.tcp.abort();
         let (remote, place) = (server.remote, server.place());
-        if let Some(pooled) = &self.pooled {
+        // Where somebody else has the place by now, it is none of theirs.
+        if let Some(pooled) = &self.pooled
+            && pooled.pool.member(place).is_some_and(|member| member.addr == remote)
+        {
             pooled.pool.failed(place, env.now);
             pooled.pool.fails(env.worker, place);
         }
