@@ -16,7 +16,7 @@ use crate::operate::daemon::Daemon;
 use crate::operate::run::Stop;
 use crate::operate::server::Out;
 
-const HEAD: &str = "  Member                State             Weight Sessions  Dialogs   Requests Failures  Last answer              Last change\n";
+const HEAD: &str = "  Member                State             Weight Sessions  Dialogs   Requests Failures  Last answer                     Last change\n";
 
 /// Members by pool and address.
 type Members = BTreeMap<(String, u32, u16), MemberRow>;
@@ -132,7 +132,7 @@ fn text(row: &MemberRow) -> String {
         None => "none".to_owned(),
     };
     format!(
-        "  {:<21} {:<17} {:>6} {:>8} {:>8} {:>10} {:>8}  {answer:<24} {}",
+        "  {:<21} {:<17} {:>6} {:>8} {:>8} {:>10} {:>8}  {answer:<31} {}",
         end(row.member),
         state(row),
         row.weight,
@@ -176,7 +176,7 @@ mod tests {
     #[test]
     fn a_member_is_a_line_under_its_head() {
         let mut row = row();
-        let line = "  10.10.0.11:5061       up                     2        1        3       1200        0  200, 0:00:03 ago         0:12:00 ago";
+        let line = "  10.10.0.11:5061       up                     2        1        3       1200        0  200, 0:00:03 ago                0:12:00 ago";
         assert_eq!(text(&row), line);
         let column = |name: &str| HEAD.find(name).unwrap();
         assert_eq!(&line[column("State")..][..2], "up");

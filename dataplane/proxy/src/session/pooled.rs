@@ -345,10 +345,14 @@ impl Session {
         server.side.inbox.clear();
         server.side.tcp.abort();
         let (remote, place) = (server.remote, server.place());
-        self.lose(place, status, env);
-        if let Some(pooled) = &self.pooled {
+        // Where somebody else has the place by now, it is none of theirs.
+        if let Some(pooled) = &self.pooled
+            && pooled.pool.member(place).is_some_and(|member| member.addr == remote)
+        {
+            pooled.pool.failed(place, env.now);
             pooled.pool.fails(env.worker, place);
         }
+        self.lose(place, status, env);
         env.out.count(Counter::Stat(Stat::PoolFailures), 1);
         env.out.event(self.id, Event::MemberLost { remote, status });
     }
@@ -377,7 +381,6 @@ impl Session {
     /// What is held for a place that cannot answer finds another member, or its answer.
     fn lose<D, L, O: Output>(&mut self, place: u8, status: u16, env: &mut Env<'_, D, L, O>) {
         let Some(pooled) = &mut self.pooled else { return };
-        pooled.pool.failed(place, env.now);
         for key in pooled.of_place(place, |_| true) {
             let Some(held) = pooled.held.get_mut(&key) else { continue };
             held.tried |= 1 << place;
@@ -508,6 +511,9 @@ impl Session {
         let leg = member.and_then(|member| self.leg_to(member, &passed, env));
         let Some(n) = leg else {
             // No way there, or it is no member any more: on to the next.
+            if let (Some(pooled), Some(_)) = (&self.pooled, member) {
+                pooled.pool.failed(place, env.now);
+            }
             self.lose(place, 503, env);
             return true;
         };

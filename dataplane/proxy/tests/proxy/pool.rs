@@ -553,3 +553,32 @@ fn inspection_of_a_member_ends_its_leg() {
         p.finish();
     }
 }
+
+/// Connections that members or partners close in order are no failure of anybody's.
+#[test]
+fn an_orderly_end_is_held_against_nobody() {
+    let mut p = Pooled::new(3);
+    let n = p.s.inward();
+    let had: Vec<u8> = (0..12).map(|number| agree(&mut p, n, number)).collect();
+    let nothing = |p: &Pooled| {
+        let rows = p.s.lab.engine.member_rows(&p.pool, p.s.lab.now);
+        assert!(rows.iter().all(|row| (row.avoided_secs, row.failures) == (0, 0)), "{rows:?}");
+        rows.iter().map(|row| row.sessions).sum::<u32>()
+    };
+    let before = nothing(&p);
+    let own = p.own(n, had[0]);
+    p.s.lab.lines[n].own.get_mut(&own).unwrap().1.hangs_up = true;
+    p.s.lab.touch_own(n, own);
+    p.s.lab.settle(secs(2));
+    assert_eq!(nothing(&p), before - 1);
+    // It is called again when there is something for it.
+    p.s.client_says(n, within("SUBSCRIBE", 2, 0));
+    p.s.lab.settle(secs(2));
+    assert_eq!((nothing(&p), p.who_heard(n, "z9hG4bK0x2")), (before, vec![had[0]]));
+    p.s.lab.lines[n].own.values_mut().for_each(|(_, peer)| peer.hangs_up = true);
+    p.s.lab.lines[n].client.hangs_up = true;
+    p.s.lab.touch(n, Leg::Client);
+    p.s.lab.settle(secs(5));
+    assert_eq!(nothing(&p), 0);
+    p.finish();
+}
