@@ -6,6 +6,7 @@
 //! CLI: [`client`] (one command), [`shell`] (interactive). Both: [`protocol`].
 
 pub mod abbreviate;
+pub mod access;
 pub mod acl_log;
 pub mod client;
 pub mod commands;
@@ -14,6 +15,7 @@ pub mod crypto;
 pub mod daemon;
 pub mod events;
 pub mod files;
+pub mod help;
 pub mod history;
 pub mod journal;
 pub mod messages;
@@ -24,7 +26,9 @@ pub mod server;
 pub mod session;
 pub mod shell;
 pub mod show;
+pub mod style;
 pub mod syslog;
 pub mod table;
 #[cfg(test)]
 mod tests;
+pub mod usage;

@@ -6,6 +6,7 @@ mod commits;
 mod crypto;
 mod fake;
 mod life;
+mod schemas;
 mod shows;
 mod socket;
 mod syslog;
@@ -77,7 +78,7 @@ impl Lab {
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             LocalSet::new().block_on(&runtime, async move {
-                let listener = server::bind(&listen).unwrap();
+                let listener = server::bind(&listen, None).unwrap();
                 match Daemon::start(paths).await {
                     Ok(daemon) => {
                         ready.send(Ok(())).unwrap();

@@ -170,6 +170,6 @@ fn the_socket_is_for_its_owner() {
     let _control = lab.control();
     let mode = std::fs::metadata(lab.path("control.sock")).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
-    let second = crate::operate::server::bind(&lab.path("control.sock"));
+    let second = crate::operate::server::bind(&lab.path("control.sock"), None);
     assert_eq!(second.err().map(|why| why.kind()), Some(std::io::ErrorKind::AddrInUse));
 }
