@@ -42,6 +42,8 @@ pub struct Who {
 struct Ticket {
     number: String,
     who: Who,
+    /// By `login`: good for as long as the user's line is there.
+    named: bool,
     shown: Instant,
 }
 
@@ -59,7 +61,7 @@ pub struct Access {
 /// The privilege that a command beginning with these words needs.
 pub fn needed(words: &[&str]) -> u8 {
     match words {
-        ["show" | "help" | "ping" | "who" | "login" | "enable" | "packet-tracer", ..] | [] => 0,
+        ["show" | "help" | "ping" | "packet-tracer", ..] | ["who" | "enable"] | ["login", _] | [] => 0,
         ["clear" | "import" | "capture", ..] | ["crypto", "ca", "crl", ..] => OPERATOR,
         ["permit" | "block", "domain", ..]
         | ["no", "permit" | "block", "domain", ..]
@@ -76,7 +78,7 @@ impl Access {
     pub fn identify(&self, model: &Model, uid: u32, request: &Request) -> Result<Who, String> {
         let mut who = match request.ticket.as_str() {
             "" => standing(model, uid, &request.user)?,
-            number => self.redeem(number, uid)?,
+            number => self.redeem(model, number, uid)?,
         };
         who.privilege = request.privilege.map_or(who.privilege, |asked| who.privilege.min(asked));
         let mut callers = self.callers.borrow_mut();
@@ -90,20 +92,32 @@ impl Access {
         Ok(who)
     }
 
-    fn redeem(&self, number: &str, uid: u32) -> Result<Who, String> {
+    /// What a ticket is worth now: a user who has been taken out since is nobody.
+    fn redeem(&self, model: &Model, number: &str, uid: u32) -> Result<Who, String> {
         let mut tickets = self.tickets.borrow_mut();
         tickets.retain(|ticket| ticket.shown.elapsed() < SILENCE);
         let found = tickets.iter_mut().find(|ticket| ticket.number == number && ticket.who.uid == uid);
-        let found = found.ok_or("the login has ended: `login` or `enable` again")?;
+        let ended = "the login has ended: `login` or `enable` again";
+        let found = found.ok_or(ended)?;
         found.shown = Instant::now();
-        Ok(found.who.clone())
+        let privilege = match found.named {
+            true => model.users.get(&found.who.user).ok_or(ended)?.privilege,
+            false => found.who.privilege,
+        };
+        Ok(Who { privilege, ..found.who.clone() })
     }
 
     /// `login` and `enable`: a ticket for `who`, if the password is right.
     ///
     /// # Errors
     /// What to tell; it does not say whether there is such a user.
-    pub async fn admit(&self, who: Who, hash: Option<Hash>, password: &str) -> Result<String, String> {
+    pub async fn admit(
+        &self,
+        who: Who,
+        named: bool,
+        hash: Option<Hash>,
+        password: &str,
+    ) -> Result<String, String> {
         let _one = self.checking.lock().await;
         let password = password.to_owned();
         let known = hash.is_some();
@@ -137,7 +151,7 @@ impl Access {
         {
             tickets.remove(oldest);
         }
-        tickets.push_back(Ticket { number: number.clone(), who, shown: Instant::now() });
+        tickets.push_back(Ticket { number: number.clone(), who, named, shown: Instant::now() });
         Ok(number)
     }
 
@@ -187,7 +201,7 @@ fn standing(model: &Model, uid: u32, claimed: &str) -> Result<Who, String> {
 }
 
 /// The machine's name for a uid.
-fn name_of(uid: u32) -> Option<String> {
+pub fn name_of(uid: u32) -> Option<String> {
     let text = std::fs::read_to_string("/etc/passwd").ok()?;
     let of = |line: &str| {
         let mut fields = line.split(':');
@@ -221,6 +235,7 @@ pub fn refusal(who: &Who, needed: u8) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::model::users::User;
 
     #[test]
     fn what_is_not_known_to_be_harmless_needs_all() {
@@ -234,6 +249,8 @@ mod tests {
             ("crypto key generate rsa", ADMIN),
             ("hostname x", ADMIN),
             ("no access-list a", ADMIN),
+            ("enable", 0),
+            ("enable password secret", ADMIN),
             ("configure replace /f", ADMIN),
             ("username u nopassword privilege 15", ADMIN),
             ("write memory", ADMIN),
@@ -263,13 +280,15 @@ mod tests {
 
     #[tokio::test]
     async fn a_password_opens_and_a_ticket_is_for_one_uid() {
-        let (access, model) = (Access::default(), Model::default());
+        let (access, mut model) = (Access::default(), Model::default());
         let who = Who { uid: 7, user: "olga".into(), privilege: OPERATOR };
         let hash = Some(Hash::of("correct horse").unwrap());
-        assert!(access.admit(who.clone(), hash.clone(), "wrong").await.is_err());
-        assert!(access.admit(who.clone(), None, "").await.is_err(), "nobody has no password");
-        let ticket = access.admit(who.clone(), hash, "correct horse").await.unwrap();
+        assert!(access.admit(who.clone(), true, hash.clone(), "wrong").await.is_err());
+        assert!(access.admit(who.clone(), true, None, "").await.is_err(), "nobody has no password");
+        let ticket = access.admit(who.clone(), true, hash.clone(), "correct horse").await.unwrap();
         let request = Request { ticket, ..Request::default() };
+        assert!(access.identify(&model, 7, &request).is_err(), "a user whose line has gone");
+        model.users.insert("olga".into(), User { password: hash, privilege: OPERATOR });
         assert_eq!(access.identify(&model, 7, &request).unwrap(), who);
         assert!(access.identify(&model, 8, &request).is_err());
     }

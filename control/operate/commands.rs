@@ -246,7 +246,9 @@ pub const SPECS: &[Spec] = &[
 pub fn find(line: &Line<'_>) -> Option<(&'static Spec, usize)> {
     let matches = |spec: &&Spec| {
         let mut tokens = line.tokens.iter();
-        spec.words.split(' ').all(|word| tokens.next().is_some_and(|t| t.text == word))
+        let begins = spec.words.split(' ').all(|word| tokens.next().is_some_and(|t| t.text == word));
+        // `enable password` is a line of the configuration.
+        begins && (spec.words != "enable" || tokens.next().is_none())
     };
     SPECS.iter().filter(matches).map(|s| (s, s.words.split(' ').count())).max_by_key(|(_, words)| *words)
 }
@@ -366,6 +368,7 @@ mod tests {
         assert_eq!(run("show conn address 10.0.0.1"), Some(Run::ShowConn));
         assert_eq!(run("show"), None);
         assert_eq!(run("hostname x"), None);
+        assert_eq!((run("enable"), run("enable password x")), (Some(Run::Enable), None));
     }
 
     /// docs/cli.md cannot lag behind the grammar. `FEDGATE_BLESS=1` writes it.

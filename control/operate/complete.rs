@@ -27,9 +27,15 @@ pub fn candidates(text: &str, mode: Mode, model: &Model) -> Vec<String> {
     if let [.., "|"] = words {
         found.extend(FILTERS.iter().map(|(known, _)| (*known).to_owned()));
     }
-    let commands = SPECS.iter().map(|spec| spec.usage).chain(SHELL.iter().map(|(usage, _)| *usage));
+    let commands = SPECS.iter().map(|spec| (spec.words, spec.usage));
+    let commands = commands.chain(SHELL.iter().map(|(usage, _)| (*usage, *usage)));
     let lines = chain(mode).flat_map(|mode| grammar::SPECS.iter().filter(move |spec| spec.mode == mode));
-    for usage in commands.filter(|_| !negated).chain(lines.map(|spec| spec.usage)) {
+    let lines = lines.map(|spec| (spec.words, spec.usage));
+    for (known, usage) in commands.filter(|_| !negated).chain(lines) {
+        let own: Vec<&str> = known.split(' ').take_while(|word| is_keyword(word)).collect();
+        if !own.iter().zip(words).all(|(own, word)| own.starts_with(word)) {
+            continue;
+        }
         for word in next(usage, words).words {
             if is_keyword(word) {
                 found.insert(word.to_owned());

@@ -28,6 +28,7 @@ pub const SHELL: &[(&str, &str)] = &[
 const GROUPS: &[(&str, &str)] = &[
     ("ASA", "of a configuration of an ASA"),
     ("arp", "neighbours"),
+    ("class-map type", "names a kind of something else"),
     ("clear", "ends, forgets or sets to zero"),
     ("clock", "the time that time-ranges go by"),
     ("configure", "the configuration as a whole, or line by line"),
@@ -43,6 +44,9 @@ const GROUPS: &[(&str, &str)] = &[
     ("local", "of our own"),
     ("logging", "where messages go"),
     ("object", "a name for addresses or services"),
+    ("object-group", "a group of addresses, services, protocols or ICMP types"),
+    ("policy-map type", "what to do with something else"),
+    ("policy-map type inspect", "what to do with what is inspected"),
     ("same-security-traffic", "between equal security levels"),
     ("show", "shows what there is"),
     ("show asp", "the packet path"),
@@ -128,6 +132,13 @@ fn found(text: &str, mode: Mode) -> BTreeMap<String, String> {
         found.insert("no".to_owned(), "takes a line of the configuration out".to_owned());
     }
     for (words, usage, help) in commands.chain(shell).filter(|_| !negated).chain(lines) {
+        let own: Vec<&str> = words
+            .split(' ')
+            .take_while(|word| is_keyword(word) || *word == "ASA" || *word == "Version")
+            .collect();
+        if !own.iter().zip(typed).all(|(own, word)| own.starts_with(word)) {
+            continue;
+        }
         let next = next(usage, typed);
         if next.ends && begun.is_empty() {
             found.insert("<cr>".to_owned(), String::new());
@@ -136,7 +147,7 @@ fn found(text: &str, mode: Mode) -> BTreeMap<String, String> {
             }
         }
         for word in next.words {
-            if is_keyword(word) && !word.starts_with(begun) {
+            if (is_keyword(word) || typed.len() < own.len()) && !word.starts_with(begun) {
                 continue;
             }
             let about = about(word, words, typed.len(), help);
@@ -150,7 +161,7 @@ fn found(text: &str, mode: Mode) -> BTreeMap<String, String> {
 /// A few words about `word`, the one behind `at` others of the command that `words` begin.
 fn about(word: &str, words: &str, at: usize, help: &str) -> String {
     let own: Vec<&str> = words.split(' ').collect();
-    if at < own.len() {
+    if at < own.len() && own[at] == word {
         let group = own[..=at].join(" ");
         let group = GROUPS.iter().find(|(known, _)| *known == group);
         return group.map_or(help, |(_, help)| help).to_owned();

@@ -378,7 +378,9 @@ async fn dispatch(
                 let request = Request { line: (*line).to_owned(), ..request.clone() };
                 match Box::pin(dispatch(daemon, &request, &who, place, out)).await {
                     // What one cannot show the others may.
-                    Err(Stop::Failed(why) | Stop::Usage(why)) => out.error(&why).await?,
+                    Err(Stop::Failed(why) | Stop::Usage(why)) => {
+                        out.row(|| format!("ERROR: {why}"), || serde_json::json!({ "failed": why })).await?;
+                    }
                     ended => ended?,
                 }
             }
@@ -400,7 +402,7 @@ async fn admit(
     password: &str,
     out: &mut Out,
 ) -> Result<(), Stop> {
-    let config = daemon.config();
+    let (config, named) = (daemon.config(), user.is_some());
     let (user, hash, privilege) = match user {
         None => (who.user.clone(), config.model.enable.clone(), ADMIN),
         Some(user) => {
@@ -410,9 +412,9 @@ async fn admit(
             (user, hash, privilege.unwrap_or(0))
         }
     };
-    let admitted = Who { uid: who.uid, user, privilege };
-    out.ticket =
-        daemon.access().admit(admitted, hash, password.trim_end_matches('\n')).await.map_err(Stop::Failed)?;
+    let who = Who { uid: who.uid, user, privilege };
+    let password = password.trim_end_matches('\n');
+    out.ticket = daemon.access().admit(who, named, hash, password).await.map_err(Stop::Failed)?;
     out.privilege = privilege;
     Ok(())
 }

@@ -236,6 +236,9 @@ impl Shell {
             return Ok(code);
         }
         let password = keys::secret("Password: ")?;
+        if self.interrupted.swap(false, Ordering::Relaxed) {
+            return Ok(FAILED);
+        }
         self.send(socket, "enable", password)
     }
 
@@ -255,6 +258,10 @@ impl Shell {
             answer => answer?,
         };
         let code = answer.code;
+        if code == FAILED && answer.privilege == 0 && !self.ticket.is_empty() {
+            // A login that has ended: from now on as whom the kernel says.
+            self.ticket.clear();
+        }
         // A daemon that went keeps us where we are.
         if !answer.hostname.is_empty() {
             self.configuring |= code == OK && !answer.context.is_empty();

@@ -7,6 +7,8 @@ use crate::operate::show::schema::{ROWS, schema};
 
 /// Lines that let each command have something to show.
 const MORE: &str = "\
+interface tap fgo
+ ipv6 enable
 object network cup
  host 10.10.0.11
  nat (inside,outside) static 203.0.113.9 service tcp 5062 5061
@@ -55,6 +57,7 @@ fn what_is_printed_is_what_the_schemas_say() {
     std::fs::write(lab.path("startup.cfg"), format!("{CONFIG}{MORE}")).unwrap();
     let fake = lab.fake();
     fake.state().conns = 20;
+    fake.state().counters.drop(fedgate_tables::drops::DropReason::AclDrop);
     let _control = lab.control();
     lab.good("crypto key generate ecdsa label k");
     lab.good("crypto ca enroll t");
@@ -86,4 +89,4 @@ fn what_is_printed_is_what_the_schemas_say() {
 }
 
 /// What needs more than a dataplane that is made up.
-const SILENT: [&str; 0] = [];
+const SILENT: [&str; 3] = ["show arp", "show crypto ca crls", "show ipv6 neighbor"];
