@@ -116,6 +116,18 @@ pub const ROWS: &[Rows] = &[
             "pid:int workers:int answer_us:int policy_generation:int domains_generation:int in_force:bool configuration:text",
         )],
     ),
+    rows(
+        "show dialogs",
+        &[
+            ("first: how many, and what became of others", "in_use:int *:int"),
+            (
+                "a dialog",
+                "call_id:text state:text usage:text inbound:bool domain:text outside:text inside:text server:text peer:text check:text \
+             last_check:text rule:text? last_subscribe_seconds:int? expires:int? refresh_seconds:int? subscription_left_seconds:int? \
+             age_seconds:int idle_seconds:int left_seconds:int idle_timeout_seconds:int worker:int warning:text?",
+            ),
+        ],
+    ),
     rows("show diff", LINE),
     rows(
         "show domains",
@@ -213,6 +225,14 @@ pub const ROWS: &[Rows] = &[
             ("first: how many", "total:int"),
             ("a dialog", "call_id:text state:text idle_secs:int left_secs:int"),
         ],
+    ),
+    rows(
+        "show sip-pool",
+        &[(
+            "a member",
+            "sip_pool:text member:text state:text health:text draining:bool avoided_seconds:int weight:int sessions:int dialogs:int requests:int \
+         failures:int last_answer:text last_answer_seconds:int? last_change_seconds:int?",
+        )],
     ),
     rows("show startup-config", LINE),
     rows("show tech-support", &[("a command; its rows follow", "command:text"), ("a row of it", "*:any")]),

@@ -10,6 +10,7 @@ mod schemas;
 mod shows;
 mod socket;
 mod syslog;
+mod tracer;
 
 use std::path::PathBuf;
 use std::sync::mpsc;
