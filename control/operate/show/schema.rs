@@ -59,7 +59,7 @@ const PROXY: &[(&str, &str)] = &[
 pub const ROWS: &[Rows] = &[
     rows(
         "show access-list",
-        &[("a combination of a line", "access_list:text line:int rule:text element:text hits:int hash:text")],
+        &[("a combination of a line", "access_list:text line:int rule:text element:bool hits:int hash:int")],
     ),
     rows(
         "show arp",
@@ -183,7 +183,7 @@ pub const ROWS: &[Rows] = &[
             ),
             (
                 "a collector",
-                "host:text interface:text transport:text port:int secure:bool rfc5424:bool up:bool sent:int lost:int connections:int why:text?",
+                "host:text interface:text transport:text port:int secure:bool rfc5424:bool up:bool sent:int? lost:int? connections:int? why:text?",
             ),
             ("a message of the buffer", "message:text"),
         ],
@@ -242,7 +242,7 @@ pub const ROWS: &[Rows] = &[
         "show version",
         &[(
             "what runs",
-            "version:text control:{pid:int} dataplane:{pid:int up_seconds:int workers:int}? in_force:bool configuration:text",
+            "version:text control:{pid:int} dataplane:{pid:int up_seconds:int? workers:int}? in_force:bool configuration:text",
         )],
     ),
     rows(
