@@ -61,9 +61,9 @@ impl<W: Write> Pager<W> {
         self.out.write_all(MORE.as_bytes())?;
         self.out.flush()?;
         let pressed = loop {
-            match (self.key)()? {
-                key @ (b' ' | b'\r' | b'\n' | b'q' | b'Q' | END_OF_TEXT) => break key,
-                _ => {}
+            let key = (self.key)()?;
+            if [b' ', b'\r', b'\n', b'q', b'Q', END_OF_TEXT].contains(&key) {
+                break key;
             }
         };
         write!(self.out, "\r{:width$}\r", "", width = MORE.len())?;

@@ -33,6 +33,11 @@ const XLATE: (&str, &str) = (
     "protocol:text real_interface:text real_address:text real_port:int mapped_interface:text mapped_address:text mapped_port:int \
      flags:text idle_seconds:int timeout_seconds:int connections:int",
 );
+const MEMBER: (&str, &str) = (
+    "a member",
+    "sip_pool:text member:text state:text health:text draining:bool avoided_seconds:int weight:int sessions:int dialogs:int requests:int \
+         failures:int last_answer:text last_answer_seconds:int? last_change_seconds:int?",
+);
 const LINE: &[(&str, &str)] = &[("a line of text", "line:text")];
 const DROPS: &[(&str, &str)] = &[("a reason that dropped anything", "reason:text text:text count:int")];
 const CLASSES: &[(&str, &str)] = &[
@@ -53,6 +58,7 @@ const PROXY: &[(&str, &str)] = &[
          client_cipher:text server_cipher:text identity:[text] messages_in:int messages_out:int denied:int bytes_in:int bytes_out:int \
          age_seconds:int idle_seconds:int memory_bytes:int",
     ),
+    MEMBER,
 ];
 
 /// Every command with rows.
@@ -226,14 +232,7 @@ pub const ROWS: &[Rows] = &[
             ("a dialog", "call_id:text state:text idle_secs:int left_secs:int"),
         ],
     ),
-    rows(
-        "show sip-pool",
-        &[(
-            "a member",
-            "sip_pool:text member:text state:text health:text draining:bool avoided_seconds:int weight:int sessions:int dialogs:int requests:int \
-         failures:int last_answer:text last_answer_seconds:int? last_change_seconds:int?",
-        )],
-    ),
+    rows("show sip-pool", &[MEMBER]),
     rows("show startup-config", LINE),
     rows("show tech-support", &[("a command; its rows follow", "command:text"), ("a row of it", "*:any")]),
     rows("show time-range", &[("a time-range", "name:text active:bool lines:[text]")]),
