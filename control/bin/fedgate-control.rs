@@ -13,7 +13,7 @@ use std::process::ExitCode;
 use clap::{Parser, ValueEnum};
 use fedgate_control::operate::daemon::{Daemon, Paths, make_state_folder};
 use fedgate_control::operate::protocol::DEFAULT_SOCKET;
-use fedgate_control::operate::server;
+use fedgate_control::operate::{access, server};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::LocalSet;
 use tracing_subscriber::EnvFilter;
@@ -34,6 +34,9 @@ struct Cli {
     /// Where the CLI connects.
     #[arg(long, value_name = "PATH", default_value = DEFAULT_SOCKET)]
     listen: PathBuf,
+    /// A group of this machine whose members may connect too; what they may do is said by `username` lines.
+    #[arg(long, value_name = "NAME")]
+    group: Option<String>,
     /// Form of the log, on standard error.
     #[arg(long, value_enum, default_value_t = LogForm::Text)]
     log: LogForm,
@@ -90,7 +93,9 @@ async fn run(cli: Cli) -> Result<(), String> {
     let paths =
         Paths { startup: absolute(&cli.config)?, state: absolute(&cli.state)?, dataplane: cli.dataplane };
     // Before the dataplane is touched: a second control must not take it from the first.
-    let listener = server::bind(&cli.listen)
+    let gid = |name: &String| access::gid_of(name).ok_or(format!("there is no group `{name}`"));
+    let group = cli.group.as_ref().map(gid).transpose()?;
+    let listener = server::bind(&cli.listen, group)
         .map_err(|why| format!("cannot listen on {}: {why}", cli.listen.display()))?;
     let ended = async {
         let daemon = Daemon::start(paths).await.map_err(|report| report.render(false))?;

@@ -3,7 +3,7 @@
 //! without, it is a shell. `check FILE` needs no daemon.
 #![forbid(unsafe_code)]
 
-use std::io::{self, BufWriter, IsTerminal};
+use std::io::{self, BufWriter};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -11,7 +11,7 @@ use clap::Parser;
 use fedgate_control::config::source::quoted;
 use fedgate_control::operate::commands::takes_paste;
 use fedgate_control::operate::protocol::{DEFAULT_SOCKET, FAILED, Request, USAGE};
-use fedgate_control::operate::{client, shell};
+use fedgate_control::operate::{client, shell, style};
 
 /// Configures and watches a fedgate appliance.
 #[derive(Parser)]
@@ -48,13 +48,20 @@ fn main() -> ExitCode {
 fn run(cli: &Cli) -> io::Result<u8> {
     let words: Vec<&str> = cli.command.iter().map(String::as_str).collect();
     let mut out = BufWriter::new(io::stdout().lock());
-    let mut err = io::stderr();
+    let mut err = style::Painted::new();
     let line = match words[..] {
         [] => {
             drop(out);
             return shell::run(&cli.socket);
         }
-        ["check", file] => return client::check(Path::new(file), err.is_terminal(), &mut out, &mut err),
+        ["check", file] => {
+            return client::check(
+                Path::new(file),
+                style::coloured(&io::stderr()),
+                &mut out,
+                &mut io::stderr(),
+            );
+        }
         ["check", ..] => {
             eprintln!("usage: check FILE");
             return Ok(USAGE);
@@ -73,7 +80,7 @@ fn run(cli: &Cli) -> io::Result<u8> {
         _ => words.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" "),
     };
     let input = if takes_paste(&line) { pasted()? } else { String::new() };
-    let request = Request { line, user: client::user(), json: cli.json, context: Vec::new(), input };
+    let request = Request { line, user: client::user(), json: cli.json, input, ..Request::default() };
     Ok(client::ask(&cli.socket, &request, &mut out, &mut err)?.code)
 }
 

@@ -91,6 +91,20 @@ impl Editor {
         match command {
             Command::Hostname(name) => single(&mut self.model.hostname, name, negated, About::Other),
             Command::DomainName(name) => single(&mut self.model.domain_name, name, negated, About::Other),
+            Command::Username(name, user) => match user.filter(|_| !negated) {
+                Some(user) => {
+                    self.model.users.insert(name, user);
+                    Ok(About::Other)
+                }
+                None => self.model.users.remove(&name).map(|_| About::Other).ok_or_else(missing),
+            },
+            Command::EnablePassword(hash) => {
+                if negated && self.model.enable.is_none() {
+                    return Err(missing());
+                }
+                self.model.enable = hash.filter(|_| !negated);
+                Ok(About::Other)
+            }
             Command::SameSecurity { inter: true } => flag(&mut self.model.same_security_inter, negated),
             Command::SameSecurity { inter: false } => flag(&mut self.model.same_security_intra, negated),
             Command::AsaVersion { mapped } => {

@@ -11,7 +11,7 @@ mod idle;
 pub use idle::IDLE;
 
 use super::parse::{
-    acl, crypto, federation, group, inspect, interface, logging, nat, object, pool, sip, system, time,
+    acl, crypto, federation, group, inspect, interface, logging, nat, object, pool, sip, system, time, users,
 };
 use super::raw::{Command, Mode, Statement};
 use super::source::{Line, Span};
@@ -86,8 +86,10 @@ const fn node(
 pub const SPECS: &[Spec] = &[
     leaf(Mode::Global, "hostname", "hostname NAME", "name of the appliance", "hostname fedgate", system::hostname),
     leaf(Mode::Global, "ASA Version", "ASA Version RELEASE", "which release a file is of: before 8.3 its access-lists name mapped addresses, and are read as the real ones", "ASA Version 9.1(7)", system::asa_version),
+    leaf(Mode::Global, "username", "username NAME {nopassword | password PASSWORD [pbkdf2]} [privilege LEVEL | role {admin|operator|read-only}]", "who may use the CLI: privilege 15 does everything, 5 and above clears and permits domains, any other looks; `nopassword` is for a user of this machine, whom the kernel vouches for; `pbkdf2` for a hash", "username olga password $sha512$5000$c2FsdHNhbHRzYWx0c2FsdA==$1NgafSWlS95a+oHEEA7shA== pbkdf2 privilege 15", users::username),
+    leaf(Mode::Global, "enable password", "enable password PASSWORD [pbkdf2] [level LEVEL]", "raises whoever knows it to privilege 15", "enable password $sha512$5000$c2FsdHNhbHRzYWx0c2FsdA==$1NgafSWlS95a+oHEEA7shA== pbkdf2", users::enable_password),
     leaf(Mode::Global, "domain-name", "domain-name NAME", "DNS domain of the appliance", "domain-name example.com", system::domain_name),
-    node(Mode::Interface, "interface", "interface {TYPE SLOT/PORT | tap NAME | memif SOCKET [server|client] [id N] | pci DDDD:BB:DD.F | af_packet IFNAME | af_xdp IFNAME | pcap rx FILE tx FILE | ring NAME | null [N]}", "a port of the dataplane", "interface GigabitEthernet0/0", interface::interface),
+    node(Mode::Interface, "interface", "interface {TYPE[SLOT/PORT] | tap NAME | memif SOCKET [server|client] [id N] | pci DDDD:BB:DD.F | af_packet IFNAME | af_xdp IFNAME | pcap rx FILE tx FILE | ring NAME | null [N]}", "a port of the dataplane", "interface GigabitEthernet0/0", interface::interface),
     leaf(Mode::Interface, "hardware", "hardware {tap NAME | memif SOCKET [server|client] [id N] | pci DDDD:BB:DD.F | af_packet IFNAME | af_xdp IFNAME | pcap rx FILE tx FILE | ring NAME | null [N]}", "the port that `interface GigabitEthernet0/0` is; configure replace keeps it", "hardware pci 0000:03:00.0", interface::hardware),
     leaf(Mode::Interface, "nameif", "nameif NAME", "name used by every other command", "nameif outside", interface::nameif),
     leaf(Mode::Interface, "security-level", "security-level LEVEL", "0 to 100; inside has 100, others 0", "security-level 0", interface::security_level),
@@ -215,7 +217,7 @@ pub const SPECS: &[Spec] = &[
     leaf(Mode::InspectParameters, "asserted-identity", "asserted-identity strip", "cut out who the caller is said to be, instead of checking it", "asserted-identity strip", sip::asserted_identity),
     leaf(Mode::InspectParameters, "rtp-conformance", "rtp-conformance [enforce-payloadtype]", "media of a call must be RTP and RTCP", "", sip::rtp_conformance),
     leaf(Mode::InspectParameters, "ip-address-privacy", "ip-address-privacy", "refused", "", sip::ip_address_privacy),
-    Spec { mode: Mode::InspectMap, words: "match", usage: "match [not] ... as under `class-map type inspect sip`", help: "what is asked of the message", example: "match request-method register", enters: Some(Mode::InspectRule), effect: Effect::Real, parse: sip::map_match },
+    Spec { mode: Mode::InspectMap, words: "match", usage: "match [not] {{called-party|calling-party|im-subscriber|message-path|third-party-registration} regex {NAME | class NAME} | content length gt N | content type {sdp | regex {NAME | class NAME}} | request-method METHOD | uri {sip|tel} length gt N}", help: "what is asked of the message", example: "match request-method register", enters: Some(Mode::InspectRule), effect: Effect::Real, parse: sip::map_match },
     Spec { mode: Mode::InspectMap, words: "class", usage: "class NAME", help: "a class-map of type inspect sip", example: "class not_permitted", enters: Some(Mode::InspectRule), effect: Effect::Real, parse: sip::map_class },
     leaf(Mode::InspectRule, "drop", "drop [log]", "refuses it", "drop log", sip::drop),
     leaf(Mode::InspectRule, "drop-connection", "drop-connection [log]", "ends its connection", "drop-connection log", sip::drop_connection),

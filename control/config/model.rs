@@ -22,6 +22,7 @@ pub mod logging;
 mod nat;
 pub mod pool;
 pub mod sip;
+pub mod users;
 
 pub use acl::*;
 pub use crypto::*;
@@ -34,6 +35,10 @@ pub struct Model {
     pub hostname: Option<String>,
     /// `domain-name`.
     pub domain_name: Option<String>,
+    /// `username`.
+    pub users: BTreeMap<String, users::User>,
+    /// `enable password`.
+    pub enable: Option<users::Hash>,
     /// In the order written; what is complete becomes an interface of the policy.
     pub interfaces: Vec<Interface>,
     /// `same-security-traffic permit inter-interface`.

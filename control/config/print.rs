@@ -7,6 +7,7 @@
 use std::fmt::{self, Display, Write};
 use std::sync::Arc;
 
+use super::model::users::User;
 use super::model::{
     ClassMatch, Connections, DomainEntry, DomainKey, DomainRule, Interface, Model, Note, Permit, Place,
     PolicyClass, Route, Route6, Timeouts,
@@ -114,6 +115,14 @@ impl Display for Note {
 fn system(model: &Model, out: &mut impl Write) -> fmt::Result {
     line(out, "hostname", &model.hostname)?;
     line(out, "domain-name", &model.domain_name)?;
+    if let Some(hash) = &model.enable {
+        writeln!(out, "enable password {hash} pbkdf2")?;
+    }
+    for (name, User { password, privilege }) in &model.users {
+        let password =
+            password.as_ref().map_or("nopassword".to_owned(), |hash| format!("password {hash} pbkdf2"));
+        writeln!(out, "username {name} {password} privilege {privilege}")?;
+    }
     line(out, "clock timezone", &model.timezone)?;
     if model.names {
         writeln!(out, "names")?;

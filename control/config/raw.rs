@@ -12,6 +12,7 @@ use super::model::federation::RateLimit;
 use super::model::logging::{DeviceId, HostForm, HostKey, Limited, Rate, Stamp};
 use super::model::pool::{Check, Share};
 use super::model::sip::{Parameter, SipMatch};
+use super::model::users::{Hash, User};
 use super::model::{
     AclLine, ClassMatch, DomainKey, DomainRule, Enrollment, GroupKind, InspectSip, LegacyGlobal, LegacyNat,
     LegacyStatic, Member, Minute, Name, ObjectNat, Periodic, Permit, Place, Revocation, Route, Route6,
@@ -293,6 +294,9 @@ pub enum Logging {
 pub enum Command {
     Hostname(String),
     DomainName(String),
+    /// A user; `None` with `no`.
+    Username(String, Option<User>),
+    EnablePassword(Option<Hash>),
     SameSecurity {
         inter: bool,
     },

@@ -7,7 +7,8 @@
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::sync::mpsc;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::Duration;
 
 use indicatif::ProgressBar;
 
@@ -25,6 +26,10 @@ pub struct Answer {
     pub hostname: String,
     /// For the prompt.
     pub mode: String,
+    /// What the user may do.
+    pub privilege: u8,
+    /// What `login` or `enable` gave.
+    pub ticket: String,
 }
 
 /// Sends one command and writes its answer.
@@ -34,8 +39,25 @@ pub fn ask(
     out: &mut impl Write,
     err: &mut impl Write,
 ) -> io::Result<Answer> {
+    ask_until(socket, request, out, err, || false)
+}
+
+/// How often it is asked whether to go on.
+const PATIENCE: Duration = Duration::from_millis(100);
+
+/// Sends one command and writes its answer, until `enough` says so.
+///
+/// # Errors
+/// `out` or `err` cannot be written to; [`io::ErrorKind::Interrupted`] when it was enough. The daemon then ends the command.
+pub fn ask_until(
+    socket: &Path,
+    request: &Request,
+    out: &mut impl Write,
+    err: &mut impl Write,
+    enough: impl Fn() -> bool,
+) -> io::Result<Answer> {
     let unreachable = |err: &mut dyn Write, why: io::Error| {
-        writeln!(err, "fedgate-control does not answer on {}: {why}", socket.display())?;
+        writeln!(err, "error: fedgate-control does not answer on {}: {why}", socket.display())?;
         Ok(Answer { code: UNREACHABLE, ..Answer::default() })
     };
     let mut stream = match UnixStream::connect(socket) {
@@ -51,6 +73,8 @@ pub fn ask(
     if let Err(why) = stream.write_all(&line) {
         return unreachable(err, why);
     }
+    // However this ends, the daemon is told: the thread that reads has the other end of the descriptor.
+    let _hang_up = HangUp(stream.try_clone()?);
     let (sender, replies) = mpsc::channel();
     std::thread::spawn(move || {
         let mut reader = BufReader::new(stream);
@@ -64,7 +88,16 @@ pub fn ask(
     });
     // Drawn on a terminal only.
     let bar = ProgressBar::new(0);
-    for reply in replies {
+    loop {
+        let reply = match replies.recv_timeout(PATIENCE) {
+            Ok(reply) => reply,
+            Err(RecvTimeoutError::Timeout) if enough() => return Err(io::ErrorKind::Interrupted.into()),
+            Err(RecvTimeoutError::Timeout) => continue,
+            Err(RecvTimeoutError::Disconnected) => Err(io::ErrorKind::UnexpectedEof.into()),
+        };
+        if enough() {
+            return Err(io::ErrorKind::Interrupted.into());
+        }
         match reply {
             Ok(Reply::Progress { progress: [done, of] }) => {
                 bar.set_length(of);
@@ -78,17 +111,27 @@ pub fn ask(
                 out.flush()?;
                 err.write_all(text.as_bytes())?;
             }
-            Ok(Reply::Done { done, context, hostname, mode }) => {
+            Ok(Reply::Done { done, context, hostname, mode, privilege, ticket }) => {
                 out.flush()?;
-                return Ok(Answer { code: done, context, hostname, mode });
+                return Ok(Answer { code: done, context, hostname, mode, privilege, ticket });
             }
             Err(why) => {
                 out.flush()?;
-                return unreachable(err, why);
+                writeln!(err, "error: fedgate-control went away before its answer was whole: {why}")?;
+                return Ok(Answer { code: UNREACHABLE, ..Answer::default() });
             }
         }
     }
-    unreachable(err, io::ErrorKind::UnexpectedEof.into())
+}
+
+/// A connection that ends here.
+struct HangUp(UnixStream);
+
+impl Drop for HangUp {
+    fn drop(&mut self) {
+        // One that has ended already is as good.
+        let _ = self.0.shutdown(std::net::Shutdown::Both);
+    }
 }
 
 fn read_reply(reader: &mut impl BufRead) -> io::Result<Reply> {

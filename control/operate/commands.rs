@@ -2,7 +2,8 @@
 //! The commands that look and do, as data: one table for the parser, `?` and docs/cli.md ([`reference`] writes it). Any other line is a configuration line and is
 //! looked up in [`crate::config::grammar`].
 
-use crate::config::grammar::{self, Effect, chain};
+use super::help::SHELL;
+use crate::config::grammar::{self, Effect};
 use crate::config::raw::Mode;
 use crate::config::source::Line;
 
@@ -69,6 +70,12 @@ pub enum Run {
     CryptoCaImport,
     CryptoCaExport,
     CryptoCaCrlRequest,
+    ShowTech,
+    ShowHistory,
+    ShowCurpriv,
+    Who,
+    Login,
+    Enable,
     Help,
 }
 
@@ -135,6 +142,12 @@ impl Run {
             | Self::ShowCryptoKeys
             | Self::CryptoKeyGenerate
             | Self::CryptoKeyZeroize
+            | Self::ShowTech
+            | Self::ShowHistory
+            | Self::ShowCurpriv
+            | Self::Who
+            | Self::Login
+            | Self::Enable
             | Self::Help => false,
         }
     }
@@ -205,6 +218,7 @@ pub const SPECS: &[Spec] = &[
     spec("show ipv6 neighbor", "show ipv6 neighbor", "IPv6 neighbours", Run::ShowIpv6Neighbor),
     spec("show fragment", "show fragment [NAMEIF]", "datagrams in fragments: bounds, what waits, what was dropped", Run::ShowFragment),
     spec("show counters", "show counters", "every statistic, level and distribution", Run::ShowCounters),
+    spec("show tech-support", "show tech-support", "what support asks for: state, counters and the configuration, without secrets", Run::ShowTech),
     spec("show version", "show version", "versions and times", Run::ShowVersion),
     spec("show dataplane", "show dataplane", "asks the dataplane and times the answer", Run::ShowDataplane),
     spec("show running-config", "show running-config", "the configuration in force", Run::ShowRunning),
@@ -221,7 +235,11 @@ pub const SPECS: &[Spec] = &[
     spec("commit", "commit", "confirms what was changed", Run::Commit),
     spec("rollback", "rollback N", "makes the configuration what it was N commits ago, domain lists too", Run::Rollback),
     spec("show configuration commits", "show configuration commits", "the last 100 commits: who, when and by which command", Run::ShowCommits),
-    spec("show history", "show history", "the same as show configuration commits", Run::ShowCommits),
+    spec("show history", "show history", "the last commands of yours", Run::ShowHistory),
+    spec("show curpriv", "show curpriv", "who you are, and what you may do", Run::ShowCurpriv),
+    spec("who", "who", "who used the CLI in the last half hour", Run::Who),
+    spec("login", "login NAME", "goes on as a user with a password; the shell asks for it, else it comes on standard input", Run::Login),
+    spec("enable", "enable", "privilege 15, by the enable password", Run::Enable),
     spec("show diff", "show diff [N]", "what the configuration has more and less than N commits ago, or than the startup-config", Run::ShowDiff),
     spec("import domains", "import domains {permit | block} FILE", "adds the names in a file, one a line, to a list: all or none", Run::ImportDomains),
     spec("write memory", "write memory", "makes the running-config the startup-config", Run::WriteMemory),
@@ -243,7 +261,9 @@ pub const SPECS: &[Spec] = &[
 pub fn find(line: &Line<'_>) -> Option<(&'static Spec, usize)> {
     let matches = |spec: &&Spec| {
         let mut tokens = line.tokens.iter();
-        spec.words.split(' ').all(|word| tokens.next().is_some_and(|t| t.text == word))
+        let begins = spec.words.split(' ').all(|word| tokens.next().is_some_and(|t| t.text == word));
+        // `enable password` is a line of the configuration.
+        begins && (spec.words != "enable" || tokens.next().is_none())
     };
     SPECS.iter().filter(matches).map(|s| (s, s.words.split(' ').count())).max_by_key(|(_, words)| *words)
 }
@@ -263,34 +283,15 @@ pub fn first_words() -> impl Iterator<Item = &'static str> {
     SPECS.iter().filter_map(|s| s.words.split(' ').next())
 }
 
-/// Usages and help of all commands that may be meant by `words`, each of which may be cut.
-pub fn help(words: &[&str], mode: Mode) -> String {
-    let fits = |known: &str| {
-        let mut known = known.split(' ');
-        words.iter().all(|word| match known.next() {
-            // Past a command's own words come its arguments, which the usage tells.
-            None => true,
-            Some(known) => known.starts_with(word),
-        })
-    };
-    let words_of = |usage: &str, help: &str| format!("  {usage}\n      {help}\n");
-    let mut out = String::new();
-    for spec in SPECS.iter().filter(|s| fits(s.words)) {
-        out.push_str(&words_of(spec.usage, spec.help));
-    }
-    for mode in chain(mode) {
-        for spec in grammar::all().filter(|s| s.mode == mode && fits(s.words)) {
-            out.push_str(&words_of(spec.usage, spec.help));
-        }
-    }
-    if out.is_empty() { "  no command begins so\n".to_owned() } else { out }
-}
-
 /// docs/cli.md.
 pub fn reference() -> String {
     let mut out = String::from(HEAD);
     for spec in SPECS {
         out.push_str(&format!("- `{}`: {}.\n", spec.usage, spec.help));
+    }
+    out.push_str(SHELLS);
+    for (usage, help) in SHELL {
+        out.push_str(&format!("- `{usage}`: {help}.\n"));
     }
     out.push_str(CONFIGURATION);
     let mut modes: Vec<Mode> = Vec::new();
@@ -336,11 +337,18 @@ const HEAD: &str = "\
 Written by a test from the grammar (`control/operate/commands.rs`, `control/config/grammar.rs`): change it there. What the commands
 mean together is in [config.md](config.md).
 
-Words may be abbreviated as long as they are unique (`sh conn`); `?` behind some words lists what may follow, and Tab completes them, names
-too. Behind `show` commands `| include RE`, `| exclude RE`, `| begin RE`, `| grep [-v] RE`, `| count` and `| json` may stand, one after the
+Words may be abbreviated as long as they are unique (`sh conn`); `?`, without Enter, lists what may come next, and Tab completes it, names
+too (Ctrl-V ? is a question mark). Behind `show` commands `| include RE`, `| exclude RE`, `| begin RE`, `| grep [-v] RE`, `| count` and `| json` may stand, one after the
 other; RE is a regular expression. With `--json` or `| json` every `show` command prints one JSON object a line.
 
 ## Looking and doing
+
+";
+
+const SHELLS: &str = "
+### Of the shell
+
+Only at the prompt of `fedgate` alone.
 
 ";
 
@@ -375,16 +383,7 @@ mod tests {
         assert_eq!(run("show conn address 10.0.0.1"), Some(Run::ShowConn));
         assert_eq!(run("show"), None);
         assert_eq!(run("hostname x"), None);
-    }
-
-    #[test]
-    fn help_narrows_with_the_words() {
-        assert!(help(&[], Mode::Global).contains("show conn"));
-        assert!(help(&[], Mode::Global).contains("access-list NAME"));
-        let show = help(&["show", "ro"], Mode::Global);
-        assert_eq!(show, "  show route\n      routes\n");
-        assert!(help(&["ip"], Mode::Interface).contains("ip address ADDRESS MASK"));
-        assert!(help(&["ip", "ad"], Mode::Global).contains("no command"));
+        assert_eq!((run("enable"), run("enable password x")), (Some(Run::Enable), None));
     }
 
     /// docs/cli.md cannot lag behind the grammar. `FEDGATE_BLESS=1` writes it.

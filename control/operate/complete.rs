@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What may follow the words that an operator has typed: keywords of the grammar, and names out of the configuration in force.
 //!
-//! For the Tab key. A word of a command is offered where the words before it fit; behind them the keywords of its usage, and for each of
-//! the usage's placeholders (`NAMEIF`, `TRUSTPOINT`) what there is of its kind. Where in the arguments one stands is not
-//! looked at: too much is offered rather than too little.
+//! For the Tab key. What may come next is what the usages of commands say ([`super::usage`]); in the place of a value (`NAMEIF`,
+//! `TRUSTPOINT`) stands what there is of its kind.
 
 use std::collections::BTreeSet;
 
 use super::commands::SPECS;
+use super::help::SHELL;
+use super::pipe::WORDS as FILTERS;
+use super::usage::{is_keyword, next};
 use crate::config::grammar::{self, chain};
 use crate::config::model::Model;
 use crate::config::raw::Mode;
@@ -18,31 +20,28 @@ const MOST: usize = 200;
 /// Words that may stand in the place of the last one of `text`, which may be empty.
 pub fn candidates(text: &str, mode: Mode, model: &Model) -> Vec<String> {
     let mut words: Vec<&str> = text.split_whitespace().collect();
-    let last =
-        if text.ends_with(char::is_whitespace) || words.is_empty() { "" } else { words.pop().unwrap_or("") };
+    let last = if text.ends_with(char::is_whitespace) { "" } else { words.pop().unwrap_or("") };
     let negated = words.first() == Some(&"no");
     let words = &words[usize::from(negated)..];
     let mut found = BTreeSet::new();
-    let commands = SPECS.iter().map(|spec| (spec.words, spec.usage)).filter(|_| !negated);
+    if let [.., "|"] = words {
+        found.extend(FILTERS.iter().map(|(known, _)| (*known).to_owned()));
+    }
+    let commands = SPECS.iter().map(|spec| (spec.words, spec.usage));
+    let commands = commands.chain(SHELL.iter().map(|(usage, _)| (*usage, *usage)));
     let lines = chain(mode).flat_map(|mode| grammar::SPECS.iter().filter(move |spec| spec.mode == mode));
-    for (known, usage) in commands.chain(lines.map(|spec| (spec.words, spec.usage))) {
-        let known: Vec<&str> = known.split(' ').collect();
-        let typed = words.len().min(known.len());
-        // As far as both go; abbreviated words count.
-        if !known.iter().zip(words).all(|(known, word)| known.starts_with(word)) {
+    let lines = lines.map(|spec| (spec.words, spec.usage));
+    for (known, usage) in commands.filter(|_| !negated).chain(lines) {
+        let own: Vec<&str> = known.split(' ').take_while(|word| is_keyword(word)).collect();
+        if !own.iter().zip(words).all(|(own, word)| own.starts_with(word)) {
             continue;
         }
-        match known.get(typed) {
-            Some(next) if words.len() == typed => _ = found.insert((*next).to_owned()),
-            Some(_) => {}
-            None => {
-                let rest = usage.split([' ', '[', ']', '{', '}', '|', '(', ')', ',']).skip(known.len());
-                for word in rest.filter(|word| !word.is_empty() && *word != "...") {
-                    if word.bytes().any(|b| b.is_ascii_lowercase()) {
-                        found.insert(word.to_owned());
-                    } else {
-                        names(word, known[known.len() - 1], model, &mut found);
-                    }
+        for word in next(usage, words).words {
+            if is_keyword(word) {
+                found.insert(word.to_owned());
+            } else {
+                for value in word.split([',', '(', ')']) {
+                    names(value, words.last().copied().unwrap_or_default(), usage, model, &mut found);
                 }
             }
         }
@@ -50,8 +49,10 @@ pub fn candidates(text: &str, mode: Mode, model: &Model) -> Vec<String> {
     found.into_iter().filter(|word| word.starts_with(last)).take(MOST).collect()
 }
 
-/// What there is that `placeholder` behind `keyword` may stand for.
-fn names(placeholder: &str, keyword: &str, model: &Model, found: &mut BTreeSet<String>) {
+/// What there is that `placeholder` behind `keyword`, which may be cut, may stand for.
+fn names(placeholder: &str, keyword: &str, usage: &str, model: &Model, found: &mut BTreeSet<String>) {
+    let whole = |known: &&str| !keyword.is_empty() && known.starts_with(keyword);
+    let keyword = usage.split([' ', '[', ']', '{', '}', '|']).find(whole).unwrap_or(keyword);
     let mut add = |names: &mut dyn Iterator<Item = &str>| found.extend(names.take(MOST).map(str::to_owned));
     match (placeholder, keyword) {
         ("NAMEIF" | "REAL" | "MAPPED", _) => {

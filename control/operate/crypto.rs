@@ -116,6 +116,12 @@ pub fn masked(text: &str) -> String {
         words.truncate(at + 1);
         words.push("*");
     }
+    // Passwords, in the clear or hashed.
+    for at in 1..words.len() {
+        if words[at - 1] == "password" {
+            words[at] = "*";
+        }
+    }
     words.join(" ")
 }
 
@@ -340,5 +346,7 @@ mod tests {
     fn a_passphrase_is_in_no_log() {
         assert_eq!(masked("crypto ca import t pkcs12 secret file x.p12"), "crypto ca import t pkcs12 *");
         assert_eq!(masked("crypto ca import t certificate"), "crypto ca import t certificate");
+        assert_eq!(masked("username u password x privilege 5"), "username u password * privilege 5");
+        assert_eq!(masked("enable password x"), "enable password *");
     }
 }

@@ -7,6 +7,7 @@
 //! CLI: [`client`] (one command), [`shell`] (interactive). Both: [`protocol`].
 
 pub mod abbreviate;
+pub mod access;
 pub mod acl_log;
 pub mod client;
 pub mod commands;
@@ -15,6 +16,7 @@ pub mod crypto;
 pub mod daemon;
 pub mod events;
 pub mod files;
+pub mod help;
 pub mod history;
 pub mod journal;
 pub mod messages;
@@ -25,8 +27,10 @@ pub mod server;
 pub mod session;
 pub mod shell;
 pub mod show;
+pub mod style;
 pub mod syslog;
 pub mod table;
 #[cfg(test)]
 mod tests;
 pub mod tracer;
+pub mod usage;

@@ -15,6 +15,16 @@ const MOST: usize = 8;
 /// Most bytes a compiled pattern may take.
 const MOST_BYTES: usize = 1 << 20;
 
+/// Their names, and what each does.
+pub const WORDS: &[(&str, &str); 6] = &[
+    ("include", "lines that match"),
+    ("exclude", "lines that do not match"),
+    ("begin", "from the first line that matches on"),
+    ("grep", "lines that match; with -v those that do not"),
+    ("count", "how many lines"),
+    ("json", "one JSON object a line"),
+];
+
 /// One of them.
 #[derive(Debug)]
 pub enum Filter {
@@ -45,27 +55,26 @@ pub fn bar(line: &Line<'_>) -> Option<usize> {
 /// # Errors
 /// What is wrong, with its place.
 pub fn parse(line: &Line<'_>, at: usize) -> Result<Pipes, Problem> {
-    const WORDS: [&str; 6] = ["include", "exclude", "begin", "grep", "count", "json"];
     let mut pipes = Pipes::default();
     let mut args = Args::new(line, at);
     while args.peek().is_some() {
         args.expect("|")?;
         let word = args.take("`include`, `exclude`, `begin`, `grep`, `count` or `json`")?.text;
-        let mut fits = WORDS.iter().filter(|known| known.starts_with(word));
+        let mut fits = WORDS.iter().map(|(known, _)| *known).filter(|known| known.starts_with(word));
         let (Some(known), None) = (fits.next(), fits.next()) else {
             return Err(args
                 .wrong(format!("`{word}` is no filter"))
-                .help(format!("filters are {}", WORDS.join(", "))));
+                .help(format!("filters are {}", WORDS.map(|(known, _)| known).join(", "))));
         };
-        match *known {
+        match known {
             "count" => pipes.filters.push(Filter::Count(0)),
             "json" => pipes.json = true,
             _ => {
-                let without = *known == "exclude" || (*known == "grep" && args.accept("-v"));
+                let without = known == "exclude" || (known == "grep" && args.accept("-v"));
                 let pattern = args.parsed("a pattern", |word| {
                     RegexBuilder::new(word).size_limit(MOST_BYTES).build().map_err(|why| first_line(&why))
                 })?;
-                pipes.filters.push(match *known {
+                pipes.filters.push(match known {
                     "begin" => Filter::Begin(pattern, false),
                     _ => Filter::Include(pattern, !without),
                 });

@@ -37,7 +37,13 @@ pub struct Request {
     /// The mode lines (`object network x`) that the line is typed under, outermost first.
     #[serde(default)]
     pub context: Vec<String>,
-    /// What was pasted behind the line, for the commands that take a certificate so.
+    /// What `login` or `enable` gave.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub ticket: String,
+    /// The privilege that is asked for, where it is less than could be had.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub privilege: Option<u8>,
+    /// What was pasted behind the line, for the commands that take a certificate so; a password.
     #[serde(default)]
     pub input: String,
 }
@@ -74,5 +80,25 @@ pub enum Reply {
         /// The mode's part of the prompt, `config-if`.
         #[serde(default)]
         mode: String,
+        /// What the user may do, 0 to 15.
+        #[serde(default)]
+        privilege: u8,
+        /// From `login` and `enable`, to be shown with what follows.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        ticket: String,
     },
+}
+
+impl Reply {
+    /// An end without more to say.
+    pub fn ended(done: u8) -> Self {
+        Self::Done {
+            done,
+            context: vec![],
+            hostname: String::new(),
+            mode: String::new(),
+            privilege: 0,
+            ticket: String::new(),
+        }
+    }
 }

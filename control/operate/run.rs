@@ -8,6 +8,7 @@ use std::rc::Rc;
 use tracing::info;
 
 use super::abbreviate::expand;
+use super::access::{self, Who};
 use super::commands::{self, Run};
 use super::daemon::{Daemon, ListKind, MOST_MINUTES, Refusal};
 use super::events::escaped;
@@ -18,15 +19,40 @@ use super::protocol::{FAILED, OK, Reply, Request, USAGE};
 use super::server::Out;
 use super::session::Gone;
 use super::show::{self, Selection, hosts::HostQuery};
-use super::{complete, crypto, pipe, tracer};
+use super::{complete, crypto, help, pipe, tracer};
 use crate::config::args::Args;
 use crate::config::diag::{Problem, Report};
+use crate::config::model::users::ADMIN;
 use crate::config::model::{DomainKey, Model};
 use crate::config::raw::{Command, Mode};
 use crate::config::source::Line;
 use crate::config::suggest::nearest;
 use crate::config::{Place, edit, parse_line};
 use fedgate_tables::link::What;
+
+/// What `show tech-support` shows.
+const TECH_SUPPORT: &[&str] = &[
+    "show version",
+    "show dataplane",
+    "show cpu detailed",
+    "show memory",
+    "show interface",
+    "show route",
+    "show ipv6 route",
+    "show arp",
+    "show access-list",
+    "show nat detail",
+    "show nat pool",
+    "show service-policy",
+    "show tls-proxy",
+    "show asp drop",
+    "show fragment",
+    "show counters",
+    "show crypto ca certificates",
+    "show crypto ca crls",
+    "show configuration commits",
+    "show running-config",
+];
 
 /// Why a command ended early.
 pub enum Stop {
@@ -52,11 +78,23 @@ impl From<Gone> for Stop {
 
 /// Answers one request of the user that the kernel says is `uid`.
 pub async fn run(daemon: &Rc<Daemon>, request: &Request, uid: u32, out: &mut Out) -> io::Result<()> {
-    out.by = By { uid, user: escaped(&request.user), command: escaped(&crypto::masked(request.line.trim())) };
     let mut place = place_of(&daemon.config().model, &request.context);
-    out.audited = false;
-    out.pipes = Pipes::default();
-    let done = match dispatch(daemon, request, &mut place, out).await {
+    (out.audited, out.pipes, out.ticket) = (false, Pipes::default(), String::new());
+    let who = daemon.access().identify(&daemon.config().model, uid, request);
+    let ended = match who {
+        Ok(who) => {
+            out.privilege = who.privilege;
+            out.by =
+                By { uid, user: escaped(&who.user), command: escaped(&crypto::masked(request.line.trim())) };
+            dispatch(daemon, request, &who, &mut place, out).await
+        }
+        Err(why) => {
+            tracing::warn!(uid, user = escaped(&request.user), "refused: {why}");
+            out.privilege = 0;
+            Err(Stop::Failed(why))
+        }
+    };
+    let done = match ended {
         Ok(()) => OK,
         Err(Stop::Io(why)) => return Err(why),
         Err(Stop::Failed(why)) => {
@@ -81,8 +119,9 @@ pub async fn run(daemon: &Rc<Daemon>, request: &Request, uid: u32, out: &mut Out
     out.flush().await?;
     let config = daemon.config();
     let hostname = config.model.hostname.clone().unwrap_or_else(|| "fedgate".to_owned());
-    out.reply(&Reply::Done { done, context: place.context, hostname, mode: place.mode.prompt().to_owned() })
-        .await
+    let mode = place.mode.prompt().to_owned();
+    let (privilege, ticket) = (out.privilege, std::mem::take(&mut out.ticket));
+    out.reply(&Reply::Done { done, context: place.context, hostname, mode, privilege, ticket }).await
 }
 
 /// Where context lines lead; the top where they lead nowhere any more.
@@ -95,6 +134,7 @@ fn place_of(model: &Model, context: &[String]) -> Place {
 async fn dispatch(
     daemon: &Rc<Daemon>,
     request: &Request,
+    who: &Who,
     place: &mut Place,
     out: &mut Out,
 ) -> Result<(), Stop> {
@@ -103,9 +143,8 @@ async fn dispatch(
         return Ok(out.text(&words.iter().map(|word| format!("{word}\n")).collect::<String>()).await?);
     }
     let text = request.line.trim();
-    if let Some(words) = text.strip_suffix('?') {
-        let words: Vec<&str> = words.split_whitespace().collect();
-        return Ok(out.text(&commands::help(&words, place.mode)).await?);
+    if let Some(typed) = text.strip_suffix('?') {
+        return Ok(out.text(&help::answer(typed, place.mode)).await?);
     }
     let expanded = expand(text, place.mode)
         .map_err(|why| Stop::Usage(format!("ambiguous: `{}` may be {}", why.word, why.known.join(", "))))?;
@@ -125,6 +164,13 @@ async fn dispatch(
         line.tokens.truncate(bar);
     }
     let line = line;
+    let words: Vec<&str> = line.tokens.iter().map(|token| token.text).collect();
+    let needed = access::needed(&words);
+    if who.privilege < needed {
+        tracing::warn!(uid = who.uid, user = who.user, command = out.by.command, "not permitted");
+        return Err(Stop::Failed(access::refusal(who, needed)));
+    }
+    daemon.access().note(&who.user, &crypto::masked(text));
     let Some((spec, words)) = commands::find(&line) else {
         return configure(daemon, &line, place, out).await;
     };
@@ -141,6 +187,14 @@ async fn dispatch(
             daemon.readable().map_err(Stop::Failed)?;
         }
         return crypto::execute(daemon, order, &request.input, out).await;
+    }
+    if let Run::Login | Run::Enable = spec.run {
+        let user = match spec.run {
+            Run::Login => Some(args.name("a user").map_err(wrong)?),
+            _ => None,
+        };
+        args.end().map_err(wrong)?;
+        return admit(daemon, user, who, &request.input, out).await;
     }
     if spec.run == Run::PacketTracer {
         let order = tracer::parse(&daemon.config().model, &mut args).map_err(wrong)?;
@@ -265,8 +319,8 @@ async fn dispatch(
         Run::ShowCounters => show::counts::counters(daemon, out).await,
         Run::ShowVersion => show::counts::version(daemon, out).await,
         Run::ShowDataplane => show::counts::dataplane(daemon, out).await,
-        Run::ShowRunning => show::text::running(daemon, out).await,
-        Run::ShowStartup => show::text::startup(daemon, out).await,
+        Run::ShowRunning => show::text::running(daemon, who, out).await,
+        Run::ShowStartup => show::text::startup(daemon, who, out).await,
         Run::ClearConn => clear(daemon, What::Conns, "connections", selection, out).await,
         Run::ClearXlate => clear(daemon, What::Xlates, "translations", selection, out).await,
         Run::ClearDialogs => clear(daemon, What::Sip, "dialogs", selection, out).await,
@@ -299,7 +353,7 @@ async fn dispatch(
         Run::ShowCommits => show::commits::commits(daemon, out).await,
         Run::ShowDiff => {
             let text = daemon.diff(number.map(|number| number as usize)).await.map_err(refused)?;
-            show::text::lines(&text, out).await
+            show::text::lines(&show::text::discreet(&text, who), out).await
         }
         Run::ImportDomains => {
             let path = name.unwrap_or_default();
@@ -329,8 +383,54 @@ async fn dispatch(
         | Run::CryptoCaExport
         | Run::CryptoCaCrlRequest
         | Run::PacketTracer => Err(Stop::Usage("done above".to_owned())),
-        Run::Help => Ok(out.text(&commands::help(&[], place.mode)).await?),
+        Run::ShowTech => {
+            // Of somebody who may look and no more: without hashes of passwords.
+            let who = Who { privilege: 0, ..who.clone() };
+            for line in TECH_SUPPORT {
+                let heading = format!("\n------------------ {line} ------------------\n");
+                out.row(|| heading, || serde_json::json!({ "command": line })).await?;
+                let request = Request { line: (*line).to_owned(), ..request.clone() };
+                match Box::pin(dispatch(daemon, &request, &who, place, out)).await {
+                    // What one cannot show the others may.
+                    Err(Stop::Failed(why) | Stop::Usage(why)) => {
+                        out.row(|| format!("ERROR: {why}"), || serde_json::json!({ "failed": why })).await?;
+                    }
+                    ended => ended?,
+                }
+            }
+            Ok(())
+        }
+        Run::ShowCurpriv => show::users::curpriv(who, out).await,
+        Run::Who => show::users::who(daemon, out).await,
+        Run::ShowHistory => show::users::history(daemon, who, out).await,
+        Run::Login | Run::Enable => Err(Stop::Usage("done above".to_owned())),
+        Run::Help => Ok(out.text(&help::answer("", place.mode)).await?),
     }
+}
+
+/// `login USER` and `enable`, with the password beside the line.
+async fn admit(
+    daemon: &Rc<Daemon>,
+    user: Option<String>,
+    who: &Who,
+    password: &str,
+    out: &mut Out,
+) -> Result<(), Stop> {
+    let (config, named) = (daemon.config(), user.is_some());
+    let (user, hash, privilege) = match user {
+        None => (who.user.clone(), config.model.enable.clone(), ADMIN),
+        Some(user) => {
+            let known = config.model.users.get(&user);
+            let (hash, privilege) =
+                (known.and_then(|known| known.password.clone()), known.map(|k| k.privilege));
+            (user, hash, privilege.unwrap_or(0))
+        }
+    };
+    let who = Who { uid: who.uid, user, privilege };
+    let password = password.trim_end_matches('\n');
+    out.ticket = daemon.access().admit(who, named, hash, password).await.map_err(Stop::Failed)?;
+    out.privilege = privilege;
+    Ok(())
 }
 
 async fn clear(

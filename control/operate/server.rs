@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The control socket: a task a client, each with bounds of its own, so that one that hangs, floods or babbles costs the others nothing.
 //!
-//! The socket is made with mode 0600. At most [`MAX_CLIENTS`] at a time; a request line of at most
+//! The socket is made with mode 0600, or 0660 for a group (`--group`); who calls is [`super::access`]'s matter. At most [`MAX_CLIENTS`] at a time; a request line of at most
 //! [`MAX_LINE`] bytes has to arrive within [`READ`], and every piece of an answer has to be taken within [`WRITE`].
 
 use std::io;
@@ -32,8 +32,8 @@ pub const READ: Duration = Duration::from_secs(30);
 /// How long a client may leave a piece of an answer untaken.
 pub const WRITE: Duration = Duration::from_secs(5);
 
-/// Listens on `path`. A socket file that nobody listens on is replaced.
-pub fn bind(path: &Path) -> io::Result<UnixListener> {
+/// Listens on `path`, for the owner and those of `group`. A socket file that nobody listens on is replaced.
+pub fn bind(path: &Path, group: Option<u32>) -> io::Result<UnixListener> {
     if std::fs::symlink_metadata(path).is_ok_and(|meta| meta.file_type().is_socket()) {
         if std::os::unix::net::UnixStream::connect(path).is_ok() {
             return Err(io::Error::new(io::ErrorKind::AddrInUse, "another control listens there"));
@@ -45,6 +45,10 @@ pub fn bind(path: &Path) -> io::Result<UnixListener> {
     // Before bind: the socket's mode is then the file's from its first moment (unix(7)).
     rustix::fs::fchmod(&socket, FileMode::RUSR | FileMode::WUSR)?;
     rustix::net::bind(&socket, &SocketAddrUnix::new(path)?)?;
+    if let Some(group) = group {
+        rustix::fs::chown(path, None, Some(rustix::fs::Gid::from_raw(group)))?;
+        rustix::fs::chmod(path, FileMode::RUSR | FileMode::WUSR | FileMode::RGRP | FileMode::WGRP)?;
+    }
     rustix::net::listen(&socket, 128)?;
     UnixListener::from_std(std::os::unix::net::UnixListener::from(socket))
 }
@@ -79,8 +83,7 @@ async fn turn_away(stream: UnixStream) -> io::Result<()> {
     let (_, writer) = stream.into_split();
     let mut out = Out::new(writer, false);
     out.error(&format!("{MAX_CLIENTS} clients are connected already")).await?;
-    out.reply(&Reply::Done { done: FAILED, context: vec![], hostname: String::new(), mode: String::new() })
-        .await
+    out.reply(&Reply::ended(FAILED)).await
 }
 
 async fn client(daemon: Rc<Daemon>, stream: UnixStream) -> io::Result<()> {
@@ -96,13 +99,7 @@ async fn client(daemon: Rc<Daemon>, stream: UnixStream) -> io::Result<()> {
             }
             Err(why) => {
                 out.error(&format!("not a request: {why}")).await?;
-                let done = Reply::Done {
-                    done: USAGE,
-                    context: vec![],
-                    hostname: String::new(),
-                    mode: String::new(),
-                };
-                out.reply(&done).await?;
+                out.reply(&Reply::ended(USAGE)).await?;
             }
         }
     }
@@ -147,6 +144,10 @@ pub struct Out {
     pub by: By,
     /// It is one that changes something.
     pub audited: bool,
+    /// What they may do.
+    pub privilege: u8,
+    /// What `login` or `enable` gave.
+    pub ticket: String,
     /// What its output goes through.
     pub pipes: Pipes,
     /// A line that has not ended yet, where there are pipes.
@@ -161,6 +162,8 @@ impl Out {
             json,
             by: By::default(),
             audited: false,
+            privilege: 0,
+            ticket: String::new(),
             pipes: Pipes::default(),
             partial: String::new(),
         }

@@ -42,7 +42,7 @@ const ONE: &str = "one appliance stands alone: a second one takes nothing over";
 /// Every such line.
 #[rustfmt::skip]
 pub const IDLE: &[Spec] = &[
-    idle(Mode::Global, "pager", "pager lines N", "stops output after so many lines", "`fedgate show ... | less` does"),
+    idle(Mode::Global, "pager", "pager lines N", "stops output after so many lines", "the shell stops when the screen is full; `terminal pager N` says after how many lines"),
     idle(Mode::Global, "terminal", "terminal width N", "cuts lines of output", "take it out"),
     idle(Mode::Global, "prompt", "prompt WORD ...", "says what the prompt shows", "it shows the hostname: take it out"),
     always(Mode::Global, "logging permit-hostdown", "logging permit-hostdown", "connections go on while a collector is down: always so"),
@@ -76,8 +76,6 @@ pub const IDLE: &[Spec] = &[
     idle(Mode::Global, "console", "console timeout N", "ends idle sessions of the console", HOST),
     idle(Mode::Global, "snmp-server", "snmp-server WORD ...", "answers SNMP", HOST),
     idle(Mode::Global, "aaa", "aaa WORD ...", "says who checks administrators", HOST),
-    idle(Mode::Global, "username", "username NAME ...", "makes an administrator", "who may open the control socket is an administrator"),
-    idle(Mode::Global, "enable password", "enable password WORD ...", "guards privileged commands", "who may open the control socket is an administrator"),
     idle(Mode::Global, "passwd", "passwd WORD ...", "guards telnet", HOST),
     idle(Mode::Global, "banner", "banner WORD ...", "greets administrators", HOST),
     idle(Mode::Global, "ftp mode", "ftp mode passive", "says how the unit itself fetches files", HOST),

@@ -15,3 +15,4 @@ pub mod pool;
 pub mod sip;
 pub mod system;
 pub mod time;
+pub mod users;

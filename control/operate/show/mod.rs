@@ -21,9 +21,11 @@ pub mod net6;
 pub mod pools;
 pub mod proxy;
 pub mod rules;
+pub mod schema;
 pub mod service;
 pub mod statics;
 pub mod text;
+pub mod users;
 
 use std::net::{IpAddr, Ipv4Addr};
 

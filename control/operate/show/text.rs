@@ -1,26 +1,45 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! `show running-config` and `show startup-config`. With JSON, one object a line of text.
 
+use std::borrow::Cow;
+
 use serde_json::json;
 
+use crate::config::model::users::ADMIN;
 use crate::config::source::MAX_TEXT;
 use crate::config::{file, print};
+use crate::operate::access::Who;
 use crate::operate::daemon::Daemon;
 use crate::operate::run::Stop;
 use crate::operate::server::Out;
 
 /// `show running-config`
-pub async fn running(daemon: &Daemon, out: &mut Out) -> Result<(), Stop> {
+pub async fn running(daemon: &Daemon, who: &Who, out: &mut Out) -> Result<(), Stop> {
     let text = print::to_text(&daemon.config().model);
-    lines(&text, out).await
+    lines(&discreet(&text, who), out).await
+}
+
+/// The text without hashes of passwords, for those who could not change them.
+pub fn discreet<'t>(text: &'t str, who: &Who) -> Cow<'t, str> {
+    if who.privilege >= ADMIN || !text.contains("password ") {
+        return text.into();
+    }
+    let line = |line: &str| match line.split_once("password ") {
+        Some((before, rest)) => {
+            let behind = rest.split_once(' ').map_or("", |(_, behind)| behind);
+            format!("{before}password ***** {behind}\n")
+        }
+        None => format!("{line}\n"),
+    };
+    text.lines().map(line).collect::<String>().into()
 }
 
 /// `show startup-config`
-pub async fn startup(daemon: &Daemon, out: &mut Out) -> Result<(), Stop> {
+pub async fn startup(daemon: &Daemon, who: &Who, out: &mut Out) -> Result<(), Stop> {
     let path = &daemon.paths.startup;
     let bytes = file::read(path, MAX_TEXT);
     let bytes = bytes.map_err(|why| Stop::Failed(format!("cannot read {}: {why}", path.display())))?;
-    lines(&String::from_utf8_lossy(&bytes), out).await
+    lines(&discreet(&String::from_utf8_lossy(&bytes), who), out).await
 }
 
 /// A text line by line.

@@ -7,6 +7,7 @@ mod crypto;
 mod fake;
 mod life;
 mod names;
+mod schemas;
 mod shows;
 mod socket;
 mod syslog;
@@ -79,7 +80,7 @@ impl Lab {
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             LocalSet::new().block_on(&runtime, async move {
-                let listener = server::bind(&listen).unwrap();
+                let listener = server::bind(&listen, None).unwrap();
                 match Daemon::start(paths).await {
                     Ok(daemon) => {
                         ready.send(Ok(())).unwrap();

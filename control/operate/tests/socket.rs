@@ -31,7 +31,7 @@ fn sub_modes_are_handed_back_and_forth() {
     assert_eq!((answer.code, answer.context.len(), answer.mode.as_str()), (0, 0, "config"));
     assert_eq!(typed("host 10.10.0.12", &[]).code, USAGE);
     assert!(lab.running().contains("object network cup\n host 10.10.0.11\n"));
-    assert!(lab.good("show ro?").contains("show route"));
+    assert!(lab.good("show ro?").contains("  route  routes\n"));
 }
 
 #[test]
@@ -170,6 +170,6 @@ fn the_socket_is_for_its_owner() {
     let _control = lab.control();
     let mode = std::fs::metadata(lab.path("control.sock")).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
-    let second = crate::operate::server::bind(&lab.path("control.sock"));
+    let second = crate::operate::server::bind(&lab.path("control.sock"), None);
     assert_eq!(second.err().map(|why| why.kind()), Some(std::io::ErrorKind::AddrInUse));
 }

@@ -115,7 +115,12 @@ fn rsyslogd_understands_every_form() {
     let denied = "%ASA-2-106001: Inbound TCP connection denied from 198.51.100.99/40000 to 10.10.0.11/23 flags SYN on interface outside";
     wait("every input has the denial", || received().matches(denied).count() == 4);
     let text = received();
-    let audit = "%ASA-5-111010: User '', running 'CLI' from IP 0.0.0.0, executed 'block domain bad.example'";
+    let own = rustix::process::geteuid().as_raw();
+    let user = crate::operate::access::name_of(own).unwrap_or_else(|| own.to_string());
+    let audit = format!(
+        "%ASA-5-111010: User '{user}', running 'CLI' from IP 0.0.0.0, executed 'block domain bad.example'"
+    );
+    let audit = audit.as_str();
     let year = time::OffsetDateTime::now_utc().year();
     for (input, version, app, id) in [
         ("udp", 0, "", "-"),
