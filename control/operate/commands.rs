@@ -22,6 +22,8 @@ pub enum Run {
     ShowLogging,
     ShowLoggingMessage,
     ClearLogging,
+    ShowMetrics,
+    ShowFlowExport,
     ShowIpv6Route,
     ShowIpv6Interface,
     ShowAccessList,
@@ -100,6 +102,8 @@ impl Run {
             | Self::ShowCpu
             | Self::ShowMemory
             | Self::ShowLogging
+            | Self::ShowMetrics
+            | Self::ShowFlowExport
             | Self::ClearLogging
             | Self::ShowXlate
             | Self::ShowDrops
@@ -173,6 +177,8 @@ pub const SPECS: &[Spec] = &[
     spec("show ip verify statistics", "show ip verify statistics", "what reverse-path checks dropped", Run::ShowVerify),
     spec("show cpu", "show cpu [detailed]", "how busy the workers are: their cycles in loops that found work", Run::ShowCpu),
     spec("show memory", "show memory", "where memory is", Run::ShowMemory),
+    spec("show flow-export counters", "show flow-export counters", "NAT events sent to each collector, and lost", Run::ShowFlowExport),
+    spec("show metrics", "show metrics", "where metrics are read, and how often they were", Run::ShowMetrics),
     spec("show logging message", "show logging message", "messages with a severity of their own, or kept back", Run::ShowLoggingMessage),
     spec("show logging", "show logging", "what is sent to which collector, what became of it, and the buffer", Run::ShowLogging),
     spec("show access-list", "show access-list [NAME]", "access-lists with hits", Run::ShowAccessList),

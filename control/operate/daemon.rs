@@ -35,6 +35,7 @@ use super::files;
 use super::history::By;
 use super::journal::{self, changes};
 use super::messages::{AclName, Names, PoolName};
+use super::metrics::serve::Metrics;
 use super::session::{PushError, Session};
 use super::show::{self, acl::hashes, load::Load};
 use super::table::{Change, Table};
@@ -118,6 +119,7 @@ pub struct Daemon {
     fetching: Fetching,
     log: EventLog,
     load: Load,
+    metrics: Metrics,
 }
 
 impl Daemon {
@@ -149,6 +151,7 @@ impl Daemon {
             fetching: Fetching::default(),
             log: EventLog::default(),
             load: Load::default(),
+            metrics: Metrics::default(),
         });
         match startup {
             Some(loaded) => {
@@ -167,6 +170,7 @@ impl Daemon {
         tokio::task::spawn_local(daemon.clone().each_second());
         tokio::task::spawn_local(daemon.clone().watch_certificates());
         tokio::task::spawn_local(daemon.clone().fetch_lists());
+        tokio::task::spawn_local(daemon.clone().serve_metrics());
         let link = match first {
             Ok((session, fds)) => Some(daemon.connected(session, fds).await),
             Err(why) => {
@@ -180,7 +184,7 @@ impl Daemon {
 
     /// `config` is the configuration from now on, here and for what is told by it.
     fn goes_by(&self, config: Arc<Config>) {
-        self.log.syslog().adopt(&config);
+        self.log.adopt(&config);
         self.config.replace(config);
     }
 
@@ -206,6 +210,7 @@ impl Daemon {
         loop {
             second.tick().await;
             self.log.write_due();
+            self.log.export().flush();
             self.load.note(self.attached().as_deref());
         }
     }
@@ -213,6 +218,11 @@ impl Daemon {
     /// What is known of the places of revocation lists.
     fn fetching(&self) -> &Fetching {
         &self.fetching
+    }
+
+    /// What became of the metrics.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
     }
 
     /// How busy the workers were.

@@ -230,6 +230,8 @@ async fn dispatch(
         Run::ShowVerify => show::net::verify_statistics(daemon, out).await,
         Run::ShowCpu => show::load::cpu(daemon, in_full, out).await,
         Run::ShowMemory => show::load::memory(daemon, out).await,
+        Run::ShowFlowExport => show::logging::flow_export(daemon, out).await,
+        Run::ShowMetrics => show::logging::metrics(daemon, out).await,
         Run::ShowLogging => show::logging::logging(daemon, out).await,
         Run::ShowLoggingMessage => show::logging::messages(daemon, out).await,
         Run::ClearLogging => {

@@ -10,7 +10,7 @@ use super::rows::{Filter, Rows, What};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 /// Changes with any message; part of the greeting.
-pub const LINK_LAYOUT: u32 = 4;
+pub const LINK_LAYOUT: u32 = 5;
 
 /// What can go through a [`super::LinkSocket`].
 pub trait Message: Serialize + DeserializeOwned {
