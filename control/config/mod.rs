@@ -98,7 +98,8 @@ pub fn load_file_over(path: &Path, machine: &Model) -> Result<Loaded, Report> {
         let line = why.as_bytes()[..at].iter().filter(|b| **b == b'\n').count() + 1;
         cannot(format!("{name}: line {line} is not UTF-8"))
     })?;
-    let base = path.parent().unwrap_or(Path::new("."));
+    // The parent of a bare name is empty, which is no path.
+    let base = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let base = std::path::absolute(base)
         .map_err(|why| cannot(format!("cannot find the folder of {name}: {why}")))?;
     let mut reader = Reader::new(Model::default(), &text, &name, &base);

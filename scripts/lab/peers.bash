@@ -45,8 +45,8 @@ lab_sip_server() {
 lab_sip_servers_up() {
     local node
     for node; do
-        lab_wait 10 "the SIP server of $node" lab_listens "$node" tcp "${LAB_SIP_AT[$node]#*:}"
-        lab_wait 10 "the user agent of $node" lab_listens "$node" udp 5070
+        lab_wait 30 "the SIP server of $node" lab_listens "$node" tcp "${LAB_SIP_AT[$node]#*:}"
+        lab_wait 30 "the user agent of $node" lab_listens "$node" udp 5070
     done
 }
 
@@ -160,14 +160,14 @@ lab_message() {
     printf '%s' "$body"
 }
 
-# lab_tls_open NODE ADDRESS CERTIFICATE: mutual TLS by hand from that node and address to the public address, with one of our
+# lab_tls_open NODE ADDRESS CERTIFICATE: mutual TLS by hand from that node and address to the public address (LAB_PORT, 5061), with one of our
 # certificates; the name and the chain of the far side are verified. Then lab_tls_send TEXT and lab_tls_answer, any
 # number of times, and lab_tls_close. One connection at a time. A far side that hangs up shows in that no answer comes.
 lab_tls_open() {
     local pipe=$LAB_DIR/tls
     rm -f "$pipe.in" "$pipe.out"
     mkfifo "$pipe.in" "$pipe.out"
-    lab_in "$1" openssl s_client -quiet -no_ign_eof -nocommands -connect "$LAB_PUBLIC:5061" -bind "$2:0" \
+    lab_in "$1" openssl s_client -quiet -no_ign_eof -nocommands -connect "$LAB_PUBLIC:${LAB_PORT:-5061}" -bind "$2:0" \
         -cert "$LAB_DIR/certs/$3.crt" -key "$LAB_DIR/certs/$3.key" -CAfile "$LAB_DIR/certs/local-ca.crt" \
         -verify_hostname "$LAB_PUBLIC_NAME" -verify_return_error <"$pipe.in" >"$pipe.out" 2>>"$LAB_DIR/log/s_client.log" &
     LAB_TLS_CLIENT=$!

@@ -450,4 +450,8 @@ fn a_file_that_cannot_be_read_is_a_report() {
     assert!(report.render(false).contains("cannot read /nonexistent/fedgate.cfg"));
     let report = load_file(std::path::Path::new("/")).err().unwrap();
     assert!(report.failed);
+    // A bare name is of the folder that one is in, which is the crate's: read, and no configuration.
+    let report = load_file(std::path::Path::new("Cargo.toml")).err().unwrap();
+    assert!(report.render(false).contains("Cargo.toml:1:1"), "{}", report.render(false));
+    assert!(!report.render(false).contains("cannot"), "{}", report.render(false));
 }
