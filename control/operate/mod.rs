@@ -3,7 +3,7 @@
 //!
 //! Daemon, one thread (tokio current-thread, `LocalSet`): [`daemon`] (state and changes), [`session`] (the dataplane), [`table`] (domains),
 //! [`events`], [`acl_log`], [`messages`] and [`syslog`] (log), [`export`], [`metrics`], [`server`] (CLI sockets), [`commands`] (the grammar), [`run`] and [`show`] (what commands do).
-//! CLI: [`client`] (one command), [`shell`] (interactive). Both: [`protocol`].
+//! CLI: [`client`] (one command), [`shell`] (interactive), [`top`]. Both: [`protocol`].
 
 pub mod abbreviate;
 pub mod acl_log;
@@ -30,3 +30,4 @@ pub mod syslog;
 pub mod table;
 #[cfg(test)]
 mod tests;
+pub mod top;

@@ -31,10 +31,12 @@ impl Net {
     fn tell_batch(&mut self, now: Now) {
         let mut lost = self.flow.ledger.take_lost();
         let may = self.log[LogKind::Flows as usize].take(now.millis());
-        let notes: Vec<FlowNote> = (0..MAX_NOTES)
-            .map_while(|_| self.flow.ledger.take())
-            .map(|note| link_note(&note, |serial, is_v6| self.conn_number(serial, is_v6)))
-            .collect();
+        let mut notes = Vec::with_capacity(MAX_NOTES);
+        while notes.len() < MAX_NOTES
+            && let Some(note) = self.flow.ledger.take()
+        {
+            notes.push(link_note(&note, |serial, is_v6| self.conn_number(serial, is_v6)));
+        }
         let count = notes.len() as u64;
         if !may || !self.events.put(Event::Flows { notes }) {
             lost += count;

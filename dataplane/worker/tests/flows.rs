@@ -41,7 +41,9 @@ fn connections_are_told_in_batches() {
     rig.wait(121_500);
     let ended = notes(&rig);
     assert_eq!(ended.len(), 4, "the untold one ends all the same: {ended:?}");
-    assert!(ended.iter().all(|note| note.end.is_some_and(|end| end.over == Over::Idle && end.seconds >= 120)));
+    assert!(
+        ended.iter().all(|note| note.end.is_some_and(|end| end.over == Over::Idle && end.seconds >= 120))
+    );
     assert_eq!(ended.iter().filter(|note| note.id == first.id).count(), 1);
     rig.exchange(INSIDE, &question(5005), &[(OUTSIDE, WEB)]);
     let asker = Asker { id: 1, link: 1 };

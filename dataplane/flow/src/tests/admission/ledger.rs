@@ -11,7 +11,9 @@ fn what_begins_and_ends_is_noted_where_it_is_wanted() {
     assert!(lab.flow.ledger.is_empty());
     lab.flow.ledger.switch(true);
     let (got, _) = lab.send(OUTSIDE, TCP, (EDGE, 40001), (PUB, 5061), SYN);
-    let (Admission::New { id: unseen, .. }, Admission::New { id, .. }) = (unseen, got) else { unreachable!() };
+    let (Admission::New { id: unseen, .. }, Admission::New { id, .. }) = (unseen, got) else {
+        unreachable!()
+    };
     let began = lab.flow.ledger.take().unwrap();
     let key = |dst, dport| Key { src: EDGE, dst, sport: 40001, dport, proto: TCP };
     assert_eq!(began.ends, Ends::V4(key(PUB, 5061), key(CUP, 5062)));
