@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::model::{
     ClassMatch, Connections, DomainEntry, DomainKey, DomainRule, Interface, Model, Note, Permit, Place,
-    Route, Route6, Timeouts,
+    PolicyClass, Route, Route6, Timeouts,
 };
 use super::ports;
 
@@ -216,19 +216,30 @@ fn inspection(model: &Model, out: &mut impl Write) -> fmt::Result {
     sip(model, out)?;
     for (name, classes) in &model.policy_maps {
         writeln!(out, "policy-map {name}")?;
-        for class in classes {
-            writeln!(out, " class {}", class.class)?;
-            if let Some(inspect) = &class.inspect {
-                let map = inspect.map.as_ref().map_or(String::new(), |map| format!(" {map}"));
-                writeln!(out, "  inspect sip{map} tls-proxy {}", inspect.tls_proxy)?;
-            }
-            connections(&class.connections, out)?;
-        }
+        classes.iter().try_for_each(|class| policy_class(class, out))?;
     }
     match &model.service_policy {
         Some(name) => writeln!(out, "service-policy {name} global"),
         None => Ok(()),
     }
+}
+
+/// A class of a policy-map.
+fn policy_class(class: &PolicyClass, out: &mut impl Write) -> fmt::Result {
+    writeln!(out, " class {}", class.class)?;
+    if let Some(inspect) = &class.inspect {
+        let map = inspect.map.as_ref().map_or(String::new(), |map| format!(" {map}"));
+        writeln!(out, "  inspect sip{map} tls-proxy {}", inspect.tls_proxy)?;
+    }
+    connections(&class.connections, out)
+}
+
+/// A class of a policy-map, as text.
+pub fn class_text(class: &PolicyClass) -> String {
+    let mut text = String::new();
+    // Writing to a String cannot fail.
+    let _ = policy_class(class, &mut text);
+    text
 }
 
 fn line(out: &mut impl Write, words: &str, value: &Option<impl Display>) -> fmt::Result {

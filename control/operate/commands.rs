@@ -10,6 +10,7 @@ use crate::config::source::Line;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "each is a line of the table below, which says what it does")]
 pub enum Run {
+    PacketTracer,
     ShowConn,
     ShowXlate,
     ShowNat,
@@ -34,6 +35,8 @@ pub enum Run {
     ShowDomains,
     ShowProxy,
     ShowSip,
+    ShowDialogs,
+    ShowSipPool,
     ShowInterface,
     ShowRoute,
     ShowArp,
@@ -48,6 +51,7 @@ pub enum Run {
     ClearXlate,
     ClearArp,
     ClearIpv6Neighbors,
+    ClearDialogs,
     ConfigureReplace,
     Commit,
     CommitConfirmed,
@@ -74,7 +78,8 @@ impl Run {
     /// Whether it shows nothing where there is no configuration to show it of.
     pub fn reads_configuration(self) -> bool {
         match self {
-            Self::ShowNat
+            Self::PacketTracer
+            | Self::ShowNat
             | Self::ShowNatPool
             | Self::ShowServicePolicy
             | Self::ShowLocalHost
@@ -86,6 +91,7 @@ impl Run {
             | Self::ShowObjectGroup
             | Self::ShowTimeRange
             | Self::ShowDomains
+            | Self::ShowSipPool
             | Self::ShowInterface
             | Self::ShowFragment
             | Self::ShowRoute
@@ -111,6 +117,7 @@ impl Run {
             | Self::ShowDrops
             | Self::ShowProxy
             | Self::ShowSip
+            | Self::ShowDialogs
             | Self::ShowArp
             | Self::ShowIpv6Neighbor
             | Self::ShowCounters
@@ -121,6 +128,7 @@ impl Run {
             | Self::ClearXlate
             | Self::ClearArp
             | Self::ClearIpv6Neighbors
+            | Self::ClearDialogs
             | Self::ConfigureReplace
             | Self::Commit
             | Self::CommitConfirmed
@@ -193,6 +201,8 @@ pub const SPECS: &[Spec] = &[
     spec("show proxy", "show proxy", "TLS proxy: totals and sessions", Run::ShowProxy),
     spec("show tls-proxy", "show tls-proxy", "the same as show proxy", Run::ShowProxy),
     spec("show sip", "show sip", "SIP dialogs that have crossed", Run::ShowSip),
+    spec("show dialogs", "show dialogs [detail] [domain D]", "the same with both parties, the last SUBSCRIBE, what let them in and the peer's identity; warns where `timeout sip` is too short for one; `detail` with the rule now in force, ages and the worker", Run::ShowDialogs),
+    spec("show sip-pool", "show sip-pool [NAME]", "members of pools: state, what they do, and what they say to health checks", Run::ShowSipPool),
     spec("show interface", "show interface [NAMEIF]", "interfaces with traffic", Run::ShowInterface),
     spec("show route", "show route", "routes", Run::ShowRoute),
     spec("show arp", "show arp", "neighbours", Run::ShowArp),
@@ -205,10 +215,12 @@ pub const SPECS: &[Spec] = &[
     spec("show dataplane", "show dataplane", "asks the dataplane and times the answer", Run::ShowDataplane),
     spec("show running-config", "show running-config", "the configuration in force", Run::ShowRunning),
     spec("show startup-config", "show startup-config", "the configuration read at start", Run::ShowStartup),
+    spec("packet-tracer input", "packet-tracer input NAMEIF {tcp SRC SPORT DST DPORT | udp SRC SPORT DST DPORT | icmp SRC TYPE CODE [ID] DST} [detailed]", "what would become of a packet that comes in by an interface: each decision of the workers' own, with the lines that decide; nothing is sent, counted or kept. `tcp` is a SYN", Run::PacketTracer),
     spec("clear conn", "clear conn [address A] [port P] [protocol {tcp|udp|icmp|icmp6}]", "ends connections", Run::ClearConn),
     spec("clear xlate", "clear xlate [address A] [port P] [protocol {tcp|udp|icmp|icmp6}]", "ends translations and what uses them", Run::ClearXlate),
     spec("clear arp", "clear arp [address A]", "forgets neighbours", Run::ClearArp),
     spec("clear ipv6 neighbors", "clear ipv6 neighbors", "forgets IPv6 neighbours", Run::ClearIpv6Neighbors),
+    spec("clear dialogs", "clear dialogs [domain D]", "forgets SIP dialogs: their next requests are judged by the domain lists again", Run::ClearDialogs),
     spec("clear logging buffer", "clear logging buffer", "empties the buffer", Run::ClearLogging),
     spec("configure replace", "configure replace FILE [confirmed MINUTES]", "makes a file the configuration, as a whole or not at all; with `confirmed` as after commit confirmed", Run::ConfigureReplace),
     spec("commit confirmed", "commit confirmed MINUTES", "what is changed from now on is taken back after so many minutes, unless commit confirms it", Run::CommitConfirmed),

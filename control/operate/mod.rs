@@ -2,7 +2,8 @@
 //! The programs: the daemon that holds the configuration and the dataplane's tables, and the CLI that speaks to it.
 //!
 //! Daemon, one thread (tokio current-thread, `LocalSet`): [`daemon`] (state and changes), [`session`] (the dataplane), [`table`] (domains),
-//! [`events`], [`acl_log`], [`messages`] and [`syslog`] (log), [`export`], [`metrics`], [`server`] (CLI sockets), [`commands`] (the grammar), [`run`] and [`show`] (what commands do).
+//! [`events`], [`acl_log`], [`messages`] and [`syslog`] (log), [`export`], [`metrics`], [`server`] (CLI sockets), [`commands`] (the grammar), [`run`],
+//! [`show`] and [`tracer`] (what commands do).
 //! CLI: [`client`] (one command), [`shell`] (interactive), [`top`]. Both: [`protocol`].
 
 pub mod abbreviate;
@@ -31,3 +32,4 @@ pub mod table;
 #[cfg(test)]
 mod tests;
 pub mod top;
+pub mod tracer;

@@ -18,7 +18,7 @@ use super::protocol::{FAILED, OK, Reply, Request, USAGE};
 use super::server::Out;
 use super::session::Gone;
 use super::show::{self, Selection, hosts::HostQuery};
-use super::{complete, crypto, pipe, top};
+use super::{complete, crypto, pipe, top, tracer};
 use crate::config::args::Args;
 use crate::config::diag::{Problem, Report};
 use crate::config::model::{DomainKey, Model};
@@ -142,11 +142,17 @@ async fn dispatch(
         }
         return crypto::execute(daemon, order, &request.input, out).await;
     }
+    if spec.run == Run::PacketTracer {
+        let order = tracer::parse(&daemon.config().model, &mut args).map_err(wrong)?;
+        daemon.readable().map_err(Stop::Failed)?;
+        return tracer::execute(daemon, &order, out).await;
+    }
     let (what, changes) = match spec.run {
         Run::ClearConn => (Some(What::Conns), true),
         Run::ClearXlate => (Some(What::Xlates), true),
         Run::ClearArp => (Some(What::Arp), true),
         Run::ClearIpv6Neighbors => (Some(What::Neighbors6), true),
+        Run::ClearDialogs => (Some(What::Sip), true),
         Run::ConfigureReplace
         | Run::Commit
         | Run::CommitConfirmed
@@ -156,9 +162,11 @@ async fn dispatch(
         | Run::WriteMemory => (None, true),
         Run::ShowConn => (Some(What::Conns), false),
         Run::ShowXlate => (Some(What::Xlates), false),
+        Run::ShowDialogs => (Some(What::Sip), false),
         _ => (None, false),
     };
     let selection = match what {
+        Some(What::Sip) => Selection::of_dialogs(&mut args, !changes).map_err(wrong)?,
         Some(_) => Selection::parse(&mut args, !changes, spec.run == Run::ShowConn).map_err(wrong)?,
         None => Selection::default(),
     };
@@ -170,6 +178,7 @@ async fn dispatch(
         | Run::ShowInterface
         | Run::ShowIpv6Interface
         | Run::ShowCryptoCertificates
+        | Run::ShowSipPool
         | Run::ShowFragment => args.peek().map(|_| args.name("a name")).transpose(),
         Run::ShowCryptoCrls => {
             let named = args.accept("trustpoint") || args.peek().is_some();
@@ -245,7 +254,9 @@ async fn dispatch(
         Run::ShowDrops => show::counts::drops(daemon, out).await,
         Run::ShowDomains => show::domains::domains(daemon, out).await,
         Run::ShowProxy => show::proxy::proxy(daemon, out).await,
-        Run::ShowSip => show::proxy::sip(daemon, out).await,
+        Run::ShowSip => show::dialogs::sip(daemon, out).await,
+        Run::ShowDialogs => show::dialogs::dialogs(daemon, selection, out).await,
+        Run::ShowSipPool => show::members::sip_pool(daemon, name.as_deref(), out).await,
         Run::ShowInterface => show::net::interface(daemon, name.as_deref(), out).await,
         Run::ShowRoute => show::net::route(daemon, out).await,
         Run::ShowArp => show::net::arp(daemon, out).await,
@@ -260,6 +271,7 @@ async fn dispatch(
         Run::ShowStartup => show::text::startup(daemon, out).await,
         Run::ClearConn => clear(daemon, What::Conns, "connections", selection, out).await,
         Run::ClearXlate => clear(daemon, What::Xlates, "translations", selection, out).await,
+        Run::ClearDialogs => clear(daemon, What::Sip, "dialogs", selection, out).await,
         Run::ClearArp => clear(daemon, What::Arp, "neighbours", selection, out).await,
         Run::ClearIpv6Neighbors => clear(daemon, What::Neighbors6, "neighbours", selection, out).await,
         Run::ConfigureReplace => {
@@ -317,7 +329,8 @@ async fn dispatch(
         | Run::CryptoCaEnroll
         | Run::CryptoCaImport
         | Run::CryptoCaExport
-        | Run::CryptoCaCrlRequest => Err(Stop::Usage("done above".to_owned())),
+        | Run::CryptoCaCrlRequest
+        | Run::PacketTracer => Err(Stop::Usage("done above".to_owned())),
         Run::Help => Ok(out.text(&commands::help(&[], place.mode)).await?),
     }
 }

@@ -16,7 +16,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use fedgate_tables::link::{
-    Event, Filter, LINK_LAYOUT, LinkError, LinkSocket, Message, Rows, ToControl, ToDataplane, What,
+    Event, Filter, LINK_LAYOUT, LinkError, LinkSocket, Message, Probe, Rows, ToControl, ToDataplane, Trace,
+    What,
 };
 use tokio::io::unix::AsyncFd;
 use tokio::sync::{Notify, mpsc, oneshot};
@@ -69,6 +70,7 @@ struct Waiting {
     pushes: HashMap<u64, oneshot::Sender<Result<(), PushError>>>,
     listings: HashMap<u64, mpsc::Sender<Part>>,
     counts: HashMap<u64, oneshot::Sender<u64>>,
+    traces: HashMap<u64, oneshot::Sender<Option<Trace>>>,
 }
 
 /// A piece of a listing; without a last [`Part::End`] it was cut short.
@@ -177,6 +179,7 @@ impl Session {
             ToControl::Rows { id, rows, done } => self.listed(id, rows, done).await,
             ToControl::Cleared { id, count } => self.counted(id, count),
             ToControl::Pong { id } => self.counted(id, 0),
+            ToControl::Traced { id, trace } => self.traced(id, trace),
             ToControl::Event(event) => on_event(event),
             ToControl::Lost { events } => on_lost(events),
             ToControl::HelloAck { .. } => tracing::error!("the dataplane greeted twice"),
@@ -194,6 +197,12 @@ impl Session {
     fn counted(&self, id: u64, count: u64) {
         if let Some(waiter) = self.waiting.borrow_mut().counts.remove(&id) {
             let _ = waiter.send(count);
+        }
+    }
+
+    fn traced(&self, id: u64, trace: Option<Trace>) {
+        if let Some(waiter) = self.waiting.borrow_mut().traces.remove(&id) {
+            let _ = waiter.send(trace);
         }
     }
 
@@ -249,6 +258,20 @@ impl Session {
     /// Clears, and says how many.
     pub async fn clear(&self, what: What, filter: Filter) -> Result<u64, Gone> {
         self.ask(|id| ToDataplane::Clear { id, what, filter }).await
+    }
+
+    /// What would become of a packet; `None` while the dataplane has no policy.
+    pub async fn trace(&self, probe: Probe) -> Result<Option<Trace>, Gone> {
+        let id = self.next_id();
+        let (sender, receiver) = oneshot::channel();
+        self.waiting.borrow_mut().traces.insert(id, sender);
+        let answered = async {
+            send(&self.socket, &ToDataplane::Trace { id, probe }, None).await.ok()?;
+            timeout(ANSWER, receiver).await.ok()?.ok()
+        };
+        let trace = answered.await;
+        self.waiting.borrow_mut().traces.remove(&id);
+        trace.ok_or(Gone)
     }
 
     /// There and back.

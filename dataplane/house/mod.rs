@@ -13,7 +13,7 @@ mod time_ranges;
 #[cfg(test)]
 mod tests;
 
-use crate::worker::command::{Asker, Clear, Command, Desk, Dump, Reply};
+use crate::worker::command::{Ask, Asker, Clear, Command, Desk, Dump, Reply};
 use crate::worker::mates::{self, Mates};
 use crate::worker::runtime::Runtime;
 use attach::Image;
@@ -111,6 +111,8 @@ pub struct House {
     outbox: VecDeque<ToControl>,
     listings: VecDeque<Listing>,
     clears: VecDeque<(usize, Clear)>,
+    /// Packets to be traced, and by which worker.
+    asks: VecDeque<(usize, Ask)>,
     /// Pages that workers were asked for and have not given.
     asked: usize,
     /// Neighbours (interface, address) that were listed already, by the request's number.
@@ -164,6 +166,7 @@ impl House {
             outbox: VecDeque::new(),
             listings: VecDeque::new(),
             clears: VecDeque::new(),
+            asks: VecDeque::new(),
             asked: 0,
             arp_listed: HashMap::new(),
             lost: 0,
@@ -229,6 +232,7 @@ impl House {
         self.outbox.len() < OUTBOX
             && self.listings.len() < LISTINGS
             && self.clears.len() < LISTINGS
+            && self.asks.len() < LISTINGS
             && !self.desks.iter().any(|desk| desk.commands.is_full())
     }
 
@@ -310,6 +314,10 @@ impl House {
                 let clear = Clear { asker: self.asker(id), what, filter, cursor: 0, count: 0 };
                 self.clears.push_back((0, clear));
             }
+            ToDataplane::Trace { id, probe } => {
+                let ask = Ask { asker: self.asker(id), probe, handed: false };
+                self.asks.push_back((0, ask));
+            }
             ToDataplane::Ping { id } => self.outbox.push_back(ToControl::Pong { id }),
         }
     }
@@ -384,8 +392,14 @@ impl House {
             }
         }
         while let Some((worker, clear)) = self.clears.pop_front() {
-            if self.desks[worker].commands.push(Command::Clear(clear)).is_err() {
+            if let Err(Command::Clear(clear)) = self.desks[worker].commands.push(Command::Clear(clear)) {
                 self.clears.push_front((worker, clear));
+                break;
+            }
+        }
+        while let Some((worker, ask)) = self.asks.pop_front() {
+            if self.desks[worker].commands.push(Command::Trace(ask)).is_err() {
+                self.asks.push_front((worker, ask));
                 break;
             }
         }
@@ -393,11 +407,12 @@ impl House {
             && let Some(Listing { worker, dump }) = self.listings.pop_front()
         {
             let commands = &self.desks[worker].commands;
-            if commands.len() >= COMMANDS / 2 || commands.push(Command::Dump(dump)).is_err() {
+            // No other thread adds to them.
+            if commands.len() >= COMMANDS / 2 || commands.is_full() {
                 self.listings.push_front(Listing { worker, dump });
                 break;
             }
-            self.asked += 1;
+            self.asked += usize::from(commands.push(Command::Dump(dump)).is_ok());
         }
     }
 
@@ -427,6 +442,15 @@ impl House {
                 if let Some((worker, cursor)) = next {
                     self.listings.push_back(Listing { worker, dump: Dump { cursor, ..dump } });
                 }
+            }
+            // Its own connections come first, then it is known whose the packet is: one way, of two steps.
+            Reply::Elsewhere { ask, worker } => {
+                let owner = usize::from(worker).min(workers - 1);
+                self.asks.push_back((owner, Ask { handed: true, ..ask }));
+            }
+            Reply::Traced { ask, .. } if ask.asker.link != self.links => {}
+            Reply::Traced { ask, trace } => {
+                self.outbox.push_back(ToControl::Traced { id: ask.asker.id, trace });
             }
             // Begun is done, whoever asked.
             Reply::Cleared { clear, next } => match go_on(next) {

@@ -3,7 +3,7 @@
 
 use super::*;
 use crate::worker::DATA_ROOM;
-use fedgate_tables::link::{ArpRow, ConnRow, Filter};
+use fedgate_tables::link::{ArpRow, ConnRow, Fate, Filter, Phase, Probe, Trace};
 use std::sync::atomic::AtomicU32;
 
 struct Bench {
@@ -127,7 +127,9 @@ fn listings_and_clears_go_through_all_workers() {
                         let clear = Clear { count: clear.count + 10, ..clear };
                         bench.seats[worker].desk.answer(Reply::Cleared { clear, next });
                     }
-                    Some(Command::Port { .. }) | None => panic!("worker {worker} is not asked"),
+                    Some(Command::Port { .. } | Command::Trace(_)) | None => {
+                        panic!("worker {worker} is not asked")
+                    }
                 }
             }
             bench.house.turn();
@@ -139,6 +141,28 @@ fn listings_and_clears_go_through_all_workers() {
     assert_eq!((parts, ends), (5, 1));
     assert!(got.contains(&ToControl::Cleared { id: 5, count: 60 }));
     assert_eq!(got.len(), 7);
+    assert!(bench.seats.iter_mut().all(|seat| seat.desk.take().is_none()));
+}
+
+/// A packet is traced by the first worker, and where that says so by the one whose it is; control gets one answer.
+#[test]
+fn a_packet_is_traced_by_its_worker() {
+    let mut bench = Bench::with_workers(3);
+    let link = bench.attach();
+    let (src, dst) = (Addr::V4(1), Addr::V4(2));
+    let probe = Probe { in_if: 0, proto: 17, src, sport: 3, dst, dport: 4, icmp: [0; 2] };
+    link.try_send(&ToDataplane::Trace { id: 7, probe }, &[]).unwrap();
+    bench.house.turn();
+    let Some(Command::Trace(ask)) = bench.seats[0].desk.take() else { panic!("the first is asked") };
+    assert_eq!((ask.probe, ask.handed), (probe, false));
+    bench.seats[0].desk.answer(Reply::Elsewhere { ask, worker: 2 });
+    bench.house.turn();
+    let Some(Command::Trace(ask)) = bench.seats[2].desk.take() else { panic!("the owner is asked") };
+    assert_eq!((ask.probe, ask.handed), (probe, true));
+    let trace = Trace { generation: 1, phases: vec![Phase::NotFound], out_if: None, fate: Fate::Passes };
+    bench.seats[2].desk.answer(Reply::Traced { ask, trace: Some(trace.clone()) });
+    bench.house.turn();
+    assert_eq!(link.try_recv::<ToControl>().unwrap().0, ToControl::Traced { id: 7, trace: Some(trace) });
     assert!(bench.seats.iter_mut().all(|seat| seat.desk.take().is_none()));
 }
 

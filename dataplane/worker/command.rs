@@ -12,6 +12,7 @@ use super::neigh::{Entry, State as ArpState};
 use super::net::{Net, Outlet};
 use super::proxied::Sessions;
 use super::runtime::{IoSlot, View};
+use super::spoken;
 use crossbeam::queue::ArrayQueue;
 use dpdk::RxQueue;
 use fedgate_flow::TICKS;
@@ -20,17 +21,14 @@ use fedgate_flow::key::{TCP, UDP};
 use fedgate_flow::media::Hole;
 use fedgate_flow::tcp::{State, seen};
 use fedgate_flow::v6::Hot6;
-use fedgate_sip::dialog;
 use fedgate_tables::counters::Stat;
-use fedgate_tables::link::{
-    Addr, ArpRow, ConnRow, End, Event, Filter, ProxyRow, Rows, SipRow, What, XlateRow,
-};
+use fedgate_tables::link::{Addr, ArpRow, ConnRow, End, Event, Filter, Probe, Rows, Trace, What, XlateRow};
 use std::sync::Arc;
 
 /// Rows in a page.
-const PAGE: usize = 64;
+pub(super) const PAGE: usize = 64;
 /// Entries looked at for a page.
-const SCAN: usize = 2048;
+pub(super) const SCAN: usize = 2048;
 /// In a cursor over connections: among IPv6's, which follow IPv4's. (No table has so many entries.)
 pub(super) const AMONG_V6: u32 = 1 << 31;
 
@@ -53,6 +51,8 @@ pub enum Command {
     Dump(Dump),
     /// End things, a bounded number.
     Clear(Clear),
+    /// What would become of a packet.
+    Trace(Ask),
 }
 
 /// Echoed in answers: which of control's requests, and which control's, so that a new one never gets an old one's rows.
@@ -65,7 +65,7 @@ pub struct Asker {
 }
 
 /// A page to make.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Dump {
     /// Who asks.
     pub asker: Asker,
@@ -77,8 +77,19 @@ pub struct Dump {
     pub cursor: u32,
 }
 
-/// Things to end, from a cursor on.
+/// A packet to be traced.
 #[derive(Clone, Copy, Debug)]
+pub struct Ask {
+    /// Who asks.
+    pub asker: Asker,
+    /// The packet.
+    pub probe: Probe,
+    /// A worker has said that it is this one's.
+    pub handed: bool,
+}
+
+/// Things to end, from a cursor on.
+#[derive(Clone, Debug)]
 pub struct Clear {
     /// Who asks.
     pub asker: Asker,
@@ -109,6 +120,20 @@ pub enum Reply {
         clear: Clear,
         /// Where to go on; `None` at the end.
         next: Option<u32>,
+    },
+    /// What would become of a packet.
+    Traced {
+        /// The request.
+        ask: Ask,
+        /// The answer; `None` without a policy.
+        trace: Option<Trace>,
+    },
+    /// A packet that is another worker's.
+    Elsewhere {
+        /// The request.
+        ask: Ask,
+        /// Whose it is.
+        worker: u8,
     },
 }
 
@@ -165,11 +190,12 @@ pub fn page(dump: &Dump, net: &Net, sessions: &Sessions, view: Option<&View<'_>>
         (What::Xlates, Some(view)) => xlates(dump, net, view, now),
         (What::Arp, Some(view)) => (Rows::Arp(arp(net, view, now)), None),
         (What::Neighbors6, Some(view)) => (Rows::Arp(neighbours6(net, view, now)), None),
-        (What::Proxy, Some(_)) => proxy(dump, net, sessions, now),
+        (What::Proxy, Some(_)) => spoken::sessions(dump, net, sessions, now),
         (What::Pools, _) => census::pools(dump, net),
         (What::Classes, Some(view)) => (census::classes(net, view), None),
         (What::Hosts, Some(view)) => census::hosts(dump, net, view),
-        (What::Sip, _) => sip(dump, sessions, now),
+        (What::Sip, _) => spoken::dialogs(dump, net, sessions, view, now),
+        (What::Members, Some(view)) => (spoken::members(sessions, view, now), None),
         // Ports are housekeeping's own to list; without a policy there is nothing else.
         (What::Conns, None) => (Rows::Conns(Vec::new()), None),
         (What::Xlates, None) => (Rows::Xlates(Vec::new()), None),
@@ -177,9 +203,10 @@ pub fn page(dump: &Dump, net: &Net, sessions: &Sessions, view: Option<&View<'_>>
         (What::Proxy, None) => (Rows::Proxy(Vec::new()), None),
         (What::Classes, None) => (Rows::Classes(Vec::new()), None),
         (What::Hosts, None) => (Rows::Hosts(Vec::new()), None),
+        (What::Members, None) => (Rows::Members(Vec::new()), None),
         (What::Ports, _) => (Rows::Ports(Vec::new()), None),
     };
-    Reply::Page { dump: *dump, rows, next }
+    Reply::Page { dump: dump.clone(), rows, next }
 }
 
 /// Ends what is asked for among a bounded number of entries.
@@ -190,7 +217,7 @@ pub fn clear(
     view: Option<&View<'_>>,
     now: Now,
 ) -> Reply {
-    let Some(view) = view else { return Reply::Cleared { clear: *clear, next: None } };
+    let Some(view) = view else { return Reply::Cleared { clear: clear.clone(), next: None } };
     let (count, next) = match clear.what {
         What::Conns if clear.cursor & AMONG_V6 != 0 => {
             let (found, next) = page6(net, &clear.filter, clear.cursor);
@@ -224,9 +251,10 @@ pub fn clear(
             net.clear_neighbours6(view, now);
             (count, None)
         }
-        What::Ports | What::Pools | What::Classes | What::Hosts | What::Sip => (0, None),
+        What::Sip => spoken::clear(clear, sessions),
+        What::Ports | What::Pools | What::Classes | What::Hosts | What::Members => (0, None),
     };
-    Reply::Cleared { clear: Clear { count: clear.count + count, ..*clear }, next }
+    Reply::Cleared { clear: Clear { count: clear.count + count, ..clear.clone() }, next }
 }
 
 /// Ends a connection, by way of its session if it has one.
@@ -416,31 +444,6 @@ fn flags(proto: u8, state: State, history: u8, inbound: bool, proxied: bool) -> 
     add(fin_inside, "f");
     add(proxied, "T");
     flags
-}
-
-fn proxy(dump: &Dump, net: &Net, sessions: &Sessions, now: Now) -> (Rows, Option<u32>) {
-    let rows = sessions.engine.rows(now.proxy()).skip(dump.cursor as usize).take(PAGE);
-    let rows: Vec<_> = rows.map(|row| ProxyRow { session: net.session_number(row.session), ..row }).collect();
-    let next = (rows.len() == PAGE).then_some(dump.cursor + PAGE as u32);
-    (Rows::Proxy(rows), next)
-}
-
-fn sip(dump: &Dump, sessions: &Sessions, now: Now) -> (Rows, Option<u32>) {
-    let now = now.proxy().0;
-    let (found, next) = sessions.engine.dialogs().page(dump.cursor as usize, PAGE, SCAN, now);
-    let secs = |micros: u64| u32::try_from(micros / 1_000_000).unwrap_or(u32::MAX);
-    let rows = found.into_iter().map(|row| SipRow {
-        call_id: row.call_id.into(),
-        state: match row.state {
-            dialog::State::Init => "Call init",
-            dialog::State::Active => "Active",
-            dialog::State::Closing => "Call closing",
-        }
-        .into(),
-        idle_secs: secs(row.idle),
-        left_secs: secs(row.left),
-    });
-    (Rows::Sip(rows.collect()), next.map(|at| at as u32))
 }
 
 fn xlates(dump: &Dump, net: &Net, view: &View<'_>, now: Now) -> (Rows, Option<u32>) {

@@ -53,7 +53,7 @@ pub struct Offence<'a> {
 }
 
 /// One worker's ICMP answers.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Responder {
     errors: TokenBucket,
     too_big: TokenBucket,
@@ -150,7 +150,7 @@ fn silence(error: EmitError) -> Silence {
 }
 
 /// Tokens come at a steady rate and are kept up to the burst; a clock that goes back brings none.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct TokenBucket {
     rate: Rate,
     /// Thousandths of a token.

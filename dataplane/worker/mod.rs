@@ -33,8 +33,10 @@ pub mod route;
 pub mod runtime;
 mod shown;
 mod slow;
+mod spoken;
 mod stages;
 mod tell;
+mod trace;
 pub mod v6;
 
 #[cfg(test)]
@@ -255,6 +257,10 @@ impl Path {
             Command::Dump(dump) => {
                 let page = command::page(&dump, &self.net, &self.sessions, view, now);
                 self.seat.answer(page);
+            }
+            Command::Trace(ask) => {
+                let answer = trace::answer(&ask, &mut self.net, view, now);
+                self.seat.answer(answer);
             }
             Command::Clear(clear) => {
                 let answer = command::clear(&clear, &mut self.net, &mut self.sessions, view, now);

@@ -169,6 +169,26 @@ impl<P, A: Address> Neighbours<P, A> {
         }
     }
 
+    /// What [`Self::resolve`] would say of a packet, without any effect: the station, or `None` where it would wait. That room can be made in a
+    /// full table is taken for granted.
+    ///
+    /// # Errors
+    /// Why it would be refused.
+    pub fn foresee(&self, ifindex: u32, ip: A) -> Result<Option<MacAddr>, Refusal> {
+        let waits = match self.by_address.get(&(ifindex, ip)).map(|index| &self.slots[usize::from(*index)]) {
+            Some(slot) if slot.is_known() => return Ok(Some(slot.mac)),
+            Some(slot) => slot.held.len(),
+            None if self.links.incomplete(ifindex) >= self.limits.incomplete => {
+                return Err(Refusal::TableFull);
+            }
+            None => 0,
+        };
+        if waits >= self.limits.held_per_entry {
+            return Err(Refusal::EntryQueueFull);
+        }
+        if self.pool.len() >= self.limits.held { Err(Refusal::QueueFull) } else { Ok(None) }
+    }
+
     /// The station that has an address, where it is known. Asks nobody, and is no use of the entry.
     pub fn known(&self, ifindex: u32, ip: A) -> Option<MacAddr> {
         let slot = &self.slots[usize::from(*self.by_address.get(&(ifindex, ip))?)];

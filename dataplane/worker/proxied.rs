@@ -26,7 +26,7 @@ use fedgate_proxy::{
     AbortReason, Addr, CloseReason, Context, Engine, Event, Leg, MediaNote, Met, OpenError, OpenParams,
     Output, ProxyTls, Road, SessionId,
 };
-use fedgate_sip::dialog::Roster;
+use fedgate_sip::dialog::{Counts, Roster};
 use fedgate_sip::sdp::Ports;
 use fedgate_sip::translate::Transport;
 use fedgate_tables::counters::{Counter, Gauge, Histo, Stat};
@@ -252,6 +252,17 @@ impl Sessions {
         net.counters.set(Gauge::ProxySessionsInUse, open);
         net.counters.set(Gauge::ProxySessionsMostUsed, self.most);
         net.counters.set(Gauge::SipDialogsInUse, self.engine.dialogs().len() as u64);
+        let Counts { begun, ended, expired, cleared } = self.engine.take_dialog_counts();
+        for (stat, n) in [
+            (Stat::SipDialogsBegun, begun),
+            (Stat::SipDialogsEnded, ended),
+            (Stat::SipDialogsExpired, expired),
+            (Stat::SipDialogsCleared, cleared),
+        ] {
+            if n > 0 {
+                net.counters.add(stat, n);
+            }
+        }
         net.counters.set(Gauge::ProxyMemoryBytes, self.engine.memory() as u64);
     }
 }

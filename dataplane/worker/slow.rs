@@ -136,14 +136,7 @@ pub(super) fn admit(
     proof: Option<&Proof>,
     seen: Option<&Seen>,
 ) -> Admission {
-    let packet = First {
-        key: parsed.tuple,
-        in_if: ifindex,
-        tcp_flags: parsed.tcp_flags.0,
-        icmp_type: parsed.icmp_type,
-        icmp_code: parsed.icmp_code,
-        ttl: parsed.ttl,
-    };
+    let packet = First::of(parsed, ifindex);
     if let Some(reason) = barred(view, ifindex, &parsed.tuple) {
         if reason == DropReason::RpfViolated {
             net.counters.count(Counter::Interface(ifindex, InterfaceCounter::RpfDrops), 1);

@@ -275,7 +275,7 @@ pub(super) fn long_way(
 }
 
 /// Is the frame for us, and what is it. Only ARP may come by broadcast (RFC 1812 5.3.4), only IPv6 to its groups (RFC 2464).
-fn examine(frame: &[u8], own: MacAddr, found: &mut Parsed) -> Result<(), DropReason> {
+pub(super) fn examine(frame: &[u8], own: MacAddr, found: &mut Parsed) -> Result<(), DropReason> {
     let Some(dst) = frame.first_chunk::<6>() else { return Err(DropReason::FrameTooShort) };
     let ours = *dst == own.0;
     let group6 = dst.starts_with(&ipv6::GROUP_MAC);
@@ -293,7 +293,7 @@ fn examine(frame: &[u8], own: MacAddr, found: &mut Parsed) -> Result<(), DropRea
 }
 
 /// The connection of a whole datagram.
-fn look_up(net: &Net, parsed: &Parsed) -> Option<(ConnId, Dir)> {
+pub(super) fn look_up(net: &Net, parsed: &Parsed) -> Option<(ConnId, Dir)> {
     if parsed.kind != Kind::Ipv4 || parsed.frag != Fragment::No {
         return None;
     }

@@ -16,4 +16,5 @@ mod media;
 mod rig;
 mod sanity;
 mod shards;
+mod trace;
 mod v6;

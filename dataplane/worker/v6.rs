@@ -30,11 +30,13 @@ mod neighbours;
 mod own;
 pub mod route;
 pub(in crate::worker) mod stages;
+mod trace;
 
 use addresses::Addresses;
 use icmp::Responder6;
 pub(super) use intercept::retry;
 use listener::Listener;
+pub(super) use trace::packet as trace;
 
 /// How long a neighbour is known without a word from it; in use, it is asked in the last three of them (RFC 4861 section 10:
 /// REACHABLE_TIME 30 s, three probes a second apart).
@@ -70,47 +72,82 @@ impl V6 {
     }
 }
 
+/// Whose business an IPv6 frame is.
+enum Business {
+    /// Neighbour discovery's.
+    Neighbours,
+    /// Multicast listener discovery's.
+    Listeners,
+    /// The appliance itself is called.
+    Own,
+    /// A piece of a packet.
+    Fragments,
+    /// An error about a packet of a connection.
+    Errors,
+    /// A packet that is passing through.
+    Passing,
+    /// It must not leave its link; its sender is told where that is owed.
+    Beyond {
+        /// Source and destination are of different scopes.
+        is_owed: bool,
+    },
+}
+
+/// Whose business a frame is that came in by `ifindex`, for our MAC or for a group.
+fn sort(net: &Net, view: &View<'_>, ifindex: u8, frame: &[u8]) -> Result<(Parsed6, Business), DropReason> {
+    let routes = net.routes6(view);
+    if !routes.speaks(ifindex) {
+        return Err(DropReason::UnsupportedEthertype);
+    }
+    let parsed = parse6(frame).map_err(drop_reason)?;
+    let (src, dst) = (parsed.tuple.src, parsed.tuple.dst);
+    if ipv6::is_multicast(dst) && !routes.listens(ifindex, dst) {
+        return Err(DropReason::NotUnicast);
+    }
+    if nd::is_message(&parsed) {
+        return Ok((parsed, Business::Neighbours));
+    }
+    if mld::is_query(&parsed) {
+        return Ok((parsed, Business::Listeners));
+    }
+    let for_a_group = frame.first().is_some_and(|first| first & 1 != 0);
+    if for_a_group || ipv6::is_multicast(dst) {
+        return Err(DropReason::NotUnicast);
+    }
+    let for_us = routes.is_own_of(ifindex, dst) || routes.is_ours(dst);
+    let of_link = [src, dst].map(ipv6::is_link_local);
+    let business = match parsed.kind {
+        _ if for_us && parsed.frag == Fragment::No => Business::Own,
+        // RFC 4007 section 9.
+        _ if !for_us && of_link != [false; 2] => Business::Beyond { is_owed: of_link == [true, false] },
+        _ if parsed.frag != Fragment::No => Business::Fragments,
+        Kind6::IcmpError => Business::Errors,
+        Kind6::Packet if is_link_business(&parsed) => return Err(DropReason::InvalidIcmp),
+        Kind6::Packet => Business::Passing,
+    };
+    Ok((parsed, business))
+}
+
 /// An IPv6 frame that came in by `ifindex`, for our MAC or for a group.
 #[cold]
 pub(super) fn packet(net: &mut Net, view: &View<'_>, now: Now, ifindex: u8, mbuf: Mbuf) {
-    let routes = net.routes6(view);
-    if !routes.speaks(ifindex) {
-        return net.drop(DropReason::UnsupportedEthertype, mbuf);
-    }
-    let parsed = match parse6(mbuf.data()) {
-        Ok(parsed) => parsed,
-        Err(error) => return net.drop(drop_reason(error), mbuf),
+    let (parsed, business) = match sort(net, view, ifindex, mbuf.data()) {
+        Ok(sorted) => sorted,
+        Err(reason) => return net.drop(reason, mbuf),
     };
-    let (src, dst) = (parsed.tuple.src, parsed.tuple.dst);
-    if ipv6::is_multicast(dst) && !routes.listens(ifindex, dst) {
-        return net.drop(DropReason::NotUnicast, mbuf);
-    }
-    if nd::is_message(&parsed) {
-        return net.neighbour_message(view, now, ifindex, mbuf, &parsed);
-    }
-    if mld::is_query(&parsed) {
-        return net.listener_query(view, now, ifindex, mbuf, &parsed);
-    }
-    let for_a_group = mbuf.data().first().is_some_and(|first| first & 1 != 0);
-    if for_a_group || ipv6::is_multicast(dst) {
-        return net.drop(DropReason::NotUnicast, mbuf);
-    }
-    let for_us = routes.is_own_of(ifindex, dst) || routes.is_ours(dst);
-    if for_us && parsed.frag == Fragment::No {
-        return net.local_delivery6(view, now, ifindex, mbuf, &parsed);
-    }
-    if !for_us && ipv6::is_link_local(src) && !ipv6::is_link_local(dst) {
-        // RFC 4007 section 9.
-        net.answer_with_error6(view, now, ifindex, icmp6::Error::BeyondScope, &mbuf, &parsed);
-    }
-    if !for_us && (ipv6::is_link_local(src) || ipv6::is_link_local(dst)) {
-        return net.drop(DropReason::Ipv6SecurityFailed, mbuf);
-    }
-    match parsed.kind {
-        _ if parsed.frag != Fragment::No => fragments::packet(net, view, now, ifindex, mbuf, &parsed),
-        Kind6::IcmpError => forward::icmp_error(net, view, now, ifindex, mbuf, &parsed),
-        Kind6::Packet if is_link_business(&parsed) => net.drop(DropReason::InvalidIcmp, mbuf),
-        Kind6::Packet => match net.flow.conns6.lookup(&parsed.tuple) {
+    match business {
+        Business::Neighbours => net.neighbour_message(view, now, ifindex, mbuf, &parsed),
+        Business::Listeners => net.listener_query(view, now, ifindex, mbuf, &parsed),
+        Business::Own => net.local_delivery6(view, now, ifindex, mbuf, &parsed),
+        Business::Beyond { is_owed } => {
+            if is_owed {
+                net.answer_with_error6(view, now, ifindex, icmp6::Error::BeyondScope, &mbuf, &parsed);
+            }
+            net.drop(DropReason::Ipv6SecurityFailed, mbuf);
+        }
+        Business::Fragments => fragments::packet(net, view, now, ifindex, mbuf, &parsed),
+        Business::Errors => forward::icmp_error(net, view, now, ifindex, mbuf, &parsed),
+        Business::Passing => match net.flow.conns6.lookup(&parsed.tuple) {
             Some((id, dir)) => forward::established(net, view, now, ifindex, mbuf, &parsed, id, dir),
             None => forward::first(net, view, now, ifindex, mbuf, &parsed),
         },

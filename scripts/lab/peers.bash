@@ -35,10 +35,15 @@ lab_sip_server() {
     lab_fill "$LAB_SCRIPTS/kamailio.cfg.in" "${words[@]}" >"$dir/kamailio.cfg"
     lab_fill "$LAB_SCRIPTS/tls.cfg.in" "${words[@]}" >"$dir/tls.cfg"
     lab_meter "$1"
-    lab_spawn "$1" "kamailio-$1" kamailio -DD -E -f "$dir/kamailio.cfg" -Y "$dir/run" -m 32 -M 4
+    lab_sip_server_start "$1"
     lab_spawn "$1" "answering-$1" sipp 127.0.0.1:5060 -sf "$LAB_SCRIPTS/sipp/uas.xml" -i 127.0.0.1 -p 5070 -nostdin \
         -key user answering -key contact "${contact%:*}" -key contact_port "${contact#*:}" \
         -trace_msg -message_file "$LAB_DIR/log/answering-$1.messages" -trace_err -error_file "$LAB_DIR/log/answering-$1.err"
+}
+
+# lab_sip_server_start NODE: its SIP server alone, again, after it was ended.
+lab_sip_server_start() {
+    lab_spawn "$1" "kamailio-$1" kamailio -DD -E -f "$LAB_DIR/$1/kamailio.cfg" -Y "$LAB_DIR/$1/run" -m 32 -M 4
 }
 
 # lab_sip_servers_up NODE...: waits until they listen.
@@ -180,12 +185,18 @@ lab_tls_send() {
     printf '%s' "$1" >&"$LAB_TLS_IN"
 }
 
-# lab_tls_answer: prints the next message's head (bodies are not expected); fails if none comes within five seconds.
+# lab_tls_answer: prints the next message's head, and takes away its body; fails if none comes within five seconds.
 lab_tls_answer() {
-    local line
+    local line length=0 body
     while IFS= read -r -t 5 -u "$LAB_TLS_OUT" line; do
         line=${line%$'\r'}
-        [[ -n $line ]] || return 0
+        case $line in
+        'Content-Length: '*) length=${line#*: } ;;
+        '')
+            ((length == 0)) || LC_ALL=C IFS= read -r -t 5 -N "$length" -u "$LAB_TLS_OUT" body
+            return
+            ;;
+        esac
         printf '%s\n' "$line"
     done
     return 1

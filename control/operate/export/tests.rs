@@ -14,12 +14,15 @@ use crate::config::model::logging::{Destination, Export};
 use crate::operate::messages::flows::tests::{inbound, outbound};
 use crate::operate::messages::tests::Known;
 
+/// Elements with their values.
+type Fields = Vec<(u16, u64)>;
+
 fn number(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0, |sum, byte| sum << 8 | u64::from(*byte))
 }
 
 /// A message: its sequence number, and the records by template, each a list of element and value. Templates must be those of [`ALL`].
-fn read(message: &[u8]) -> (u64, Vec<(u16, Vec<(u16, u64)>)>) {
+fn read(message: &[u8]) -> (u64, Vec<(u16, Fields)>) {
     assert_eq!((number(&message[..2]), number(&message[2..4])), (10, message.len() as u64));
     let (mut rest, mut records) = (&message[16..], Vec::new());
     while !rest.is_empty() {
@@ -83,7 +86,7 @@ fn record() -> impl Strategy<Value = Record> {
 }
 
 /// The same by element number.
-fn fields(record: &Record) -> Vec<(u16, u64)> {
+fn fields(record: &Record) -> Fields {
     match *record {
         Record::Session { at, began, proto, src, shown_src, dst, real_dst, interfaces } => vec![
             (323, at),

@@ -32,7 +32,7 @@ pub async fn conn(daemon: &Daemon, selection: Selection, out: &mut Out) -> Resul
     }
     let names = IfNames::new(daemon);
     let mut count = 0u64;
-    listing(&attached, What::Conns, selection.filter, async |rows| {
+    listing(&attached, What::Conns, selection.filter.clone(), async |rows| {
         let Rows::Conns(rows) = rows else { return Ok(()) };
         count += rows.len() as u64;
         for row in rows.iter().filter(|_| !selection.count) {
@@ -162,13 +162,13 @@ pub async fn xlate(daemon: &Daemon, selection: Selection, out: &mut Out) -> Resu
     }
     let names = IfNames::new(daemon);
     let mut count = 0u64;
-    for fixed in fixed(selection.filter) {
+    for fixed in fixed(selection.filter.clone()) {
         count += 1;
         if !selection.count {
             out.row(|| fixed.text(), || fixed.json()).await?;
         }
     }
-    listing(&attached, What::Xlates, selection.filter, async |rows| {
+    listing(&attached, What::Xlates, selection.filter.clone(), async |rows| {
         let Rows::Xlates(rows) = rows else { return Ok(()) };
         count += rows.len() as u64;
         for row in rows.iter().filter(|_| !selection.count) {

@@ -100,7 +100,7 @@ pub async fn local_host(daemon: &Daemon, query: HostQuery, out: &mut Out) -> Res
     let filter = Filter { address: query.address.map(Addr::from), ..Filter::default() };
     let mut hosts: BTreeMap<(u8, Addr), HostRow> = BTreeMap::new();
     let mut left_out = 0u64;
-    listing(&attached, What::Hosts, filter, async |rows| {
+    listing(&attached, What::Hosts, filter.clone(), async |rows| {
         let Rows::Hosts(rows) = rows else { return Ok(()) };
         for row in rows {
             let full = hosts.len() >= MAX_HOSTS;
@@ -129,7 +129,7 @@ pub async fn local_host(daemon: &Daemon, query: HostQuery, out: &mut Out) -> Res
         return Ok(());
     }
     out.note("\n  Xlate:\n").await?;
-    listing(&attached, What::Xlates, filter, async |rows| {
+    listing(&attached, What::Xlates, filter.clone(), async |rows| {
         let Rows::Xlates(rows) = rows else { return Ok(()) };
         for row in &rows {
             out.row(|| format!("    {}", xlate_text(row, &names)), || xlate_json(row, &names)).await?;

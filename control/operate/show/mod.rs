@@ -8,11 +8,13 @@ pub mod commits;
 pub mod conn;
 pub mod counts;
 pub mod crypto;
+pub mod dialogs;
 pub mod domains;
 pub mod fragment;
 pub mod hosts;
 pub mod load;
 pub mod logging;
+pub mod members;
 pub mod net;
 pub mod net6;
 pub mod pools;
@@ -31,11 +33,12 @@ use super::run::Stop;
 use super::session::{Gone, Part};
 use crate::config::args::Args;
 use crate::config::diag::Problem;
+use crate::config::domains::canonical;
 use crate::config::ports::{ICMP, ICMP6, TCP, UDP};
 use crate::policy::interfaces;
 
-/// `address A`, `port P`, `protocol P`, `count` after a command.
-#[derive(Clone, Copy, Debug, Default)]
+/// `address A`, `port P`, `protocol P`, `domain D`, `count` after a command.
+#[derive(Clone, Debug, Default)]
 pub struct Selection {
     /// Only these.
     pub filter: Filter,
@@ -69,6 +72,24 @@ impl Selection {
             }
         }
         Ok(selection)
+    }
+
+    /// The same for dialogs: `domain D` and `detail`.
+    pub fn of_dialogs(args: &mut Args<'_, '_>, may_detail: bool) -> Result<Self, Problem> {
+        let mut selection = Self::default();
+        let known = if may_detail { &["domain", "detail"][..] } else { &["domain"] };
+        while args.peek().is_some() {
+            match args.one_of(known)? {
+                0 => selection.filter.domain = Some(args.parsed("a domain", canonical)?),
+                _ => selection.layout = conn::Layout::Detail,
+            }
+        }
+        Ok(selection)
+    }
+
+    /// Whether more is asked for than usual.
+    pub fn detail(&self) -> bool {
+        self.layout != conn::Layout::Short
     }
 }
 

@@ -36,7 +36,7 @@ pub async fn interface(daemon: &Daemon, only: Option<&str>, out: &mut Out) -> Re
 }
 
 /// The dataplane's ports, at most one an interface.
-pub(super) async fn ports(attached: &Attached) -> Result<Vec<PortRow>, Stop> {
+pub(in crate::operate) async fn ports(attached: &Attached) -> Result<Vec<PortRow>, Stop> {
     let mut ports: Vec<PortRow> = Vec::new();
     listing(attached, What::Ports, Filter::default(), async |rows| {
         if let Rows::Ports(rows) = rows {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! `show tls-proxy`: totals, then the sessions, each leg with its state and cipher. `show sip`: the dialogs that have crossed.
+//! `show tls-proxy`: totals, members of pools, then the sessions, each leg with its state and cipher.
 
 use fedgate_tables::counters::{Counter, Gauge, Histo, Stat};
-use fedgate_tables::link::{End2, Filter, ProxyRow, Rows, SipRow, What};
+use fedgate_tables::link::{End2, Filter, ProxyRow, Rows, What};
 use serde_json::json;
 
 use super::{attached, hms, ip, listing};
@@ -13,7 +13,7 @@ use crate::operate::run::Stop;
 use crate::operate::server::Out;
 use crate::policy::proxies;
 
-const TOTALS: [Stat; 35] = [
+const TOTALS: [Stat; 39] = [
     Stat::ProxySessionsOpened,
     Stat::ProxySessionsClosed,
     Stat::ProxySourceRefused,
@@ -41,6 +41,10 @@ const TOTALS: [Stat; 35] = [
     Stat::SipHeadersCut,
     Stat::SipTranslatedOut,
     Stat::SipTranslatedIn,
+    Stat::SipDialogsBegun,
+    Stat::SipDialogsEnded,
+    Stat::SipDialogsExpired,
+    Stat::SipDialogsCleared,
     Stat::SipDialogsRefused,
     Stat::PoolFailures,
     Stat::PoolMoved,
@@ -89,6 +93,7 @@ pub async fn proxy(daemon: &Daemon, out: &mut Out) -> Result<(), Stop> {
         || json!({ "handshake_us": { "p50": at(0.5), "p99": at(0.99), "max": at(1.0) } }),
     )
     .await?;
+    super::members::brief(daemon, out).await?;
     let config = daemon.config();
     let names = names(&config.model);
     listing(&attached, What::Proxy, Filter::default(), async |rows| {
@@ -100,31 +105,6 @@ pub async fn proxy(daemon: &Daemon, out: &mut Out) -> Result<(), Stop> {
         Ok(())
     })
     .await
-}
-
-/// `show sip`, as the ASA has it
-pub async fn sip(daemon: &Daemon, out: &mut Out) -> Result<(), Stop> {
-    let attached = attached(daemon)?;
-    let total = attached.counters.sum(Counter::Gauge(Gauge::SipDialogsInUse));
-    out.row(|| format!("Total: {total}"), || json!({ "total": total })).await?;
-    listing(&attached, What::Sip, Filter::default(), async |rows| {
-        let Rows::Sip(rows) = rows else { return Ok(()) };
-        for row in &rows {
-            out.row(|| sip_text(row), || json!(row)).await?;
-        }
-        Ok(())
-    })
-    .await
-}
-
-fn sip_text(row: &SipRow) -> String {
-    format!(
-        "call-id {}\n\x20   | state {}, idle {}, forgotten in {}",
-        escaped(&row.call_id),
-        row.state,
-        hms(row.idle_secs),
-        hms(row.left_secs)
-    )
 }
 
 fn end(end: End2) -> String {

@@ -7,6 +7,7 @@ use std::net::Ipv4Addr;
 use fedgate_tables::policy::{ANY_ADDR, ANY_PORT, NAT_INTERFACE};
 use serde_json::json;
 
+use crate::config::check::About;
 use crate::config::model::Model;
 use crate::config::ports;
 use crate::config::resolve::{self, Range, Rule};
@@ -21,7 +22,7 @@ pub async fn nat(daemon: &Daemon, in_full: bool, out: &mut Out) -> Result<(), St
     let config = daemon.config();
     let attached = daemon.attached();
     let (mut section, mut number) = (0, 0);
-    for (rule, slot) in counted(daemon, &config.model) {
+    for (_, rule, slot) in counted(daemon, &config.model) {
         let hits = attached.as_ref().zip(slot).map_or((0, 0), |(attached, (slot, base))| {
             let (translate, untranslate) = attached.counters.nat(slot);
             (translate.saturating_sub(base.0), untranslate.saturating_sub(base.1))
@@ -55,18 +56,24 @@ pub async fn nat(daemon: &Daemon, in_full: bool, out: &mut Out) -> Result<(), St
 
 /// Each rule in order with its counter slot, if it has one.
 pub fn numbered(daemon: &Daemon, model: &Model) -> impl Iterator<Item = (Rule, Option<u32>)> {
-    counted(daemon, model).map(|(rule, slot)| (rule, slot.map(|(slot, _)| slot)))
+    lines(daemon, model).map(|(_, rule, slot)| (rule, slot))
+}
+
+/// The same with where each stands in the configuration.
+pub fn lines(daemon: &Daemon, model: &Model) -> impl Iterator<Item = (About, Rule, Option<u32>)> {
+    counted(daemon, model).map(|(about, rule, slot)| (about, rule, slot.map(|(slot, _)| slot)))
 }
 
 /// Each rule in order with its counter slot, and what that stood at when the rule took it.
 #[expect(clippy::type_complexity, reason = "a slot and its two bases")]
-fn counted(daemon: &Daemon, model: &Model) -> impl Iterator<Item = (Rule, Option<(u32, (u64, u64))>)> {
+fn counted(daemon: &Daemon, model: &Model) -> impl Iterator<Item = (About, Rule, Option<(u32, (u64, u64))>)> {
     let mut places: HashMap<String, u32> = HashMap::new();
-    resolve::rules(model).into_iter().filter_map(|(_, rule)| rule.ok()).map(move |rule| {
+    let rules = resolve::rules(model).into_iter().filter_map(|(about, rule)| Some((about, rule.ok()?)));
+    rules.map(move |(about, rule)| {
         let place = places.entry(rule.text.clone()).or_insert(0);
         let slot = daemon.with_slots(|slots| slots.nat(&rule.text, *place));
         *place += 1;
-        (rule, slot)
+        (about, rule, slot)
     })
 }
 

@@ -21,7 +21,7 @@ pub struct Fixed<'r> {
 
 /// The static translations of `rule` that `filter` takes.
 pub fn of<'r>(rule: &'r Rule, filter: &Filter) -> impl Iterator<Item = Fixed<'r>> + use<'r> {
-    let filter = *filter;
+    let filter = filter.clone();
     let is_static = match rule.kind {
         NatKind::Static | NatKind::StaticPat | NatKind::Identity => rule.flags & NAT_INACTIVE == 0,
         NatKind::Dynamic | NatKind::DynamicPat => false,

@@ -12,8 +12,8 @@ use std::time::Duration;
 use fedgate_tables::counters::{Counters, WorkerCounters};
 use fedgate_tables::domains::{DomainReader, DomainWriter};
 use fedgate_tables::link::{
-    ClassRow, ConnRow, End, Event, HostRow, LINK_LAYOUT, LinkError, LinkListener, LinkSocket, PoolRow, Rows,
-    ToControl, ToDataplane, What,
+    ClassRow, ConnRow, End, End2, Event, HostRow, LINK_LAYOUT, LinkError, LinkListener, LinkSocket,
+    MemberRow, PoolRow, Probe, Rows, SipRow, ToControl, ToDataplane, Trace, What,
 };
 use fedgate_tables::policy_view::Checked;
 use fedgate_tables::region::Region;
@@ -36,6 +36,9 @@ pub struct State {
     pub conns: u64,
     /// To tell.
     pub events: Vec<Event>,
+    /// What to tell of packets, and the last that was asked about.
+    pub trace: Option<Trace>,
+    pub probe: Option<Probe>,
     /// Cut the link.
     pub hang_up: bool,
     region: OwnedFd,
@@ -62,6 +65,8 @@ impl Fake {
             refuse_tables: 0,
             conns: 0,
             events: Vec::new(),
+            trace: None,
+            probe: None,
             hang_up: false,
             region: counters.region().fd().try_clone_to_owned().unwrap(),
             table_generation: 0,
@@ -208,8 +213,53 @@ impl State {
                 let row = ClassRow { slot: 0, conns: 4, embryonic: 1, refused: 2 };
                 ToControl::rows(id, Rows::Classes(vec![row.clone(), row]), true)
             }
+            ToDataplane::Dump { id, what: What::Members, .. } => {
+                // As two workers would.
+                let row = MemberRow {
+                    pool: "front".into(),
+                    member: End2 { addr: 0x0a0a_000b, port: 5061 },
+                    weight: 2,
+                    health: "up".into(),
+                    sessions: 1,
+                    dialogs: 3,
+                    requests: 20,
+                    answer: "200".into(),
+                    answer_secs: Some(3),
+                    turned_secs: Some(60),
+                    ..MemberRow::default()
+                };
+                ToControl::rows(id, Rows::Members(vec![row.clone(), row]), true)
+            }
+            ToDataplane::Dump { id, what: What::Sip, filter } => {
+                let row = |n: u64| SipRow {
+                    call_id: format!("c{n}@partner{}.example", n % 2),
+                    state: "Active".into(),
+                    usage: "subscription".into(),
+                    inbound: true,
+                    domain: format!("partner{}.example", n % 2),
+                    check: "domain".into(),
+                    last_check: "dialog".into(),
+                    subscribe_secs: Some(60),
+                    expires_secs: Some(7200),
+                    subscribed_secs: Some(7140),
+                    timeout_secs: 1800,
+                    worker: (n % 3) as u32,
+                    ..SipRow::default()
+                };
+                let wanted = |row: &SipRow| filter.domain.as_ref().is_none_or(|domain| *domain == row.domain);
+                let rows = (0..self.conns).map(row).filter(wanted).collect();
+                ToControl::rows(id, Rows::Sip(rows), true)
+            }
             ToDataplane::Dump { id, .. } => ToControl::rows(id, Rows::Ports(vec![]), true),
+            ToDataplane::Clear { id, what: What::Sip, filter } => {
+                let count = if filter.domain.as_deref() == Some("partner1.example") { 3 } else { 6 };
+                vec![ToControl::Cleared { id, count }]
+            }
             ToDataplane::Clear { id, .. } => vec![ToControl::Cleared { id, count: 7 }],
+            ToDataplane::Trace { id, probe } => {
+                self.probe = Some(probe);
+                vec![ToControl::Traced { id, trace: self.trace.clone() }]
+            }
             ToDataplane::Ping { id } => vec![ToControl::Pong { id }],
         }
     }

@@ -11,6 +11,7 @@ mod metrics;
 mod shows;
 mod socket;
 mod syslog;
+mod tracer;
 
 use std::path::PathBuf;
 use std::sync::mpsc;

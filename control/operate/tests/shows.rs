@@ -113,3 +113,80 @@ fn rows_of_several_workers_are_one() {
     assert!(lab.good("show cpu detailed").contains("\nCore 0       25.0%     25.0%     25.0%\n"));
     assert!(lab.good("show memory").contains("control process: "));
 }
+
+/// Dialogs stream as connections do; one domain's are asked for of the dataplane.
+#[test]
+fn dialogs_of_all_workers_and_of_a_domain() {
+    let lab = Lab::new();
+    std::fs::write(
+        lab.path("startup.cfg"),
+        format!("{CONFIG}permit domain *.example.org\npermit domain partner1.example\n"),
+    )
+    .unwrap();
+    let fake = lab.fake();
+    fake.state().conns = 20_000;
+    fake.state().counters.add(Stat::SipDialogsExpired, 9);
+    fake.state().counters.set(Gauge::SipDialogsInUse, 20_000);
+    let _control = lab.control();
+    let all = lab.good("show dialogs");
+    assert!(
+        all.starts_with("20000 in use; 0 begun, 0 ended, 9 expired, 0 cleared, 0 refused for lack of room\n"),
+        "{}",
+        &all[..200]
+    );
+    assert_eq!(all.matches("\ncall-id c").count(), 20_000);
+    assert_eq!(all.matches("WARNING: timeout sip 0:30:00 is shorter than the 2:00:00").count(), 20_000);
+    assert!(!all.contains("rule now"));
+    let one = lab.good("show dialogs domain Partner1.Example. detail");
+    assert_eq!(
+        (one.matches("\ncall-id ").count(), one.matches("domain partner1.example").count()),
+        (10_000, 20_000)
+    );
+    assert_eq!(one.matches("rule now: permit domain partner1.example\n").count(), 10_000);
+    let json = lab.good("show dialogs domain partner0.example | json");
+    assert!(json.lines().nth(1).unwrap().contains("\"rule\":null"), "{}", &json[..800]);
+    assert_eq!(lab.good("show sip").matches("| state Active").count(), 20_000);
+    assert_eq!(lab.good("clear dialogs domain partner1.example"), "3 dialogs cleared\n");
+    assert_eq!(lab.good("clear dialogs"), "6 dialogs cleared\n");
+    for (command, said) in [
+        ("show dialogs domain", "a domain"),
+        ("show dialogs domain no..domain", "a domain"),
+        ("clear dialogs detail", "domain"),
+    ] {
+        let (code, _, err) = lab.cli(command);
+        assert!(code == 2 && err.contains(said), "{command}: {err}");
+    }
+}
+
+#[test]
+fn members_of_pools_are_told_once() {
+    let lab = Lab::new();
+    let pools = "sip-pool front\n member 10.10.0.11 weight 2\n member 10.10.0.12 drain\nsip-pool spare\n member 10.10.0.13\n health-check none\n";
+    std::fs::write(lab.path("startup.cfg"), format!("{CONFIG}{pools}")).unwrap();
+    let _fake = lab.fake();
+    let _control = lab.control();
+    let all = lab.good("show sip-pool");
+    let lines: Vec<&str> = all.lines().collect();
+    assert_eq!(lines[0], "sip-pool front: not used by any tls-proxy; OPTIONS every 10 s, fail 3, rise 2");
+    let words = |n: usize| lines[n].split_whitespace().collect::<Vec<_>>();
+    assert_eq!(
+        words(2),
+        "10.10.0.11:5061 up 2 2 6 40 0 200, 0:00:03 ago 0:01:00 ago".split(' ').collect::<Vec<_>>()
+    );
+    assert_eq!(
+        words(3),
+        "10.10.0.12:5061 not in use, draining 1 0 0 0 0 none never".split(' ').collect::<Vec<_>>()
+    );
+    assert_eq!(lines[4], "sip-pool spare: not used by any tls-proxy; no health check");
+    assert_eq!(lab.good("show sip-pool spare").lines().count(), 3);
+    let (code, _, err) = lab.cli("show sip-pool other");
+    assert!(code == 1 && err.contains("there is no sip-pool other"), "{err}");
+    let json = lab.good("show sip-pool front | json");
+    assert_eq!(json.lines().count(), 2);
+    assert!(json.contains("\"requests\":40") && json.contains("\"last_answer\":\"200\""), "{json}");
+    let proxy = lab.good("show proxy");
+    assert!(
+        proxy.contains("  sip-pool front member 10.10.0.11:5061: up, 2 sessions, 6 dialogs, 40 requests\n"),
+        "{proxy}"
+    );
+}

@@ -11,7 +11,7 @@
 //! One for each worker, about 2 KiB, for IPv4 and IPv6 alike; time is an argument.
 
 use crate::key::fold;
-use crate::tcp::{Asked, Track};
+use crate::tcp::{self, Asked, Outcome, Track};
 use crate::{Packet, Rng, TICKS, Tick};
 use fedgate_tables::drops::DropReason;
 
@@ -54,7 +54,21 @@ pub(crate) enum Settled {
     Anew,
 }
 
+/// What a segment means to its connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Followed {
+    /// Its state is what it was.
+    Same,
+    /// It has another state.
+    Moved,
+    /// Anybody may have sent it, so it is no use of the connection.
+    Asked,
+    /// The connection is over, and it asks for another.
+    Over,
+}
+
 /// See the module.
+#[derive(Clone)]
 pub(crate) struct Challenges {
     rng: Rng,
     /// Decides on the place of a SYN, for good.
@@ -76,6 +90,31 @@ impl Challenges {
         let left = all(&mut rng);
         let (used, syns) = ([0; BUCKETS], [None; SYNS]);
         Self { rng, seed, tick: 0, left, second: 0, draw, used, syns }
+    }
+
+    /// Follows a segment of a connection. `two_sided` as at [`Self::settle`].
+    ///
+    /// # Errors
+    /// The reason to drop it.
+    #[inline]
+    pub fn follow(
+        &mut self,
+        whose: Whose,
+        track: &mut Track<'_>,
+        packet: &Packet<'_>,
+        forward: bool,
+        two_sided: bool,
+        now: Tick,
+    ) -> Result<Followed, DropReason> {
+        Ok(match tcp::segment(track, &packet.segment, packet.options, forward)? {
+            Outcome::Same => Followed::Same,
+            Outcome::Moved => Followed::Moved,
+            Outcome::Challenge => match self.settle(whose, track, packet, forward, two_sided, now)? {
+                Settled::Asked => Followed::Asked,
+                Settled::Anew => Followed::Moved,
+            },
+            Outcome::Reopen => Followed::Over,
+        })
     }
 
     /// Settles a segment for which [`crate::tcp::segment`] gave a challenge. A SYN is kept where `two_sided`: where its answer comes

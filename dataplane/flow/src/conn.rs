@@ -20,6 +20,7 @@ use crate::tcp::{State, Track, Windows};
 use crate::wheel::Wheel;
 use crate::xlate::{NO_XLATE, XlateId};
 use crate::{Rng, Tick};
+use fedgate_tables::drops::DropReason;
 use fedgate_tables::pages::Pages;
 use zerocopy::FromZeros;
 
@@ -261,6 +262,16 @@ pub enum InsertError {
     Clash,
 }
 
+impl InsertError {
+    /// The drop's name.
+    pub(crate) fn reason(self) -> DropReason {
+        match self {
+            Self::Full => DropReason::ConnTableFull,
+            Self::Clash => DropReason::NatXlateFailed,
+        }
+    }
+}
+
 /// "No free entry".
 const NIL: u32 = 0;
 
@@ -423,11 +434,7 @@ impl Conns {
     pub fn insert(&mut self, new: NewConn, now: Tick) -> Result<ConnId, InsertError> {
         let (forward, reverse) = (new.forward.pack(), new.reverse.pack());
         let hashes = [self.hash_packed(&forward), self.hash_packed(&reverse)];
-        if self.lookup_packed(hashes[0], &forward).is_some()
-            || self.lookup_packed(hashes[1], &reverse).is_some()
-        {
-            return Err(InsertError::Clash);
-        }
+        self.check_clash(hashes, [&forward, &reverse], None)?;
         let n = if self.free != NIL { self.free - 1 } else { self.fresh };
         let (Some(hot), Some(warm)) = (self.hot.get_mut(n as usize), self.warm.get_mut(n as usize)) else {
             return Err(InsertError::Full);
@@ -470,6 +477,34 @@ impl Conns {
             Warm { windows: Windows::default(), serial: self.serial, created: now, xlate: new.xlate };
         self.most = self.most.max(self.in_use().0);
         Ok(ConnId(n))
+    }
+
+    /// Neither direction may be that of a connection but `over`.
+    #[inline]
+    fn check_clash(
+        &self,
+        hashes: [u64; 2],
+        keys: [&Packed; 2],
+        over: Option<ConnId>,
+    ) -> Result<(), InsertError> {
+        let is_there = |(hash, key)| {
+            let found = self.lookup_packed(hash, key);
+            found.is_some_and(|(id, _)| Some(id) != over)
+        };
+        match hashes.into_iter().zip(keys).any(is_there) {
+            true => Err(InsertError::Clash),
+            false => Ok(()),
+        }
+    }
+
+    /// Whether a connection with these directions could be inserted when `over` has ended, but for full buckets of the index.
+    ///
+    /// # Errors
+    /// Why not.
+    pub(crate) fn room_for(&self, keys: [&Packed; 2], over: Option<ConnId>) -> Result<(), InsertError> {
+        self.check_clash(keys.map(|key| self.hash_packed(key)), keys, over)?;
+        let room = over.is_some() || self.free != NIL || (self.fresh as usize) < self.hot.len();
+        if room { Ok(()) } else { Err(InsertError::Full) }
     }
 
     /// Changes with each connection that is made.

@@ -4,25 +4,26 @@
 //! The ASA's order (8.3 and later): un-NAT the destination, route it, ACL of the ingress interface on real addresses, global
 //! ACL, security levels where neither stands, ACL of the egress interface, the check that replies will find their way back through
 //! the same rules, NAT of the source, the service classes (inspect sip + tls-proxy), and the entry. Every refusal is a
-//! named drop. What passes through a pinhole of SIP inspection ([`crate::media`]) is asked no ACL. Later packets never come here. Worker
-//! cores, slow path.
+//! named drop. What passes through a pinhole of SIP inspection ([`crate::media`]) is asked no ACL. Later packets never come here.
+//! [`decide`] is the half that only decides, and changes nothing; [`Flow::admit`] then makes what it has decided on.
+//! `packet-tracer` has the first half to itself ([`crate::trace`]). Worker cores, slow path.
 //!
 //! Hairpin (RFC 4787 REQ-9): a packet to an address that NAT shows on *another* interface is treated as if it had gone out there
 //! and come back, its source translated as on that way; only under `same-security-traffic permit intra-interface`.
 
+mod decide;
+
 use crate::acl;
 use crate::ahead::Seen;
-use crate::conn::{ConnId, InsertError, NO_CLASS, NewConn};
-use crate::key::{ICMP, Key, TCP, UDP};
+use crate::conn::{ConnId, NO_CLASS, NewConn};
+use crate::key::Key;
 use crate::limits::{self, Member, Reached};
-use crate::nat::{Source, Twice};
-use crate::tcp::{self, State};
-use crate::xlate::{Made, NO_XLATE, Want, XlateError, XlateId};
+use crate::xlate::{Made, NO_XLATE, Want, XlateId};
 use crate::{Flow, Policy, Tick};
+pub(crate) use decide::{Decided, Plan, Shown, first_state, permit_by, settings_phase};
 use fedgate_tables::drops::DropReason;
-use fedgate_tables::link::BY_LEVEL;
-use fedgate_tables::policy::{ACE_LOG, Interface, NAT_EXTENDED, NONE, SAME_SECURITY_INTRA, ServiceClass};
-use fedgate_wire::icmp4::Class;
+use fedgate_tables::policy::ACE_LOG;
+use fedgate_wire::Parsed;
 
 /// A packet that belongs to no connection.
 #[derive(Clone, Copy, Debug)]
@@ -39,6 +40,21 @@ pub struct First {
     pub icmp_code: u8,
     /// Hops left.
     pub ttl: u8,
+}
+
+impl First {
+    /// Of a packet that arrived on `in_if`.
+    #[inline]
+    pub fn of(parsed: &Parsed, in_if: u8) -> Self {
+        Self {
+            key: parsed.tuple,
+            in_if,
+            tcp_flags: parsed.tcp_flags.0,
+            icmp_type: parsed.icmp_type,
+            icmp_code: parsed.icmp_code,
+            ttl: parsed.ttl,
+        }
+    }
 }
 
 /// The way of packets, as far as admission asks.
@@ -179,69 +195,29 @@ impl Flow {
         seen: Option<&Seen>,
         hits: &mut Hits,
     ) -> Step<Admission> {
+        let decided = self.decide(first, policy, paths, proven, seen, hits, &mut ());
+        match decided.inspect_err(|_| hits.reached.iter().for_each(|at| self.limits.count_refused(at)))? {
+            Decided::Begins(plan) => self.make(first, &plan, policy, paths, now),
+            Decided::Local => Ok(Admission::Local),
+            Decided::Intercept { out_if, limit } => Ok(Admission::Intercept { out_if, limit }),
+        }
+    }
+
+    /// Makes the connection that was decided on.
+    fn make(
+        &mut self,
+        first: &First,
+        plan: &Plan<'_>,
+        policy: &Policy<'_>,
+        paths: &impl Paths,
+        now: Tick,
+    ) -> Step<Admission> {
         let key = first.key;
-        let in_if = first.in_if;
-        let begins = may_begin(first);
-        if begins.is_err() && !policy.may_bypass(key.proto, first.tcp_flags) {
-            begins?;
-        }
-        let passes_by = seen.is_some_and(|seen| seen.passes_by(&key));
-        let target =
-            if passes_by { Target::as_called(&key) } else { self.target(&key, in_if, policy, paths) };
-        let settings = || {
-            let icmp = (first.icmp_type, first.icmp_code);
-            policy.settings(|acl| acl::classify(policy, acl, &target.key, icmp).is_some_and(|d| d.permit))
+        let target = &plan.target;
+        let (shown, xlate, made) = match plan.shown {
+            Shown::As { src, sport } => (Key { src, sport, ..target.key }, NO_XLATE, Made::Before),
+            Shown::By { rule } => self.obtain(rule, plan, (first.in_if, policy), paths, now)?,
         };
-        if begins.is_err() && !settings().is_some_and(ServiceClass::is_bypass) {
-            begins?;
-        }
-        if target.rule.is_none() && target.xlate == NO_XLATE && !passes_by {
-            if policy.interfaces.iter().any(|i| i.addr == key.dst) {
-                return Ok(Admission::Local);
-            }
-            if policy.nat.is_mapped_address(key.dst, in_if) {
-                return Err(DropReason::NoXlateToPat);
-            }
-        }
-        hits.untranslate = target.rule.map(|rule| policy.nat.rules()[rule].counter);
-        // Before any state is made: a traceroute leaves none.
-        if first.ttl <= 1 {
-            return Err(DropReason::TtlExceeded);
-        }
-        let real = target.key;
-        let egress = || seen.and_then(|seen| seen.egress(&real)).or_else(|| paths.egress(real.dst));
-        let out_if = target.out_if.or_else(egress).ok_or(DropReason::NoRoute)?;
-        (hits.real, hits.out_if) = (Some((real.dst, real.dport)), Some(out_if));
-        let from = interface(policy, in_if)?;
-        let to = interface(policy, out_if)?;
-
-        let hole = self.hole(&key, &real, in_if, out_if);
-        if hole.is_none() {
-            permit(policy, &real, first, (in_if, from), (out_if, to), seen, hits)?;
-        }
-        // Where the source is shown: where it leaves, or where it would have left.
-        let shown_if = target.hairpin.unwrap_or(out_if);
-        replies_return(policy, &key, &target, target.hairpin.unwrap_or(in_if), out_if)?;
-        let settings = settings();
-        let state = first_state(key.proto, settings);
-        if let Some(class) = settings {
-            let client = limits::client_v4(key.src);
-            self.limits.may_begin(class, client).map_err(|reached| hits.refused(reached))?;
-            if state == State::SynSent
-                && !proven
-                && let Err(reached) = self.limits.may_be_embryonic(class, client)
-                // One that a TLS proxy takes is not embryonic, and must not suffer for those that are.
-                && service(policy, &real).is_none()
-            {
-                return Ok(Admission::Intercept { out_if, limit: hits.refused(reached) });
-            }
-        }
-
-        if self.proxy_is_crowded && !proven && key.proto == TCP && service(policy, &real).is_some() {
-            return Ok(Admission::Intercept { out_if, limit: DropReason::ProxySessionLimit });
-        }
-
-        let (shown, xlate, made) = self.show(&target, policy, (in_if, shown_if), paths, now, seen, hits)?;
         let held = match (target.xlate, xlate) {
             (NO_XLATE, xlate) | (xlate, NO_XLATE) => xlate,
             (one, other) => match self.xlates.couple(one, other) {
@@ -257,11 +233,11 @@ impl Flow {
         let new = NewConn {
             forward: key,
             reverse: shown.mirror(),
-            iface: [in_if, out_if],
-            state,
-            inbound: from.security < to.security,
+            iface: [first.in_if, plan.out_if],
+            state: plan.state,
+            inbound: plan.inbound,
             xlate: held,
-            class: settings.map_or(NO_CLASS, |class| class.slot as u8),
+            class: plan.class.map_or(NO_CLASS, |class| class.slot as u8),
         };
         if held != NO_XLATE {
             self.xlates.hold(held);
@@ -273,15 +249,12 @@ impl Flow {
             if made == Made::Now {
                 self.xlates.abandon(xlate);
             }
-            match e {
-                InsertError::Full => DropReason::ConnTableFull,
-                InsertError::Clash => DropReason::NatXlateFailed,
-            }
+            e.reason()
         })?;
         let hot = self.conns.hot_mut(id);
-        hot.flags |= settings.map_or(0, |class| limits::flags_of(class, key.proto));
+        hot.flags |= plan.class.map_or(0, |class| limits::flags_of(class, key.proto));
         self.limits.follow(None, Member::of(hot));
-        if let Some(hole) = hole {
+        if let Some(hole) = plan.hole {
             self.through(hole, id, now);
         }
         let limit = policy.timeout(self.conns.hot(id));
@@ -289,144 +262,66 @@ impl Flow {
         if self.ledger.is_on() {
             self.ledger.note4(self.conns.hot(id), self.conns.warm(id).serial, now, None);
         }
-        Ok(Admission::New { id, tls_proxy: service(policy, &real) })
+        Ok(Admission::New { id, tls_proxy: plan.service.map(|(_, proxy)| proxy) })
     }
 
-    /// The destination as it really is: by a static rule, by an xlate, or as it was called.
-    fn target(&self, key: &Key, in_if: u8, policy: &Policy<'_>, paths: &impl Paths) -> Target {
-        let none = Target::as_called(key);
-        let to_rule = |ifindex| {
-            policy.nat.untranslate(key, ifindex).map(|un| Target {
-                key: Key { dst: un.addr, dport: un.port, ..*key },
-                out_if: un.out_if,
-                rule: Some(un.rule),
-                twice: un.twice,
-                ..none
-            })
-        };
-        if let Some(target) = to_rule(in_if) {
-            return target;
-        }
-        if !policy.nat.is_shown(key.dst) {
-            return none;
-        }
-        let may_turn = policy.globals.flags & SAME_SECURITY_INTRA != 0;
-        let id = self.xlates.by_mapped(key.proto, key.dst, key.dport);
-        if let Some(id) = id
-            && let Some(x) = self.xlates.get(id)
-            // Nobody knows whose identifier an outsider's query means.
-            && (key.proto != ICMP || x.is_one_to_one())
-            && (x.mapped_if == in_if || may_turn)
-        {
-            let dport = if x.is_one_to_one() { key.dport } else { x.real_port };
-            let hairpin = (x.mapped_if != in_if).then_some(x.mapped_if);
-            let key = Key { dst: x.real, dport, ..*key };
-            return Target { key, out_if: Some(x.real_if), xlate: id, hairpin, ..none };
-        }
-        if may_turn
-            && let Some(beyond) = paths.egress(key.dst).filter(|beyond| *beyond != in_if)
-            && let Some(target) = to_rule(beyond).filter(|target| target.twice == Twice::No)
-        {
-            return Target { hairpin: Some(beyond), ..target };
-        }
-        none
-    }
-
-    /// The source as it will be shown: the key that leaves, and its xlate.
-    fn show(
+    /// The source as a dynamic rule shows it: the key that leaves, and its xlate.
+    fn obtain(
         &mut self,
-        target: &Target,
-        policy: &Policy<'_>,
-        (real_if, mapped_if): (u8, u8),
+        rule: usize,
+        plan: &Plan<'_>,
+        (real_if, policy): (u8, &Policy<'_>),
         paths: &impl Paths,
         now: Tick,
-        seen: Option<&Seen>,
-        hits: &mut Hits,
     ) -> Step<(Key, XlateId, Made)> {
-        let real = &target.key;
-        let source = match (target.twice, target.rule) {
-            (Twice::Shown(src, sport), _) => {
-                return Ok((Key { src, sport, ..*real }, NO_XLATE, Made::Before));
-            }
-            (Twice::SameRule, Some(rule)) => {
-                policy.nat.source_by(rule, real).unwrap_or(Source::Unchanged(Some(rule)))
-            }
-            (Twice::SameRule | Twice::No, _) => seen
-                .and_then(|seen| seen.source(real, mapped_if))
-                .unwrap_or_else(|| policy.nat.source(real, real_if, mapped_if)),
-        };
-        let rule = match source {
-            Source::Unchanged(rule) => rule,
-            Source::Fixed { rule, .. } | Source::Dynamic { rule } => Some(rule),
-        };
-        hits.translate = rule.map(|rule| policy.nat.rules()[rule].counter);
-        let unchanged = (*real, NO_XLATE, Made::Before);
-        match source {
-            Source::Unchanged(_) => Ok(unchanged),
-            Source::Fixed { addr, port, .. } => {
-                Ok((Key { src: addr, sport: port, ..*real }, NO_XLATE, Made::Before))
-            }
-            Source::Dynamic { rule } => {
-                let want = Want {
-                    key: real,
-                    real_if,
-                    mapped_if,
-                    rule,
-                    pool: policy.nat.pool(rule),
-                    block_size: policy.globals.block_size,
-                    blocks_per_host: policy.globals.blocks_per_host,
-                    pair: false,
-                };
-                if want.pool.flags & NAT_EXTENDED != 0 && !want.pool.one_to_one {
-                    let shown = self.extended(&want, paths).ok_or(DropReason::PatPoolExhausted)?;
-                    return Ok((shown, NO_XLATE, Made::Before));
-                }
-                let prefer = |dst, dport| paths.prefers(&Key { dst, dport, ..real.mirror() });
-                let obtained = self.xlates.obtain(&want, now, &mut self.rng, prefer);
-                let (id, made) = obtained.map_err(|e| match e {
-                    XlateError::PortsExhausted => DropReason::PatPoolExhausted,
-                    XlateError::HostLimit => DropReason::PatHostLimit,
-                    XlateError::TableFull => DropReason::NatXlateFailed,
-                })?;
-                let x = self.xlates.get(id).ok_or(DropReason::NatXlateFailed)?;
-                let sport = if x.is_one_to_one() { real.sport } else { x.mapped_port };
-                Ok((Key { src: x.mapped, sport, ..*real }, id, made))
-            }
+        let real = &plan.target.key;
+        let want = want(rule, plan, real_if, policy);
+        if want.is_extended() {
+            let shown = self.extended(&want, paths).ok_or(DropReason::PatPoolExhausted)?;
+            return Ok((shown, NO_XLATE, Made::Before));
         }
+        let prefer = |dst, dport| paths.prefers(&Key { dst, dport, ..real.mirror() });
+        let obtained = self.xlates.obtain(&want, now, &mut self.rng, prefer);
+        let (id, made) = obtained.map_err(|e| e.reason())?;
+        let x = self.xlates.get(id).ok_or(DropReason::NatXlateFailed)?;
+        let sport = if x.is_one_to_one() { real.sport } else { x.mapped_port };
+        Ok((Key { src: x.mapped, sport, ..*real }, id, made))
+    }
+
+    /// What [`Self::obtain`] would give, without any effect: the key that leaves, and whether its translation is new.
+    pub(crate) fn rehearse(
+        &mut self,
+        rule: usize,
+        plan: &Plan<'_>,
+        (real_if, policy): (u8, &Policy<'_>),
+        paths: &impl Paths,
+    ) -> Step<(Key, Made)> {
+        let real = &plan.target.key;
+        let want = want(rule, plan, real_if, policy);
+        let mut dice = self.rng.clone();
+        if want.is_extended() {
+            std::mem::swap(&mut dice, &mut self.rng);
+            let shown = self.extended(&want, paths);
+            std::mem::swap(&mut dice, &mut self.rng);
+            return shown.map(|shown| (shown, Made::Now)).ok_or(DropReason::PatPoolExhausted);
+        }
+        let prefer = |dst, dport| paths.prefers(&Key { dst, dport, ..real.mirror() });
+        let (src, sport, made) = self.xlates.foresee(&want, &mut dice, prefer).map_err(|e| e.reason())?;
+        Ok((Key { src, sport, ..*real }, made))
     }
 }
 
-/// Where a packet really goes.
-struct Target {
-    /// With the real destination.
-    key: Key,
-    /// The interface it stands behind, where NAT says so.
-    out_if: Option<u8>,
-    /// The static rule that said so.
-    rule: Option<usize>,
-    twice: Twice,
-    /// The xlate that said so, or [`NO_XLATE`].
-    xlate: XlateId,
-    /// The interface that it would have come back by.
-    hairpin: Option<u8>,
-}
-
-impl Target {
-    /// What nothing translates.
-    fn as_called(key: &Key) -> Self {
-        Self { key: *key, out_if: None, rule: None, twice: Twice::No, xlate: NO_XLATE, hairpin: None }
-    }
-}
-
-/// Only a bare SYN, an ICMP query or a UDP datagram begins a connection.
-fn may_begin(first: &First) -> Step<()> {
-    match first.key.proto {
-        TCP if first.tcp_flags & (tcp::SYN | tcp::ACK | tcp::RST | tcp::FIN) == tcp::SYN => Ok(()),
-        TCP => Err(DropReason::TcpNotSyn),
-        UDP => Ok(()),
-        ICMP if matches!(Class::of(first.icmp_type), Class::Request { .. }) => Ok(()),
-        ICMP => Err(DropReason::IcmpErrorNoConn),
-        _ => Err(DropReason::UnsupportedProtocol),
+/// What a dynamic rule is asked for.
+fn want<'a>(rule: usize, plan: &'a Plan<'_>, real_if: u8, policy: &Policy<'a>) -> Want<'a> {
+    Want {
+        key: &plan.target.key,
+        real_if,
+        mapped_if: plan.shown_if,
+        rule,
+        pool: policy.nat.pool(rule),
+        block_size: policy.globals.block_size,
+        blocks_per_host: policy.globals.blocks_per_host,
+        pair: false,
     }
 }
 
@@ -434,99 +329,4 @@ fn may_begin(first: &First) -> Step<()> {
 pub(crate) fn is_last_word(decision: &acl::Decision, policy: &Policy<'_>) -> bool {
     let last = decision.ace.is_some() || policy.acls.get(policy.globals.acl_global as usize).is_none();
     !decision.permit && decision.flags & ACE_LOG == 0 && last
-}
-
-fn interface<'a>(policy: &Policy<'a>, index: u8) -> Step<&'a Interface> {
-    policy.interfaces.get(usize::from(index)).ok_or(DropReason::InterfaceUnconfigured)
-}
-
-fn permit(
-    policy: &Policy<'_>,
-    real: &Key,
-    first: &First,
-    from: (u8, &Interface),
-    to: (u8, &Interface),
-    seen: Option<&Seen>,
-    hits: &mut Hits,
-) -> Step<()> {
-    permit_by(policy, from, to, hits, |index| match seen.and_then(|seen| seen.decision(index, real)) {
-        Some(decision) => Some(decision),
-        None => acl::classify(policy, index, real, (first.icmp_type, first.icmp_code)),
-    })
-}
-
-/// The ASA's order, for either family: the ACL of the ingress interface, the global one, security levels where neither stands, the ACL of the
-/// egress interface. `classify` gives what the ACL of an index decides; `None` where there is no such ACL.
-pub(crate) fn permit_by(
-    policy: &Policy<'_>,
-    from: (u8, &Interface),
-    to: (u8, &Interface),
-    hits: &mut Hits,
-    classify: impl Fn(u32) -> Option<acl::Decision>,
-) -> Step<()> {
-    let ask = |hits: &mut Hits, index: u32, slot: usize| -> Option<acl::Decision> {
-        let decision = classify(index)?;
-        hits.aces[slot] = decision.counter;
-        if decision.is_told() {
-            hits.told[slot] = Some(Told { acl: index, decision });
-        }
-        Some(decision)
-    };
-    let own = ask(hits, from.1.acl_in, 0);
-    // The implicit deny of an interface ACL moves behind the global ACL where there is one.
-    let undecided = own.is_none_or(|d| d.ace.is_none());
-    let global = if undecided { ask(hits, policy.globals.acl_global, 1) } else { None };
-    if global.is_some() {
-        hits.told[0] = None;
-    }
-    let permitted = match (own, global) {
-        (Some(d), None) => d.permit,
-        (_, Some(g)) => g.permit,
-        (None, None) => {
-            let passes =
-                acl::by_security_level((from.0.into(), from.1), (to.0.into(), to.1), policy.globals.flags);
-            if !passes {
-                hits.told[0] = Some(Told { acl: BY_LEVEL, decision: acl::Decision::IMPLICIT_DENY });
-            }
-            passes
-        }
-    };
-    if !permitted {
-        return Err(DropReason::AclDrop);
-    }
-    match ask(hits, to.1.acl_out, 2) {
-        Some(d) if !d.permit => Err(DropReason::AclDrop),
-        Some(_) | None => Ok(()),
-    }
-}
-
-/// The replies' source, translated by the same rules on their way to `shown_if`, must be what the initiator called
-/// (`nat-rpf-failed`).
-fn replies_return(policy: &Policy<'_>, called: &Key, target: &Target, shown_if: u8, out_if: u8) -> Step<()> {
-    if target.twice != Twice::No {
-        return Ok(()); // one rule, and it holds both ways
-    }
-    let real = &target.key;
-    let agrees = match policy.nat.source(&real.mirror(), out_if, shown_if) {
-        Source::Unchanged(_) => (called.dst, called.dport) == (real.dst, real.dport),
-        Source::Fixed { addr, port, .. } => (called.dst, called.dport) == (addr, port),
-        Source::Dynamic { .. } => target.xlate != NO_XLATE,
-    };
-    if agrees { Ok(()) } else { Err(DropReason::NatRpfFailed) }
-}
-
-/// The TLS proxy that takes a TCP connection, if a service class does.
-fn service(policy: &Policy<'_>, real: &Key) -> Option<u32> {
-    if real.proto != TCP {
-        return None;
-    }
-    let proxies = policy.classes.iter().filter(|class| class.tls_proxy != NONE);
-    let permits = |acl| acl::classify(policy, acl, real, (0, 0)).is_some_and(|decision| decision.permit);
-    proxies.filter(|class| class.acl == NONE || permits(class.acl)).map(|class| class.tls_proxy).next()
-}
-
-/// The state that a connection begins in; one that is not followed is open from the first.
-pub(crate) fn first_state(proto: u8, settings: Option<&ServiceClass>) -> State {
-    let followed = proto == TCP && !settings.is_some_and(ServiceClass::is_bypass);
-    if followed { State::SynSent } else { State::Established }
 }

@@ -30,6 +30,7 @@ pub mod rewrite_fragment;
 pub mod shard;
 pub mod shown;
 pub mod tcp;
+pub mod trace;
 pub mod v6;
 mod waiting;
 pub mod wheel;
@@ -39,7 +40,7 @@ pub mod xlate;
 mod tests;
 
 use acl::Acls;
-use challenge::{Challenges, Settled, Whose};
+use challenge::{Challenges, Followed, Whose};
 use conn::{ConnId, Conns, Dir, Hot, NO_CLASS, NO_SESSION, flag};
 use cookie::Cookies;
 use fedgate_tables::drops::DropReason;
@@ -53,7 +54,7 @@ use media::Media;
 use nat::Nat;
 use ports::Share;
 use shown::Kept;
-use tcp::{Outcome, State};
+use tcp::State;
 use v6::Conns6;
 use waiting::Waiting;
 use xlate::{NO_XLATE, Xlates};
@@ -93,7 +94,7 @@ pub struct Policy<'a> {
     pub globals: &'a Globals,
 }
 
-impl Policy<'_> {
+impl<'a> Policy<'a> {
     /// Ticks that a connection in this state may be idle.
     pub fn timeout(&self, hot: &Hot) -> Tick {
         if hot.media().is_some() {
@@ -146,7 +147,7 @@ impl Policy<'_> {
     }
 
     /// The first class with connection settings among those that match everything and those whose ACL `permits`.
-    pub(crate) fn settings(&self, permits: impl Fn(u32) -> bool) -> Option<&ServiceClass> {
+    pub(crate) fn settings(&self, permits: impl Fn(u32) -> bool) -> Option<&'a ServiceClass> {
         self.classes.iter().find(|class| class.has_settings() && (class.acl == NONE || permits(class.acl)))
     }
 
@@ -170,6 +171,7 @@ pub struct FlowConfig {
 }
 
 /// xorshift64*: for port choice and hash seeds, from a seed that the system's entropy gave.
+#[derive(Clone)]
 pub struct Rng(u64);
 
 impl Rng {
@@ -342,21 +344,14 @@ impl Flow {
         if hot.proto == TCP && hot.session() == NO_SESSION && hot.flags & flag::BYPASS == 0 {
             let forward = dir == Dir::Forward;
             let was = Member::of(hot);
-            match tcp::segment(&mut hot.track(warm), &packet.segment, packet.options, forward)? {
-                Outcome::Same => {}
-                Outcome::Moved => self.moved(id, was, policy, now),
-                Outcome::Challenge => {
-                    // The answer to a SYN must come by another way than the SYN, or both could be one outsider's.
-                    let two_sided = hot.iface[0] != hot.iface[1];
-                    let mut track = hot.track(warm);
-                    let whose = Whose::v4(id.0);
-                    match self.challenges.settle(whose, &mut track, packet, forward, two_sided, now)? {
-                        // Anybody may have sent it, so it is no use of the connection.
-                        Settled::Asked => return Ok(Booked::Passes),
-                        Settled::Anew => self.moved(id, was, policy, now),
-                    }
-                }
-                Outcome::Reopen => return Ok(Booked::Afresh),
+            // The answer to a SYN must come by another way than the SYN, or both could be one outsider's.
+            let two_sided = hot.iface[0] != hot.iface[1];
+            let track = &mut hot.track(warm);
+            match self.challenges.follow(Whose::v4(id.0), track, packet, forward, two_sided, now)? {
+                Followed::Same => {}
+                Followed::Moved => self.moved(id, was, policy, now),
+                Followed::Asked => return Ok(Booked::Passes),
+                Followed::Over => return Ok(Booked::Afresh),
             }
         }
         self.conns.hot_mut(id).book(now, packet.len);

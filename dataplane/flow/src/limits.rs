@@ -151,23 +151,23 @@ impl Limits {
         self.refused.get(usize::from(slot)).copied().unwrap_or_default()
     }
 
-    /// Whether one more may begin; where not, that is counted.
+    /// Whether one more may begin; where not, [`Self::count_refused`] is the caller's.
     ///
     /// # Errors
     /// The bound that is reached.
-    pub(crate) fn may_begin(&mut self, class: &ServiceClass, client: u128) -> Result<(), Reached> {
+    pub(crate) fn may_begin(&self, class: &ServiceClass, client: u128) -> Result<(), Reached> {
         let has = self.class(class.slot as u8).conns;
-        let mut may = self.below(class, ClassBound::Conns, class.conn_max, has);
-        if may.is_ok() && class.per_client_max != 0 {
-            let has = self.client(class.slot as u8, client).conns;
-            may = self.below(class, ClassBound::ClientConns, class.per_client_max, has);
+        self.below(class, ClassBound::Conns, class.conn_max, has)?;
+        if class.per_client_max == 0 {
+            return Ok(());
         }
-        may.inspect_err(|_| self.count_refused(class))
+        let has = self.client(class.slot as u8, client).conns;
+        self.below(class, ClassBound::ClientConns, class.per_client_max, has)
     }
 
     /// A first packet is refused.
-    fn count_refused(&mut self, class: &ServiceClass) {
-        if let Some(refused) = self.refused.get_mut(class.slot as usize) {
+    pub(crate) fn count_refused(&mut self, reached: &Reached) {
+        if let Some(refused) = self.refused.get_mut(usize::from(reached.slot)) {
             *refused += 1;
         }
     }

@@ -235,7 +235,7 @@ impl Flow {
         if let Some(room) = hole.conns.iter_mut().find(|room| room.is_none()) {
             *room = Some(conn);
         }
-        let checked = hole.conformance.rtp && hole.is_rtp;
+        let checked = hole.is_checked();
         self.conns.hot_mut(conn).set_media(id.0, checked);
     }
 
@@ -251,6 +251,24 @@ impl Flow {
     ) -> Result<(), DropReason> {
         let hole = self.conns.hot(conn).media().and_then(|id| self.media.hole_mut(HoleId(id)));
         hole.map_or(Ok(()), |hole| hole.check(from_if, datagram))
+    }
+
+    /// What [`Self::check_media`] would say, without any effect.
+    ///
+    /// # Errors
+    /// What is wrong with the datagram.
+    pub(crate) fn foresee_media(&self, conn: ConnId, from_if: u8, datagram: &[u8]) -> Result<(), DropReason> {
+        let hole = self.conns.hot(conn).media().and_then(|id| self.media.hole(HoleId(id)));
+        hole.map_or(Ok(()), |hole| Hole { ..*hole }.check(from_if, datagram))
+    }
+
+    /// The same for a packet that would pass through a hole as the first of its connection.
+    ///
+    /// # Errors
+    /// What is wrong with the datagram.
+    pub(crate) fn foresee_through(&self, id: HoleId, from_if: u8, datagram: &[u8]) -> Result<(), DropReason> {
+        let checked = self.media.hole(id).filter(|hole| hole.is_checked());
+        checked.map_or(Ok(()), |hole| Hole { ..*hole }.check(from_if, datagram))
     }
 
     /// A connection that ends lets go of its hole.

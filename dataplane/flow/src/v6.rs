@@ -9,14 +9,14 @@
 //! Fixed capacity; a full table refuses, it never evicts. Memory follows use. A removed entry matches no packet. Each worker owns one.
 //! Admission is in [`admit`].
 
-use crate::challenge::{Settled, Whose};
+use crate::challenge::{Followed, Whose};
 use crate::conn::{ConnId, Dir, InsertError, NO_CLASS, NO_HOP, flag};
 use crate::entries::{self, Entry};
 use crate::index::{Bucket, Index};
 use crate::intercept;
 use crate::key::{TCP, fold};
 use crate::limits::Member;
-use crate::tcp::{self, Outcome, State, Track, Windows};
+use crate::tcp::{self, State, Track, Windows};
 use crate::wheel::Wheel;
 use crate::{Booked, Flow, Packet, Policy, Rng, Tick};
 use fedgate_tables::drops::DropReason;
@@ -25,6 +25,7 @@ use fedgate_wire::Tuple6;
 use zerocopy::FromZeros;
 
 mod admit;
+pub(crate) use admit::Plan6;
 pub use admit::{Admission6, First6};
 
 /// "No free entry".
@@ -291,6 +292,11 @@ impl Conns6 {
         &mut self.hot[id.0 as usize]
     }
 
+    /// True where another connection would find a free entry.
+    pub(crate) fn has_room(&self) -> bool {
+        self.free != NIL || (self.fresh as usize) < self.hot.len()
+    }
+
     /// True where `id` is in use.
     pub fn is_live(&self, id: ConnId) -> bool {
         self.hot.get(id.0 as usize).is_some_and(Hot6::is_live)
@@ -408,18 +414,12 @@ impl Flow {
         if hot.proto == TCP && hot.flags & flag::BYPASS == 0 {
             let was = Member::of6(hot);
             let two_sided = hot.iface[0] != hot.iface[1];
-            let mut track = hot.track();
-            match tcp::segment(&mut track, &packet.segment, packet.options, dir == Dir::Forward)? {
-                Outcome::Same => {}
-                Outcome::Moved => self.moved6(id, was, policy, now),
-                Outcome::Challenge => {
-                    let (whose, forward) = (Whose::v6(id.0), dir == Dir::Forward);
-                    match self.challenges.settle(whose, &mut track, packet, forward, two_sided, now)? {
-                        Settled::Asked => return Ok(Booked::Passes),
-                        Settled::Anew => self.moved6(id, was, policy, now),
-                    }
-                }
-                Outcome::Reopen => return Ok(Booked::Afresh),
+            let (whose, forward) = (Whose::v6(id.0), dir == Dir::Forward);
+            match self.challenges.follow(whose, &mut hot.track(), packet, forward, two_sided, now)? {
+                Followed::Same => {}
+                Followed::Moved => self.moved6(id, was, policy, now),
+                Followed::Asked => return Ok(Booked::Passes),
+                Followed::Over => return Ok(Booked::Afresh),
             }
         }
         self.book6(id, now, packet.len);

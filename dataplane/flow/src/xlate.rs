@@ -11,6 +11,7 @@
 //! became so, so that the first that is not due ends the look. Which address and port a new one gets is `pick`'s. Worker cores; each
 //! worker owns its own.
 
+mod foresee;
 mod pick;
 
 use crate::index::{Full, Index};
@@ -20,6 +21,7 @@ use crate::paired::Hosts;
 use crate::ports::{Band, Share};
 use crate::{Rng, Tick};
 use fedgate_tables::pages::Pages;
+use fedgate_tables::policy::NAT_EXTENDED;
 pub use pick::{BlockNote, PoolUse};
 use pick::{Picked, Picker};
 use zerocopy::FromZeros;
@@ -145,6 +147,11 @@ pub struct Want<'a> {
 }
 
 impl Want<'_> {
+    /// Of a rule whose translations are no xlates.
+    pub(crate) fn is_extended(&self) -> bool {
+        self.pool.flags & NAT_EXTENDED != 0 && !self.pool.one_to_one
+    }
+
     /// Ports it takes.
     fn row(&self) -> u16 {
         1 + u16::from(self.pair)
@@ -298,13 +305,7 @@ impl Xlates {
         rng: &mut Rng,
         prefer: impl Fn(u32, u16) -> bool,
     ) -> Result<(XlateId, Made), XlateError> {
-        let one_to_one = want.pool.one_to_one;
-        if one_to_one && let Some(id) = self.find_real(want, 0, 0) {
-            return Ok((id, Made::Before));
-        }
-        // The last resort of a pool of addresses is the interface's, by port.
-        let by_port = !one_to_one || want.pool.own.is_some();
-        if by_port && let Some(id) = self.find_real(want, want.key.proto, want.key.sport) {
+        if let Some(id) = self.obtained(want) {
             return Ok((id, Made::Before));
         }
         if self.by_real.len() >= self.max {
@@ -312,6 +313,18 @@ impl Xlates {
         }
         let picked = self.picker.pick(want, rng, prefer)?;
         Ok((self.make(want, &picked, now)?, Made::Now))
+    }
+
+    /// The one that is there.
+    #[inline]
+    fn obtained(&self, want: &Want<'_>) -> Option<XlateId> {
+        let one_to_one = want.pool.one_to_one;
+        if one_to_one && let Some(id) = self.find_real(want, 0, 0) {
+            return Some(id);
+        }
+        // The last resort of a pool of addresses is the interface's, by port.
+        let by_port = !one_to_one || want.pool.own.is_some();
+        if by_port { self.find_real(want, want.key.proto, want.key.sport) } else { None }
     }
 
     /// The xlates of the wanted port and of the next one, which are shown as two in a row where neither has one and there are two.

@@ -25,9 +25,10 @@ use crate::tls::ProxyTls;
 use crate::watch::Watch;
 use fedgate_sip::dialog::{Dialogs, Roster};
 use fedgate_sip::inspect::Rates;
-use fedgate_tables::link::ProxyRow;
 use std::collections::VecDeque;
 use std::sync::Arc;
+
+mod shows;
 
 /// The part of [`Limits::handshakes`] that is given to whoever sends a SYN.
 const CROWDED: u32 = 4;
@@ -401,18 +402,6 @@ impl Engine {
     /// Outside addresses that have a session.
     pub fn sources(&self) -> usize {
         self.sources.len()
-    }
-
-    /// One row a session, for `show proxy`. Allocates; a bounded number a call is the caller's business.
-    pub fn rows(&self, now: Micros) -> impl Iterator<Item = ProxyRow> {
-        self.slots
-            .iter()
-            .filter_map(move |slot| slot.session.as_deref().map(|session| session.row(now, slot.charged)))
-    }
-
-    /// The dialogs that have crossed.
-    pub fn dialogs(&self) -> &Dialogs {
-        &self.dialogs
     }
 
     fn take_slot(&mut self) -> u32 {

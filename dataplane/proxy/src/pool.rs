@@ -21,8 +21,12 @@ pub use homes::Homes;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+pub use tally::Answer;
+pub(crate) use tally::Joined;
+use tally::Tallies;
 
 mod homes;
+mod tally;
 
 /// A member whose connection failed is called last for this long.
 const SHUN: u64 = 30_000_000;
@@ -53,6 +57,15 @@ struct Place {
     turned: AtomicU64,
     /// Called last until then.
     shunned: AtomicU64,
+    /// When a health check last had an answer, or none, in microseconds of the workers' clock, 16 bits to the left; and which.
+    heard: AtomicU64,
+}
+
+impl Place {
+    fn addr(&self) -> Addr {
+        let addr = self.addr.load(Relaxed);
+        ((addr >> 16) as u32, addr as u16)
+    }
 }
 
 /// See the module.
@@ -64,6 +77,8 @@ pub struct Pool {
     changes: AtomicU32,
     /// [`HealthCheck`], packed; 0 for none.
     check: AtomicU32,
+    /// What the workers have counted.
+    tallies: Box<[Tallies]>,
 }
 
 /// A member as it is now.
@@ -84,12 +99,13 @@ pub struct Member {
 }
 
 impl Pool {
-    fn new(name: &str) -> Self {
+    fn new(name: &str, workers: usize) -> Self {
         Self {
             name: name.into(),
             places: Default::default(),
             changes: AtomicU32::new(0),
             check: AtomicU32::new(0),
+            tallies: (0..workers.max(1)).map(|_| Tallies::default()).collect(),
         }
     }
 
@@ -193,6 +209,7 @@ impl Pool {
             let gone = addr != 0 && !spec.members.iter().any(|m| packed(m.addr, m.port) == addr);
             if gone || unchecked {
                 it.state.fetch_and(!(UP | DOWN), Relaxed);
+                it.heard.store(0, Relaxed);
             }
             if gone {
                 it.addr.store(0, Relaxed);
@@ -252,7 +269,7 @@ impl Pools {
     pub fn follow(&mut self, specs: &[PoolSpec]) {
         let pools = specs.iter().map(|spec| {
             let known = self.pools.iter().find(|pool| *pool.name == *spec.name).cloned();
-            let pool = known.unwrap_or_else(|| Arc::new(Pool::new(&spec.name)));
+            let pool = known.unwrap_or_else(|| Arc::new(Pool::new(&spec.name, self.workers)));
             pool.follow(spec);
             pool
         });

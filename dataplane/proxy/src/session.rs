@@ -18,6 +18,7 @@
 use crate::api::{CloseReason, Context, Leg, Micros, OpenParams, Output, Road, SessionId};
 use crate::event::Event;
 use crate::inspected::Inspection;
+use crate::pool::Joined;
 use crate::side::{Outgoing, READ_AHEAD, Side};
 use crate::sip::{self, Head, Judged, Passed, Way};
 use crate::tcp::{Addr, Buffers, Port};
@@ -28,6 +29,7 @@ use pooled::Pooled;
 
 mod across;
 mod ends;
+mod home;
 mod pooled;
 mod row;
 
@@ -103,6 +105,8 @@ pub(crate) struct Server {
     pub(crate) road: Road,
     /// Given up: nothing goes there any more, and it is taken out once it is dead.
     pub(crate) given_up: Option<Micros>,
+    /// A pool's count of it.
+    pub(crate) joined: Option<Joined>,
 }
 
 impl Server {
@@ -488,6 +492,10 @@ impl Session {
             }
             Judged::End { reset } => {
                 self.denied += 1;
+                if let (At::Server(n), Some(_)) = (at, &self.pooled) {
+                    self.cut_off(n, reset, env);
+                    return true;
+                }
                 self.end(CloseReason::Inspected(leg), env.now);
                 if reset {
                     self.sides_mut().for_each(|side| side.tcp.abort());

@@ -20,7 +20,7 @@ use crate::transactions::{Part, Transactions};
 use crate::translated;
 use fedgate_sip::answer::{compose, compose_unread, compose_with, reason_phrase};
 use fedgate_sip::asserted;
-use fedgate_sip::dialog::{Dialogs, Note, Standing};
+use fedgate_sip::dialog::{Check, Dialogs, Note, Standing};
 use fedgate_sip::domain::Domain;
 use fedgate_sip::edit;
 use fedgate_sip::frame::{Frame, Framer, Limits};
@@ -141,6 +141,18 @@ impl Passed {
             _ => None,
         };
         target.unwrap_or_else(|| ServerName::from(IpAddr::V4(Ipv4Addr::from_bits(addr))))
+    }
+
+    /// What lets it through.
+    pub(crate) fn check<D: DomainList, L>(&self, ctx: &Context<'_, D, L>) -> Check {
+        let domain = self.subject.domain.as_ref().filter(|_| self.dialog_peer.is_none());
+        match domain.map(|domain| ctx.domains.lookup(domain.as_str())) {
+            _ if self.dialog_peer.is_some() => Check::Dialog,
+            Some(Listed::Permitted { peer: Some(_), .. }) => Check::Host,
+            Some(Listed::Permitted { peer: None, .. } | Listed::Blocked { .. } | Listed::Unlisted) | None => {
+                Check::Domain
+            }
+        }
     }
 
     /// What goes out instead of the message `bytes` as they came, if anything of it has to be changed.

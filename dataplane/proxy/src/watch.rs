@@ -11,7 +11,7 @@
 
 use crate::api::{Micros, Output, Road, SessionId};
 use crate::event::Event;
-use crate::pool::{Health, Member, Pool};
+use crate::pool::{Answer, Health, Member, Pool};
 use crate::side::{READ_AHEAD, Side};
 use crate::sip;
 use crate::tcp::{Addr, Buffers, Endpoint, Port};
@@ -119,13 +119,13 @@ impl Watch {
         let place = member.place;
         let patience = PATIENCE.min(interval(settings));
         match self.hear(place, now) {
-            Some(true) => self.book(member, settings, true, now, out),
-            Some(false) => self.fail(member, settings, now, out),
+            Some(answer) if answer.is_well() => self.book(member, settings, answer, now, out),
+            Some(answer) => self.fail(member, settings, answer, now, out),
             None => {}
         }
         let check = &self.checks[usize::from(place)];
         if check.asked.is_some_and(|asked| asked.after(patience) <= now) {
-            self.fail(member, settings, now, out);
+            self.fail(member, settings, Answer::Silent, now, out);
         }
         if self.checks[usize::from(place)].due <= now {
             let check = &mut self.checks[usize::from(place)];
@@ -133,7 +133,7 @@ impl Watch {
             check.due = now.after(interval(settings));
             check.asked = Some(now);
             if check.leg.is_none() && !self.call(member, now, out) {
-                self.fail(member, settings, now, out);
+                self.fail(member, settings, Answer::NoWay, now, out);
             }
         }
         let id = self.id;
@@ -156,8 +156,8 @@ impl Watch {
         check.asked.map_or(next, |asked| next.min(asked.after(patience)))
     }
 
-    /// Reads what has come: whether the question was answered well or badly, or the connection is over while it was open.
-    fn hear(&mut self, place: u8, now: Micros) -> Option<bool> {
+    /// Reads what has come: how the question was answered, or that the connection is over while it was open.
+    fn hear(&mut self, place: u8, now: Micros) -> Option<Answer> {
         let check = &mut self.checks[usize::from(place)];
         let leg = check.leg.as_mut()?;
         let side = &mut leg.side;
@@ -165,7 +165,7 @@ impl Watch {
         if side.receive(READ_AHEAD.max(side.head.wanted())).is_err() {
             side.shut_failed();
             side.flush();
-            return Some(false);
+            return Some(Answer::Broken);
         }
         let mut heard = None;
         loop {
@@ -180,18 +180,18 @@ impl Watch {
                     let message = Message::scan_with(&side.inbox.bytes()[..len], &sip::LIMITS).ok();
                     (len, message.and_then(|message| verdict(&message, leg.open.as_deref())))
                 }
-                Frame::Bad(_) => return Some(false),
+                Frame::Bad(_) => return Some(Answer::Broken),
             };
             side.inbox.consume(len);
-            if let Some(well) = answer {
+            if let Some(status) = answer {
                 leg.open = None;
                 check.asked = None;
-                heard = Some(well);
+                heard = Some(Answer::Status(status));
             }
         }
         if heard.is_none() && (side.is_done() || side.tcp.is_dead()) {
             // Between two questions a server may close as it likes; then the next begins with a new connection.
-            return Some(false).filter(|_| check.asked.is_some());
+            return Some(Answer::Broken).filter(|_| check.asked.is_some());
         }
         heard
     }
@@ -217,10 +217,17 @@ impl Watch {
         }
     }
 
-    fn fail<O: Output>(&mut self, member: &Member, settings: &HealthCheck, now: Micros, out: &mut O) {
+    fn fail<O: Output>(
+        &mut self,
+        member: &Member,
+        settings: &HealthCheck,
+        answer: Answer,
+        now: Micros,
+        out: &mut O,
+    ) {
         self.hang_up(member.place, now, out);
         self.checks[usize::from(member.place)].asked = None;
-        self.book(member, settings, false, now, out);
+        self.book(member, settings, answer, now, out);
     }
 
     /// Books an answer or a failure; tells where that turns the member.
@@ -228,10 +235,12 @@ impl Watch {
         &mut self,
         member: &Member,
         settings: &HealthCheck,
-        well: bool,
+        answer: Answer,
         now: Micros,
         out: &mut O,
     ) {
+        let well = answer.is_well();
+        self.pool.heard(member.place, answer, now);
         let check = &mut self.checks[usize::from(member.place)];
         let turns = if well {
             (check.fails, check.rises) = (0, check.rises.saturating_add(1));
@@ -251,12 +260,10 @@ fn interval(settings: &HealthCheck) -> u64 {
     u64::from(settings.interval.max(1)) * 1_000_000
 }
 
-/// Whether a message answers the open question, and well.
-fn verdict(message: &Message<'_>, open: Option<&str>) -> Option<bool> {
+/// How a message answers the open question, if it does.
+fn verdict(message: &Message<'_>, open: Option<&str>) -> Option<u16> {
     match message.start {
-        Start::Response { status, .. } if Some(message.call_id) == open && status >= 200 => {
-            Some(!matches!(status, 408 | 503))
-        }
+        Start::Response { status, .. } if Some(message.call_id) == open && status >= 200 => Some(status),
         Start::Response { .. } | Start::Request { .. } => None,
     }
 }

@@ -19,23 +19,28 @@
 //!
 //! One table a worker, called on its core; times are microseconds of any monotonic clock. Allocates where a dialog begins.
 
-use crate::domain::Domain;
-use crate::headers::HeaderName;
 use crate::identity::PeerIdentity;
-use crate::message::{Message, Method, Start};
-use crate::scan;
+use crate::message::Message;
+use entry::Entry;
+pub use entry::{Check, State, Usage};
+pub use listing::{Counts, Row};
+use note::Event;
+pub use note::Note;
+pub use roster::Roster;
 use std::collections::HashMap;
+use std::collections::hash_map;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
+mod entry;
+mod listing;
+mod note;
 mod roster;
-
-pub use roster::Roster;
 
 /// Bounds of one table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Dialogs in all; some 250 octets each.
+    /// Dialogs in all; some 400 octets each, 600 at most.
     pub dialogs: usize,
     /// Dialogs of one foreign identity.
     pub per_peer: usize,
@@ -70,61 +75,12 @@ const GRACE: u64 = 32_000_000;
 const MAX_EXPIRES: u64 = 86_400;
 /// RFC 6665 section 4.2.1.1: events without an Expires have a default of their own; most say an hour.
 const DEFAULT_EXPIRES: u64 = 3600;
-/// Octets of a Call-ID that are kept for listings.
-const SHOWN: usize = 96;
+/// Octets of a certificate's names that are kept for listings, once a peer.
+const PEER_NAMES: usize = 256;
 /// Entries looked at for what has run out, each time one is added or touched.
 const SWEEP: usize = 4;
 /// The same where there is no room for another.
 const SWEEP_WHEN_FULL: usize = 64;
-
-/// What a message is to its dialog.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Event {
-    /// Nothing more than a sign of life.
-    Talk,
-    /// A provisional response to INVITE.
-    Early,
-    /// A response that makes the dialog, or keeps it; a subscription for so many seconds.
-    Opens(Option<u32>),
-    /// A NOTIFY that says how long its subscription goes on.
-    Renews(u32),
-    /// An INVITE is refused: the end of what it began, not of what was there.
-    Fails,
-    /// A BYE.
-    Closing,
-    /// The last word.
-    Ends,
-}
-
-/// A message's dialog and its part in it. Made once when the message is judged, used again when it crosses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Note {
-    /// `None` where a tag is missing: no dialog yet.
-    key: Option<u64>,
-    event: Event,
-    cseq: u32,
-    /// It is a request whose CSeq must not fall back.
-    ordered: bool,
-    request: bool,
-    inward: bool,
-    /// Stands for the domain of the outside's address.
-    domain: Option<u64>,
-    /// Where the Call-ID stands in the message.
-    call_id: (u32, u32),
-}
-
-impl Note {
-    /// Whether the message names a dialog.
-    pub fn in_dialog(&self) -> bool {
-        self.key.is_some()
-    }
-
-    /// The message's Call-ID, of its bytes.
-    pub fn call_id<'m>(&self, frame: &'m [u8]) -> &'m str {
-        let at = self.call_id.0 as usize..self.call_id.1 as usize;
-        std::str::from_utf8(frame.get(at).unwrap_or_default()).unwrap_or_default()
-    }
-}
 
 /// What is known of the dialog that a message names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -142,42 +98,26 @@ pub enum Standing {
     },
 }
 
-/// Where a dialog is, for listings.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum State {
-    /// An INVITE is unanswered.
-    Init,
-    /// Agreed.
-    Active,
-    /// A BYE is unanswered.
-    Closing,
+/// A message that crosses, besides its [`Note`].
+#[derive(Clone, Copy, Debug)]
+pub struct Crossing<'a> {
+    /// Its bytes.
+    pub frame: &'a [u8],
+    /// The foreign side of the connection that it crosses on.
+    pub peer: &'a PeerIdentity,
+    /// [`Dialogs::peer_key`] of that.
+    pub peer_key: u64,
+    /// The inside server; its port is 0 where it is known as a client only.
+    pub server: (u32, u16),
+    /// What let it through.
+    pub check: Check,
 }
 
-/// A dialog, for listings.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Row<'a> {
-    /// Its Call-ID, clipped.
-    pub call_id: &'a str,
-    /// Where it is.
-    pub state: State,
-    /// Microseconds since it was last heard of.
-    pub idle: u64,
-    /// Microseconds until it is forgotten if nothing is heard.
-    pub left: u64,
-}
-
-struct Entry {
-    key: u64,
-    peer: u64,
-    domain: Option<u64>,
-    call_id: Box<str>,
-    state: State,
-    /// A subscription's end, which its idle time does not put off.
-    subscribed: Option<u64>,
-    last: u64,
-    until: u64,
-    /// Highest CSeq, inward and outward.
-    cseq: [u32; 2],
+/// A foreign identity that has dialogs.
+struct Peer {
+    dialogs: u32,
+    /// Its names, for listings.
+    names: Box<str>,
 }
 
 /// See the module.
@@ -187,8 +127,10 @@ pub struct Dialogs {
     places: HashMap<u64, u32>,
     entries: Vec<Option<Entry>>,
     free: Vec<u32>,
-    of_peer: HashMap<u64, u32>,
+    peers: HashMap<u64, Peer>,
+    of_server: HashMap<(u32, u16), u32>,
     swept: usize,
+    counts: Counts,
     /// Where there are other workers: what they know, and which of them this is.
     roster: Option<(Arc<Roster>, usize)>,
 }
@@ -202,8 +144,10 @@ impl Dialogs {
             places: HashMap::new(),
             entries: Vec::new(),
             free: Vec::new(),
-            of_peer: HashMap::new(),
+            peers: HashMap::new(),
+            of_server: HashMap::new(),
             swept: 0,
+            counts: Counts::default(),
             roster: None,
         }
     }
@@ -249,30 +193,7 @@ impl Dialogs {
 
     /// The dialog of a message, and its part in it. `inward`: it comes from outside.
     pub fn note(&self, message: &Message<'_>, inward: bool) -> Note {
-        // A request carries its sender's tag in From, a response its asker's.
-        let request = matches!(message.start, Start::Request { .. });
-        let (outside, inside) = match inward == request {
-            true => (&message.from, &message.to),
-            false => (&message.to, &message.from),
-        };
-        let key = match (outside.tag, inside.tag) {
-            (Some(outside), Some(inside)) => Some(self.keyed.hash_one((message.call_id, outside, inside))),
-            _ => None,
-        };
-        let method = message.method();
-        let host = outside.uri.host.filter(|_| key.is_some());
-        let domain = host.and_then(|host| Domain::canonical(host.as_bytes()).ok());
-        let at = message.call_id.as_ptr().addr() - message.head().as_ptr().addr();
-        Note {
-            key,
-            event: if key.is_some() { event(message) } else { Event::Talk },
-            cseq: message.cseq.number,
-            ordered: request && !matches!(method, Some(Method::Ack | Method::Cancel)),
-            request,
-            inward,
-            domain: domain.map(|domain| self.keyed.hash_one(domain.as_str())),
-            call_id: (at as u32, (at + message.call_id.len()) as u32),
-        }
+        Note::of(message, inward, &self.keyed)
     }
 
     /// What is known of the message's dialog now.
@@ -297,9 +218,8 @@ impl Dialogs {
         self.entries.get(place as usize)?.as_ref()
     }
 
-    /// The message, whose bytes are `frame`, has crossed; `peer` is the foreign side of the connection it crossed on. False where a dialog began that
-    /// there is no room to remember.
-    pub fn crossed(&mut self, note: &Note, frame: &[u8], peer: u64, now: u64, timers: &Timers) -> bool {
+    /// The message has crossed. False where a dialog began that there is no room to remember.
+    pub fn crossed(&mut self, note: &Note, crossing: &Crossing<'_>, now: u64, timers: &Timers) -> bool {
         let Some(key) = note.key else { return true };
         for _ in 0..SWEEP {
             self.sweep_one(now);
@@ -308,16 +228,18 @@ impl Dialogs {
             && self.is_over(place as usize, now)
         {
             self.remove(place);
+            self.counts.expired += 1;
         }
         let Some(&place) = self.places.get(&key) else {
-            return self.begin(key, note, frame, peer, now, timers);
+            return self.begin(key, note, crossing, now, timers);
         };
         let Some(entry) = self.entries[place as usize].as_mut() else { return true };
-        if entry.peer != peer {
+        if entry.peer != crossing.peer_key {
             // Never so where it was asked before; another's dialog is left as it is.
             return true;
         }
         entry.last = now;
+        entry.checks[1] = crossing.check;
         if note.request {
             let last = &mut entry.cseq[usize::from(!note.inward)];
             *last = note.cseq.max(*last);
@@ -325,14 +247,13 @@ impl Dialogs {
         match note.event {
             Event::Talk | Event::Early => {}
             Event::Fails if entry.state != State::Init => {}
-            Event::Opens(expires) => {
-                entry.state = State::Active;
-                entry.subscribed = subscribed(expires, now).or(entry.subscribed);
-            }
-            Event::Renews(expires) => entry.subscribed = subscribed(Some(expires), now),
+            Event::Opens(_) => entry.state = State::Active,
+            Event::Subscribes(expires) => entry.subscribes(expires, now),
+            Event::Renews(expires) => entry.renews(expires, now),
             Event::Closing => entry.state = State::Closing,
             Event::Ends | Event::Fails => {
                 self.remove(place);
+                self.counts.ended += 1;
                 return true;
             }
         }
@@ -341,14 +262,16 @@ impl Dialogs {
     }
 
     /// Remembers a dialog if this message makes one.
-    fn begin(&mut self, key: u64, note: &Note, frame: &[u8], peer: u64, now: u64, timers: &Timers) -> bool {
-        let (state, expires) = match note.event {
-            Event::Early => (State::Init, None),
-            Event::Opens(expires) => (State::Active, expires),
+    fn begin(&mut self, key: u64, note: &Note, crossing: &Crossing<'_>, now: u64, timers: &Timers) -> bool {
+        let (state, usage) = match note.event {
+            Event::Early => (State::Init, Usage::Call),
+            Event::Opens(usage) => (State::Active, usage),
+            Event::Subscribes(_) => (State::Active, Usage::Subscription),
             Event::Talk | Event::Renews(_) | Event::Fails | Event::Closing | Event::Ends => return true,
         };
+        let peer = crossing.peer_key;
         let full = |it: &Self| {
-            let of_peer = it.of_peer.get(&peer).copied().unwrap_or(0) as usize;
+            let of_peer = it.peers.get(&peer).map_or(0, |peer| peer.dialogs) as usize;
             it.places.len() >= it.limits.dialogs || of_peer >= it.limits.per_peer
         };
         for _ in 0..if full(self) { SWEEP_WHEN_FULL } else { 0 } {
@@ -357,22 +280,14 @@ impl Dialogs {
         if full(self) {
             return false;
         }
-        let mut cseq = [0; 2];
-        // A response: its number is that of the other way's request.
-        cseq[usize::from(note.inward)] = note.cseq;
-        let call_id = frame.get(note.call_id.0 as usize..note.call_id.1 as usize).unwrap_or_default();
-        let mut entry = Entry {
-            key,
-            peer,
-            domain: note.domain,
-            // Always ASCII: the scanner takes no other.
-            call_id: String::from_utf8_lossy(&call_id[..call_id.len().min(SHOWN)]).into(),
-            state,
-            subscribed: subscribed(expires, now),
-            last: now,
-            until: 0,
-            cseq,
-        };
+        let kind = (state, usage, crossing.check);
+        let mut entry = Entry::new(note, crossing.frame, (key, peer), crossing.server, kind, now);
+        match note.event {
+            Event::Subscribes(expires) => entry.subscribes(expires, now),
+            // The one who is told has subscribed.
+            Event::Opens(Usage::Subscription) => entry.inbound = !entry.inbound,
+            _ => {}
+        }
         entry.until = entry.due(timers);
         let place = self.free.pop().unwrap_or_else(|| {
             self.entries.push(None);
@@ -383,7 +298,10 @@ impl Dialogs {
         if let Some((roster, worker)) = &self.roster {
             roster.list(*worker, key);
         }
-        *self.of_peer.entry(peer).or_default() += 1;
+        let known = self.peers.entry(peer);
+        known.or_insert_with(|| Peer { dialogs: 0, names: peer_names(crossing.peer) }).dialogs += 1;
+        *self.of_server.entry(crossing.server).or_default() += 1;
+        self.counts.begun += 1;
         true
     }
 
@@ -394,6 +312,7 @@ impl Dialogs {
         }
         if self.is_over(self.swept, now) {
             self.remove(self.swept as u32);
+            self.counts.expired += 1;
         }
         self.swept += 1;
     }
@@ -409,93 +328,31 @@ impl Dialogs {
             roster.strike(*worker, entry.key);
         }
         self.free.push(place);
-        if let Some(count) = self.of_peer.get_mut(&entry.peer) {
-            *count -= 1;
-            if *count == 0 {
-                self.of_peer.remove(&entry.peer);
+        if let hash_map::Entry::Occupied(mut peer) = self.peers.entry(entry.peer) {
+            peer.get_mut().dialogs -= 1;
+            if peer.get().dialogs == 0 {
+                peer.remove();
+            }
+        }
+        if let hash_map::Entry::Occupied(mut count) = self.of_server.entry(entry.server) {
+            *count.get_mut() -= 1;
+            if *count.get() == 0 {
+                count.remove();
             }
         }
     }
+}
 
-    /// At most `rows` dialogs from place `cursor` on, looking at `scan` places at most, and where to go on.
-    pub fn page(&self, cursor: usize, rows: usize, scan: usize, now: u64) -> (Vec<Row<'_>>, Option<usize>) {
-        let mut found = Vec::new();
-        let end = self.entries.len().min(cursor.saturating_add(scan));
-        for at in cursor..end {
-            if found.len() == rows {
-                return (found, Some(at));
-            }
-            if let Some(entry) = self.entries[at].as_ref().filter(|entry| entry.until > now) {
-                found.push(Row {
-                    call_id: &entry.call_id,
-                    state: entry.state,
-                    idle: now.saturating_sub(entry.last),
-                    left: entry.until - now,
-                });
-            }
+/// The first of a certificate's names, as many as there is room for.
+fn peer_names(peer: &PeerIdentity) -> Box<str> {
+    let mut names = String::new();
+    for name in peer.domains() {
+        if names.len() + name.len() >= PEER_NAMES {
+            break;
         }
-        (found, (end < self.entries.len()).then_some(end))
+        names.extend([if names.is_empty() { "" } else { " " }, name]);
     }
-}
-
-impl Entry {
-    /// When it is forgotten, from its last sign of life.
-    fn due(&self, timers: &Timers) -> u64 {
-        let after = match self.state {
-            State::Init => timers.invite,
-            State::Active => timers.idle,
-            State::Closing => timers.disconnect,
-        };
-        let until = self.last.saturating_add(after);
-        match (self.state, self.subscribed) {
-            (State::Active, Some(end)) => end.max(until),
-            _ => until,
-        }
-    }
-}
-
-fn subscribed(expires: Option<u32>, now: u64) -> Option<u64> {
-    Some(now.saturating_add(u64::from(expires?) * 1_000_000 + GRACE))
-}
-
-fn event(message: &Message<'_>) -> Event {
-    match message.start {
-        Start::Request { method: Method::Bye, .. } => Event::Closing,
-        Start::Request { method: Method::Notify, .. } => subscription_state(message),
-        Start::Request { .. } => Event::Talk,
-        Start::Response { status, .. } => match (message.cseq.method, status) {
-            ("BYE", 200..) | (_, 481) => Event::Ends,
-            ("INVITE", 101..=199) => Event::Early,
-            ("INVITE", 300..) => Event::Fails,
-            ("SUBSCRIBE", 200..=299) => Event::Opens(Some(expires(message))),
-            ("INVITE" | "REFER" | "NOTIFY", 200..=299) => Event::Opens(None),
-            _ => Event::Talk,
-        },
-    }
-}
-
-/// `Subscription-State: active;expires=n` (RFC 6665 section 8.2.3).
-fn subscription_state(message: &Message<'_>) -> Event {
-    let Some(value) = message.values(HeaderName::SubscriptionState).next() else { return Event::Talk };
-    let mut parts = value.split(';').map(scan::trim);
-    if parts.next().is_some_and(|state| state.eq_ignore_ascii_case("terminated")) {
-        return Event::Ends;
-    }
-    let expires = parts.find_map(|part| {
-        let (name, value) = part.split_once('=')?;
-        scan::trim(name).eq_ignore_ascii_case("expires").then(|| seconds(scan::trim(value)))
-    });
-    expires.map_or(Event::Talk, Event::Renews)
-}
-
-fn expires(message: &Message<'_>) -> u32 {
-    message.values(HeaderName::Expires).next().map_or(DEFAULT_EXPIRES as u32, seconds)
-}
-
-/// What is believed of a number of seconds; one too long to read is the most there is.
-fn seconds(text: &str) -> u32 {
-    let most = MAX_EXPIRES as u32;
-    scan::number(text, MAX_EXPIRES).and_then(|n| u32::try_from(n).ok()).unwrap_or(most)
+    names.into()
 }
 
 #[cfg(test)]

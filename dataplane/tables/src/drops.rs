@@ -7,7 +7,7 @@
 macro_rules! drop_reasons {
     ($($variant:ident $name:literal $text:literal;)+) => {
         /// A named reason to drop a frame.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
         #[repr(u8)]
         pub enum DropReason { $(#[doc = $text] $variant),+ }
 

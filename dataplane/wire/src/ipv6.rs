@@ -211,18 +211,24 @@ impl<T: AsRef<[u8]> + AsMut<[u8]>> Ipv6<T> {
 
 /// A fixed header to be written by a builder.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Header {
-    pub(crate) traffic_class: u8,
-    pub(crate) payload_len: u16,
-    pub(crate) next: u8,
-    pub(crate) hop_limit: u8,
-    pub(crate) src: u128,
-    pub(crate) dst: u128,
+pub struct Header {
+    /// Traffic class, with ECN's bits.
+    pub traffic_class: u8,
+    /// Bytes behind this header.
+    pub payload_len: u16,
+    /// Of the header behind this one.
+    pub next: u8,
+    /// Hop limit.
+    pub hop_limit: u8,
+    /// Source.
+    pub src: u128,
+    /// Destination.
+    pub dst: u128,
 }
 
 impl Header {
     /// Writes 40 bytes, flow label 0. Panics where `out` is shorter: builders check.
-    pub(crate) fn write(&self, out: &mut [u8]) {
+    pub fn write(&self, out: &mut [u8]) {
         put32(out, field::VERSION, 6 << 28 | u32::from(self.traffic_class) << 20);
         put16(out, field::PAYLOAD_LEN, self.payload_len);
         out[field::NEXT] = self.next;

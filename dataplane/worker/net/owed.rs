@@ -112,6 +112,18 @@ impl Net {
         self.icmp.may_echo(now.millis(), &view.routes(), ifindex.into(), parsed).map_err(unanswered)
     }
 
+    /// What [`Self::may_answer_echo`] would say, without any effect.
+    pub(in crate::worker) fn would_answer_echo(
+        &self,
+        view: &View<'_>,
+        now: Now,
+        ifindex: u8,
+        parsed: &Parsed,
+    ) -> Result<(), DropReason> {
+        let mut icmp = self.icmp.clone();
+        icmp.may_echo(now.millis(), &view.routes(), ifindex.into(), parsed).map_err(unanswered)
+    }
+
     /// Answers an echo request to the interface's own address, or drops what else is for us.
     pub(in crate::worker) fn local_delivery(
         &mut self,

@@ -319,7 +319,8 @@ fn a_connection_is_listed_and_cleared() {
     let mut rig = Rig::new();
     rig.exchange(INSIDE, &udp((WORK, 5353), (WEB.ip, 53), MACS[INSIDE], 64, b"q"), &[(OUTSIDE, WEB)]);
     let dump = Dump { asker: ASKER, what: What::Conns, filter: Filter::default(), cursor: 0 };
-    let Reply::Page { rows: Rows::Conns(rows), next: None, .. } = rig.command(Command::Dump(dump)) else {
+    let Reply::Page { rows: Rows::Conns(rows), next: None, .. } = rig.command(Command::Dump(dump.clone()))
+    else {
         panic!("one page")
     };
     assert_eq!(rows.len(), 1);

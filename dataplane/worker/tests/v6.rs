@@ -253,8 +253,9 @@ fn conns(rig: &mut Rig, filter: Filter) -> Vec<(Addr, Addr, String)> {
     let mut rows = Vec::new();
     let mut cursor = 0;
     loop {
-        let dump = Dump { asker: ASKER, what: What::Conns, filter, cursor };
-        let Reply::Page { rows: Rows::Conns(page), next, .. } = rig.command(Command::Dump(dump)) else {
+        let dump = Dump { asker: ASKER, what: What::Conns, filter: filter.clone(), cursor };
+        let Reply::Page { rows: Rows::Conns(page), next, .. } = rig.command(Command::Dump(dump.clone()))
+        else {
             panic!()
         };
         rows.extend(page.into_iter().map(|row| (row.initiator.real, row.responder.real, row.flags)));
@@ -287,7 +288,7 @@ fn tcp_is_let_in_by_the_acl_and_listed() {
     let mut next = Some(0);
     while let Some(cursor) = next {
         let Reply::Page { rows: Rows::Hosts(rows), next: go_on, .. } =
-            rig.command(Command::Dump(Dump { cursor, ..dump }))
+            rig.command(Command::Dump(Dump { cursor, ..dump.clone() }))
         else {
             panic!("no hosts")
         };
@@ -324,7 +325,8 @@ fn neighbours_are_listed_and_forgotten() {
     rig.send(INSIDE, &solicit(HOST, OWN[INSIDE]));
     let dump = Dump { asker: ASKER, what: What::Neighbors6, filter: Filter::default(), cursor: 0 };
     let list = |rig: &mut Rig| {
-        let Reply::Page { rows: Rows::Arp(rows), next: None, .. } = rig.command(Command::Dump(dump)) else {
+        let Reply::Page { rows: Rows::Arp(rows), next: None, .. } = rig.command(Command::Dump(dump.clone()))
+        else {
             panic!()
         };
         rows.into_iter().map(|row| (row.ifindex, row.addr, row.mac, row.state)).collect::<Vec<_>>()

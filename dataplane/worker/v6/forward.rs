@@ -60,14 +60,7 @@ pub(super) fn admit(
     parsed: &Parsed6,
     proof: Option<&Proof>,
 ) -> Admission6 {
-    let first = First6 {
-        key: parsed.tuple,
-        in_if: ifindex,
-        tcp_flags: parsed.tcp_flags.0,
-        icmp_type: parsed.icmp_type,
-        icmp_code: parsed.icmp_code,
-        hop_limit: parsed.hop_limit,
-    };
+    let first = First6::of(parsed, ifindex);
     let egress = |addr| view.routes6().lookup(addr).map(|way| way.ifindex);
     let (admission, hits) = match proof {
         None => net.flow.admit6(&first, &view.flow, egress, now.tick()),
@@ -301,6 +294,20 @@ impl Net {
             Ok(_) => self.drop(DropReason::ToUsNotHandled, mbuf),
             Err(silence) => self.drop(unanswered(silence), mbuf),
         }
+    }
+
+    /// Whether [`Self::local_delivery6`] would answer, without any effect.
+    pub(super) fn would_answer_echo6(
+        &self,
+        view: &View<'_>,
+        now: Now,
+        ifindex: u8,
+        frame: &[u8],
+        parsed: &Parsed6,
+    ) -> Result<(), DropReason> {
+        let (mut icmp, mut frame) = (self.v6.icmp.clone(), frame.to_vec());
+        let answer = icmp.echo(now.millis(), &self.routes6(view), ifindex, &mut frame, parsed);
+        answer.map(drop).map_err(unanswered)
     }
 
     /// Sends the ICMPv6 error owed for a packet back to where it came from, if one is owed and the rate allows.

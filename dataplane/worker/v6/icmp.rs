@@ -14,7 +14,7 @@ use fedgate_wire::emit6::{self, Station6};
 use fedgate_wire::{EmitError, Ethernet, MacAddr, Parsed6, icmp6};
 
 /// One worker's ICMPv6 answers.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Responder6 {
     errors: TokenBucket,
     too_big: TokenBucket,

@@ -68,6 +68,11 @@ impl Hole {
         self.tracks[from_outside].rtp(datagram, taken, self.mux)
     }
 
+    /// Its datagrams are looked into.
+    pub(super) fn is_checked(&self) -> bool {
+        self.conformance.rtp && self.is_rtp
+    }
+
     /// Another connection may come through it.
     fn has_room(&self) -> bool {
         self.conns.iter().any(Option::is_none)

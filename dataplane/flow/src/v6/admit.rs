@@ -9,18 +9,20 @@
 
 use super::NewConn6;
 use crate::acl;
-use crate::conn::{ConnId, InsertError};
-use crate::firewall::{Hits, first_state, permit_by};
+use crate::conn::ConnId;
+use crate::firewall::{Hits, first_state, permit_by, settings_phase};
 use crate::key::{TCP, UDP};
 use crate::limits::{self, Member};
 use crate::tcp::{self, State};
+use crate::trace::Trace;
 use crate::{Flow, Policy, Tick};
 use fedgate_acl::Query;
 use fedgate_tables::drops::DropReason;
+use fedgate_tables::link::Phase;
 use fedgate_tables::policy::{IF_VERIFY_REVERSE_PATH, Interface, ServiceClass};
-use fedgate_wire::Tuple6;
 use fedgate_wire::icmp6::Class;
 use fedgate_wire::proto::ICMPV6;
+use fedgate_wire::{Parsed6, Tuple6};
 
 /// An IPv6 packet that belongs to no connection.
 #[derive(Clone, Copy, Debug)]
@@ -37,6 +39,20 @@ pub struct First6 {
     pub icmp_code: u8,
     /// Hops left.
     pub hop_limit: u8,
+}
+
+impl First6 {
+    /// Of a packet that arrived on `in_if`.
+    pub fn of(parsed: &Parsed6, in_if: u8) -> Self {
+        Self {
+            key: parsed.tuple,
+            in_if,
+            tcp_flags: parsed.tcp_flags.0,
+            icmp_type: parsed.icmp_type,
+            icmp_code: parsed.icmp_code,
+            hop_limit: parsed.hop_limit,
+        }
+    }
 }
 
 /// What became of it.
@@ -94,6 +110,43 @@ impl Flow {
         proven: bool,
         hits: &mut Hits,
     ) -> Result<Admission6, DropReason> {
+        let decided = self.decide6(first, policy, egress, proven, hits, &mut ());
+        match decided.inspect_err(|_| hits.reached.iter().for_each(|at| self.limits.count_refused(at)))? {
+            Plan6::Begins { out_if, state, inbound, class } => {
+                let (key, iface) = (first.key, [first.in_if, out_if]);
+                let new = NewConn6 { key, iface, state, inbound };
+                // Never a clash where the caller has looked for the connection first.
+                let id = self.conns6.insert(new, now).map_err(|_| DropReason::ConnTableFull)?;
+                let hot = self.conns6.hot_mut(id);
+                if let Some(class) = class {
+                    hot.class = class.slot as u8;
+                    hot.flags |= limits::flags_of(class, key.proto);
+                }
+                self.limits.follow(None, Member::of6(hot));
+                let limit = policy.timeout_of(key.proto, state, self.conns6.hot(id).class);
+                self.conns6.wheel.set(id.0, now.wrapping_add(limit));
+                if self.ledger.is_on() {
+                    self.ledger.note6(self.conns6.hot(id), None);
+                }
+                Ok(Admission6::New(id))
+            }
+            Plan6::Intercept { out_if, limit } => Ok(Admission6::Intercept { out_if, limit }),
+        }
+    }
+
+    /// Decides on `first` and changes nothing, telling `trace` of each step.
+    ///
+    /// # Errors
+    /// Why it is dropped.
+    pub(crate) fn decide6<'p>(
+        &self,
+        first: &First6,
+        policy: &Policy<'p>,
+        egress: impl Fn(u128) -> Option<u8>,
+        proven: bool,
+        hits: &mut Hits,
+        trace: &mut impl Trace,
+    ) -> Result<Plan6<'p>, DropReason> {
         let key = first.key;
         let begins = may_begin(first);
         if begins.is_err() {
@@ -107,45 +160,48 @@ impl Flow {
             return Err(DropReason::TtlExceeded);
         }
         let in_if = first.in_if;
-        let out_if = egress(key.dst).ok_or(DropReason::NoRoute)?;
+        let out_if = egress(key.dst);
+        trace.note(|| Phase::Route { dst: key.dst.into(), next_hop: None, out_if });
+        let out_if = out_if.ok_or(DropReason::NoRoute)?;
         hits.out_if = Some(out_if);
         let interface =
             |index: u8| policy.interfaces.get(usize::from(index)).ok_or(DropReason::InterfaceUnconfigured);
         let (from, to) = (interface(in_if)?, interface(out_if)?);
-        if from.flags & IF_VERIFY_REVERSE_PATH != 0 && egress(key.src) != Some(in_if) {
-            return Err(DropReason::RpfViolated);
+        if from.flags & IF_VERIFY_REVERSE_PATH != 0 {
+            let permit = egress(key.src) == Some(in_if);
+            trace.note(|| Phase::ReversePath { permit });
+            if !permit {
+                return Err(DropReason::RpfViolated);
+            }
         }
-        permit(policy, first, (in_if, from), (out_if, to), hits)?;
+        permit(policy, first, (in_if, from), (out_if, to), hits, trace)?;
 
-        let settings = settings6(first, policy);
-        let state = first_state(key.proto, settings);
-        if let Some(class) = settings {
-            self.limits.may_begin(class, key.src).map_err(|reached| hits.refused(reached))?;
+        let class = settings6(first, policy);
+        let state = first_state(key.proto, class);
+        if let Some(class) = class {
+            if let Err(reached) = self.limits.may_begin(class, key.src) {
+                trace.note(|| settings_phase(class, Some(reached), false));
+                return Err(hits.refused(reached));
+            }
             if state == State::SynSent
                 && !proven
                 && let Err(reached) = self.limits.may_be_embryonic(class, key.src)
             {
-                return Ok(Admission6::Intercept { out_if, limit: hits.refused(reached) });
+                trace.note(|| settings_phase(class, Some(reached), true));
+                return Ok(Plan6::Intercept { out_if, limit: hits.refused(reached) });
             }
+            trace.note(|| settings_phase(class, None, false));
         }
-        let new = NewConn6 { key, iface: [in_if, out_if], state, inbound: from.security < to.security };
-        let id = self.conns6.insert(new, now).map_err(|error| match error {
-            // Never a clash where the caller has looked for the connection first.
-            InsertError::Full | InsertError::Clash => DropReason::ConnTableFull,
-        })?;
-        let hot = self.conns6.hot_mut(id);
-        if let Some(class) = settings {
-            hot.class = class.slot as u8;
-            hot.flags |= limits::flags_of(class, key.proto);
-        }
-        self.limits.follow(None, Member::of6(hot));
-        let limit = policy.timeout_of(key.proto, new.state, self.conns6.hot(id).class);
-        self.conns6.wheel.set(id.0, now.wrapping_add(limit));
-        if self.ledger.is_on() {
-            self.ledger.note6(self.conns6.hot(id), None);
-        }
-        Ok(Admission6::New(id))
+        Ok(Plan6::Begins { out_if, state, inbound: from.security < to.security, class })
     }
+}
+
+/// What is decided on a first packet before anything is made of it.
+pub(crate) enum Plan6<'p> {
+    /// A connection is to be made.
+    Begins { out_if: u8, state: State, inbound: bool, class: Option<&'p ServiceClass> },
+    /// As [`Admission6::Intercept`].
+    Intercept { out_if: u8, limit: DropReason },
 }
 
 /// Only a bare SYN, an echo request or a UDP datagram begins a connection.
@@ -170,7 +226,7 @@ fn query(first: &First6) -> Query<u128> {
 }
 
 /// The class whose connection settings hold for it.
-fn settings6<'a>(first: &First6, policy: &'a Policy<'_>) -> Option<&'a ServiceClass> {
+fn settings6<'p>(first: &First6, policy: &Policy<'p>) -> Option<&'p ServiceClass> {
     let query = query(first);
     policy.settings(|acl| acl::classify6(policy, acl, &query).is_some_and(|decision| decision.permit))
 }
@@ -181,7 +237,10 @@ fn permit(
     from: (u8, &Interface),
     to: (u8, &Interface),
     hits: &mut Hits,
+    trace: &mut impl Trace,
 ) -> Result<(), DropReason> {
     let query = query(first);
-    permit_by(policy, from, to, hits, |index| acl::classify6(policy, index, &query))
+    let element =
+        |policy: &Policy<'_>, ace: u32| policy.aces6.get(ace as usize).map(|ace| (ace.line, ace.id));
+    permit_by(policy, from, to, hits, (trace, element), |index| acl::classify6(policy, index, &query))
 }

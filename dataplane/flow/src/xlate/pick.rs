@@ -177,6 +177,28 @@ impl Picker {
         }
     }
 
+    /// What [`Self::pick`] would pick, without any effect.
+    pub fn rehearse(
+        &mut self,
+        want: &Want<'_>,
+        rng: &mut Rng,
+        prefer: impl Fn(u32, u16) -> bool,
+    ) -> Result<Picked, XlateError> {
+        let (notes, lost, bitmaps) = (self.notes.len(), self.lost_notes, self.bitmaps.len());
+        let cursor = self.cursors.get(want.rule).copied();
+        let picked = self.pick(want, rng, prefer);
+        if let Ok(picked) = &picked {
+            self.release(picked, want.real_if, want.mapped_if);
+        }
+        self.notes.truncate(notes);
+        self.lost_notes = lost;
+        cursor.into_iter().for_each(|at| self.set_cursor(want.rule, at));
+        for made in self.bitmaps.drain(bitmaps..) {
+            self.at.remove(&key(made.addr, made.proto));
+        }
+        picked
+    }
+
     /// Gives back what was picked.
     pub fn release(&mut self, picked: &Picked, real_if: u8, mapped_if: u8) {
         let Picked { real, mapped, port, proto, paired } = *picked;

@@ -13,7 +13,7 @@ fn spec(members: &[PoolMember]) -> PoolSpec {
 }
 
 fn pool(members: &[PoolMember]) -> Pool {
-    let pool = Pool::new("p");
+    let pool = Pool::new("p", 1);
     pool.follow(&spec(members));
     pool
 }

@@ -11,6 +11,7 @@ use crate::side::Side;
 use crate::sip::{self, Head, Passed, Way};
 use crate::tcp::{Addr, Endpoint};
 use crate::transactions::Part;
+use fedgate_sip::dialog::Crossing;
 use fedgate_tables::counters::{Counter, Stat};
 
 impl Session {
@@ -63,8 +64,15 @@ impl Session {
                 media::tell(subject, bytes, outside, env.dialogs, &origin, env.out);
             }
             let until = if passed.note.in_dialog() {
-                let (peer, timers) = (env.dialogs.peer_key(outside), env.ctx.timeouts.dialogs());
-                if !env.dialogs.crossed(&passed.note, bytes, peer, env.now.0, &timers) {
+                let crossing = Crossing {
+                    frame: bytes,
+                    peer: outside,
+                    peer_key: env.dialogs.peer_key(outside),
+                    server: self.home(at, to),
+                    check: passed.check(env.ctx),
+                };
+                let timers = env.ctx.timeouts.dialogs();
+                if !env.dialogs.crossed(&passed.note, &crossing, env.now.0, &timers) {
                     env.out.count(Counter::Stat(Stat::SipDialogsRefused), 1);
                 }
                 env.dialogs.until(&passed.note)
@@ -87,6 +95,7 @@ impl Session {
         self.bytes[leg as usize] += bytes.len() as u64;
         self.malformed = 0;
         self.note_answer(at, passed.part);
+        self.note_request(to, part, env);
         passed.count(way, env.out);
         Ok(part)
     }
@@ -114,9 +123,13 @@ impl Session {
         let p = &self.params;
         let ends = (p.server_local, p.server_remote);
         match self.side_towards(passed, ends, p.server_mtu, env) {
-            Some(side) => {
-                self.add(Server { side, remote: ends.1, road: Road::Leg(Leg::Server), given_up: None })
-            }
+            Some(side) => self.add(Server {
+                side,
+                remote: ends.1,
+                road: Road::Leg(Leg::Server),
+                given_up: None,
+                joined: None,
+            }),
             None => self.out_of_reach(503, env),
         }
     }

@@ -19,7 +19,7 @@ use crate::api::{CloseReason, Leg, Micros, Output, Road};
 use crate::event::Event;
 use crate::pool::{Call, Health, Homes, Member, Pool, Pooling};
 use crate::side::{Outgoing, Side};
-use crate::sip::{self, Head, Passed, Way};
+use crate::sip::{self, Head, Passed};
 use crate::transactions::{Part, Role};
 use fedgate_tables::counters::{Counter, Stat};
 use std::collections::HashMap;
@@ -63,7 +63,7 @@ impl Held {
 
 /// See the module.
 pub(super) struct Pooled {
-    pool: Arc<Pool>,
+    pub(super) pool: Arc<Pool>,
     homes: Arc<Homes>,
     held: HashMap<u64, Held>,
     bytes: usize,
@@ -184,7 +184,7 @@ impl Pooled {
     }
 
     /// A response has crossed.
-    fn answered(&mut self, part: Part) {
+    pub(super) fn answered(&mut self, part: Part) {
         match part.role {
             Role::Response { last: true, .. } => drop(self.release(part.key)),
             Role::Response { last: false, .. } => {
@@ -323,7 +323,8 @@ impl Session {
         match self.side_towards(passed, (local, member.addr), mtu, env) {
             Some(side) => {
                 let road = Road::Own(member.place);
-                self.add(Server { side, remote: member.addr, road, given_up: None });
+                let joined = self.pooled.as_ref().and_then(|it| it.pool.joins(env.worker, member.place));
+                self.add(Server { side, remote: member.addr, road, given_up: None, joined });
                 Some(self.servers.len() - 1)
             }
             None => {
@@ -340,12 +341,37 @@ impl Session {
             return;
         }
         server.given_up = Some(env.now);
+        server.joined = None;
         server.side.inbox.clear();
         server.side.tcp.abort();
         let (remote, place) = (server.remote, server.place());
         self.lose(place, status, env);
+        if let Some(pooled) = &self.pooled {
+            pooled.pool.fails(env.worker, place);
+        }
         env.out.count(Counter::Stat(Stat::PoolFailures), 1);
         env.out.event(self.id, Event::MemberLost { remote, status });
+    }
+
+    /// Ends a leg over what its member said, by RST or in order, and nothing else: what it owes answers for is answered. Nothing is held
+    /// against the member, and no other is asked, who might say the same.
+    pub(super) fn cut_off<D, L, O: Output>(&mut self, n: usize, reset: bool, env: &mut Env<'_, D, L, O>) {
+        let server = &mut self.servers[n];
+        (server.given_up, server.joined) = (Some(env.now), None);
+        server.side.inbox.clear();
+        if reset {
+            server.side.tcp.abort();
+        } else {
+            server.side.shut();
+        }
+        let place = server.place();
+        let Some(pooled) = &mut self.pooled else { return };
+        for key in pooled.of_place(place, |it| it.sent) {
+            let Some(held) = pooled.release(key) else { continue };
+            let answer = sip::answer(&held.bytes, 503, &self.tag);
+            tell(&mut self.client, answer.as_deref());
+            env.out.count(Counter::Stat(Stat::PoolAnswered), 1);
+        }
     }
 
     /// What is held for a place that cannot answer finds another member, or its answer.
@@ -410,40 +436,6 @@ impl Session {
         }
     }
 
-    /// Remembers which inside server has a Call-ID, as a message with it crosses; `until` is the end of its dialog.
-    pub(super) fn note_home<D, L, O>(
-        &self,
-        at: At,
-        to: At,
-        bytes: &[u8],
-        passed: &Passed,
-        until: Option<Micros>,
-        env: &Env<'_, D, L, O>,
-    ) {
-        let Some(pooling) = self.params.tls.pooling() else { return };
-        let begins = matches!(passed.part.role, Role::Request { .. }) && !passed.note.in_dialog();
-        if !begins && until.is_none() {
-            return;
-        }
-        let home = match (at, to) {
-            (At::Server(n), _) | (_, At::Server(n)) if self.pooled.is_some() => self.remote(At::Server(n)),
-            // An inside server calls: its own port says nothing of where it listens.
-            (At::Client | At::Server(_), _) if self.way(Leg::Client) == Way::Outward => {
-                (self.params.client_remote.0, 0)
-            }
-            (At::Client | At::Server(_), _) => return,
-        };
-        let call = pooling.homes.call(passed.note.call_id(bytes));
-        pooling.homes.note(env.worker, call, home, until, env.now);
-    }
-
-    /// A message has crossed; what was held for its answer is not needed any more.
-    pub(super) fn note_answer(&mut self, at: At, part: Part) {
-        if let (At::Server(_), Some(pooled)) = (at, &mut self.pooled) {
-            pooled.answered(part);
-        }
-    }
-
     /// Looks after the legs and what is held; true where something moved.
     pub(super) fn tend_pool<D, L, O>(&mut self, env: &mut Env<'_, D, L, O>) -> bool
     where
@@ -477,6 +469,7 @@ impl Session {
             } else if side.is_done() {
                 // It closed in order; what it has not answered it never will.
                 server.given_up = Some(env.now);
+                server.joined = None;
                 side.shut();
                 let place = server.place();
                 self.lose(place, 503, env);

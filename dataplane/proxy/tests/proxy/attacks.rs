@@ -388,7 +388,7 @@ fn attack_25_expires() {
         let ok = response("SUBSCRIBE", "foreign.example", "local.example", 1);
         seen.s.server_says(seen.n, ok.replace("CSeq", &format!("Expires: {expires}\r\nCSeq")));
         seen.s.lab.settle(secs(1));
-        let (rows, _) = seen.s.lab.engine.dialogs().page(0, 9, 9, seen.s.lab.now.0);
+        let (rows, _) = seen.s.lab.engine.dialogs().page(0, 9, 9, None, seen.s.lab.now.0);
         assert!(rows[0].left <= 86_400 * SECOND + 32 * SECOND, "{expires}");
         seen.passes(&text);
     }

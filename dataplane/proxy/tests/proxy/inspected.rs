@@ -4,7 +4,8 @@
 use crate::pki::{proxy_tls, tls_client};
 use crate::scene::*;
 use fedgate_proxy::{CloseReason, Engine, Leg, Limits};
-use fedgate_sip::dialog::{self, Dialogs, Roster};
+use fedgate_sip::dialog::{self, Check, Crossing, Dialogs, Roster};
+use fedgate_sip::identity::PeerIdentity;
 use fedgate_sip::inspect::{Action, Deed, Inspector, Match, Parameters, Rule, Spec, What};
 use fedgate_sip::message::Message;
 use std::sync::Arc;
@@ -150,7 +151,9 @@ fn state_checking_knows_the_dialogs_of_other_workers() {
     let message = Message::scan(frame).expect("well formed");
     let note = other.note(&message, false);
     let timers = dialog::Timers::default();
-    assert!(other.crossed(&note, frame, 1, 1, &timers) && other.len() == 1);
+    let nobody = PeerIdentity::none();
+    let by = |frame| Crossing { frame, peer: &nobody, peer_key: 1, server: (1, 0), check: Check::Domain };
+    assert!(other.crossed(&note, &by(frame), 1, &timers) && other.len() == 1);
     // Here the next one of it comes, and one of another.
     let refresh = |number: usize, tag: &str| {
         request("SUBSCRIBE", "foreign.example", "local.example", number, "")
@@ -165,7 +168,7 @@ fn state_checking_knows_the_dialogs_of_other_workers() {
     let over = answered.replace("CSeq: 1 SUBSCRIBE", "CSeq: 2 BYE");
     let message = Message::scan(over.as_bytes()).expect("well formed");
     let note = other.note(&message, false);
-    other.crossed(&note, over.as_bytes(), 1, 2, &timers);
+    other.crossed(&note, &by(over.as_bytes()), 2, &timers);
     assert!(other.is_empty());
     s.client_says(n, refresh(5, "b5"));
     s.lab.settle(secs(1));

@@ -5,6 +5,7 @@ use crate::pki::tls_server;
 use crate::scene::*;
 use fedgate_proxy::pool::{Health, Pool, Pools};
 use fedgate_proxy::{Addr, CloseReason, Leg, ProxyTls};
+use fedgate_sip::inspect::{Action, Deed, Inspector, Match, Parameters, Rule, Spec, What};
 use fedgate_tables::policy::{HealthCheck, PoolMember, PoolSpec};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -27,6 +28,10 @@ struct Pooled {
 
 impl Pooled {
     fn new(members: u8) -> Self {
+        Self::with(members, |tls| tls)
+    }
+
+    fn with(members: u8, change: impl FnOnce(ProxyTls) -> ProxyTls) -> Self {
         let mut s = Scene::new();
         let members: Vec<_> = (0..members).map(member).collect();
         let mut pools = Pools::new(1);
@@ -34,7 +39,7 @@ impl Pooled {
         let pooling = pools.pooling(Some("front")).unwrap();
         let pool = pooling.pool.clone().unwrap();
         let tls = Arc::into_inner(std::mem::replace(&mut s.lab.tls, crate::pki::proxy_tls(&s.ca, &s.inside)));
-        let pooled = ProxyTls::pooled(tls.expect("nobody has it yet"), Some(pooling));
+        let pooled = ProxyTls::pooled(change(tls.expect("nobody has it yet")), Some(pooling));
         s.lab.tls = Arc::new(pooled);
         let (ca, inside) = (s.ca.clone(), s.inside.clone());
         s.lab.serve = Box::new(move |_| Some(tls_server(&ca, &inside)));
@@ -457,4 +462,94 @@ fn members_are_asked_and_turn_by_their_answers() {
     p.pools.follow(&[PoolSpec { check: None, ..spec(&p.members) }]);
     assert_eq!(health(&p), [Health::Unchecked; 3]);
     p.finish();
+}
+
+#[test]
+fn a_listing_tells_of_members() {
+    let mut p = Pooled::new(3);
+    p.s.lab.answers = [(addr(0), 200), (addr(1), 405)].into();
+    p.s.lab.gone.insert(addr(2));
+    let rows = |p: &Pooled| p.s.lab.engine.member_rows(&p.pool, p.s.lab.now);
+    assert!(rows(&p).iter().all(|row| row.health == "probing" && row.answer.is_empty()));
+    p.s.lab.watch(&[(p.pool.clone(), p.s.lab.tls.clone())]);
+    p.s.lab.settle(secs(41));
+    let told: Vec<_> = rows(&p).into_iter().map(|row| (row.health, row.answer)).collect();
+    let told: Vec<_> = told.iter().map(|(health, answer)| (&health[..], &answer[..])).collect();
+    assert_eq!(told, [("up", "200"), ("up", "405"), ("down", "no answer")]);
+    assert!(rows(&p).iter().all(|row| row.answer_secs.is_some_and(|secs| secs <= 10)));
+    assert!(rows(&p).iter().all(|row| row.turned_secs.is_some_and(|secs| secs <= 41)));
+    // Dialogs, sessions and requests are each member's own. From here on members answer what the test says.
+    p.s.lab.answers.clear();
+    let n = p.s.inward();
+    let mut had = [0; 3];
+    (0..12).for_each(|number| had[usize::from(agree(&mut p, n, number))] += 1);
+    assert!(had[0] > 0 && had[1] > 0 && had[2] == 0, "{had:?}");
+    let counts = |p: &Pooled| -> Vec<_> {
+        rows(p).iter().map(|row| (row.sessions, row.dialogs, row.requests, row.failures)).collect()
+    };
+    let expected = had.map(|n| (u32::from(n > 0), n, u64::from(n), 0));
+    assert_eq!(counts(&p), expected);
+    // One dies: its session is none any more, its dialogs are still its own.
+    p.dies(n, 0);
+    p.s.lab.settle(secs(1));
+    assert_eq!(counts(&p)[0], (0, had[0], u64::from(had[0]), 1));
+    assert!(rows(&p)[0].avoided_secs > 20);
+    // Somebody else gets the place of one that is taken out while a session has it, and begins with nothing.
+    p.change(|members| {
+        members[1] = member(7);
+    });
+    let row = rows(&p).into_iter().find(|row| row.member.addr == addr(7).0).expect("the new one");
+    assert_eq!((row.sessions, row.dialogs, row.requests), (0, 0, 0));
+    p.s.lab.answers.insert(addr(7), 200);
+    p.s.lab.settle(secs(20));
+    p.change(|members| members.truncate(2));
+    p.s.lab.lines[n].client.dies();
+    p.s.lab.touch(n, Leg::Client);
+    p.s.lab.settle(secs(60));
+    assert!(rows(&p).iter().all(|row| row.sessions == 0), "{:?}", rows(&p));
+    p.s.lab.watch(&[]);
+    p.s.assert_freed();
+}
+
+/// What a member says costs its own connection, and not those of the others, nor the partner's.
+#[test]
+fn inspection_of_a_member_ends_its_leg() {
+    for deed in [Deed::DropConnection, Deed::Reset] {
+        let matches = vec![Match { not: false, what: What::Method(Some("info".into())) }];
+        let action = Action { deed, log: false };
+        let rules = vec![Rule { text: "method info".into(), all: true, matches, action, slot: 7 }];
+        let spec =
+            Spec { name: "map".into(), rules, parameters: Parameters::default(), counters: Vec::new() };
+        let inspector = Inspector::new(spec).expect("good patterns");
+        let mut p = Pooled::with(3, |tls| tls.inspected(inspector));
+        let n = p.s.inward();
+        let bad = agree(&mut p, n, 1);
+        let good = (10..40).find(|number| agree(&mut p, n, *number) != bad).expect("one of thirty");
+        let waits = (50..90).find(|number| p.placed(n, *number) == bad).expect("one of forty");
+        let before = p.answers().matches("SIP/2.0 503 ").count();
+        p.says(n, bad, request("INFO", "local.example", "foreign.example", 900, ""));
+        p.s.lab.settle(secs(20));
+        let line = &p.s.lab.lines[n];
+        assert_eq!(line.closed, None);
+        assert!(line.own.values().all(|(at, _)| *at != addr(bad)), "{deed:?}");
+        assert!(!p.answers().contains("INFO "));
+        // What it had not answered is, all of it and once.
+        let answered = p.answers();
+        let mine = |number: usize| answered.matches(&format!("Call-ID: c{number}@")).count();
+        assert_eq!(mine(waits), 1);
+        assert!(answered.matches("SIP/2.0 503 ").count() > before);
+        assert_eq!(p.s.counted("Stat(PoolMoved)"), 0);
+        // The others go on, and so does it, by another connection; it is as good as before.
+        p.s.client_says(n, within("SUBSCRIBE", 2, good));
+        p.s.client_says(n, within("SUBSCRIBE", 2, 1));
+        p.s.lab.settle(secs(1));
+        let heard = |p: &Pooled, number: usize| {
+            let text = format!("z9hG4bK{number}x2");
+            p.who_heard(n, &text)
+        };
+        assert_eq!(heard(&p, 1), [bad]);
+        assert!(!heard(&p, good).is_empty() && heard(&p, good) != [bad]);
+        assert!(p.s.lab.engine.member_rows(&p.pool, p.s.lab.now).iter().all(|row| row.avoided_secs == 0));
+        p.finish();
+    }
 }

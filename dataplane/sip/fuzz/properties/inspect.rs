@@ -5,6 +5,7 @@ use fedgate_sip::asserted::{self, Trust};
 use fedgate_sip::dialog::{self, Dialogs};
 use fedgate_sip::domain::Domain;
 use fedgate_sip::edit;
+use fedgate_sip::identity::PeerIdentity;
 use fedgate_sip::inspect::{Action, Deed, Inspector, Match, Parameters, Rates, Rule, Spec, Standing, What};
 use fedgate_sip::message::Message;
 use fedgate_sip::verdict::LocalDomains;
@@ -77,8 +78,19 @@ pub fn check(data: &[u8]) {
         for (inward, peer) in [(true, 1), (false, 1), (true, 2)] {
             let note = dialogs.note(&message, inward);
             let _ = dialogs.standing(&note, *now);
-            dialogs.crossed(&note, data, peer, *now, &dialog::Timers::default());
+            let (outside, inside) = note.parties(data);
+            assert!(!outside.is_empty() && !inside.is_empty());
+            let crossing = dialog::Crossing {
+                frame: data,
+                peer: &PeerIdentity::none(),
+                peer_key: peer,
+                server: (1, 0),
+                check: dialog::Check::Domain,
+            };
+            dialogs.crossed(&note, &crossing, *now, &dialog::Timers::default());
         }
-        assert!(dialogs.len() <= 8);
+        assert!(dialogs.len() <= 8 && dialogs.of_server((1, 0)) as usize == dialogs.len());
+        let rows = dialogs.page(0, 9, 9, None, *now).0.len();
+        assert!(rows <= dialogs.len());
     });
 }

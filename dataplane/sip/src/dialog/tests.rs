@@ -2,12 +2,14 @@
 //! Dialogs as they begin, go on and end; whose they are; that there are never more than the bounds say.
 
 use super::*;
+use crate::domain::Domain;
 use crate::identity::CertificateNames;
 use proptest::prelude::*;
 
 const SECOND: u64 = 1_000_000;
 const A: u64 = 1;
 const B: u64 = 2;
+const SERVER: (u32, u16) = (0x0a00_0001, 5061);
 const KNOWN: Standing = with(true);
 
 const fn with(same_domain: bool) -> Standing {
@@ -58,7 +60,22 @@ impl Scene {
     fn crosses(&mut self, text: &str, inward: bool, peer: u64) -> bool {
         let message = Message::scan(text.as_bytes()).expect("well formed");
         let note = self.dialogs.note(&message, inward);
-        self.dialogs.crossed(&note, text.as_bytes(), peer, self.now, &self.timers)
+        let crossing = Crossing {
+            frame: text.as_bytes(),
+            peer: &PeerIdentity::none(),
+            peer_key: peer,
+            server: SERVER,
+            check: if self.dialogs.standing(&note, self.now) == Standing::Unknown {
+                Check::Domain
+            } else {
+                Check::Dialog
+            },
+        };
+        self.dialogs.crossed(&note, &crossing, self.now, &self.timers)
+    }
+
+    fn rows(&self) -> Vec<Row<'_>> {
+        self.dialogs.page(0, 10, 10, None, self.now).0
     }
 
     fn knows(&self, text: &str, inward: bool) -> bool {
@@ -149,18 +166,18 @@ fn calls_begin_and_end() {
     let bye = request("BYE", 2, "out", "in", "");
     let mut s = Scene::new();
     s.crosses(&answer(180, "INVITE", 1, "out", "in", ""), false, A);
-    assert_eq!(s.dialogs.page(0, 10, 10, s.now).0[0].state, State::Init);
+    assert_eq!(s.rows()[0].state, State::Init);
     s.now += s.timers.invite + 1;
     assert!(!s.knows(&bye, true), "timeout sip-invite");
     s.crosses(&answer(200, "INVITE", 1, "out", "in", ""), false, A);
-    let (rows, next) = s.dialogs.page(0, 10, 10, s.now);
+    let (rows, next) = s.dialogs.page(0, 10, 10, None, s.now);
     assert_eq!((rows[0].state, rows[0].call_id, next), (State::Active, "call-1@f.example", None));
     s.now += s.timers.idle - 1;
     s.crosses(&request("ACK", 1, "out", "in", ""), true, A);
     s.now += s.timers.idle - 1;
     assert!(s.knows(&bye, true), "every message is a sign of life");
     s.crosses(&bye, true, A);
-    assert_eq!(s.dialogs.page(0, 10, 10, s.now).0[0].state, State::Closing);
+    assert_eq!(s.rows()[0].state, State::Closing);
     s.crosses(&answer(200, "BYE", 2, "out", "in", ""), false, A);
     assert!(s.dialogs.is_empty());
     // A BYE that nobody answers.
@@ -193,6 +210,77 @@ fn what_is_full_refuses_and_forgets_nobody() {
         open(&mut s, tag, B);
     }
     assert!(s.knows(&request("BYE", 2, "8", "in", ""), true));
+}
+
+#[test]
+fn a_listing_says_what_is_known() {
+    let mut s = subscribed(7200);
+    s.now += 700 * SECOND;
+    let row = s.rows()[0];
+    assert_eq!((row.outside, row.inside, row.server), ("a@f.example", "b@l.example", SERVER));
+    assert_eq!((row.usage, row.inbound, row.checks), (Usage::Subscription, true, [Check::Domain; 2]));
+    assert_eq!((row.subscribe, row.refresh), (Some((700 * SECOND, 7200)), None));
+    assert_eq!((row.subscribed, row.age, row.idle), (Some(6500 * SECOND), 700 * SECOND, 700 * SECOND));
+    // It comes back, in its dialog.
+    s.now += 5600 * SECOND;
+    s.crosses(&request("SUBSCRIBE", 2, "out", "in", ""), true, A);
+    s.crosses(&answer(200, "SUBSCRIBE", 2, "out", "in", "Expires: 3600\r\n"), false, A);
+    let row = s.rows()[0];
+    assert_eq!(row.checks, [Check::Domain, Check::Dialog]);
+    assert_eq!((row.subscribe, row.refresh), (Some((0, 3600)), Some(6300 * SECOND)));
+    // A call from inside, and a subscription of the inside's that is first heard of by its NOTIFY.
+    s.crosses(&answer(200, "INVITE", 1, "in", "other", ""), true, A);
+    let row = s.rows()[1];
+    assert_eq!((row.usage, row.inbound, row.outside), (Usage::Call, false, "a@f.example"));
+    s.crosses(&answer(200, "NOTIFY", 1, "third", "in", ""), false, B);
+    let row = s.rows()[2];
+    assert_eq!((row.usage, row.inbound, row.subscribe), (Usage::Subscription, false, None));
+    // However long addresses and Call-IDs are, a listing has the beginning of the one and the domain of the other.
+    let mut s = Scene::new();
+    let long = answer(200, "INVITE", 1, "out", "in", "");
+    let long =
+        long.replace("sip:a@", &format!("sip:{}@", "u".repeat(500))).replace("call-1@", &"c".repeat(500));
+    s.crosses(&long, false, A);
+    let row = s.rows()[0];
+    assert_eq!((row.call_id.len(), row.outside.len()), (96, 96));
+    assert!(row.outside.ends_with("uuu@f.example"));
+}
+
+#[test]
+fn operators_see_and_clear_one_domain() {
+    let domain = |text: &str| Domain::canonical(text.as_bytes()).expect("a domain");
+    let mut s = Scene::new();
+    for (tag, host) in [("1", "f.example"), ("2", "x.example"), ("3", "F.Example.")] {
+        let text = answer(200, "INVITE", 1, tag, "in", "").replace("f.example>", &format!("{host}>"));
+        assert!(s.crosses(&text, false, u64::from(host == "x.example") + 1));
+    }
+    assert_eq!(s.dialogs.of_server(SERVER), 3);
+    let of = |s: &Scene, name: &str| {
+        let (mut count, mut at) = (0, Some(0));
+        while let Some(cursor) = at {
+            let (rows, next) = s.dialogs.page(cursor, 1, 2, Some(&domain(name)), s.now);
+            (count, at) = (count + rows.len(), next);
+        }
+        count
+    };
+    assert_eq!([of(&s, "f.example"), of(&s, "x.example"), of(&s, "example")], [2, 1, 0]);
+    assert_eq!(s.dialogs.clear(0, 1, Some(&domain("f.example"))), (1, Some(1)));
+    assert_eq!(s.dialogs.clear(1, 9, Some(&domain("f.example"))), (1, None));
+    assert_eq!([of(&s, "f.example"), of(&s, "x.example")], [0, 1]);
+    assert!(!s.knows(&request("BYE", 2, "1", "in", ""), true));
+    assert_eq!(s.dialogs.clear(0, 9, None), (1, None));
+    assert!(s.dialogs.is_empty() && s.dialogs.of_server(SERVER) == 0);
+    // What became of them is told once.
+    let counts = Counts { begun: 3, cleared: 3, ..Counts::default() };
+    assert_eq!(s.dialogs.take_counts(), counts);
+    assert_eq!(s.dialogs.take_counts(), Counts::default());
+    // One ends in order, one by its time.
+    s.crosses(&answer(200, "INVITE", 1, "1", "in", ""), false, A);
+    s.crosses(&answer(200, "BYE", 2, "1", "in", ""), false, A);
+    s.crosses(&answer(180, "INVITE", 1, "2", "in", ""), false, A);
+    s.now += s.timers.invite + 1;
+    (0..9).for_each(|_| _ = s.crosses(&request("INFO", 2, "9", "in", ""), true, A));
+    assert_eq!(s.dialogs.take_counts(), Counts { begun: 2, ended: 1, expired: 1, cleared: 0 });
 }
 
 #[test]
@@ -250,7 +338,7 @@ proptest! {
             for peer in 0..3 {
                 let held = s.dialogs.entries.iter().flatten().filter(|e| e.peer == peer).count();
                 prop_assert!(held <= 2);
-                prop_assert_eq!(s.dialogs.of_peer.get(&peer).copied().unwrap_or(0) as usize, held);
+                prop_assert_eq!(s.dialogs.peers.get(&peer).map_or(0, |peer| peer.dialogs) as usize, held);
             }
         }
     }

@@ -72,6 +72,10 @@ kinds! {
         SipTranslatedIn "sip_translated_in" "SIP messages from outside in which NAT changed addresses";
         MediaPinholes "media_pinholes" "Media pinholes opened by SIP inspection";
         MediaRefused "media_refused" "Calls whose media got no pinhole for lack of room";
+        SipDialogsBegun "sip_dialogs_begun" "SIP dialogs begun";
+        SipDialogsEnded "sip_dialogs_ended" "SIP dialogs ended by their parties";
+        SipDialogsExpired "sip_dialogs_expired" "SIP dialogs forgotten: their time was over";
+        SipDialogsCleared "sip_dialogs_cleared" "SIP dialogs cleared by an operator";
         SipDialogsRefused "sip_dialogs_refused" "SIP dialogs not remembered for lack of room";
         PoolFailures "pool_failures" "SIP pools: connections to members failed";
         PoolMoved "pool_moved" "SIP pools: requests moved to another member";

@@ -26,7 +26,7 @@ pub const MAX_WORKERS: usize = 16;
 
 const MAGIC: u64 = u64::from_le_bytes(*b"FGCOUNTS");
 /// Changes with this file and with the order of any list.
-pub(super) const LAYOUT: u64 = 6;
+pub(super) const LAYOUT: u64 = 7;
 const HEADER_WORDS: usize = 16;
 const LINE: usize = 16;
 

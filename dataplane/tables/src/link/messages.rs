@@ -7,10 +7,11 @@
 
 use super::event::Event;
 use super::rows::{Filter, Rows, What};
+use super::trace::{Probe, Trace};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 /// Changes with any message; part of the greeting.
-pub const LINK_LAYOUT: u32 = 5;
+pub const LINK_LAYOUT: u32 = 7;
 
 /// What can go through a [`super::LinkSocket`].
 pub trait Message: Serialize + DeserializeOwned {
@@ -56,6 +57,13 @@ pub enum ToDataplane {
         what: What,
         /// Only these.
         filter: Filter,
+    },
+    /// What would become of a packet; answered by [`ToControl::Traced`].
+    Trace {
+        /// Comes back.
+        id: u64,
+        /// The packet.
+        probe: Probe,
     },
     /// Answered by [`ToControl::Pong`].
     Ping {
@@ -112,6 +120,13 @@ pub enum ToControl {
         /// How many went.
         count: u64,
     },
+    /// Answers `Trace`.
+    Traced {
+        /// Of the `Trace`.
+        id: u64,
+        /// What would become of the packet; `None` while there is no policy.
+        trace: Option<Trace>,
+    },
     /// Answers `Ping`.
     Pong {
         /// Of the `Ping`.
@@ -130,7 +145,11 @@ impl Message for ToDataplane {
     fn fds(&self) -> usize {
         match self {
             Self::Policy { .. } | Self::Domains { .. } => 1,
-            Self::Hello { .. } | Self::Dump { .. } | Self::Clear { .. } | Self::Ping { .. } => 0,
+            Self::Hello { .. }
+            | Self::Dump { .. }
+            | Self::Clear { .. }
+            | Self::Trace { .. }
+            | Self::Ping { .. } => 0,
         }
     }
 }
@@ -145,6 +164,7 @@ impl Message for ToControl {
             | Self::Refused { .. }
             | Self::Rows { .. }
             | Self::Cleared { .. }
+            | Self::Traced { .. }
             | Self::Pong { .. }
             | Self::Event(_)
             | Self::Lost { .. } => 0,

@@ -39,6 +39,8 @@ pub enum What {
     Classes,
     /// Hosts with connections: partial sums, which control adds up.
     Hosts,
+    /// Members of `sip-pool`s: partial sums, which control adds up.
+    Members,
 }
 
 /// An address of either family. In JSON a number for IPv4 (host order), a text for IPv6.
@@ -94,7 +96,7 @@ impl fmt::Display for Addr {
 }
 
 /// Only rows with these; what is absent matches all. An address or port matches either end.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Filter {
     /// Real or mapped address of either end.
@@ -103,6 +105,8 @@ pub struct Filter {
     pub port: Option<u16>,
     /// IP protocol.
     pub proto: Option<u8>,
+    /// The foreign domain of a SIP dialog.
+    pub domain: Option<String>,
 }
 
 /// One end of a connection.
@@ -247,7 +251,7 @@ pub struct ProxyRow {
     pub memory: u32,
 }
 
-/// `show sip`.
+/// `show sip` and `show dialogs`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SipRow {
@@ -255,10 +259,74 @@ pub struct SipRow {
     pub call_id: String,
     /// The ASA's word for where it is.
     pub state: String,
+    /// What it is: a call, a subscription, a referral.
+    pub usage: String,
+    /// The outside began it.
+    pub inbound: bool,
+    /// The foreign domain, as far as it is known.
+    pub domain: String,
+    /// Who is outside: `user@host`.
+    pub outside: String,
+    /// Who is inside.
+    pub inside: String,
+    /// The inside server; its port is 0 where it is known as a client only.
+    pub server: End2,
+    /// Names in the foreign peer's certificate, a space between each.
+    pub peer: String,
+    /// What let in the message that began it: `domain`, `host` or `dialog`.
+    pub check: String,
+    /// The same of the last message.
+    pub last_check: String,
+    /// Since it began.
+    pub age_secs: u32,
+    /// Since the last SUBSCRIBE was agreed.
+    pub subscribe_secs: Option<u32>,
+    /// For how long that was.
+    pub expires_secs: Option<u32>,
+    /// The longest between two of them so far.
+    pub refresh_secs: Option<u32>,
+    /// Until the subscription ends.
+    pub subscribed_secs: Option<u32>,
     /// Since the last message.
     pub idle_secs: u32,
     /// Until it is forgotten.
     pub left_secs: u32,
+    /// A connection on which nothing is said for so long is ended; 0 for never.
+    pub timeout_secs: u32,
+    /// The worker that has it.
+    pub worker: u32,
+}
+
+/// `show sip-pool`: a member, with what one worker counts; control adds the workers up.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MemberRow {
+    /// The pool.
+    pub pool: String,
+    /// Where the member listens.
+    pub member: End2,
+    /// Its share.
+    pub weight: u8,
+    /// It gets nothing new.
+    pub draining: bool,
+    /// `up`, `down`, `probing` (checked, not known yet) or `unchecked`.
+    pub health: String,
+    /// Called last for so long, because a connection to it failed; 0 for no.
+    pub avoided_secs: u32,
+    /// Sessions with a connection to it.
+    pub sessions: u32,
+    /// Dialogs that it has.
+    pub dialogs: u32,
+    /// Requests sent to it.
+    pub requests: u64,
+    /// Connections to it that failed.
+    pub failures: u64,
+    /// What it last said to a health check: a SIP status, or how it failed; empty for nothing yet.
+    pub answer: String,
+    /// Since then.
+    pub answer_secs: Option<u32>,
+    /// Since its health last turned.
+    pub turned_secs: Option<u32>,
 }
 
 /// `show interface`.
@@ -362,6 +430,8 @@ pub enum Rows {
     Classes(Vec<ClassRow>),
     /// Hosts.
     Hosts(Vec<HostRow>),
+    /// Members of `sip-pool`s.
+    Members(Vec<MemberRow>),
 }
 
 impl Rows {
@@ -375,9 +445,8 @@ impl Rows {
             Self::Pools(rows) => parts(rows, |_| {}, Self::Pools),
             Self::Classes(rows) => parts(rows, |_| {}, Self::Classes),
             Self::Hosts(rows) => parts(rows, |_| {}, Self::Hosts),
-            Self::Sip(rows) => {
-                parts(rows, |row| [&mut row.call_id, &mut row.state].into_iter().for_each(clip), Self::Sip)
-            }
+            Self::Sip(rows) => parts(rows, clip_sip, Self::Sip),
+            Self::Members(rows) => parts(rows, |row| clip(&mut row.pool), Self::Members),
             Self::Ports(rows) => {
                 parts(rows, |row| [&mut row.device, &mut row.driver].into_iter().for_each(clip), Self::Ports)
             }
@@ -390,6 +459,12 @@ fn clip_proxy(row: &mut ProxyRow) {
         .into_iter()
         .for_each(clip);
     clip_names(&mut row.identity);
+}
+
+fn clip_sip(row: &mut SipRow) {
+    [&mut row.call_id, &mut row.domain, &mut row.outside, &mut row.inside, &mut row.peer]
+        .into_iter()
+        .for_each(clip);
 }
 
 /// Cuts a text to [`MAX_TEXT`] bytes at a character's border.
