@@ -88,6 +88,7 @@ pub enum About {
     ServicePolicy,
     Timeouts,
     DeviceId,
+    Metrics,
     LogHost(HostKey),
     LocalDomain(String),
     BoundDomain(DomainKey),

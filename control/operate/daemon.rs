@@ -34,6 +34,7 @@ use super::events::EventLog;
 use super::files;
 use super::history::By;
 use super::journal::{self, changes};
+use super::metrics::serve::Metrics;
 use super::session::{PushError, Session};
 use super::show::load::Load;
 use super::table::{Change, Table};
@@ -119,6 +120,7 @@ pub struct Daemon {
     log: EventLog,
     load: Load,
     access: Access,
+    metrics: Metrics,
 }
 
 impl Daemon {
@@ -152,6 +154,7 @@ impl Daemon {
             log: EventLog::default(),
             load: Load::default(),
             access: Access::default(),
+            metrics: Metrics::default(),
         });
         match startup {
             Some(loaded) => {
@@ -171,6 +174,7 @@ impl Daemon {
         tokio::task::spawn_local(daemon.clone().watch_certificates());
         tokio::task::spawn_local(daemon.clone().fetch_lists());
         tokio::task::spawn_local(daemon.clone().ask_names());
+        tokio::task::spawn_local(daemon.clone().serve_metrics());
         let link = match first {
             Ok((session, fds)) => Some(daemon.connected(session, fds).await),
             Err(why) => {
@@ -184,7 +188,7 @@ impl Daemon {
 
     /// `config` is the configuration from now on, here and for what is told by it.
     fn goes_by(&self, config: Arc<Config>) {
-        self.log.syslog().adopt(&config);
+        self.log.adopt(&config);
         self.config.replace(config);
     }
 
@@ -210,6 +214,7 @@ impl Daemon {
         loop {
             second.tick().await;
             self.log.write_due();
+            self.log.export().flush();
             self.load.note(self.attached().as_deref());
         }
     }
@@ -217,6 +222,11 @@ impl Daemon {
     /// What is known of the places of revocation lists.
     fn fetching(&self) -> &Fetching {
         &self.fetching
+    }
+
+    /// What became of the metrics.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
     }
 
     /// How busy the workers were.

@@ -227,7 +227,7 @@ pub struct Globals {
     pub timeout_arp: u32,
     /// `tls-proxy maximum-session`; 0 for the built-in bound.
     pub max_proxy_sessions: u32,
-    /// [`SAME_SECURITY_INTER`] | [`SAME_SECURITY_INTRA`].
+    /// [`SAME_SECURITY_INTER`] | [`SAME_SECURITY_INTRA`] | [`TELL_FLOWS`].
     pub flags: u32,
     /// `access-group A global`: ACL index or [`NONE`].
     pub acl_global: u32,
@@ -268,6 +268,8 @@ const _: () = assert!(size_of::<Globals>() == 128);
 pub const SAME_SECURITY_INTER: u32 = 1;
 /// `same-security-traffic permit intra-interface`.
 pub const SAME_SECURITY_INTRA: u32 = 2;
+/// Control is told of each connection that begins or ends ([`crate::link::Event::Flows`]).
+pub const TELL_FLOWS: u32 = 4;
 
 impl Default for Globals {
     /// The ASA's defaults.
