@@ -30,6 +30,7 @@ use fedgate_tables::region::Region;
 use tokio::sync::Mutex;
 
 use super::acl_log::Logging;
+use super::capture::Captures;
 use super::events::EventLog;
 use super::files;
 use super::history::By;
@@ -118,6 +119,7 @@ pub struct Daemon {
     fetching: Fetching,
     log: EventLog,
     load: Load,
+    captures: Captures,
 }
 
 impl Daemon {
@@ -149,6 +151,7 @@ impl Daemon {
             fetching: Fetching::default(),
             log: EventLog::default(),
             load: Load::default(),
+            captures: Captures::default(),
         });
         match startup {
             Some(loaded) => {
@@ -218,6 +221,11 @@ impl Daemon {
     /// How busy the workers were.
     pub fn load(&self) -> &Load {
         &self.load
+    }
+
+    /// What is captured.
+    pub fn captures(&self) -> &Captures {
+        &self.captures
     }
 
     /// The log of what the dataplane tells.

@@ -18,7 +18,7 @@ use super::protocol::{FAILED, OK, Reply, Request, USAGE};
 use super::server::Out;
 use super::session::Gone;
 use super::show::{self, Selection, hosts::HostQuery};
-use super::{complete, crypto, pipe, tracer};
+use super::{capture, complete, crypto, pipe, tracer};
 use crate::config::args::Args;
 use crate::config::diag::{Problem, Report};
 use crate::config::model::{DomainKey, Model};
@@ -141,6 +141,13 @@ async fn dispatch(
             daemon.readable().map_err(Stop::Failed)?;
         }
         return crypto::execute(daemon, order, &request.input, out).await;
+    }
+    if spec.run.is_capture() {
+        let order = capture::order::parse(spec.run, &daemon.config().model, &mut args).map_err(wrong)?;
+        if spec.run != Run::ShowCapture {
+            out.audit("command");
+        }
+        return capture::order::execute(daemon, order, out).await;
     }
     if spec.run == Run::PacketTracer {
         let order = tracer::parse(&daemon.config().model, &mut args).map_err(wrong)?;
@@ -327,6 +334,11 @@ async fn dispatch(
         | Run::CryptoCaImport
         | Run::CryptoCaExport
         | Run::CryptoCaCrlRequest
+        | Run::Capture
+        | Run::NoCapture
+        | Run::ClearCapture
+        | Run::ShowCapture
+        | Run::CopyCapture
         | Run::PacketTracer => Err(Stop::Usage("done above".to_owned())),
         Run::Help => Ok(out.text(&commands::help(&[], place.mode)).await?),
     }

@@ -15,5 +15,6 @@ mod media;
 mod rig;
 mod sanity;
 mod shards;
+mod tap;
 mod trace;
 mod v6;
