@@ -178,6 +178,7 @@ impl Sessions {
         let Some(packet) = mbuf.data().get(datagram) else {
             return net.drop(DropReason::InvalidIpLength, mbuf);
         };
+        self.engine.prefetch(session, dpdk::prefetch_near_at);
         match self.engine.input(now.proxy(), session, road, packet) {
             // The packet ends here by design: its bytes are in the session's buffers. What follows from them is the poll's.
             Ok(()) => drop(mbuf),

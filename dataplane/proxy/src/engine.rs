@@ -232,6 +232,15 @@ impl Engine {
         Ok(())
     }
 
+    /// Names every cache line of a session's own state, for the caller to have loaded while it does something else: where sessions are many, the
+    /// [`Self::input`] and [`Self::poll`] that follow would wait for them one after another.
+    #[inline]
+    pub fn prefetch(&self, id: SessionId, load: impl FnMut(*const u8)) {
+        if let Some(session) = self.slots.get(id.slot as usize).and_then(|slot| slot.session.as_deref()) {
+            session.lines(load);
+        }
+    }
+
     /// A router has said that it passes on no more than `mtu` bytes in one packet, and quoted one of ours on this connection, with this
     /// sequence number (RFC 1191). False where that changes nothing.
     pub fn too_big(&mut self, id: SessionId, road: impl Into<Road>, seq: u32, mtu: u16) -> bool {

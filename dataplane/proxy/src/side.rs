@@ -422,13 +422,8 @@ impl Inbox {
     pub(crate) fn consume(&mut self, len: usize) {
         self.start = (self.start + len).min(self.buf.len());
         if self.is_empty() {
-            self.start = 0;
-            if self.buf.capacity() > READ_AHEAD {
-                // A large message is rare: its memory goes back.
-                self.buf = Vec::new();
-            } else {
-                self.buf.clear();
-            }
+            // Not kept: memory that another session has just used is in the cache, this session's own no more when the next message comes.
+            *self = Self::default();
         }
     }
 

@@ -40,6 +40,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 mod error;
 mod hello;
+mod known;
 mod limits;
 mod material;
 mod peers;

@@ -165,10 +165,26 @@ impl Session {
             .chain(ending.map(|(by, why)| (by, why, At::Client)))
     }
 
-    pub(super) fn overdue<D, L, O>(&mut self, env: &Env<'_, D, L, O>) -> Option<(Overdue, At)> {
-        for side in self.sides_mut() {
-            side.tcp.watch(env.now);
+    /// The first of them. Between messages a session has few, and is asked for this after each.
+    pub(super) fn first_deadline<D, L>(&self, ctx: &Context<'_, D, L>) -> Option<Micros> {
+        let all = || self.deadlines(ctx).map(|(by, ..)| by).min();
+        let plain = self.phase == Phase::Running
+            && self.half_closed.is_none()
+            && self.refuse.is_none()
+            && self.pooled.is_none()
+            && self.sides().all(|side| side.tcp_was_up() && side.is_secure() && side.head.begun().is_none())
+            && self.servers.iter().all(|server| server.given_up.is_none());
+        if !plain {
+            return all();
         }
+        let stall = self.sides().filter_map(|side| side.tcp.stalled_since()).min();
+        let idle = self.last_heard.after(ctx.timeouts.idle);
+        let first = Some(stall.map_or(idle, |since| idle.min(since.after(ctx.timeouts.stall))));
+        debug_assert_eq!(first, all());
+        first
+    }
+
+    pub(super) fn overdue<D, L, O>(&mut self, env: &Env<'_, D, L, O>) -> Option<(Overdue, At)> {
         let due = self.deadlines(env.ctx).filter(|(by, ..)| *by <= env.now);
         due.min_by_key(|(by, ..)| *by).map(|(_, why, at)| (why, at))
     }

@@ -13,9 +13,12 @@
 //! rustls runs [`Peers`] in full handshakes only. A resumed one brings the certificates of the first, so [`Peers::identify`] looks at
 //! them again: a certificate that ended or was revoked since is no more good for a ticket than for a handshake.
 //!
+//! Certificate signatures that were verified before are not verified again ([`super::known`]); all else is looked at every time.
+//!
 //! Once a handshake on a worker's core: work bounded by webpki (path depth, signatures) and by the number of vouchers, of which
 //! all but the one whose CA signed fail by a comparison of names.
 
+use super::known::Known;
 use super::limits::{self, Limits};
 use crate::identity::identity;
 use crate::side::Failure;
@@ -23,7 +26,7 @@ use fedgate_sip::identity::PeerIdentity;
 use fedgate_tables::policy::{REVOCATION_CRL, REVOCATION_ENFORCE_UPDATE, REVOCATION_OR_NONE};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, ServerName, SignatureVerificationAlgorithm, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{
     CertificateError, CommonState, DigitallySignedStruct, DistinguishedName, Error, HandshakeKind,
@@ -126,7 +129,10 @@ pub(crate) struct Peers {
     trusts: Box<[Trust]>,
     hints: Vec<DistinguishedName>,
     meets: Meets,
+    /// What a peer may sign the handshake with.
     algorithms: WebPkiSupportedAlgorithms,
+    /// And its CAs certificates and lists.
+    known: Box<[Known]>,
     /// Versions and suites of the face, as text.
     accepts: Box<str>,
     bound: Bound,
@@ -144,7 +150,8 @@ impl Peers {
         let pinned = trusts.iter().flat_map(|trust| &trust.pins).filter(|pin| !pin.is_ca);
         let pinned = pinned.map(|pin| pin.subject.clone());
         let hints = trusts.iter().flat_map(|trust| trust.roots.subjects()).chain(pinned).collect();
-        Self { trusts: trusts.into(), hints, meets, algorithms, accepts: accepts.into(), bound }
+        let known = algorithms.all.iter().copied().map(Known).collect();
+        Self { trusts: trusts.into(), hints, meets, algorithms, known, accepts: accepts.into(), bound }
     }
 
     /// What is spoken here.
@@ -245,15 +252,9 @@ impl Peers {
         let no_list = checks && !or_none && options.is_none();
         let anchors = &trust.roots.roots;
         let within = |path: &VerifiedPath<'_>| limits::hold(trust, path);
-        end.verify_for_usage(
-            self.algorithms.all,
-            anchors,
-            intermediates,
-            now,
-            usage,
-            options,
-            Some(&within),
-        )?;
+        let known: Vec<&dyn SignatureVerificationAlgorithm> =
+            self.known.iter().map(|known| known as &dyn SignatureVerificationAlgorithm).collect();
+        end.verify_for_usage(&known, anchors, intermediates, now, usage, options, Some(&within))?;
         if no_list { Err(webpki::Error::UnknownRevocationStatus) } else { Ok(()) }
     }
 }

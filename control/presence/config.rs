@@ -1,0 +1,363 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The node's configuration: one TOML file, read at the start, checked whole before anything is opened.
+//!
+//! Names, domains and numbers are turned into the forms in which the node compares them here; the rest of the program never sees the
+//! file's. An unknown key is an error, so that no misspelt limit is silently the default. docs/presence.md has an example of
+//! each key.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use fedgate_sip::domain::Domain;
+use serde::Deserialize;
+
+/// Why the configuration is refused.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// It cannot be read.
+    #[error("{0}: {1}")]
+    Read(String, std::io::Error),
+    /// It is not what it should be.
+    #[error("{0}: {1}")]
+    Form(String, toml::de::Error),
+    /// A value makes no sense; the key and why.
+    #[error("{0}: {1}")]
+    Value(&'static str, String),
+}
+
+/// What listens.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Listen {
+    /// Where.
+    pub address: SocketAddr,
+    /// TLS, or plain TCP.
+    #[serde(default)]
+    pub tls: bool,
+}
+
+/// Certificates in PEM.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tls {
+    /// The node's chain, its own certificate first.
+    pub certificate: PathBuf,
+    /// Its key.
+    pub key: PathBuf,
+    /// Those who may sign a peer's.
+    pub ca: PathBuf,
+}
+
+/// A way out of the node.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Route {
+    /// The host of the next URI (a domain, or a machine named in a route set), or `*` for all others.
+    pub host: String,
+    /// Where to connect: `name:port` or `address:port`.
+    pub to: String,
+    /// The name the peer's certificate must bear; plain TCP without.
+    pub tls: Option<String>,
+}
+
+/// Who may speak for foreign domains, and which.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct Federation {
+    /// Permitted foreign domains: exact, or `*.x` for all below x.
+    pub permitted: Vec<String>,
+    /// Names in the certificates of the appliance and other peers (TLS peer subjects).
+    pub peers: Vec<String>,
+    /// Peers on plain TCP by address.
+    pub addresses: Vec<IpAddr>,
+    /// Requests a second taken from a domain that is permitted by a `*.x` only.
+    pub unlisted_rate: u32,
+    /// Local users such a domain may address before it is slowed to one request a second.
+    pub watch_list: usize,
+    /// Whether MESSAGE outside a session is taken from foreign domains.
+    pub pager: bool,
+}
+
+/// Bounds on what others can make the node hold.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct Bounds {
+    /// Connections at once.
+    pub connections: usize,
+    /// Of one address.
+    pub connections_per_address: usize,
+    /// Seconds without a message before a connection is closed.
+    pub idle: u64,
+    /// Inbound subscriptions.
+    pub subscriptions: usize,
+    /// Of one watcher.
+    pub subscriptions_per_watcher: usize,
+    /// Sessions of instant messages.
+    pub sessions: usize,
+    /// Contacts of one user.
+    pub contacts: usize,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self {
+            connections: 10_000,
+            connections_per_address: 1_000,
+            idle: 1_800,
+            subscriptions: 200_000,
+            subscriptions_per_watcher: 2_000,
+            sessions: 50_000,
+            contacts: 1_000,
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct File {
+    name: String,
+    port: Option<u16>,
+    domains: Vec<String>,
+    store: String,
+    users: PathBuf,
+    control: PathBuf,
+    subscribe_status: Option<u16>,
+    max_expires: Option<u32>,
+    session_idle: Option<u64>,
+    listen: Vec<Listen>,
+    tls: Option<Tls>,
+    #[serde(default)]
+    route: Vec<Route>,
+    #[serde(default)]
+    federation: Federation,
+    #[serde(default)]
+    limits: Bounds,
+}
+
+/// The configuration, checked.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The node's name, in its Vias and Contacts.
+    pub name: String,
+    /// The port in its Contacts.
+    pub port: u16,
+    /// Its domains, canonical.
+    pub domains: Vec<String>,
+    /// The store's URL.
+    pub store: String,
+    /// The file of users.
+    pub users: PathBuf,
+    /// The control socket.
+    pub control: PathBuf,
+    /// 200, or 202 as RFC 3265 had it.
+    pub subscribe_status: u16,
+    /// Longest subscription, publication and registration granted, s.
+    pub max_expires: u32,
+    /// Seconds without a message before a session is ended.
+    pub session_idle: u64,
+    /// What listens.
+    pub listen: Vec<Listen>,
+    /// Certificates, where there is TLS.
+    pub tls: Option<Tls>,
+    /// Ways out.
+    pub routes: Vec<Route>,
+    /// Foreign domains.
+    pub federation: Federation,
+    /// Bounds.
+    pub limits: Bounds,
+}
+
+impl Config {
+    /// Reads and checks the file.
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        let shown = path.display().to_string();
+        let text = std::fs::read_to_string(path).map_err(|why| ConfigError::Read(shown.clone(), why))?;
+        Self::parse(&text, &shown)
+    }
+
+    /// Checks the text of the file called `shown`.
+    pub fn parse(text: &str, shown: &str) -> Result<Self, ConfigError> {
+        let file: File = toml::from_str(text).map_err(|why| ConfigError::Form(shown.to_owned(), why))?;
+        let domains: Vec<String> =
+            file.domains.iter().map(|domain| canonical("domains", domain)).collect::<Result<_, _>>()?;
+        let bad = |key, why: &str| Err(ConfigError::Value(key, why.to_owned()));
+        if domains.is_empty() {
+            return bad("domains", "the node needs one at least");
+        }
+        if file.listen.is_empty() {
+            return bad("listen", "the node needs one at least");
+        }
+        let wants_tls = file.listen.iter().any(|l| l.tls) || file.route.iter().any(|r| r.tls.is_some());
+        if wants_tls && file.tls.is_none() {
+            return bad("tls", "a listener or a route uses TLS, which needs certificate, key and ca");
+        }
+        let subscribe_status = file.subscribe_status.unwrap_or(200);
+        if !matches!(subscribe_status, 200 | 202) {
+            return bad("subscribe-status", "200 or 202");
+        }
+        let max_expires = file.max_expires.unwrap_or(7_200);
+        if !(60..=86_400).contains(&max_expires) {
+            return bad("max-expires", "60 to 86400");
+        }
+        let tls_port = file.listen.iter().find(|l| l.tls).or(file.listen.first()).map(|l| l.address.port());
+        let mut federation = file.federation;
+        federation.permitted = permitted(&federation.permitted, &domains)?;
+        federation.peers = federation
+            .peers
+            .iter()
+            .map(|peer| canonical("federation.peers", peer))
+            .collect::<Result<_, _>>()?;
+        if federation.unlisted_rate == 0 {
+            federation.unlisted_rate = 20;
+        }
+        if federation.watch_list == 0 {
+            federation.watch_list = 1_000;
+        }
+        let mut routes = file.route;
+        for route in &mut routes {
+            if route.host != "*" {
+                route.host = canonical("route.host", &route.host)?;
+            }
+            if !route
+                .to
+                .rsplit_once(':')
+                .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
+            {
+                return bad("route.to", "name:port or address:port");
+            }
+        }
+        Ok(Self {
+            name: canonical("name", &file.name)?,
+            port: file.port.or(tls_port).unwrap_or(5061),
+            domains,
+            store: file.store,
+            users: file.users,
+            control: file.control,
+            subscribe_status,
+            max_expires,
+            session_idle: file.session_idle.unwrap_or(1_200).clamp(1, 86_400),
+            listen: file.listen,
+            tls: file.tls,
+            routes,
+            federation,
+            limits: file.limits,
+        })
+    }
+
+    /// Whether a canonical domain is the node's. By equality, never by suffix.
+    pub fn is_local(&self, domain: &str) -> bool {
+        self.domains.iter().any(|local| local == domain)
+    }
+
+    /// How a canonical foreign domain is permitted.
+    pub fn permission(&self, domain: &str) -> Permission {
+        let has = |entry: &str| self.federation.permitted.iter().any(|permitted| permitted == entry);
+        if self.is_local(domain) {
+            return Permission::Refused;
+        }
+        if has(domain) {
+            return Permission::Listed;
+        }
+        let below = domain.match_indices('.').any(|(dot, _)| has(&format!("*{}", &domain[dot..])));
+        if below { Permission::Below } else { Permission::Refused }
+    }
+
+    /// The way to a host, canonical or not.
+    pub fn route(&self, host: &str) -> Option<&Route> {
+        let host = Domain::canonical(host.as_bytes()).ok()?;
+        let exact = self.routes.iter().find(|route| route.host == host.as_str());
+        exact.or_else(|| self.routes.iter().find(|route| route.host == "*"))
+    }
+}
+
+/// What the list of permitted domains says of one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Permission {
+    /// By its own name.
+    Listed,
+    /// By a `*.x` only: held to the limits for unknown peers.
+    Below,
+    /// Not at all, or it is the node's own.
+    Refused,
+}
+
+fn permitted(entries: &[String], local: &[String]) -> Result<Vec<String>, ConfigError> {
+    let mut all = Vec::new();
+    for entry in entries {
+        let (star, name) = entry.strip_prefix("*.").map_or(("", entry.as_str()), |name| ("*.", name));
+        let name = canonical("federation.permitted", name)?;
+        if star.is_empty() && local.contains(&name) {
+            return Err(ConfigError::Value(
+                "federation.permitted",
+                format!("{name} is the node's own domain"),
+            ));
+        }
+        if !star.is_empty() && !name.contains('.') {
+            return Err(ConfigError::Value(
+                "federation.permitted",
+                format!("{entry} is a whole top-level domain"),
+            ));
+        }
+        all.push(format!("{star}{name}"));
+    }
+    Ok(all)
+}
+
+fn canonical(key: &'static str, name: &str) -> Result<String, ConfigError> {
+    let domain = Domain::canonical(name.as_bytes())
+        .map_err(|why| ConfigError::Value(key, format!("{name}: {why}")))?;
+    Ok(domain.as_str().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PLAIN: &str = "name = \"CUP.local.example\"\ndomains = [\"cup.cisco.example\"]\nstore = \"sqlite::memory:\"\n\
+        users = \"u\"\ncontrol = \"c\"\n[[listen]]\naddress = \"127.0.0.1:0\"\n";
+
+    fn with(rest: &str) -> Result<Config, ConfigError> {
+        Config::parse(&format!("{PLAIN}{rest}"), "file")
+    }
+
+    #[test]
+    fn domains_are_permitted_by_their_names_and_no_others() {
+        let config = with("[federation]\npermitted = [\"cisco.example\", \"*.part.example\"]\n")
+            .expect("a configuration");
+        for (domain, permission) in [
+            ("cisco.example", Permission::Listed),
+            ("cup.cisco.example", Permission::Refused),
+            ("evil.cisco.example", Permission::Refused),
+            ("part.example", Permission::Refused),
+            ("a.b.part.example", Permission::Below),
+            ("notpart.example", Permission::Refused),
+            ("cisco.example.evil.example", Permission::Refused),
+        ] {
+            assert_eq!(config.permission(domain), permission, "{domain}");
+        }
+    }
+
+    #[test]
+    fn routes_by_host_then_the_other() {
+        let config = with(
+            "[[route]]\nhost = \"*\"\nto = \"b:5060\"\n[[route]]\nhost = \"A.example\"\nto = \"a:5060\"\n",
+        )
+        .expect("a configuration");
+        assert_eq!(config.route("a.EXAMPLE.").map(|r| r.to.as_str()), Some("a:5060"));
+        assert_eq!(config.route("c.example").map(|r| r.to.as_str()), Some("b:5060"));
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        for (text, word) in [
+            ("[federation]\npermitted = [\"cup.cisco.example\"]\n", "own domain"),
+            ("[federation]\npermitted = [\"*.example\"]\n", "top-level"),
+            ("[federation]\npermited = []\n", "permited"),
+            ("[[route]]\nhost = \"*\"\nto = \"b\"\n", "route.to"),
+            ("[[route]]\nhost = \"*\"\nto = \"b:1\"\ntls = \"b\"\n", "certificate"),
+        ] {
+            let why = with(text).expect_err(text).to_string();
+            assert!(why.contains(word), "{why}");
+        }
+    }
+}

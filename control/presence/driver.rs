@@ -1,0 +1,289 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Runs the core: events in, outputs carried out, nothing acknowledged before it is stored.
+//!
+//! One task owns the core and takes events in batches. The outputs of a batch are cut at its writes: what stands behind a write
+//! waits in order until the store task has committed it. While a transaction is being committed, events go on being decided and
+//! their writes gather for the next one (group commit). Order is kept over batches, so a watcher never hears of a change before the change is safe.
+//!
+//! When [`MAX_HELD`] outputs wait for the disk no more events are taken; the transport's queue fills, and peers are read slower.
+//! If the store fails the node ends: it would be promising what it cannot keep.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use tokio::sync::{mpsc, oneshot};
+
+use crate::config::{Config, ConfigError};
+use crate::control;
+use crate::node::{Command, Core, Output, Reply};
+use crate::store::{Store, StoreError, Write};
+use crate::transport::{ConnId, Event, Sender, Transport, TransportError};
+use crate::users::{Users, UsersError};
+
+/// Outputs that may wait for the disk.
+const MAX_HELD: usize = 100_000;
+/// Events decided in one go.
+const BATCH: usize = 512;
+
+/// Why the node ended or did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum NodeError {
+    /// The configuration.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The users.
+    #[error(transparent)]
+    Users(#[from] UsersError),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The listeners.
+    #[error(transparent)]
+    Transport(#[from] TransportError),
+    /// The control socket.
+    #[error("the control socket {0}: {1}")]
+    Control(String, std::io::Error),
+    /// The system's generator.
+    #[error("no random numbers")]
+    Random,
+}
+
+/// A command and where its reply goes.
+pub(crate) type Asked = (Command, oneshot::Sender<Reply>);
+
+/// Reads a configuration and its users; nothing is opened.
+pub fn check(path: &std::path::Path) -> Result<(), NodeError> {
+    let cfg = Config::read(path)?;
+    Users::read(&cfg.users, |domain| cfg.is_local(domain))?;
+    Ok(())
+}
+
+/// Runs a node until `stop` is done. `ready` is told the addresses it listens on.
+pub async fn run(
+    cfg: Config,
+    ready: impl FnOnce(&[std::net::SocketAddr]),
+    stop: impl Future<Output = ()>,
+) -> Result<(), NodeError> {
+    let users = Users::read(&cfg.users, |domain| cfg.is_local(domain))?;
+    let mut store = Store::open(&cfg.store).await?;
+    let image = store.load().await?;
+    let mut seed = [0; 48];
+    aws_lc_rs::rand::fill(&mut seed).map_err(|_| NodeError::Random)?;
+    let clock = Clock::start();
+    let cfg = Arc::new(cfg);
+    let core = Core::new(cfg.clone(), users, seed, image, clock.now());
+    let (transport, events, bound) = Transport::start(cfg.clone()).await?;
+    let (asked, commands) = mpsc::channel(64);
+    let control = control::listen(&cfg.control, asked)
+        .map_err(|why| NodeError::Control(cfg.control.display().to_string(), why))?;
+    let (writes, committed, storing) = store_task(store);
+    ready(&bound);
+    let driver = Driver {
+        core,
+        clock,
+        transport,
+        senders: HashMap::new(),
+        held: VecDeque::new(),
+        gathered: Vec::new(),
+        committing: 0,
+        tickets: HashMap::new(),
+        next_ticket: 0,
+        writes,
+    };
+    let ended = driver.run(events, commands, committed, stop).await;
+    control.abort();
+    let _ = std::fs::remove_file(&cfg.control);
+    let stored = storing.await;
+    ended?;
+    match stored {
+        Ok(result) => Ok(result?),
+        Err(why) => std::panic::resume_unwind(why.into_panic()),
+    }
+}
+
+/// Milliseconds since 1970 that never go back.
+struct Clock {
+    epoch: u64,
+    start: Instant,
+}
+
+impl Clock {
+    fn start() -> Self {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self { epoch: u64::try_from(since.as_millis()).unwrap_or(0), start: Instant::now() }
+    }
+
+    fn now(&self) -> u64 {
+        self.epoch + u64::try_from(self.start.elapsed().as_millis()).unwrap_or(0)
+    }
+}
+
+type Storing = tokio::task::JoinHandle<Result<(), StoreError>>;
+
+/// The task that commits: batches in, one word for each back.
+fn store_task(mut store: Store) -> (mpsc::Sender<Vec<Write>>, mpsc::Receiver<()>, Storing) {
+    let (writes, mut batches) = mpsc::channel::<Vec<Write>>(1);
+    let (done, committed) = mpsc::channel(1);
+    let task = tokio::spawn(async move {
+        while let Some(batch) = batches.recv().await {
+            store.commit(&batch).await?;
+            if done.send(()).await.is_err() {
+                break;
+            }
+        }
+        store.close().await
+    });
+    (writes, committed, task)
+}
+
+/// What waits for the disk.
+enum Held {
+    /// This may happen once all before it is stored.
+    Do(Output),
+    /// So many writes go to the disk here.
+    Stored,
+}
+
+struct Driver {
+    core: Core,
+    clock: Clock,
+    transport: Transport,
+    senders: HashMap<ConnId, Sender>,
+    held: VecDeque<Held>,
+    /// Writes for the next transaction.
+    gathered: Vec<Write>,
+    /// Writes in the transaction that is being committed.
+    committing: usize,
+    tickets: HashMap<u64, oneshot::Sender<Reply>>,
+    next_ticket: u64,
+    writes: mpsc::Sender<Vec<Write>>,
+}
+
+impl Driver {
+    async fn run(
+        mut self,
+        mut events: mpsc::Receiver<Event>,
+        mut commands: mpsc::Receiver<Asked>,
+        mut committed: mpsc::Receiver<()>,
+        stop: impl Future<Output = ()>,
+    ) -> Result<(), NodeError> {
+        let mut stop = std::pin::pin!(stop);
+        let mut batch = Vec::with_capacity(BATCH);
+        self.carry_out();
+        loop {
+            let wake = self.core.next_time().map_or(1_000, |at| at.saturating_sub(self.clock.now()));
+            let has_room = self.held.len() < MAX_HELD;
+            tokio::select! {
+                biased;
+                () = &mut stop => break,
+                word = committed.recv() => match word {
+                    Some(()) => self.stored(),
+                    // The store has failed; its task says how.
+                    None => break,
+                },
+                count = events.recv_many(&mut batch, BATCH), if has_room => {
+                    if count == 0 {
+                        break;
+                    }
+                    for event in batch.drain(..) {
+                        self.event(event);
+                    }
+                }
+                asked = commands.recv(), if has_room => {
+                    if let Some((command, reply)) = asked {
+                        self.next_ticket += 1;
+                        self.tickets.insert(self.next_ticket, reply);
+                        self.core.on_command(self.next_ticket, command, self.clock.now());
+                    }
+                }
+                () = tokio::time::sleep(Duration::from_millis(wake.min(1_000))) => {}
+            }
+            self.core.on_time(self.clock.now());
+            self.carry_out();
+        }
+        Ok(())
+    }
+
+    fn event(&mut self, event: Event) {
+        let now = self.clock.now();
+        match event {
+            Event::Open(id, peer, sender) => {
+                self.senders.entry(id).or_insert(sender);
+                self.core.on_open(id, peer, now);
+            }
+            Event::Message(message) => self.core.on_message(message, now),
+            Event::Closed(id) => {
+                self.senders.remove(&id);
+                self.core.on_closed(id, now);
+            }
+        }
+    }
+
+    fn carry_out(&mut self) {
+        for output in self.core.take_output() {
+            match output {
+                Output::Write(write) => {
+                    self.gathered.push(write);
+                    self.held.push_back(Held::Stored);
+                }
+                output if self.held.is_empty() => self.perform(output),
+                output => self.held.push_back(Held::Do(output)),
+            }
+        }
+        self.commit();
+    }
+
+    /// Starts a transaction with all that is gathered, if none is under way.
+    fn commit(&mut self) {
+        if self.committing == 0 && !self.gathered.is_empty() {
+            let batch = std::mem::take(&mut self.gathered);
+            self.committing = batch.len();
+            // The channel holds one batch, and none is under way: it cannot be full. If it is closed, the store has failed.
+            let _ = self.writes.try_send(batch);
+        }
+    }
+
+    /// A transaction is on the disk: whatever waited for it happens.
+    fn stored(&mut self) {
+        let mut left = std::mem::take(&mut self.committing);
+        while let Some(first) = self.held.pop_front() {
+            match first {
+                Held::Stored if left == 0 => {
+                    self.held.push_front(Held::Stored);
+                    break;
+                }
+                Held::Stored => left -= 1,
+                Held::Do(output) => self.perform(output),
+            }
+        }
+        self.commit();
+    }
+
+    fn perform(&mut self, output: Output) {
+        match output {
+            Output::Send(conn, bytes) => {
+                let sent = self.senders.get(&conn).is_none_or(|sender| sender.send(bytes));
+                if !sent {
+                    tracing::info!(conn = conn.0, "the peer does not read");
+                    self.senders.remove(&conn);
+                }
+            }
+            Output::Open(conn, target) => {
+                let sender = self.transport.connect(conn, target);
+                self.senders.insert(conn, sender);
+            }
+            Output::Close(conn) => {
+                self.senders.remove(&conn);
+            }
+            Output::Reply(ticket, reply) => {
+                if let Some(waiting) = self.tickets.remove(&ticket) {
+                    // Who does not wait any more needs no reply.
+                    let _ = waiting.send(reply);
+                }
+            }
+            // Held back by `carry_out`; never here.
+            Output::Write(_) => {}
+        }
+    }
+}

@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The presence and IM node: what stands behind the appliance where no other SIP server does.
+//!
+//! It plays the part Cisco Unified Presence has in the design: local users register here, publish their presence, decide who may see
+//! it and send each other texts; foreign users come through the appliance. docs/presence.md has each flow as a diagram.
+//!
+//! From outside to inside: `transport` (connections, framing), `driver` (the one task that owns the core and keeps promises behind the
+//! disk), `node` (the core: every decision, without I/O), `presence` and `im` (state machines and documents), `store`. The front for
+//! everything but SIP is `node::Command`, over the [`control`] socket.
+#![forbid(unsafe_code)]
+
+mod aor;
+pub mod config;
+pub mod control;
+mod dialog;
+mod digest;
+mod driver;
+mod ids;
+mod im;
+mod message;
+mod node;
+mod presence;
+mod store;
+mod transport;
+mod users;
+mod xml;
+
+pub use driver::{NodeError, check, run};

@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! `fedgate-presence`: runs the node, and asks it from the command line.
+//!
+//! `run` stays in the foreground, logs to standard error and prints the addresses it listens on; SIGTERM and SIGINT end it well. All
+//! other commands go to a running node by its control socket and print what it says as JSON.
+
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use fedgate_presence::config::Config;
+use fedgate_presence::{control, run};
+use serde_json::json;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+/// The presence and IM node of a fedgate appliance.
+#[derive(Parser)]
+#[command(version, about)]
+struct Cli {
+    #[command(subcommand)]
+    command: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Run the node.
+    Run {
+        /// Its configuration.
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+        /// What is logged, as tracing filters have it.
+        #[arg(long, default_value = "info")]
+        log: String,
+    },
+    /// Read a configuration and its users, say what is wrong with them.
+    Check {
+        /// The configuration.
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+    },
+    /// Let somebody, or a whole domain, see a user's presence.
+    Allow(Decision),
+    /// Show a user offline to somebody, or to a whole domain, who cannot tell.
+    Block(Decision),
+    /// Take a decision back.
+    Forget(Decision),
+    /// Put somebody into a user's list of contacts.
+    AddContact {
+        /// Whose list.
+        user: String,
+        /// Who.
+        contact: String,
+        /// As he is shown.
+        #[arg(default_value = "")]
+        name: String,
+        #[command(flatten)]
+        node: Node,
+    },
+    /// Take somebody out of a user's list of contacts.
+    RemoveContact {
+        /// Whose list.
+        user: String,
+        /// Who.
+        contact: String,
+        #[command(flatten)]
+        node: Node,
+    },
+    /// All about a user: presence, contacts, watchers, decisions.
+    Show {
+        /// Who.
+        user: String,
+        #[command(flatten)]
+        node: Node,
+    },
+    /// What the node holds and has counted.
+    Statistics {
+        #[command(flatten)]
+        node: Node,
+    },
+}
+
+#[derive(clap::Args)]
+struct Decision {
+    /// Who decides.
+    user: String,
+    /// About whom: an address or a domain.
+    who: String,
+    #[command(flatten)]
+    node: Node,
+}
+
+#[derive(clap::Args)]
+struct Node {
+    /// The node's control socket.
+    #[arg(long, value_name = "PATH", default_value = "/run/fedgate/presence.sock")]
+    socket: PathBuf,
+}
+
+fn main() -> ExitCode {
+    let (node, command) = match Cli::parse().command {
+        Verb::Run { config, log } => return serve(&config, &log),
+        Verb::Check { config } => return check(&config),
+        Verb::Allow(d) => {
+            (d.node, json!({ "do": "decide", "user": d.user, "who": d.who, "verdict": "allow" }))
+        }
+        Verb::Block(d) => {
+            (d.node, json!({ "do": "decide", "user": d.user, "who": d.who, "verdict": "block" }))
+        }
+        Verb::Forget(d) => (d.node, json!({ "do": "decide", "user": d.user, "who": d.who, "verdict": null })),
+        Verb::AddContact { user, contact, name, node } => {
+            (node, json!({ "do": "add-contact", "user": user, "contact": contact, "name": name }))
+        }
+        Verb::RemoveContact { user, contact, node } => {
+            (node, json!({ "do": "remove-contact", "user": user, "contact": contact }))
+        }
+        Verb::Show { user, node } => (node, json!({ "do": "show", "user": user })),
+        Verb::Statistics { node } => (node, json!({ "do": "statistics" })),
+    };
+    match control::ask(&node.socket, &command) {
+        Ok(value) if value.is_null() => ExitCode::SUCCESS,
+        Ok(value) => {
+            println!("{value:#}");
+            ExitCode::SUCCESS
+        }
+        Err(why) => failed(&why),
+    }
+}
+
+fn failed(why: &dyn std::fmt::Display) -> ExitCode {
+    eprintln!("fedgate-presence: {why}");
+    ExitCode::FAILURE
+}
+
+fn check(path: &std::path::Path) -> ExitCode {
+    match fedgate_presence::check(path) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => failed(&why),
+    }
+}
+
+fn serve(path: &std::path::Path, log: &str) -> ExitCode {
+    let filter = match EnvFilter::try_new(log) {
+        Ok(filter) => filter,
+        Err(why) => return failed(&why),
+    };
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
+    let config = match Config::read(path) {
+        Ok(config) => config,
+        Err(why) => return failed(&why),
+    };
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(why) => return failed(&why),
+    };
+    let ready = |addresses: &[std::net::SocketAddr]| {
+        for address in addresses {
+            println!("listening on {address}");
+        }
+        // Whoever started us may not read it.
+        let _ = std::io::stdout().flush();
+    };
+    let ended = runtime.block_on(async {
+        let mut terminate = signal(SignalKind::terminate()).map_err(|why| why.to_string())?;
+        let mut interrupt = signal(SignalKind::interrupt()).map_err(|why| why.to_string())?;
+        let stop = async move {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+        };
+        run(config, ready, stop).await.map_err(|why| why.to_string())
+    });
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => failed(&why),
+    }
+}

@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Texts between the node and its users' devices (the design's pager mode), and the conversion between the two modes.
+//!
+//! A text from a device goes to another of our users as it is, or to a foreign user by the pair's conversation
+//! ([`super::session`]). A text for one of our users goes to each of his devices as a MESSAGE of its own; the first that takes it has
+//! delivered it, and only then is whoever sent it told so. Nothing is kept for later: a user without a device gets nothing, and
+//! the sender learns it (480).
+//!
+//! Plain text in UTF-8, and notices of typing, which are passed on where they are understood and answered for in any case.
+//! Part of the core.
+
+use rsip::headers::UntypedHeader as _;
+
+use super::Core;
+use super::request::Who;
+use super::transact::{Answer, Purpose};
+use crate::aor::Aor;
+use crate::ids::Tag;
+use crate::message::compose::Outgoing;
+use crate::message::{Incoming, param};
+use crate::presence::policy::Access;
+use fedgate_sip::headers::HeaderName;
+
+/// Texts.
+const PLAIN: &str = "text/plain;charset=UTF-8";
+/// Notices of typing (RFC 3994).
+pub(super) const COMPOSING: &str = "application/im-iscomposing+xml";
+
+/// A text on its way to a foreign user, with the request it came in.
+#[derive(Debug)]
+pub(super) struct Text {
+    pub(super) request: Incoming,
+    pub(super) kind: &'static str,
+    pub(super) body: String,
+}
+
+/// A text on its way to a user's devices.
+pub(super) struct Delivery {
+    /// Who waits for the outcome, and in which session.
+    origin: Option<(Incoming, Option<Tag>)>,
+    open: usize,
+    best: u16,
+}
+
+impl Core {
+    /// A MESSAGE outside of any session.
+    pub(super) fn on_pager(&mut self, request: Incoming) {
+        let Ok(who) = self.requester(&request) else { return };
+        let target = request.msg().request_uri().and_then(|uri| Aor::of(&uri));
+        let Some(target) = target else { return self.refuse(&request, 404, "no_user") };
+        match who {
+            Who::Foreign(_) if !self.cfg.federation.pager => self.refuse(&request, 405, "pager_foreign"),
+            Who::Foreign(from) => {
+                let Ok(local) = self.local_target(&request) else { return };
+                if self.access_of(&local, &from) == Access::Polite {
+                    return self.refuse(&request, 480, "absent");
+                }
+                self.take_text(request, &local, &from, None);
+            }
+            Who::Local(from) if self.is_local(&target) => {
+                let Ok(local) = self.local_target(&request) else { return };
+                if self.access_of(&local, &from) == Access::Polite {
+                    return self.refuse(&request, 480, "absent");
+                }
+                self.take_text(request, &local, &from, None);
+            }
+            Who::Local(from) => self.say(request, from, target),
+        }
+    }
+
+    /// A device says something to a foreign user.
+    fn say(&mut self, request: Incoming, local: Aor, foreign: Aor) {
+        if self.cfg.route(foreign.domain()).is_none() {
+            return self.refuse(&request, 404, "no_user");
+        }
+        let (kind, body) = match content(&request) {
+            Ok(content) => content,
+            Err(status) => return self.refuse_text(&request, status),
+        };
+        let pair = (local, foreign);
+        if kind == COMPOSING {
+            let out = self.response(&request, 200);
+            self.send_response(&request, out);
+            let active = self.pairs.get(&pair).and_then(crate::im::Conversation::active);
+            if let Some(tag) = active.filter(|tag| self.sessions.get(tag).is_some_and(|s| s.composing)) {
+                // A notice that is lost is no loss.
+                let _ = self.send_in(tag, kind, body, Purpose::Nothing);
+            }
+            return;
+        }
+        if !self.defer(&request) {
+            return;
+        }
+        self.count("texts_out");
+        let text = Text { request, kind, body };
+        self.pair_does(pair, |conversation| {
+            conversation.say(text).unwrap_or_else(|text| vec![crate::im::Do::Done(text, 503)])
+        });
+    }
+
+    /// A text for one of our users.
+    pub(super) fn take_text(&mut self, request: Incoming, local: &Aor, from: &Aor, session: Option<Tag>) {
+        let (kind, body) = match content(&request) {
+            Ok(content) => content,
+            Err(status) => return self.refuse_text(&request, status),
+        };
+        if kind == COMPOSING {
+            let out = self.response(&request, 200);
+            self.send_response(&request, out);
+            return self.deliver(local, from, kind, body, None);
+        }
+        if !self.defer(&request) {
+            return;
+        }
+        self.count("texts_in");
+        self.deliver(local, from, kind, body, Some((request, session)));
+    }
+
+    fn refuse_text(&mut self, request: &Incoming, status: u16) {
+        self.count("text_body");
+        let mut out = self.response(request, status);
+        if status == 415 {
+            out = out.with(rsip::headers::Accept::new(format!("text/plain, {COMPOSING}")));
+        }
+        self.send_response(request, out);
+    }
+
+    /// Sends to each device of a user.
+    pub(super) fn deliver(
+        &mut self,
+        local: &Aor,
+        from: &Aor,
+        kind: &str,
+        body: String,
+        origin: Option<(Incoming, Option<Tag>)>,
+    ) {
+        let number = self.ids.number();
+        let devices = self.bindings.get(local).cloned().unwrap_or_default();
+        let now = self.now;
+        // Until all have been tried the delivery counts as open, so that it cannot end before.
+        self.deliveries.insert(number, Delivery { origin, open: 1, best: 480 });
+        for device in devices.into_iter().filter(|device| device.expires > now) {
+            let Some(conn) = device.conn.or_else(|| self.conn_to_device(&device.contact)) else { continue };
+            let (branch, via) = self.via(conn);
+            let call_id = format!("{}@{}", Tag(self.ids.number()), self.cfg.name);
+            let from_tag = self.ids.tag();
+            let out = Outgoing::request("MESSAGE", &device.contact)
+                .with(rsip::headers::Via::new(via))
+                .with(rsip::headers::MaxForwards::new("70"))
+                .with(rsip::headers::From::new(format!("<{}>;tag={from_tag}", from.uri())))
+                .with(rsip::headers::To::new(format!("<{}>", local.uri())))
+                .with(rsip::headers::CallId::new(call_id))
+                .with(rsip::headers::CSeq::new("1 MESSAGE"))
+                .body(kind, body.clone());
+            if self.send_request(conn, branch, Purpose::Leg(number), out).is_ok()
+                && let Some(delivery) = self.deliveries.get_mut(&number)
+            {
+                delivery.open += 1;
+            }
+        }
+        self.leg_ended(number, 480);
+    }
+
+    pub(super) fn on_leg_answer(&mut self, number: u64, answer: &Answer<'_>) {
+        self.leg_ended(number, answer.status);
+    }
+
+    fn leg_ended(&mut self, number: u64, status: u16) {
+        let Some(delivery) = self.deliveries.get_mut(&number) else { return };
+        delivery.open -= 1;
+        // A device that does not take the text says more than one that is not there.
+        if matches!(status, 400 | 413 | 415 | 486 | 488 | 600..=699) {
+            delivery.best = status;
+        }
+        let taken = (200..300).contains(&status);
+        let outcome = if taken { Some(200) } else { (delivery.open == 0).then_some(delivery.best) };
+        let ended = delivery.open == 0;
+        let origin = outcome.and_then(|_| delivery.origin.take());
+        if ended {
+            self.deliveries.remove(&number);
+        }
+        if let (Some(status), Some((request, session))) = (outcome, origin) {
+            if let Some(tag) = session {
+                self.text_taken(tag, request.msg().cseq.number, status);
+            }
+            self.count(if status == 200 { "texts_delivered" } else { "texts_failed" });
+            self.answer_deferred(&request, status);
+        }
+    }
+}
+
+/// What a MESSAGE says, if that is something we carry.
+fn content(request: &Incoming) -> Result<(&'static str, String), u16> {
+    let body = request.msg().body;
+    let kind = match request.content_type().as_str() {
+        "text/plain" => PLAIN,
+        "" if body.is_empty() => PLAIN,
+        COMPOSING => COMPOSING,
+        _ => return Err(415),
+    };
+    let params = request.value(HeaderName::ContentType).unwrap_or_default();
+    let charset = param(params, "charset").unwrap_or("utf-8").to_ascii_lowercase();
+    if !matches!(charset.as_str(), "utf-8" | "us-ascii")
+        || request.msg().present.contains(HeaderName::ContentEncoding)
+    {
+        return Err(415);
+    }
+    String::from_utf8(body.to_vec()).map(|body| (kind, body)).map_err(|_| 415)
+}

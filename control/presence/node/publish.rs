@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! PUBLISH: what a user's devices say of him (RFC 3903).
+//!
+//! Each publication is one device's; a user's state is composed of all ([`crate::presence::state::compose`]) in the order in
+//! which they last published. Entity tags change with each PUBLISH, and publications are stored before they are acknowledged: after a
+//! restart a device goes on with the tag it has.
+//!
+//! Bound: [`MAX_DEVICES`] publications a user. Part of the core.
+
+use fedgate_sip::headers::HeaderName;
+use rsip::headers::UntypedHeader as _;
+
+use super::request::Who;
+use super::{Core, Timer};
+use crate::aor::Aor;
+use crate::ids::Tag;
+use crate::message::Incoming;
+use crate::presence::pidf;
+use crate::presence::state::{Presence, Reach, compose};
+use crate::store::Write;
+
+/// Publications of one user at once.
+const MAX_DEVICES: usize = 16;
+/// Shortest, s.
+const MIN_EXPIRES: u32 = 60;
+/// Default, s.
+const EXPIRES: u32 = 3_600;
+
+/// One device's.
+#[derive(Debug)]
+pub(super) struct Publication {
+    owner: Aor,
+    expires: u64,
+    presence: Presence,
+}
+
+impl Core {
+    pub(super) fn restore_publications(&mut self, stored: Vec<(u64, Aor, u64, Presence)>) {
+        for (etag, owner, expires, presence) in stored {
+            self.at(expires, Timer::Publication(etag));
+            self.devices.entry(owner.clone()).or_default().push(etag);
+            self.publications.insert(etag, Publication { owner, expires, presence });
+        }
+        let owners: Vec<Aor> = self.devices.keys().cloned().collect();
+        for owner in owners {
+            self.recompose(&owner);
+        }
+    }
+
+    pub(super) fn on_publish(&mut self, request: &Incoming) {
+        let Ok(Who::Local(user)) = self.requester(request) else { return };
+        let msg = request.msg();
+        let target = msg.request_uri().and_then(|uri| Aor::of(&uri));
+        if target.as_ref() != Some(&user) {
+            return self.refuse(request, 403, "publish_other");
+        }
+        let event = request.value(HeaderName::Event).unwrap_or_default();
+        if event.split(';').next().map(str::trim) != Some("presence") {
+            return self.refuse(request, 489, "bad_event");
+        }
+        let Ok(expires) = request.number(HeaderName::Expires) else {
+            return self.refuse(request, 400, "publish_bad");
+        };
+        let seconds = expires.unwrap_or(EXPIRES).min(self.cfg.max_expires);
+        if (1..MIN_EXPIRES).contains(&seconds) {
+            let out = self.response(request, 423).other("Min-Expires", MIN_EXPIRES.to_string());
+            return self.send_response(request, out);
+        }
+        let old = match request.value(HeaderName::SipIfMatch) {
+            None => None,
+            Some(tag) => {
+                let known = tag.parse::<Tag>().ok().filter(|tag| {
+                    self.publications.get(&tag.0).is_some_and(|publication| publication.owner == user)
+                });
+                match known {
+                    Some(tag) => Some(tag.0),
+                    None => return self.refuse(request, 412, "publish_unknown"),
+                }
+            }
+        };
+        let said = match self.said(request, &user, old) {
+            Ok(said) => said,
+            Err(status) => return self.refuse_body(request, status),
+        };
+        if old.is_none() && self.devices.get(&user).is_some_and(|devices| devices.len() >= MAX_DEVICES) {
+            return self.refuse(request, 503, "publish_many");
+        }
+        if let Some(old) = old {
+            self.forget(old);
+        }
+        let etag = self.ids.number();
+        if seconds > 0 {
+            let expires = self.now + u64::from(seconds) * 1_000;
+            self.write(Write::Published(etag, user.clone(), expires, said.clone()));
+            self.at(expires, Timer::Publication(etag));
+            self.devices.entry(user.clone()).or_default().push(etag);
+            self.publications.insert(etag, Publication { owner: user.clone(), expires, presence: said });
+        }
+        let out = self.response(request, 200).with(rsip::headers::Expires::new(seconds.to_string()));
+        let out = out.other("SIP-ETag", Tag(etag).to_string());
+        self.send_response(request, out);
+        self.recompose(&user);
+    }
+
+    fn refuse_body(&mut self, request: &Incoming, status: u16) {
+        self.count("publish_body");
+        let mut out = self.response(request, status);
+        if status == 415 {
+            out = out.with(rsip::headers::Accept::new(pidf::TYPE));
+        }
+        self.send_response(request, out);
+    }
+
+    /// What the body says; a refresh has none and says what the publication said before.
+    fn said(&mut self, request: &Incoming, user: &Aor, old: Option<u64>) -> Result<Presence, u16> {
+        let body = request.msg().body;
+        if body.is_empty() {
+            let before = old.and_then(|old| self.publications.get(&old));
+            return before.map(|publication| publication.presence.clone()).ok_or(400);
+        }
+        if request.content_type() != pidf::TYPE {
+            return Err(415);
+        }
+        pidf::read(body, user).ok().flatten().ok_or(400)
+    }
+
+    /// Takes a publication away.
+    fn forget(&mut self, etag: u64) {
+        let Some(publication) = self.publications.remove(&etag) else { return };
+        self.timers.remove(&(publication.expires, Timer::Publication(etag)));
+        if let Some(devices) = self.devices.get_mut(&publication.owner) {
+            devices.retain(|device| *device != etag);
+            if devices.is_empty() {
+                self.devices.remove(&publication.owner);
+            }
+        }
+        self.write(Write::Unpublished(etag));
+    }
+
+    pub(super) fn on_publication_expired(&mut self, etag: u64) {
+        if let Some(owner) = self.publications.get(&etag).map(|publication| publication.owner.clone()) {
+            self.forget(etag);
+            self.recompose(&owner);
+        }
+    }
+
+    fn recompose(&mut self, user: &Aor) {
+        let devices = self.devices.get(user).into_iter().flatten();
+        let state = compose(devices.filter_map(|etag| Some(&self.publications.get(etag)?.presence)));
+        let old = if state.reach == Reach::Unavailable {
+            self.states.remove(user)
+        } else {
+            self.states.insert(user.clone(), state.clone())
+        };
+        if old.unwrap_or(Presence::OFFLINE) != state {
+            self.on_state_changed(user);
+        }
+    }
+
+    /// A local user's state.
+    pub(super) fn state(&self, user: &Aor) -> Presence {
+        self.states.get(user).cloned().unwrap_or(Presence::OFFLINE)
+    }
+}

@@ -1,0 +1,500 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Subscriptions to the node: foreign users watching ours, our users watching each other and their foreign contacts, and
+//! each user watching who watches him (`presence.winfo`).
+//!
+//! What a watcher is told is worked out when it is told ([`Core::view`]): from the user's state and decisions for our own users, from
+//! our own subscription there for foreign ones. A blocked watcher takes the same path as the watcher of an offline user to the last octet,
+//! and changes of the user never reach it. Our own users see each other unless they are blocked; only foreign ones have to ask.
+//!
+//! RFC 6665, with RFC 3265's ways taken: 202 by configuration, NOTIFY by any dialog. A subscription is stored before its SUBSCRIBE is
+//! acknowledged and lives over restarts. Part of the core.
+
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+
+use fedgate_sip::headers::HeaderName;
+use rsip::headers::UntypedHeader as _;
+
+use super::request::{Answered, Who};
+use super::transact::{Answer, Purpose};
+use super::{Core, Timer};
+use crate::aor::Aor;
+use crate::config::Permission;
+use crate::dialog::Dialog;
+use crate::ids::Tag;
+use crate::message::{Incoming, param};
+use crate::presence::notifier::{After, Due, Notifier};
+use crate::presence::pidf;
+use crate::presence::policy::Access;
+use crate::presence::state::Presence;
+use crate::presence::winfo::{self, Watcher};
+use crate::store::{Package, StoredSubscription, Write};
+
+/// Shortest subscription but for those that end at once, s.
+const MIN_EXPIRES: u32 = 60;
+/// Default, s.
+const EXPIRES: u32 = 3_600;
+/// Longest `id` of an Event header, octets.
+const MAX_EVENT_ID: usize = 128;
+
+/// One subscription to us.
+pub(super) struct Subscription {
+    pub(super) dialog: Dialog,
+    pub(super) resource: Aor,
+    pub(super) watcher: Aor,
+    package: Package,
+    event_id: Option<Box<str>>,
+    expires: u64,
+    notifier: Notifier,
+    /// When the timer for the next NOTIFY stands.
+    alarm: Option<u64>,
+    /// Hash of what was last told, so that nothing is told twice.
+    told: u64,
+    /// Of a subscription to watchers: those that have changed since the last NOTIFY; `None` where all are to be told.
+    pub(super) watchers: Option<Vec<Watcher>>,
+}
+
+/// What a watcher is told.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Substate {
+    Active,
+    Pending,
+}
+
+impl Core {
+    pub(super) fn restore_subscriptions(&mut self, stored: Vec<StoredSubscription>) {
+        for sub in stored {
+            if !self.may_watch(&sub.watcher)
+                || (self.is_local(&sub.resource) && self.users.get(&sub.resource).is_none())
+            {
+                // The configuration is another: its next refresh is answered by that.
+                self.write(Write::Unsubscribed(sub.dialog.tag));
+                continue;
+            }
+            let mut dialog = sub.dialog;
+            dialog.resume();
+            let restored = Subscription {
+                dialog,
+                resource: sub.resource,
+                watcher: sub.watcher,
+                package: sub.package,
+                event_id: sub.event_id,
+                expires: sub.expires,
+                notifier: Notifier::default(),
+                alarm: None,
+                told: 0,
+                watchers: None,
+            };
+            self.add(restored);
+        }
+    }
+
+    /// Whether the configuration knows such a watcher.
+    fn may_watch(&self, watcher: &Aor) -> bool {
+        if self.is_local(watcher) {
+            self.users.get(watcher).is_some()
+        } else {
+            self.cfg.permission(watcher.domain()) != Permission::Refused
+        }
+    }
+
+    fn add(&mut self, sub: Subscription) {
+        let tag = sub.dialog.tag;
+        self.at(sub.expires, Timer::Expire(tag));
+        self.by_resource.entry((sub.package, sub.resource.clone())).or_default().push(tag);
+        *self.by_watcher.entry(sub.watcher.clone()).or_default() += 1;
+        self.subs.insert(tag, sub);
+    }
+
+    fn remove(&mut self, tag: Tag) -> Option<Subscription> {
+        let sub = self.subs.remove(&tag)?;
+        self.timers.remove(&(sub.expires, Timer::Expire(tag)));
+        if let Some(alarm) = sub.alarm {
+            self.timers.remove(&(alarm, Timer::Notify(tag)));
+        }
+        let key = (sub.package, sub.resource.clone());
+        if let Some(tags) = self.by_resource.get_mut(&key) {
+            tags.retain(|other| *other != tag);
+            if tags.is_empty() {
+                self.by_resource.remove(&key);
+            }
+        }
+        if let Some(count) = self.by_watcher.get_mut(&sub.watcher) {
+            *count -= 1;
+            if *count == 0 {
+                self.by_watcher.remove(&sub.watcher);
+            }
+        }
+        self.write(Write::Unsubscribed(tag));
+        Some(sub)
+    }
+
+    pub(super) fn on_subscribe(&mut self, request: &Incoming) {
+        let Ok(who) = self.requester(request) else { return };
+        let event = request.value(HeaderName::Event).unwrap_or_default();
+        let (name, params) = event.split_once(';').unwrap_or((event, ""));
+        let Some(package) = Package::of(name.trim()) else { return self.refuse(request, 489, "bad_event") };
+        let event_id: Option<Box<str>> = param(params, "id").filter(|id| !id.is_empty()).map(Box::from);
+        if event_id.as_deref().is_some_and(|id| id.len() > MAX_EVENT_ID) {
+            return self.refuse(request, 400, "bad_event");
+        }
+        let Ok(resource) = self.resource(request, &who, package) else { return };
+        let takes = match package {
+            Package::Presence => pidf::TYPE,
+            Package::Winfo => winfo::TYPE,
+        };
+        if !accepts(request, takes) {
+            return self.refuse(request, 406, "accept");
+        }
+        let Ok(seconds) = self.seconds(request) else { return };
+        let watching = self.by_watcher.get(who.aor()).copied().unwrap_or(0);
+        if self.subs.len() >= self.cfg.limits.subscriptions
+            || watching >= self.cfg.limits.subscriptions_per_watcher
+        {
+            return self.refuse(request, 503, "subscriptions_full");
+        }
+        let tag = self.ids.tag();
+        let dialog = match Dialog::of_request(request.msg(), tag, request.conn) {
+            Ok(dialog) => dialog,
+            Err(why) => return self.refuse(request, why.status(), "dialog"),
+        };
+        let sub = Subscription {
+            dialog,
+            resource: resource.clone(),
+            watcher: who.aor().clone(),
+            package,
+            event_id,
+            expires: self.now + u64::from(seconds) * 1_000,
+            notifier: Notifier::default(),
+            alarm: None,
+            told: 0,
+            watchers: None,
+        };
+        if package == Package::Presence && self.is_local(&resource) && self.access(&sub) == Access::Pending {
+            self.ask(&resource, who.aor());
+        }
+        self.count("subscriptions");
+        self.add(sub);
+        self.accept(request, tag, seconds);
+        self.tell_watched(&resource, package, who.aor());
+        if package == Package::Presence && !self.is_local(&resource) && seconds > 0 {
+            self.want_watch(who.aor(), &resource);
+        }
+    }
+
+    /// Whom it is about, and whether this requester may ask that.
+    fn resource(&mut self, request: &Incoming, who: &Who, package: Package) -> Result<Aor, Answered> {
+        let target = request.msg().request_uri().and_then(|uri| Aor::of(&uri));
+        match (who, package) {
+            (Who::Foreign(_), Package::Presence) => self.local_target(request),
+            (Who::Foreign(_), Package::Winfo) => Err(self.refused(request, 403, "winfo_foreign")),
+            (Who::Local(user), Package::Winfo) => {
+                let own = target.filter(|target| target == user);
+                own.ok_or_else(|| self.refused(request, 403, "winfo_other"))
+            }
+            (Who::Local(_), Package::Presence) => match target {
+                Some(target) if self.is_local(&target) => self.local_target(request),
+                Some(target) if self.cfg.route(target.domain()).is_some() => Ok(target),
+                Some(_) | None => Err(self.refused(request, 404, "no_user")),
+            },
+        }
+    }
+
+    fn seconds(&mut self, request: &Incoming) -> Result<u32, Answered> {
+        let Ok(expires) = request.number(HeaderName::Expires) else {
+            return Err(self.refused(request, 400, "expires"));
+        };
+        let seconds = expires.unwrap_or(EXPIRES).min(self.cfg.max_expires);
+        if (1..MIN_EXPIRES).contains(&seconds) {
+            self.count("expires");
+            let out = self.response(request, 423).other("Min-Expires", MIN_EXPIRES.to_string());
+            self.send_response(request, out);
+            return Err(Answered);
+        }
+        Ok(seconds)
+    }
+
+    pub(super) fn on_resubscribe(&mut self, request: &Incoming, tag: Tag) {
+        let is_federation = self.conns.get(&request.conn).map(|conn| conn.peer.origin);
+        let Some(sub) = self.subs.get_mut(&tag) else { return };
+        let expected = if self.cfg.is_local(sub.watcher.domain()) {
+            crate::transport::Origin::Client
+        } else {
+            crate::transport::Origin::Federation
+        };
+        if is_federation != Some(expected) {
+            return self.refuse(request, 481, "no_dialog");
+        }
+        if let Err(why) = sub.dialog.check(request.msg(), request.conn, true) {
+            return self.refuse(request, why.status(), "dialog");
+        }
+        let Ok(seconds) = self.seconds(request) else { return };
+        let until = self.now + u64::from(seconds) * 1_000;
+        let Some(sub) = self.subs.get_mut(&tag) else { return };
+        let old = std::mem::replace(&mut sub.expires, until);
+        sub.watchers = None;
+        let (resource, watcher, package) = (sub.resource.clone(), sub.watcher.clone(), sub.package);
+        self.timers.remove(&(old, Timer::Expire(tag)));
+        self.at(until, Timer::Expire(tag));
+        self.accept(request, tag, seconds);
+        if seconds == 0 {
+            self.tell_watched(&resource, package, &watcher);
+        }
+    }
+
+    /// Stores, answers and tells: the tail of every SUBSCRIBE that is taken.
+    fn accept(&mut self, request: &Incoming, tag: Tag, seconds: u32) {
+        let Some(sub) = self.subs.get_mut(&tag) else { return };
+        sub.notifier.force();
+        let user = sub.resource.user().to_owned();
+        if seconds > 0 {
+            let stored = Box::new(sub.stored());
+            self.write(Write::Subscribed(stored));
+        }
+        let out =
+            crate::message::compose::Outgoing::response(request.msg(), self.cfg.subscribe_status, Some(tag))
+                .record_routes(request.msg())
+                .with(rsip::headers::Contact::new(self.contact(&user, request.conn)))
+                .with(rsip::headers::Expires::new(seconds.to_string()));
+        self.send_response(request, out);
+        self.flush(tag);
+        if seconds == 0 {
+            self.end(tag);
+        }
+    }
+
+    /// Its time has run out.
+    pub(super) fn on_expired(&mut self, tag: Tag) {
+        if let Some(sub) = self.subs.get_mut(&tag) {
+            sub.notifier.force();
+            self.flush(tag);
+            self.end(tag);
+        }
+    }
+
+    /// Takes a subscription away; whoever is concerned is told.
+    fn end(&mut self, tag: Tag) {
+        let Some(sub) = self.remove(tag) else { return };
+        self.tell_watched(&sub.resource, sub.package, &sub.watcher);
+        if sub.package == Package::Presence && !self.is_local(&sub.resource) {
+            self.unwant_watch(&sub.watcher, &sub.resource);
+        }
+    }
+
+    /// Sends the NOTIFY that is due, or sets the time at which it will be.
+    pub(super) fn flush(&mut self, tag: Tag) {
+        let Some(sub) = self.subs.get_mut(&tag) else { return };
+        if let Some(alarm) = sub.alarm.take() {
+            self.timers.remove(&(alarm, Timer::Notify(tag)));
+        }
+        match sub.notifier.due(self.now) {
+            Due::Now => self.notify(tag),
+            Due::At(time) => {
+                sub.alarm = Some(time);
+                self.at(time, Timer::Notify(tag));
+            }
+            Due::Idle => {}
+        }
+    }
+
+    fn notify(&mut self, tag: Tag) {
+        let Some(sub) = self.subs.get(&tag) else { return };
+        let is_device = self.is_local(&sub.watcher);
+        let dialog = sub.dialog.clone();
+        let conn = self.conn_of(&dialog, is_device);
+        let now = self.now;
+        let Some(sub) = self.subs.get(&tag) else { return };
+        let (substate, body) = self.view(sub);
+        let Some(conn) = conn else {
+            // Nobody can be reached by it now; there may be a connection later.
+            if let Some(sub) = self.subs.get_mut(&tag) {
+                sub.notifier.sent(now);
+                let _ = sub.notifier.answered(503, None, now);
+            }
+            self.count("unreachable");
+            return self.flush(tag);
+        };
+        let (branch, via) = self.via(conn);
+        let contact = self.contact(sub_user(&self.subs, tag), conn);
+        let Some(sub) = self.subs.get_mut(&tag) else { return };
+        let left = sub.expires.saturating_sub(now) / 1_000;
+        let state = match substate {
+            _ if left == 0 => "terminated;reason=timeout".to_owned(),
+            Substate::Active => format!("active;expires={left}"),
+            Substate::Pending => format!("pending;expires={left}"),
+        };
+        let event = match &sub.event_id {
+            Some(id) => format!("{};id={id}", sub.package.name()),
+            None => sub.package.name().to_owned(),
+        };
+        sub.told = told(&substate, body.as_ref().map(|(_, text)| text.as_str()));
+        sub.notifier.sent(now);
+        sub.watchers = (sub.package == Package::Winfo).then(Vec::new);
+        let mut out = sub
+            .dialog
+            .request("NOTIFY", via)
+            .with(rsip::headers::Contact::new(contact))
+            .with(rsip::headers::Event::new(event))
+            .with(rsip::headers::SubscriptionState::new(state));
+        if let Some((kind, text)) = body {
+            out = out.body(kind, text);
+        }
+        if self.send_request(conn, branch, Purpose::Notify(tag), out).is_err()
+            && let Some(sub) = self.subs.get_mut(&tag)
+        {
+            let _ = sub.notifier.answered(503, None, now);
+        }
+        self.count("notifies");
+    }
+
+    /// What a watcher is to be told now.
+    fn view(&self, sub: &Subscription) -> (Substate, Option<(&'static str, String)>) {
+        if sub.package == Package::Winfo {
+            let version = sub.dialog.local_cseq();
+            let (full, watchers) = match &sub.watchers {
+                None => (true, self.watchers(&sub.resource)),
+                Some(changed) => (false, changed.clone()),
+            };
+            let text = winfo::write(&sub.resource, version, full, &watchers);
+            return (Substate::Active, Some((winfo::TYPE, text)));
+        }
+        let (state, presence, name) = if self.is_local(&sub.resource) {
+            let user = self.users.get(&sub.resource).and_then(|user| user.name.clone());
+            match self.access(sub) {
+                Access::Pending => return (Substate::Pending, None),
+                Access::Polite => (Substate::Active, Presence::OFFLINE, user),
+                Access::Active => (Substate::Active, self.state(&sub.resource), user),
+            }
+        } else {
+            let Some(presence) = self.seen(&sub.watcher, &sub.resource) else {
+                return (Substate::Pending, None);
+            };
+            let name = self.contacts.get(&sub.watcher).and_then(|contacts| contacts.get(&sub.resource));
+            (Substate::Active, presence, name.cloned())
+        };
+        let name = name.filter(|name| !name.is_empty());
+        (state, Some((pidf::TYPE, pidf::write(&sub.resource, name.as_deref(), &presence))))
+    }
+
+    /// How far a watcher of one of our users may see.
+    fn access(&self, sub: &Subscription) -> Access {
+        self.access_of(&sub.resource, &sub.watcher)
+    }
+
+    pub(super) fn access_of(&self, resource: &Aor, watcher: &Aor) -> Access {
+        if resource == watcher {
+            return Access::Active;
+        }
+        let access = self.policies.get(resource).map_or(Access::Pending, |policy| policy.access(watcher));
+        // Only foreign users have to ask.
+        if access == Access::Pending && self.is_local(watcher) { Access::Active } else { access }
+    }
+
+    /// A user's state is another: those who may see it are told, five seconds apart at least.
+    pub(super) fn on_state_changed(&mut self, user: &Aor) {
+        let tags = self.by_resource.get(&(Package::Presence, user.clone())).cloned().unwrap_or_default();
+        for tag in tags {
+            let sees = self.subs.get(&tag).is_some_and(|sub| self.access(sub) == Access::Active);
+            if sees {
+                self.changed(tag, false);
+            }
+        }
+    }
+
+    /// A user has decided about `watcher`, who had `before`.
+    pub(super) fn on_decided(&mut self, user: &Aor, watcher: &Aor, before: Access) {
+        let tags = self.by_resource.get(&(Package::Presence, user.clone())).cloned().unwrap_or_default();
+        for tag in tags {
+            if self.subs.get(&tag).is_some_and(|sub| sub.watcher == *watcher) {
+                self.changed(tag, before == Access::Pending);
+            }
+        }
+        self.tell_watched(user, Package::Presence, watcher);
+    }
+
+    /// What our own subscription to a foreign contact says is another.
+    pub(super) fn on_contact_changed(&mut self, watcher: &Aor, contact: &Aor) {
+        let tags = self.by_resource.get(&(Package::Presence, contact.clone())).cloned().unwrap_or_default();
+        for tag in tags {
+            if self.subs.get(&tag).is_some_and(|sub| sub.watcher == *watcher) {
+                self.changed(tag, false);
+            }
+        }
+    }
+
+    pub(super) fn changed(&mut self, tag: Tag, at_once: bool) {
+        let Some(sub) = self.subs.get(&tag) else { return };
+        let (substate, body) = self.view(sub);
+        let told = told(&substate, body.as_ref().map(|(_, text)| text.as_str()));
+        let Some(sub) = self.subs.get_mut(&tag) else { return };
+        if sub.package == Package::Presence && told == sub.told {
+            return;
+        }
+        if at_once {
+            sub.notifier.force();
+        } else {
+            sub.notifier.change();
+        }
+        self.flush(tag);
+    }
+
+    pub(super) fn on_notify_answer(&mut self, tag: Tag, answer: &Answer<'_>) {
+        let now = self.now;
+        let Some(sub) = self.subs.get_mut(&tag) else { return };
+        let after = sub.notifier.answered(answer.status, answer.retry_after, now);
+        if !matches!(answer.status, 200..=299) {
+            // What was not taken is told whole the next time.
+            sub.watchers = None;
+            sub.told = 0;
+        }
+        if answer.status == 503 {
+            sub.dialog.conn = None;
+        }
+        match after {
+            After::Keep => self.flush(tag),
+            After::Gone => {
+                self.count("notify_gone");
+                self.end(tag);
+            }
+        }
+    }
+}
+
+impl Subscription {
+    /// Who watches whose presence.
+    pub(super) fn watches(&self) -> Option<(&Aor, &Aor)> {
+        (self.package == Package::Presence).then_some((&self.watcher, &self.resource))
+    }
+
+    fn stored(&self) -> StoredSubscription {
+        StoredSubscription {
+            dialog: self.dialog.clone(),
+            resource: self.resource.clone(),
+            watcher: self.watcher.clone(),
+            package: self.package,
+            event_id: self.event_id.clone(),
+            expires: self.expires,
+        }
+    }
+}
+
+fn sub_user(subs: &std::collections::HashMap<Tag, Subscription>, tag: Tag) -> &str {
+    subs.get(&tag).map_or("", |sub| sub.resource.user())
+}
+
+fn told(substate: &Substate, body: Option<&str>) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (substate, body).hash(&mut hasher);
+    hasher.finish()
+}
+
+/// Whether the Accept headers take this type; without any, they do (RFC 3856 section 6.7).
+fn accepts(request: &Incoming, kind: &str) -> bool {
+    let msg = request.msg();
+    if !msg.present.contains(HeaderName::Accept) {
+        return true;
+    }
+    msg.values(HeaderName::Accept).flat_map(|value| crate::message::parts(value, b',')).any(|range| {
+        let range = range.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+        range == kind || range == "application/*" || range == "*/*"
+    })
+}

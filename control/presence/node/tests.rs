@@ -1,0 +1,8 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The core against peers and devices played by the tests, with a real store behind it.
+
+mod chaos;
+mod im;
+mod lab;
+mod presence;
+mod registrar;

@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! kill -9 while decisions are made, subscriptions taken and texts delivered: whatever was acknowledged is there afterwards.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::harness::{DEVICE, EDGE, Node, Peer, header, status};
+
+const SUBSCRIBE: &str = "Event: presence\r\nExpires: 7200\r\nContact: <sip:x@192.0.2.1;transport=tcp>\r\n";
+
+/// Acknowledged decisions.
+fn decide(node: &Node, round: usize, stop: Arc<AtomicBool>) -> std::thread::JoinHandle<Vec<String>> {
+    let socket = node.socket();
+    std::thread::spawn(move || {
+        let mut kept = Vec::new();
+        for n in 0.. {
+            if stop.load(Ordering::Relaxed) {
+                break;
+            }
+            let who = format!("w{n}@r{round}.example");
+            let command =
+                json!({ "do": "decide", "user": "bob@local.example", "who": who, "verdict": "block" });
+            match fedgate_presence::control::ask(&socket, &command) {
+                Ok(_) => kept.push(who),
+                Err(_) => break,
+            }
+        }
+        kept
+    })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_acknowledged_outlives_the_process() {
+    let mut node = Node::plain();
+    let mut decisions = BTreeSet::new();
+    // Dialogs: what a refresh has to say.
+    let mut dialogs: Vec<String> = Vec::new();
+    let mut random = std::process::id() as u64 | 1;
+    for round in 0..8 {
+        let stop = Arc::new(AtomicBool::new(false));
+        let deciding = decide(&node, round, stop.clone());
+        let address = node.addresses[0];
+        let taken = Arc::new(Mutex::new(Vec::new()));
+        let texts = Arc::new(Mutex::new((0_u32, 0_u32)));
+        let watching = {
+            let taken = taken.clone();
+            tokio::spawn(async move {
+                let mut edge = Peer::connect(EDGE, address).await;
+                for n in 0.. {
+                    let from = format!("x{n}@foreign.example");
+                    let (tag, extra) = (format!("{round}-{n}"), SUBSCRIBE);
+                    let text = format!(
+                        "SUBSCRIBE sip:bob@local.example SIP/2.0\r\nVia: SIP/2.0/TCP e;branch=z9hG4bK{tag}\r\nFrom: <sip:{from}>;tag={tag}\r\n\
+                         To: <sip:bob@local.example>\r\nCall-ID: {tag}\r\nCSeq: 1 SUBSCRIBE\r\n{extra}Content-Length: 0\r\n\r\n"
+                    );
+                    edge.send(&text).await;
+                    let Some(answer) = edge.response().await else { return };
+                    assert_eq!(status(&answer), 200, "{answer}");
+                    let refresh = format!(
+                        "SUBSCRIBE sip:bob@cup.local.example SIP/2.0\r\nVia: SIP/2.0/TCP e;branch=z9hG4bKr{tag}\r\nFrom: <sip:{from}>;tag={tag}\r\n\
+                         To: {}\r\nCall-ID: {tag}\r\nCSeq: 2 SUBSCRIBE\r\n{extra}Content-Length: 0\r\n\r\n",
+                        header(&answer, "To")
+                    );
+                    taken.lock().expect("not poisoned").push(refresh);
+                }
+            })
+        };
+        let talking = {
+            let texts = texts.clone();
+            tokio::spawn(async move {
+                let mut bob = Peer::connect(DEVICE, address).await;
+                bob.register("bob", "b").await;
+                let mut ann = Peer::connect(DEVICE, address).await;
+                ann.register("ann", "a").await;
+                loop {
+                    bob.request(
+                        "MESSAGE",
+                        "bob@local.example",
+                        "ann@local.example",
+                        "Content-Type: text/plain\r\n",
+                        "x",
+                    )
+                    .await;
+                    let Some(text) = ann.receive().await else { return };
+                    texts.lock().expect("not poisoned").0 += 1;
+                    ann.answer(&text, 200).await;
+                    let Some(answer) = bob.response().await else { return };
+                    assert_eq!(status(&answer), 200, "{answer}");
+                    texts.lock().expect("not poisoned").1 += 1;
+                }
+            })
+        };
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        tokio::time::sleep(Duration::from_millis(100 + (random >> 33) % 250)).await;
+        node.kill();
+        stop.store(true, Ordering::Relaxed);
+        decisions.extend(deciding.join().expect("decided"));
+        // Whatever was on the way ends with an error on a socket that is gone.
+        for task in [watching, talking] {
+            if let Err(why) = task.await {
+                let text = why.into_panic().downcast::<String>().map_or(String::new(), |text| *text);
+                assert!(text.contains("sent"), "{text}");
+            }
+        }
+        let (delivered, acknowledged) = *texts.lock().expect("not poisoned");
+        // Each text that its sender was told of had been delivered.
+        assert!(acknowledged <= delivered);
+        dialogs.extend(taken.lock().expect("not poisoned").drain(..));
+        node.run();
+        let shown = node.show("bob@local.example");
+        let stored: BTreeSet<String> = shown["decisions"]
+            .as_array()
+            .expect("decisions")
+            .iter()
+            .filter_map(|decision| decision["who"].as_str().map(str::to_owned))
+            .collect();
+        let lost: Vec<_> = decisions.difference(&stored).collect();
+        assert!(lost.is_empty(), "round {round}: {lost:?}");
+    }
+    assert!(decisions.len() > 20 && dialogs.len() > 20, "{} {}", decisions.len(), dialogs.len());
+    let mut edge = Peer::connect(EDGE, node.addresses[0]).await;
+    for refresh in &dialogs {
+        edge.send(refresh).await;
+        let answer = edge.response().await.expect("an answer");
+        assert_eq!(status(&answer), 200, "{refresh}{answer}");
+    }
+}

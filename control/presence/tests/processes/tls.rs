@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! TLS both ways: who is a peer by its certificate, who is anybody, who is nobody; and whom the node believes.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
+use serde_json::json;
+use tokio::net::TcpListener;
+use tokio_rustls::{TlsAcceptor, TlsConnector};
+
+use crate::harness::{DEVICE, Node, Peer, connect, status};
+
+struct Ca(CertifiedIssuer<'static, KeyPair>);
+
+impl Ca {
+    fn new() -> Self {
+        let mut params = CertificateParams::new(Vec::new()).expect("parameters");
+        params.distinguished_name.push(DnType::CommonName, "test CA");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        Self(CertifiedIssuer::self_signed(params, KeyPair::generate().expect("a key")).expect("a CA"))
+    }
+
+    /// Certificate and key in PEM.
+    fn issue(&self, name: &str) -> (String, String) {
+        let key = KeyPair::generate().expect("a key");
+        let params = named(name);
+        (params.signed_by(&key, &self.0).expect("signed").pem(), key.serialize_pem())
+    }
+
+    fn identity(&self, name: &str) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
+        let key = KeyPair::generate().expect("a key");
+        let params = named(name);
+        let der = params.signed_by(&key, &self.0).expect("signed").der().clone();
+        (vec![der], PrivatePkcs8KeyDer::from(key.serialize_der()).into())
+    }
+
+    fn roots(&self) -> Arc<RootCertStore> {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.0.der().clone()).expect("a root");
+        Arc::new(roots)
+    }
+}
+
+fn named(name: &str) -> CertificateParams {
+    let mut params = CertificateParams::new(vec![name.to_owned()]).expect("parameters");
+    params.distinguished_name.push(DnType::CommonName, name);
+    params
+}
+
+fn provider() -> Arc<rustls::crypto::CryptoProvider> {
+    Arc::new(rustls::crypto::aws_lc_rs::default_provider())
+}
+
+fn node(ca: &Ca, folder: &Path, extra: &str) -> Node {
+    let (certificate, key) = ca.issue("cup.local.example");
+    let write = |name: &str, text: &str| {
+        std::fs::write(folder.join(name), text).expect("written");
+        folder.join(name).display().to_string()
+    };
+    let tls = format!(
+        "[tls]\ncertificate = \"{}\"\nkey = \"{}\"\nca = \"{}\"\n",
+        write("certificate", &certificate),
+        write("key", &key),
+        write("ca", &ca.0.pem())
+    );
+    Node::start("[[listen]]\naddress = \"127.0.0.1:0\"\ntls = true", &format!("{tls}{extra}"))
+}
+
+async fn secured(
+    node: &Node,
+    ca: &Ca,
+    identity: Option<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>,
+) -> Option<Peer> {
+    let config = ClientConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_root_certificates(ca.roots());
+    let config = match identity {
+        Some((chain, key)) => config.with_client_auth_cert(chain, key).expect("an identity"),
+        None => config.with_no_client_auth(),
+    };
+    let stream = connect(DEVICE, node.addresses[0]).await;
+    let name = ServerName::try_from("cup.local.example").expect("a name");
+    let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await.ok()?;
+    Some(Peer::over(Box::new(stream), "tls"))
+}
+
+#[tokio::test]
+async fn a_certificate_says_who_speaks_for_foreign_users() {
+    let (ca, other, folder) = (Ca::new(), Ca::new(), tempfile::tempdir().expect("a folder"));
+    let node = node(&ca, folder.path(), "");
+    let extra = "Event: presence\r\nContact: <sip:x@h.example>\r\n";
+    for (identity, expected) in [
+        (Some(ca.identity("border.example")), Some(200)),
+        // Good certificates of somebody else, and none at all, speak for nobody foreign.
+        (Some(ca.identity("elsewhere.example")), Some(403)),
+        (Some(ca.identity("sub.border.example")), Some(403)),
+        (None, Some(403)),
+        // One that nobody we know has signed ends the handshake.
+        (Some(other.identity("border.example")), None),
+    ] {
+        // In TLS 1.3 the client learns of the refusal with its first read.
+        let answer = async {
+            let mut peer = secured(&node, &ca, identity).await?;
+            peer.request("SUBSCRIBE", "x@foreign.example", "bob@local.example", extra, "").await;
+            peer.receive().await
+        };
+        assert_eq!(answer.await.map(|answer| status(&answer)), expected);
+    }
+    // A device needs no certificate, only its password.
+    let mut bob = secured(&node, &ca, None).await.expect("a connection");
+    bob.register("bob", "b").await;
+}
+
+#[tokio::test]
+async fn the_node_believes_only_the_name_it_asked_for() {
+    let (ca, folder) = (Ca::new(), tempfile::tempdir().expect("a folder"));
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
+    let address = listener.local_addr().expect("an address");
+    let route = |name: &str| format!("[[route]]\nhost = \"*\"\nto = \"{address}\"\ntls = \"{name}\"\n");
+    let verifier = rustls::server::WebPkiClientVerifier::builder_with_provider(ca.roots(), provider())
+        .build()
+        .expect("a verifier");
+    let (chain, key) = ca.identity("border.example");
+    let config = ServerConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_client_cert_verifier(verifier)
+        .with_single_cert(chain, key)
+        .expect("an identity");
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    for (name, believed) in [("border.example", true), ("other.example", false)] {
+        let node = node(&ca, folder.path(), &route(name));
+        let added = node.ask(
+            &json!({ "do": "add-contact", "user": "bob@local.example", "contact": "x@foreign.example" }),
+        );
+        assert!(added.is_ok(), "{added:?}");
+        let (stream, _) = listener.accept().await.expect("a connection");
+        let secured =
+            tokio::time::timeout(Duration::from_secs(5), acceptor.accept(stream)).await.expect("in time");
+        let subscribe = match secured {
+            Ok(stream) => {
+                assert!(stream.get_ref().1.peer_certificates().is_some());
+                Peer::over(Box::new(stream), "border").receive().await
+            }
+            Err(_) => None,
+        };
+        assert_eq!(subscribe.is_some(), believed, "{name}");
+        if let Some(subscribe) = subscribe {
+            assert!(
+                subscribe.starts_with("SUBSCRIBE sip:x@foreign.example SIP/2.0\r\nVia: SIP/2.0/TLS "),
+                "{subscribe}"
+            );
+        }
+    }
+}
+
+/// The openssl tool as a peer, since what we test ourselves with is the library we use.
+#[tokio::test]
+async fn openssl_agrees() {
+    let found =
+        Command::new("openssl").arg("version").stdout(Stdio::null()).status().is_ok_and(|s| s.success());
+    if !found {
+        eprintln!("openssl is not installed: not tested");
+        return;
+    }
+    let (ca, folder) = (Ca::new(), tempfile::tempdir().expect("a folder"));
+    let node = node(&ca, folder.path(), "");
+    for (version, good) in [("-tls1_2", true), ("-tls1_3", true), ("-tls1_1", false)] {
+        let out = Command::new("openssl")
+            .args([
+                "s_client",
+                "-connect",
+                &node.addresses[0].to_string(),
+                "-servername",
+                "cup.local.example",
+                version,
+            ])
+            .args(["-verify_return_error", "-verify_hostname", "cup.local.example", "-CAfile"])
+            .arg(folder.path().join("ca"))
+            .stdin(Stdio::null())
+            .output()
+            .expect("openssl has run");
+        let text = String::from_utf8_lossy(&out.stdout);
+        assert_eq!(
+            out.status.success() && text.contains("Verify return code: 0 (ok)"),
+            good,
+            "{version}: {text}"
+        );
+    }
+}

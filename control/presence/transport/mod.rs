@@ -1,0 +1,332 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Connections: TCP and TLS, in and out, as streams of whole messages.
+//!
+//! A task reads a connection, cuts messages out of it with the border's own framer and scanner, and hands them to the driver; another writes
+//! what the core sends. What cannot be framed or read is answered as far as it can be, here, and never reaches the core.
+//!
+//! Bounds: connections in all and of one address; a handshake, a message's arrival and idleness have their times; messages to the
+//! driver wait in one bounded queue (who sends faster than the node decides is read slower); what a peer does not read is held up to
+//! [`MAX_UNSENT`] octets, then the connection is closed. Framing bounds are [`Limits::DEFAULT`].
+//!
+//! Tasks of the driver's runtime.
+
+mod connection;
+mod tls;
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use fedgate_sip::frame::Limits;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use tokio_rustls::{TlsAcceptor, TlsConnector};
+
+use crate::config::{Config, Listen};
+use crate::message::Incoming;
+pub use tls::TlsError;
+
+/// Octets that may wait to be sent on one connection.
+pub const MAX_UNSENT: usize = 4 << 20;
+/// For a connection to be made and secured.
+const CONNECT: Duration = Duration::from_secs(10);
+/// Messages that wait for the driver.
+const QUEUE: usize = 4_096;
+
+/// Names a connection for as long as the process lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ConnId(pub u64);
+
+impl ConnId {
+    /// The `n`th that the core has opened; those that come in have the bit unset.
+    pub fn outgoing(n: u64) -> Self {
+        Self(1 << 63 | n)
+    }
+}
+
+/// Whom a connection is with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// The appliance or another peer of the configuration: speaks for foreign users.
+    Federation,
+    /// Anybody else: speaks for users that prove themselves.
+    Client,
+}
+
+/// What the core knows of the far end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// Whom it is with.
+    pub origin: Origin,
+    /// Whether it is TLS.
+    pub tls: bool,
+}
+
+/// Where to connect.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Target {
+    /// `host:port`.
+    pub to: String,
+    /// The name the certificate must bear; plain TCP without.
+    pub tls: Option<String>,
+    /// A user's device, and not a peer.
+    pub is_client: bool,
+}
+
+/// What connections tell the driver.
+#[derive(Debug)]
+pub enum Event {
+    /// One is there.
+    Open(ConnId, Peer, Sender),
+    /// A message.
+    Message(Incoming),
+    /// One is gone or could not be made.
+    Closed(ConnId),
+}
+
+/// The way into a connection's writer. Dropped, it closes the connection when all is sent.
+#[derive(Clone, Debug)]
+pub struct Sender {
+    queue: mpsc::UnboundedSender<Vec<u8>>,
+    unsent: Arc<AtomicUsize>,
+}
+
+impl Sender {
+    /// Sends; `false` where the peer does not read, or is gone.
+    pub fn send(&self, bytes: Vec<u8>) -> bool {
+        let waiting = self.unsent.fetch_add(bytes.len(), Ordering::Relaxed);
+        waiting <= MAX_UNSENT && self.queue.send(bytes).is_ok()
+    }
+}
+
+/// Everything that listens and connects.
+pub struct Transport {
+    cfg: Arc<Config>,
+    events: mpsc::Sender<Event>,
+    server: Option<TlsAcceptor>,
+    client: Option<TlsConnector>,
+    count: Arc<AtomicU64>,
+    open: Arc<AtomicUsize>,
+}
+
+/// Why the node cannot listen.
+#[derive(Debug, thiserror::Error)]
+pub enum TransportError {
+    /// An address cannot be bound.
+    #[error("cannot listen on {0}: {1}")]
+    Bind(SocketAddr, std::io::Error),
+    /// Certificates.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+}
+
+impl Transport {
+    /// Listens as the configuration says. The addresses are those that were bound, in the configuration's order.
+    pub async fn start(
+        cfg: Arc<Config>,
+    ) -> Result<(Self, mpsc::Receiver<Event>, Vec<SocketAddr>), TransportError> {
+        let (events, receiver) = mpsc::channel(QUEUE);
+        let (server, client) = match &cfg.tls {
+            None => (None, None),
+            Some(files) => {
+                let (server, client) = tls::configs(files)?;
+                (Some(TlsAcceptor::from(server)), Some(TlsConnector::from(client)))
+            }
+        };
+        let count = Arc::new(AtomicU64::new(0));
+        let open = Arc::new(AtomicUsize::new(0));
+        let transport = Self { cfg: cfg.clone(), events, server, client, count, open };
+        let mut bound = Vec::new();
+        let addresses = Arc::new(std::sync::Mutex::new(HashMap::new()));
+        for listen in &cfg.listen {
+            let listener = TcpListener::bind(listen.address)
+                .await
+                .map_err(|why| TransportError::Bind(listen.address, why))?;
+            bound.push(listener.local_addr().map_err(|why| TransportError::Bind(listen.address, why))?);
+            tokio::spawn(transport.acceptor(listen).run(listener, addresses.clone()));
+        }
+        Ok((transport, receiver, bound))
+    }
+
+    fn acceptor(&self, listen: &Listen) -> Acceptor {
+        Acceptor {
+            cfg: self.cfg.clone(),
+            events: self.events.clone(),
+            tls: self.server.clone().filter(|_| listen.tls),
+            count: self.count.clone(),
+            open: self.open.clone(),
+        }
+    }
+
+    /// Connects; the outcome comes as an event. What is sent meanwhile waits in the sender that comes back.
+    pub fn connect(&self, id: ConnId, target: Target) -> Sender {
+        let (sender, writer) = channel();
+        let (client, events) = (self.client.clone(), self.events.clone());
+        let idle = Duration::from_secs(self.cfg.limits.idle);
+        let sender_of_event = sender.clone();
+        tokio::spawn(async move {
+            let origin = if target.is_client { Origin::Client } else { Origin::Federation };
+            let peer = Peer { origin, tls: target.tls.is_some() };
+            let made = timeout(CONNECT, dial(client, &target)).await;
+            match made {
+                Ok(Ok(stream)) => {
+                    // The driver has a sender already; this one is for the record only.
+                    let open = Event::Open(id, peer, sender_of_event);
+                    if events.send(open).await.is_ok() {
+                        connection::run(stream, id, writer, events, idle).await;
+                    }
+                }
+                Ok(Err(why)) => {
+                    tracing::info!(to = target.to, %why, "cannot connect");
+                    drop(sender_of_event);
+                    let _ = events.send(Event::Closed(id)).await;
+                }
+                Err(_) => {
+                    tracing::info!(to = target.to, "cannot connect in time");
+                    drop(sender_of_event);
+                    let _ = events.send(Event::Closed(id)).await;
+                }
+            }
+        });
+        sender
+    }
+}
+
+fn channel() -> (Sender, connection::Writer) {
+    let (queue, receiver) = mpsc::unbounded_channel();
+    let unsent = Arc::new(AtomicUsize::new(0));
+    (Sender { queue, unsent: unsent.clone() }, connection::Writer { queue: receiver, unsent })
+}
+
+async fn dial(client: Option<TlsConnector>, target: &Target) -> Result<connection::Stream, std::io::Error> {
+    let stream = TcpStream::connect(&target.to).await?;
+    stream.set_nodelay(true)?;
+    match (&target.tls, client) {
+        (None, _) => Ok(Box::new(stream)),
+        (Some(name), Some(client)) => {
+            let name = rustls_pki_types::ServerName::try_from(name.clone()).map_err(std::io::Error::other)?;
+            Ok(Box::new(client.connect(name, stream).await?))
+        }
+        (Some(_), None) => Err(std::io::Error::other("no certificates are configured")),
+    }
+}
+
+/// One listener.
+struct Acceptor {
+    cfg: Arc<Config>,
+    events: mpsc::Sender<Event>,
+    tls: Option<TlsAcceptor>,
+    count: Arc<AtomicU64>,
+    open: Arc<AtomicUsize>,
+}
+
+type PerAddress = Arc<std::sync::Mutex<HashMap<IpAddr, usize>>>;
+
+/// A connection's place among those that may be open.
+struct Place {
+    open: Arc<AtomicUsize>,
+    addresses: PerAddress,
+    address: IpAddr,
+}
+
+impl Place {
+    fn take(acceptor: &Acceptor, addresses: &PerAddress, address: IpAddr) -> Option<Self> {
+        let limits = &acceptor.cfg.limits;
+        let mut map = addresses.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let here = map.entry(address).or_default();
+        if *here >= limits.connections_per_address
+            || acceptor.open.load(Ordering::Relaxed) >= limits.connections
+        {
+            if *here == 0 {
+                map.remove(&address);
+            }
+            return None;
+        }
+        *here += 1;
+        acceptor.open.fetch_add(1, Ordering::Relaxed);
+        Some(Self { open: acceptor.open.clone(), addresses: addresses.clone(), address })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.open.fetch_sub(1, Ordering::Relaxed);
+        let mut map = self.addresses.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some(here) = map.get_mut(&self.address) {
+            *here -= 1;
+            if *here == 0 {
+                map.remove(&self.address);
+            }
+        }
+    }
+}
+
+impl Acceptor {
+    async fn run(self, listener: TcpListener, addresses: PerAddress) {
+        let acceptor = Arc::new(self);
+        loop {
+            let (stream, from) = match listener.accept().await {
+                Ok(accepted) => accepted,
+                Err(why) => {
+                    // Out of descriptors, most likely: the next try may do.
+                    tracing::warn!(%why, "cannot accept");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                    continue;
+                }
+            };
+            let Some(place) = Place::take(&acceptor, &addresses, from.ip()) else {
+                tracing::info!(%from, "too many connections");
+                continue;
+            };
+            let acceptor = acceptor.clone();
+            tokio::spawn(async move {
+                acceptor.serve(stream, from).await;
+                drop(place);
+            });
+        }
+    }
+
+    async fn serve(&self, stream: TcpStream, from: SocketAddr) {
+        if stream.set_nodelay(true).is_err() {
+            return;
+        }
+        let secured = match &self.tls {
+            None => {
+                let known = self.cfg.federation.addresses.contains(&from.ip().to_canonical());
+                Ok((Box::new(stream) as connection::Stream, known))
+            }
+            Some(acceptor) => match timeout(CONNECT, acceptor.accept(stream)).await {
+                Err(_) => Err("the handshake took too long".to_owned()),
+                Ok(Err(why)) => Err(why.to_string()),
+                Ok(Ok(stream)) => {
+                    let chain = stream.get_ref().1.peer_certificates();
+                    let names = chain.and_then(|chain| chain.first()).and_then(|der| tls::identity(der));
+                    let known = names.is_some_and(|names| {
+                        let peers = &self.cfg.federation.peers;
+                        names.names().any(|name| peers.iter().any(|peer| peer == name))
+                    });
+                    Ok((Box::new(stream) as connection::Stream, known))
+                }
+            },
+        };
+        match secured {
+            Err(why) => tracing::info!(%from, why, "no connection"),
+            Ok((stream, known)) => {
+                let id = ConnId(self.count.fetch_add(1, Ordering::Relaxed));
+                let origin = if known { Origin::Federation } else { Origin::Client };
+                let (sender, writer) = channel();
+                let peer = Peer { origin, tls: self.tls.is_some() };
+                if self.events.send(Event::Open(id, peer, sender)).await.is_ok() {
+                    let idle = Duration::from_secs(self.cfg.limits.idle);
+                    connection::run(stream, id, writer, self.events.clone(), idle).await;
+                }
+            }
+        }
+    }
+}
+
+/// Bounds on messages.
+pub(crate) const LIMITS: Limits = Limits::DEFAULT;

@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The users of the node, from a file.
+//!
+//! A TOML file of `[[user]]` tables: `address`, optionally `name` (shown to others), and what the user proves himself by:
+//! `password`, or `ha1-md5` and `ha1-sha256` (hex of user:realm:password), by which the file need not hold the password.
+//! Passwords are turned into the two at the start. The realm is the user's domain.
+//!
+//! Read at the start; asked by the core.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use serde::Deserialize;
+
+use crate::aor::Aor;
+use crate::digest::{Algorithm, hash};
+
+/// Why the file is refused.
+#[derive(Debug, thiserror::Error)]
+pub enum UsersError {
+    /// It cannot be read.
+    #[error("{0}: {1}")]
+    Read(String, std::io::Error),
+    /// It is not what it should be.
+    #[error("{0}: {1}")]
+    Form(String, toml::de::Error),
+    /// No address, or one of a domain that is not the node's.
+    #[error("user {0}: not an address of this node's domains")]
+    Address(String),
+    /// Twice the same.
+    #[error("user {0} stands twice")]
+    Twice(Aor),
+    /// Nothing to prove himself by.
+    #[error("user {0} has neither password nor ha1-md5 or ha1-sha256")]
+    Secret(Aor),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    #[serde(default)]
+    user: Vec<Entry>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct Entry {
+    address: String,
+    name: Option<String>,
+    password: Option<String>,
+    ha1_md5: Option<String>,
+    ha1_sha256: Option<String>,
+}
+
+/// One user.
+#[derive(Clone, Debug)]
+pub struct User {
+    /// The address of record.
+    pub aor: Aor,
+    /// What others are shown.
+    pub name: Option<String>,
+    md5: Option<String>,
+    sha256: Option<String>,
+}
+
+impl User {
+    /// HA1 of RFC 7616 for this algorithm, hex.
+    pub fn ha1(&self, algorithm: Algorithm) -> Option<&str> {
+        match algorithm {
+            Algorithm::Md5 => self.md5.as_deref(),
+            Algorithm::Sha256 => self.sha256.as_deref(),
+        }
+    }
+}
+
+/// All of them.
+#[derive(Clone, Debug, Default)]
+pub struct Users(HashMap<Aor, User>);
+
+impl Users {
+    /// Reads the file; `is_local` says which domains are the node's.
+    pub fn read(path: &Path, is_local: impl Fn(&str) -> bool) -> Result<Self, UsersError> {
+        let shown = path.display().to_string();
+        let text = std::fs::read_to_string(path).map_err(|why| UsersError::Read(shown.clone(), why))?;
+        Self::parse(&text, &shown, is_local)
+    }
+
+    /// Reads the text of the file called `shown`.
+    pub fn parse(text: &str, shown: &str, is_local: impl Fn(&str) -> bool) -> Result<Self, UsersError> {
+        let file: File = toml::from_str(text).map_err(|why| UsersError::Form(shown.to_owned(), why))?;
+        let mut users = HashMap::new();
+        for entry in file.user {
+            let aor = Aor::parse(&entry.address).filter(|aor| is_local(aor.domain()));
+            let aor = aor.ok_or(UsersError::Address(entry.address))?;
+            let made = |algorithm| {
+                let password = entry.password.as_ref()?;
+                Some(hash(algorithm, &format!("{}:{}:{password}", aor.user(), aor.domain())))
+            };
+            let md5 = entry.ha1_md5.map(|hex| hex.to_ascii_lowercase()).or_else(|| made(Algorithm::Md5));
+            let sha256 =
+                entry.ha1_sha256.map(|hex| hex.to_ascii_lowercase()).or_else(|| made(Algorithm::Sha256));
+            if md5.is_none() && sha256.is_none() {
+                return Err(UsersError::Secret(aor));
+            }
+            let user = User { aor: aor.clone(), name: entry.name, md5, sha256 };
+            if users.insert(aor.clone(), user).is_some() {
+                return Err(UsersError::Twice(aor));
+            }
+        }
+        Ok(Self(users))
+    }
+
+    /// The user with this address.
+    pub fn get(&self, aor: &Aor) -> Option<&User> {
+        self.0.get(aor)
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Users, UsersError> {
+        Users::parse(text, "users", |domain| domain == "local.example")
+    }
+
+    #[test]
+    fn a_password_and_its_digest_are_the_same() {
+        let bob = Aor::parse("bob@local.example").expect("an address");
+        let plain =
+            parse("[[user]]\naddress = \"Bob@local.example\"\npassword = \"secret\"\n").expect("users");
+        let md5 = plain.get(&bob).and_then(|user| user.ha1(Algorithm::Md5)).expect("a digest").to_owned();
+        // printf 'bob:local.example:secret' | md5sum
+        assert_eq!(md5, "cd36d9088eedfec77ebe77a06ab057b3");
+        let hashed = parse(&format!("[[user]]\naddress = \"bob@local.example\"\nha1-md5 = \"{md5}\"\n"))
+            .expect("users");
+        let user = hashed.get(&bob).expect("bob");
+        assert_eq!((user.ha1(Algorithm::Md5), user.ha1(Algorithm::Sha256)), (Some(md5.as_str()), None));
+    }
+
+    #[test]
+    fn what_is_refused() {
+        let of = |text: &str| parse(text).expect_err(text).to_string();
+        assert!(of("[[user]]\naddress = \"bob@else.example\"\npassword = \"x\"\n").contains("domains"));
+        assert!(of("[[user]]\naddress = \"bob@local.example\"\n").contains("neither"));
+        let twice = "[[user]]\naddress = \"bob@local.example\"\npassword = \"x\"\n".repeat(2);
+        assert!(of(&twice).contains("twice"));
+        assert!(of("[[user]]\naddress = \"bob@local.example\"\npasword = \"x\"\n").contains("pasword"));
+    }
+}
