@@ -223,11 +223,6 @@ impl Daemon {
         &self.load
     }
 
-    /// What is captured.
-    pub fn captures(&self) -> &Captures {
-        &self.captures
-    }
-
     /// The log of what the dataplane tells.
     pub fn log(&self) -> &EventLog {
         &self.log

@@ -123,6 +123,8 @@ pub struct House {
     /// Neighbours (interface, address) that were listed already, by the request's number.
     arp_listed: HashMap<u64, HashSet<(u8, Addr)>>,
     lost: u64,
+    /// Workers have been told to capture.
+    capturing: bool,
     /// When the drivers' counters were last read.
     looked: Option<Instant>,
 }
@@ -175,6 +177,7 @@ impl House {
             asked: 0,
             arp_listed: HashMap::new(),
             lost: 0,
+            capturing: false,
             looked: None,
         };
         Ok((house, seats))
@@ -342,6 +345,7 @@ impl House {
             Some(Ok(region)) => Some(Order { captures: captures.into(), region: Arc::new(region) }),
             Some(Err(error)) => return tracing::warn!(%error, "captures without memory; none is changed"),
         };
+        self.capturing = order.is_some();
         for desk in &self.desks {
             // There is room, or nothing would have been read.
             let full = desk.commands.push(Command::Capture(order.clone())).is_err();
@@ -350,8 +354,10 @@ impl House {
     }
 
     fn hello(&mut self, pid: u32) {
-        // What a control before wanted captured nobody takes any more.
-        self.capture(Vec::new(), None);
+        if self.capturing {
+            // What a control before wanted captured nobody takes any more.
+            self.capture(Vec::new(), None);
+        }
         let Some(link) = &self.link else { return };
         let ack = ToControl::HelloAck {
             layout: LINK_LAYOUT,

@@ -7,7 +7,8 @@
 //! connection's translation ([`conclude`]). What leaves is looked at when its port's buffer is handed to the driver ([`depart`]).
 //!
 //! The ring is shared memory of one writer and one reader ([`fedgate_tables::capture`]): where control does not keep up frames are
-//! lost to the capture and counted there. Bound: a burst's copies, 130 KiB, and the ring. Worker core; everything here is cold.
+//! lost to the capture and counted there. Bound: a burst's copies, 130 KiB, and the ring. Limit: where a buffer is given back and used again
+//! within one burst, and then dropped, its reason may be told of the frame that was in it first. Worker core; everything here is cold.
 
 use super::clock::Clock;
 use super::net::{Net, Origin};

@@ -3,7 +3,7 @@
 //!
 //! `match` is as on the ASA: a protocol, and two ends, between which packets are captured either way.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::rc::Rc;
 
 use fedgate_tables::drops::DropReason;
@@ -156,7 +156,7 @@ fn end(args: &mut Args<'_, '_>, proto: Option<u8>) -> Result<CaptureEnd, Problem
         }
         _ => {
             let net = args.network()?;
-            Some((IpAddr::V4(Ipv4Addr::from(net.addr())).into(), net.prefix_len() as u8))
+            Some((IpAddr::V4(net.addr()).into(), net.prefix_len() as u8))
         }
     };
     let has_ports = proto.is_some_and(|p| matches!(p, ports::TCP | ports::UDP));

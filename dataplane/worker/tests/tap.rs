@@ -91,7 +91,8 @@ fn drops_have_their_reason_and_the_frame_as_it_came() {
     let lost = udp((WORK, 4000), (WEB.ip, 53), MACS[INSIDE], 64, b"lost");
     rig.send(INSIDE, &lost);
     rig.wait(10_000);
-    let dropped: Vec<_> = taken(&region).into_iter().filter(|(r, _)| r.seen == Seen::Dropped).collect();
+    let ours = |(record, frame): &(Record, Vec<u8>)| record.seen == Seen::Dropped && frame.ends_with(b"lost");
+    let dropped: Vec<_> = taken(&region).into_iter().filter(ours).collect();
     assert_eq!(dropped.len(), 1);
     assert_eq!((dropped[0].0.captures, dropped[0].0.reason), (1, Some(DropReason::NoAdjacency)));
 }
