@@ -8,6 +8,7 @@ use fedgate_tables::capture::{RING_WORDS, Record, Ring, Seen};
 use fedgate_tables::drops::DropReason;
 use fedgate_tables::link::{CaptureEnd, CaptureMatch, CaptureSpec, Source};
 use fedgate_tables::region::{Region, Shared};
+use fedgate_wire::proto;
 use std::sync::Arc;
 
 const SYN: u8 = 2;
@@ -91,7 +92,9 @@ fn drops_have_their_reason_and_the_frame_as_it_came() {
     let lost = udp((WORK, 4000), (WEB.ip, 53), MACS[INSIDE], 64, b"lost");
     rig.send(INSIDE, &lost);
     rig.wait(10_000);
-    let ours = |(record, frame): &(Record, Vec<u8>)| record.seen == Seen::Dropped && frame.ends_with(b"lost");
+    // What tells its sender of it is dropped too, for he never spoke either, and quotes it.
+    let is_udp = |frame: &[u8]| frame.get(23) == Some(&proto::UDP) && frame.ends_with(b"lost");
+    let ours = |(record, frame): &(Record, Vec<u8>)| record.seen == Seen::Dropped && is_udp(frame);
     let dropped: Vec<_> = taken(&region).into_iter().filter(ours).collect();
     assert_eq!(dropped.len(), 1);
     assert_eq!((dropped[0].0.captures, dropped[0].0.reason), (1, Some(DropReason::NoAdjacency)));
