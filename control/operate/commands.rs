@@ -12,6 +12,11 @@ use crate::config::source::Line;
 #[expect(missing_docs, reason = "each is a line of the table below, which says what it does")]
 pub enum Run {
     PacketTracer,
+    Capture,
+    NoCapture,
+    ClearCapture,
+    ShowCapture,
+    CopyCapture,
     ShowConn,
     ShowXlate,
     ShowNat,
@@ -83,10 +88,19 @@ pub enum Run {
 }
 
 impl Run {
+    /// Whether [`super::capture`] does it.
+    pub fn is_capture(self) -> bool {
+        matches!(
+            self,
+            Self::Capture | Self::NoCapture | Self::ClearCapture | Self::ShowCapture | Self::CopyCapture
+        )
+    }
+
     /// Whether it shows nothing where there is no configuration to show it of.
     pub fn reads_configuration(self) -> bool {
         match self {
             Self::PacketTracer
+            | Self::Capture
             | Self::ShowNat
             | Self::ShowNatPool
             | Self::ShowServicePolicy
@@ -114,7 +128,11 @@ impl Run {
             | Self::CryptoCaExport
             | Self::CryptoCaCrlRequest
             | Self::ShowRunning => true,
-            Self::ShowConn
+            Self::NoCapture
+            | Self::ClearCapture
+            | Self::ShowCapture
+            | Self::CopyCapture
+            | Self::ShowConn
             | Self::ShowCpu
             | Self::ShowMemory
             | Self::ShowLogging
@@ -232,6 +250,11 @@ pub const SPECS: &[Spec] = &[
     spec("show dataplane", "show dataplane", "asks the dataplane and times the answer", Run::ShowDataplane),
     spec("show running-config", "show running-config", "the configuration in force", Run::ShowRunning),
     spec("show startup-config", "show startup-config", "the configuration read at start", Run::ShowStartup),
+    spec("capture", "capture NAME {interface NAMEIF | type asp-drop [REASON | all]} [match PROTOCOL SOURCE [eq P | lt P | gt P | range P P] DESTINATION [eq P | lt P | gt P | range P P]] [buffer BYTES] [packet-length BYTES] [circular-buffer] [headers-only]", "copies frames as they come in and leave by an interface, or those that are dropped, until its buffer is full. Lasts as long as control", Run::Capture),
+    spec("no capture", "no capture NAME", "ends a capture and forgets its frames", Run::NoCapture),
+    spec("clear capture", "clear capture NAME", "forgets a capture's frames; it goes on", Run::ClearCapture),
+    spec("show capture", "show capture [NAME] [detail | dump]", "captures; of one its frames, with drop reasons, `detail` with both sides of the translation", Run::ShowCapture),
+    spec("copy /pcap", "copy /pcap capture:NAME FILE", "writes a capture as pcapng, for Wireshark: drop reasons and both sides of the translation are in packet comments", Run::CopyCapture),
     spec("packet-tracer input", "packet-tracer input NAMEIF {tcp SRC SPORT DST DPORT | udp SRC SPORT DST DPORT | icmp SRC TYPE CODE [ID] DST} [detailed]", "what would become of a packet that comes in by an interface: each decision of the workers' own, with the lines that decide; nothing is sent, counted or kept. `tcp` is a SYN", Run::PacketTracer),
     spec("clear conn", "clear conn [address A] [port P] [protocol {tcp|udp|icmp|icmp6}]", "ends connections", Run::ClearConn),
     spec("clear xlate", "clear xlate [address A] [port P] [protocol {tcp|udp|icmp|icmp6}]", "ends translations and what uses them", Run::ClearXlate),

@@ -30,6 +30,7 @@ use fedgate_tables::region::Region;
 use tokio::sync::Mutex;
 
 use super::access::Access;
+use super::capture::Captures;
 use super::events::EventLog;
 use super::files;
 use super::history::By;
@@ -121,6 +122,7 @@ pub struct Daemon {
     load: Load,
     access: Access,
     metrics: Metrics,
+    captures: Captures,
 }
 
 impl Daemon {
@@ -155,6 +157,7 @@ impl Daemon {
             load: Load::default(),
             access: Access::default(),
             metrics: Metrics::default(),
+            captures: Captures::default(),
         });
         match startup {
             Some(loaded) => {

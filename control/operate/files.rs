@@ -7,13 +7,13 @@ use std::io::{self, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
-/// Makes `path` hold `text`. A file that is there keeps its mode, a new one gets 0600.
-pub fn replace(path: &Path, text: &str) -> io::Result<()> {
+/// Makes `path` hold `bytes`. A file that is there keeps its mode, a new one gets 0600.
+pub fn replace(path: &Path, bytes: &(impl AsRef<[u8]> + ?Sized)) -> io::Result<()> {
     let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_owned();
     name.push(".new");
     let beside = folder.join(name);
-    steps(&mut Real { file: None }, folder, &beside, path, text.as_bytes())
+    steps(&mut Real { file: None }, folder, &beside, path, bytes.as_ref())
 }
 
 /// What is done to a disk; tests have one that loses power.

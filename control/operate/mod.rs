@@ -3,12 +3,13 @@
 //!
 //! Daemon, one thread (tokio current-thread, `LocalSet`): [`daemon`] (state and changes), [`session`] (the dataplane), [`table`] (domains),
 //! [`events`], [`acl_log`], [`messages`] and [`syslog`] (log), [`export`], [`metrics`], [`server`] (CLI sockets), [`commands`] (the grammar), [`run`],
-//! [`show`] and [`tracer`] (what commands do).
+//! [`show`], [`tracer`] and [`capture`] (what commands do).
 //! CLI: [`client`] (one command), [`shell`] (interactive), [`top`]. Both: [`protocol`].
 
 pub mod abbreviate;
 pub mod access;
 pub mod acl_log;
+pub mod capture;
 pub mod client;
 pub mod commands;
 pub mod complete;

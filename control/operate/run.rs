@@ -19,7 +19,7 @@ use super::protocol::{FAILED, OK, Reply, Request, USAGE};
 use super::server::Out;
 use super::session::Gone;
 use super::show::{self, Selection, hosts::HostQuery};
-use super::{complete, crypto, help, pipe, top, tracer};
+use super::{capture, complete, crypto, help, pipe, top, tracer};
 use crate::config::args::Args;
 use crate::config::diag::{Problem, Report};
 use crate::config::model::users::ADMIN;
@@ -195,6 +195,13 @@ async fn dispatch(
         };
         args.end().map_err(wrong)?;
         return admit(daemon, user, who, &request.input, out).await;
+    }
+    if spec.run.is_capture() {
+        let order = capture::order::parse(spec.run, &daemon.config().model, &mut args).map_err(wrong)?;
+        if spec.run != Run::ShowCapture {
+            out.audit("command");
+        }
+        return capture::order::execute(daemon, order, out).await;
     }
     if spec.run == Run::PacketTracer {
         let order = tracer::parse(&daemon.config().model, &mut args).map_err(wrong)?;
@@ -385,6 +392,11 @@ async fn dispatch(
         | Run::CryptoCaImport
         | Run::CryptoCaExport
         | Run::CryptoCaCrlRequest
+        | Run::Capture
+        | Run::NoCapture
+        | Run::ClearCapture
+        | Run::ShowCapture
+        | Run::CopyCapture
         | Run::PacketTracer => Err(Stop::Usage("done above".to_owned())),
         Run::ShowTech => {
             // Of somebody who may look and no more: without hashes of passwords.

@@ -274,6 +274,11 @@ impl Session {
         trace.ok_or(Gone)
     }
 
+    /// Says what is not answered.
+    pub async fn say(&self, message: &ToDataplane, fd: Option<OwnedFd>) -> Result<(), Gone> {
+        send(&self.socket, message, fd.as_ref().map(AsFd::as_fd)).await.map_err(|_| Gone)
+    }
+
     /// There and back.
     pub async fn ping(&self) -> Result<(), Gone> {
         self.ask(|id| ToDataplane::Ping { id }).await.map(drop)

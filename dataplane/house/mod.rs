@@ -16,19 +16,24 @@ mod tests;
 use crate::worker::command::{Ask, Asker, Clear, Command, Desk, Dump, Reply};
 use crate::worker::mates::{self, Mates};
 use crate::worker::runtime::Runtime;
+use crate::worker::tap::Order;
 use attach::Image;
 use dpdk::{Eal, Mempool};
+use fedgate_tables::capture::MAX_CAPTURES;
 use fedgate_tables::counters::{Counter, Counters, Gauge, Stat, WorkerCounters};
 use fedgate_tables::link::{
-    Addr, Event, LINK_LAYOUT, LinkError, LinkListener, LinkSocket, Rows, ToControl, ToDataplane, What,
+    Addr, CaptureSpec, Event, LINK_LAYOUT, LinkError, LinkListener, LinkSocket, Rows, ToControl, ToDataplane,
+    What,
 };
 use fedgate_tables::publish::{Generation, Publication, Reader};
+use fedgate_tables::region::Region;
 use ports::Ports;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::fs::DirBuilder;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -118,6 +123,8 @@ pub struct House {
     /// Neighbours (interface, address) that were listed already, by the request's number.
     arp_listed: HashMap<u64, HashSet<(u8, Addr)>>,
     lost: u64,
+    /// Workers have been told to capture.
+    capturing: bool,
     /// When the drivers' counters were last read.
     looked: Option<Instant>,
 }
@@ -170,6 +177,7 @@ impl House {
             asked: 0,
             arp_listed: HashMap::new(),
             lost: 0,
+            capturing: false,
             looked: None,
         };
         Ok((house, seats))
@@ -314,6 +322,7 @@ impl House {
                 let clear = Clear { asker: self.asker(id), what, filter, cursor: 0, count: 0 };
                 self.clears.push_back((0, clear));
             }
+            ToDataplane::Capture { captures } => self.capture(captures, fd),
             ToDataplane::Trace { id, probe } => {
                 let ask = Ask { asker: self.asker(id), probe, handed: false };
                 self.asks.push_back((0, ask));
@@ -326,7 +335,29 @@ impl House {
         Asker { id, link: self.links }
     }
 
+    /// Tells all workers what to capture.
+    fn capture(&mut self, captures: Vec<Option<CaptureSpec>>, fd: Option<OwnedFd>) {
+        let order = match fd.map(Region::map_rw) {
+            _ if captures.len() > MAX_CAPTURES => {
+                return tracing::warn!("too many captures; none is changed");
+            }
+            None => None,
+            Some(Ok(region)) => Some(Order { captures: captures.into(), region: Arc::new(region) }),
+            Some(Err(error)) => return tracing::warn!(%error, "captures without memory; none is changed"),
+        };
+        self.capturing = order.is_some();
+        for desk in &self.desks {
+            // There is room, or nothing would have been read.
+            let full = desk.commands.push(Command::Capture(order.clone())).is_err();
+            debug_assert!(!full);
+        }
+    }
+
     fn hello(&mut self, pid: u32) {
+        if self.capturing {
+            // What a control before wanted captured nobody takes any more.
+            self.capture(Vec::new(), None);
+        }
         let Some(link) = &self.link else { return };
         let ack = ToControl::HelloAck {
             layout: LINK_LAYOUT,

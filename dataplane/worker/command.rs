@@ -13,6 +13,7 @@ use super::net::{Net, Outlet};
 use super::proxied::Sessions;
 use super::runtime::{IoSlot, View};
 use super::spoken;
+use super::tap;
 use crossbeam::queue::ArrayQueue;
 use dpdk::RxQueue;
 use fedgate_flow::TICKS;
@@ -53,6 +54,8 @@ pub enum Command {
     Clear(Clear),
     /// What would become of a packet.
     Trace(Ask),
+    /// Capture this from now on, or nothing.
+    Capture(Option<tap::Order>),
 }
 
 /// Echoed in answers: which of control's requests, and which control's, so that a new one never gets an old one's rows.

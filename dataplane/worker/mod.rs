@@ -35,6 +35,7 @@ mod shown;
 mod slow;
 mod spoken;
 mod stages;
+pub mod tap;
 mod tell;
 mod trace;
 pub mod v6;
@@ -59,6 +60,7 @@ use stages::Stages;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+use tap::Taps;
 
 /// Bytes of data that a packet buffer holds: any frame at an MTU of 1,500, and a jumbo segment is refused by the port.
 pub const DATA_ROOM: u16 = 2048;
@@ -99,6 +101,8 @@ struct Path {
     seat: command::Desk,
     /// Connections of both families there were at once.
     most_conns: u32,
+    /// As the worker's.
+    clock: Clock,
 }
 
 impl Worker {
@@ -112,6 +116,7 @@ impl Worker {
     /// With empty tables and no ports; `seat` ties it to the housekeeping thread.
     pub fn new(eal: &Eal, pool: Mempool, seat: Seat, config: &Config) -> Self {
         let Seat { image, counters, desk, mates } = seat;
+        let clock = Clock::new(dpdk::tsc(), eal.tsc_hz());
         Self {
             image,
             path: Path {
@@ -120,9 +125,10 @@ impl Worker {
                 stages: Stages::new(),
                 seat: desk,
                 most_conns: 0,
+                clock,
             },
             burst: Burst::new(),
-            clock: Clock::new(dpdk::tsc(), eal.tsc_hz()),
+            clock,
             idle_sleep: config.idle_sleep,
         }
     }
@@ -203,6 +209,9 @@ impl Path {
         for id in self.net.adopt(view, now) {
             command::end(id, &mut self.net, &mut self.sessions, view, now);
         }
+        if let Some(taps) = &mut self.net.taps {
+            taps.adopt(view);
+        }
         let most = view.flow.globals.max_proxy_sessions;
         self.sessions.adopt(&mut self.net, view, now);
         self.sessions.engine.limit_sessions(most.div_ceil(self.net.workers().into()));
@@ -257,6 +266,13 @@ impl Path {
             Command::Dump(dump) => {
                 let page = command::page(&dump, &self.net, &self.sessions, view, now);
                 self.seat.answer(page);
+            }
+            Command::Capture(order) => {
+                let (worker, clock) = (self.net.worker(), self.clock);
+                self.net.taps = order.map(|order| Box::new(Taps::new(order, worker, clock, now.micros)));
+                if let Some((taps, view)) = self.net.taps.as_mut().zip(view) {
+                    taps.adopt(view);
+                }
             }
             Command::Trace(ask) => {
                 let answer = trace::answer(&ask, &mut self.net, view, now);

@@ -18,6 +18,7 @@ use super::mates::Mates;
 use super::neigh::{Action, Limits, Neighbours};
 use super::runtime::{IoSlot, View};
 use super::slow;
+use super::tap::{self, Taps};
 use super::tell;
 use super::v6::V6;
 use dpdk::{Burst, Mbuf, Mempool, RxQueue, TxQueue};
@@ -125,6 +126,8 @@ pub struct Net {
     pub(super) v6: V6,
     /// Connections that routes lead elsewhere.
     pub(super) floating: Floating,
+    /// What is to be captured, if anything.
+    pub(super) taps: Option<Box<Taps>>,
     mates: Mates,
     origin: Origin,
     /// Copies of neighbours' messages for the others.
@@ -173,6 +176,7 @@ impl Net {
             defence: TokenBucket::full(DEFENCE_RATE),
             v6: V6::new(flow.seed.rotate_left(42)),
             floating: Floating::default(),
+            taps: None,
             mates,
             origin: Origin::Port,
             gossip: handover::GossipRates::default(),
@@ -215,6 +219,9 @@ impl Net {
     #[inline]
     pub fn drop(&mut self, reason: DropReason, mbuf: Mbuf) {
         self.counters.drop(reason);
+        if let Some(taps) = &mut self.taps {
+            taps.dropped(reason, &mbuf);
+        }
         drop(mbuf);
     }
 
@@ -222,8 +229,7 @@ impl Net {
     #[cold]
     pub fn drop_all(&mut self, reason: DropReason, burst: &mut Burst) {
         for mbuf in burst.drain() {
-            self.counters.drop(reason);
-            drop(mbuf);
+            self.drop(reason, mbuf);
         }
     }
 
@@ -273,6 +279,9 @@ impl Net {
                 return self.give(mate, slot, frames);
             }
         };
+        if let Some(taps) = &self.taps {
+            tap::depart(taps, &self.flow, ifindex, &io.out);
+        }
         let mut packets = io.out.len() as u64;
         let mut bytes = std::mem::take(&mut io.out_bytes);
         let mut tries = 0;
@@ -291,6 +300,9 @@ impl Net {
             let surplus = if tries < TX_TRIES_IN_ALL { 1 } else { usize::MAX };
             for mbuf in rest.by_ref().take(surplus) {
                 self.counters.drop(DropReason::TxQueueFull);
+                if let Some(taps) = &mut self.taps {
+                    taps.dropped(DropReason::TxQueueFull, &mbuf);
+                }
                 packets -= 1;
                 bytes -= mbuf.len() as u64;
                 drop(mbuf);

@@ -14,7 +14,7 @@ use super::net::Net;
 use super::probe::{Pass, Probe};
 use super::runtime::{IoSlot, View};
 use super::v6::stages::Stages6;
-use super::{Path, intercept, proxied, slow};
+use super::{Path, intercept, proxied, slow, tap};
 use dpdk::{Burst, Mbuf};
 use fedgate_flow::ahead::Seen;
 use fedgate_flow::conn::{ConnId, Dir, NO_SESSION};
@@ -92,6 +92,10 @@ pub(super) fn run(
         net.drop_all(DropReason::InterfaceDown, burst);
         return;
     }
+    let tapped = net.taps.is_some();
+    if tapped {
+        tap::arrive(net, ifindex, burst);
+    }
     net.follow_neighbours(view);
     let many = net.flow.conns.in_use().0 > FEW;
     let ours = Ours::new(view.mac(ifindex));
@@ -164,6 +168,9 @@ pub(super) fn run(
         }
     }
     six.run(net, sessions, view, now, ifindex);
+    if tapped {
+        tap::conclude(net);
+    }
     probe.done(Pass::Act);
 }
 

@@ -16,5 +16,6 @@ mod media;
 mod rig;
 mod sanity;
 mod shards;
+mod tap;
 mod trace;
 mod v6;

@@ -21,6 +21,7 @@ use tokio::task::JoinHandle;
 use super::{Daemon, log_report};
 use crate::config::model::Domains;
 use crate::config::{Config, load_file};
+use crate::operate::capture::Captures;
 use crate::operate::session::{PushError, Session};
 use crate::operate::table::{Change, Table};
 use crate::policy::slots::Slots;
@@ -102,6 +103,11 @@ const RETRY_MOST: Duration = Duration::from_secs(2);
 const AGAIN_MOST: Duration = Duration::from_secs(30);
 
 impl Daemon {
+    /// What is captured.
+    pub fn captures(&self) -> &Captures {
+        &self.captures
+    }
+
     /// Waits for the connection's end and makes the next, for ever.
     pub(super) async fn keep_connected(self: Rc<Self>, mut link: Option<Link>) {
         let mut pause = RETRY_FIRST;

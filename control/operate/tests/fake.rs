@@ -12,11 +12,11 @@ use std::time::Duration;
 use fedgate_tables::counters::{Counters, WorkerCounters};
 use fedgate_tables::domains::{DomainReader, DomainWriter};
 use fedgate_tables::link::{
-    ClassRow, ConnRow, End, End2, Event, HostRow, LINK_LAYOUT, LinkError, LinkListener, LinkSocket,
-    MemberRow, PoolRow, Probe, Rows, SipRow, ToControl, ToDataplane, Trace, What,
+    CaptureSpec, ClassRow, ConnRow, End, End2, Event, HostRow, LINK_LAYOUT, LinkError, LinkListener,
+    LinkSocket, MemberRow, PoolRow, Probe, Rows, SipRow, ToControl, ToDataplane, Trace, What,
 };
 use fedgate_tables::policy_view::Checked;
-use fedgate_tables::region::Region;
+use fedgate_tables::region::{Region, Shared};
 
 pub struct State {
     pub policy: Option<Checked>,
@@ -36,6 +36,9 @@ pub struct State {
     pub conns: u64,
     /// To tell.
     pub events: Vec<Event>,
+    /// What is to be captured, and the memory for it.
+    pub captures: Vec<Option<CaptureSpec>>,
+    pub rings: Option<Region<Shared>>,
     /// What to tell of packets, and the last that was asked about.
     pub trace: Option<Trace>,
     pub probe: Option<Probe>,
@@ -65,6 +68,8 @@ impl Fake {
             refuse_tables: 0,
             conns: 0,
             events: Vec::new(),
+            captures: Vec::new(),
+            rings: None,
             trace: None,
             probe: None,
             hang_up: false,
@@ -256,6 +261,10 @@ impl State {
                 vec![ToControl::Cleared { id, count }]
             }
             ToDataplane::Clear { id, .. } => vec![ToControl::Cleared { id, count: 7 }],
+            ToDataplane::Capture { captures } => {
+                (self.captures, self.rings) = (captures, fd.map(|fd| Region::map_rw(fd).unwrap()));
+                vec![]
+            }
             ToDataplane::Trace { id, probe } => {
                 self.probe = Some(probe);
                 vec![ToControl::Traced { id, trace: self.trace.clone() }]

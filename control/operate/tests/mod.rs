@@ -2,6 +2,7 @@
 //! The daemon as a whole against a fake dataplane, driven through its socket by the CLI's own client.
 
 mod attach;
+mod capture;
 mod commits;
 mod crypto;
 mod export;

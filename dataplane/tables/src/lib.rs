@@ -12,6 +12,7 @@
 //! and `pages` (mapping) and `publish` (reclamation) only.
 #![deny(unsafe_code)]
 
+pub mod capture;
 pub mod counters;
 pub mod domains;
 pub mod drops;

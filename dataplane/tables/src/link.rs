@@ -4,12 +4,13 @@
 //! Control connects and says [`ToDataplane`], the dataplane's housekeeping thread listens and says [`ToControl`].
 //! JSON, because nothing here is hot: bulk crosses as memory, and a message that a person can read in `strace` is
 //! worth more than its bytes. What is in the messages: `messages.rs`; rows of `show` commands: `rows.rs`; what the dataplane has to
-//! tell unasked: `event.rs`; what `packet-tracer` asks and is told: `trace.rs`; the socket: `socket.rs`.
+//! tell unasked: `event.rs`; what `packet-tracer` asks and is told: `trace.rs`; what is to be captured: `capture.rs`; the socket: `socket.rs`.
 //!
 //! Bounds: a datagram is at most [`MAX_DATAGRAM`] bytes and [`MAX_FDS`] descriptors. Rows are cut into as many
 //! messages as they need ([`ToControl::rows`]), texts that come from peers are clipped ([`MAX_TEXT`], [`MAX_IDENTITY`]).
 //! A message states how many descriptors belong to it ([`Message::fds`]); one with fewer or more is refused.
 
+mod capture;
 mod event;
 mod flow_note;
 mod messages;
@@ -19,6 +20,7 @@ mod socket;
 mod tests;
 mod trace;
 
+pub use capture::{CaptureEnd, CaptureMatch, CaptureSpec, Source};
 pub use event::{AclFlow, BY_LEVEL, Bound, ClassBound, Event, NO_CONNECTION, Packet5};
 pub use flow_note::{FlowEnd, FlowNote, MAX_NOTES, Over, Place};
 pub use messages::{LINK_LAYOUT, Message, ToControl, ToDataplane};

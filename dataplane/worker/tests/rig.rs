@@ -350,6 +350,12 @@ impl Rig {
         self.counters.sum(Counter::Fragment(side as u8, counter))
     }
 
+    /// A command that is not answered.
+    pub fn order(&mut self, command: Command) {
+        assert!(self.commands.push(command).is_ok());
+        self.turn();
+    }
+
     pub fn command(&mut self, command: Command) -> Reply {
         assert!(self.commands.push(command).is_ok());
         self.turn();

@@ -5,6 +5,7 @@
 //! any message is misread. An `id` is chosen by control and comes back in the answers. The dataplane answers
 //! in the order of the questions, but events may stand between. Unknown messages and fields are errors.
 
+use super::capture::CaptureSpec;
 use super::event::Event;
 use super::rows::{Filter, Rows, What};
 use super::trace::{Probe, Trace};
@@ -57,6 +58,12 @@ pub enum ToDataplane {
         what: What,
         /// Only these.
         filter: Filter,
+    },
+    /// What is to be captured from now on, in the place of what was: at most [`crate::capture::MAX_CAPTURES`]. With some, the segment with a ring
+    /// a worker is beside it ([`crate::capture`]).
+    Capture {
+        /// Each has the bit of its place.
+        captures: Vec<Option<CaptureSpec>>,
     },
     /// What would become of a packet; answered by [`ToControl::Traced`].
     Trace {
@@ -145,6 +152,7 @@ impl Message for ToDataplane {
     fn fds(&self) -> usize {
         match self {
             Self::Policy { .. } | Self::Domains { .. } => 1,
+            Self::Capture { captures } => usize::from(captures.iter().any(Option::is_some)),
             Self::Hello { .. }
             | Self::Dump { .. }
             | Self::Clear { .. }
