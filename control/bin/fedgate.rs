@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! `fedgate`: the CLI. With a command it runs that one and exits with its code (0 done, 1 failed, 2 not understood, 3 no daemon);
-//! without, it is a shell. `check FILE` needs no daemon.
+//! without, it is a shell. `top` is a live view. `check FILE` needs no daemon.
 #![forbid(unsafe_code)]
 
 use std::io::{self, BufWriter, IsTerminal};
@@ -11,7 +11,7 @@ use clap::Parser;
 use fedgate_control::config::source::quoted;
 use fedgate_control::operate::commands::takes_paste;
 use fedgate_control::operate::protocol::{DEFAULT_SOCKET, FAILED, Request, USAGE};
-use fedgate_control::operate::{client, shell};
+use fedgate_control::operate::{client, shell, top};
 
 /// Configures and watches a fedgate appliance.
 #[derive(Parser)]
@@ -55,6 +55,18 @@ fn run(cli: &Cli) -> io::Result<u8> {
             return shell::run(&cli.socket);
         }
         ["check", file] => return client::check(Path::new(file), err.is_terminal(), &mut out, &mut err),
+        ["top"] => {
+            drop(out);
+            return top::run(&cli.socket, false);
+        }
+        ["top", "--once"] => {
+            drop(out);
+            return top::run(&cli.socket, true);
+        }
+        ["top", ..] => {
+            eprintln!("usage: top [--once]");
+            return Ok(USAGE);
+        }
         ["check", ..] => {
             eprintln!("usage: check FILE");
             return Ok(USAGE);

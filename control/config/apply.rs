@@ -235,6 +235,13 @@ impl Editor {
             | Command::InspectClass(_)
             | Command::InspectMatch(_)
             | Command::InspectAction(_) => self.sip(command, negated),
+            Command::FlowExport(to) => self.flow_export(to, negated),
+            Command::FlowTemplates(minutes) => {
+                logging::set(&mut self.model.export.template_minutes, minutes, negated)
+            }
+            Command::Metrics(at) => {
+                logging::set(&mut self.model.metrics, at, negated).map(|_| About::Metrics)
+            }
             Command::Logging(line) => self.logging(line, negated),
             Command::LocalDomain(name) => {
                 let about = About::LocalDomain(name.clone());

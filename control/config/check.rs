@@ -84,6 +84,7 @@ pub enum About {
     ServicePolicy,
     Timeouts,
     DeviceId,
+    Metrics,
     LogHost(HostKey),
     LocalDomain(String),
     BoundDomain(DomainKey),

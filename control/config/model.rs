@@ -9,7 +9,7 @@
 //! as nothing uses them: that is how they come to be, one command at a time.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use super::addr::{Net6, ObjectAddr};
@@ -41,6 +41,10 @@ pub struct Model {
     pub same_security_intra: bool,
     /// `logging`.
     pub syslog: logging::Syslog,
+    /// `flow-export`.
+    pub export: logging::Export,
+    /// `metrics http`.
+    pub metrics: Option<SocketAddr>,
     /// `object network`.
     pub networks: Arc<BTreeMap<String, NetworkObject>>,
     /// `object service`; `None` until its `service` line.
@@ -418,6 +422,11 @@ pub struct InspectSip {
 }
 
 impl Model {
+    /// Whether anybody wants to be told of connections that begin and end.
+    pub fn tells_flows(&self) -> bool {
+        !self.export.destinations.is_empty() || self.syslog.tells_flows()
+    }
+
     /// The interface called `name`.
     pub fn interface(&self, name: &str) -> Option<&Interface> {
         self.interfaces.iter().find(|i| i.nameif.as_deref() == Some(name))

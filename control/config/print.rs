@@ -28,6 +28,13 @@ pub fn print(model: &Model, out: &mut impl Write) -> fmt::Result {
     system(model, out)?;
     objects(model, out)?;
     logging::logging(&model.syslog, out)?;
+    for to in &model.export.destinations {
+        writeln!(out, "flow-export destination {to}")?;
+    }
+    line(out, "flow-export template timeout-rate", &model.export.template_minutes)?;
+    if let Some(at) = model.metrics {
+        writeln!(out, "metrics http {} {}", at.ip(), at.port())?;
+    }
     for (name, lines) in &model.acls {
         for line in &**lines {
             writeln!(out, "access-list {name} {line}")?;

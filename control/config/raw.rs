@@ -2,13 +2,13 @@
 //! The configuration as it is written: one [`Statement`] a line, its words checked by themselves but not yet against
 //! anything else. The first of the configuration's three forms; [`super::apply`] makes the model of it.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
 use fedgate_sip::inspect::Action;
 
 use super::addr::ObjectAddr;
-use super::model::logging::{DeviceId, HostForm, HostKey, Limited, Rate, Stamp};
+use super::model::logging::{Destination, DeviceId, HostForm, HostKey, Limited, Rate, Stamp};
 use super::model::pool::{Check, Share};
 use super::model::sip::{Parameter, SipMatch};
 use super::model::{
@@ -396,6 +396,11 @@ pub enum Command {
     InspectSip(InspectSip),
     ServicePolicy(String),
     Logging(Logging),
+    FlowExport(Destination),
+    /// `flow-export template timeout-rate`; `no` may leave the minutes out.
+    FlowTemplates(Option<u32>),
+    /// `metrics http`; `no` may leave the address out.
+    Metrics(Option<SocketAddr>),
     LocalDomain(String),
     Domain(DomainKey, DomainRule),
     /// `permit domain D [peer P] trustpoint T`

@@ -23,6 +23,9 @@ pub enum Run {
     ShowLogging,
     ShowLoggingMessage,
     ClearLogging,
+    ShowMetrics,
+    ShowFlowExport,
+    ShowTop,
     ShowIpv6Route,
     ShowIpv6Interface,
     ShowAccessList,
@@ -106,6 +109,9 @@ impl Run {
             | Self::ShowCpu
             | Self::ShowMemory
             | Self::ShowLogging
+            | Self::ShowMetrics
+            | Self::ShowFlowExport
+            | Self::ShowTop
             | Self::ClearLogging
             | Self::ShowXlate
             | Self::ShowDrops
@@ -181,6 +187,9 @@ pub const SPECS: &[Spec] = &[
     spec("show ip verify statistics", "show ip verify statistics", "what reverse-path checks dropped", Run::ShowVerify),
     spec("show cpu", "show cpu [detailed]", "how busy the workers are: their cycles in loops that found work", Run::ShowCpu),
     spec("show memory", "show memory", "where memory is", Run::ShowMemory),
+    spec("show top", "show top", "what `fedgate top` shows, once and without rates; with JSON every counter", Run::ShowTop),
+    spec("show flow-export counters", "show flow-export counters", "NAT events sent to each collector, and lost", Run::ShowFlowExport),
+    spec("show metrics", "show metrics", "where metrics are read, and how often they were", Run::ShowMetrics),
     spec("show logging message", "show logging message", "messages with a severity of their own, or kept back", Run::ShowLoggingMessage),
     spec("show logging", "show logging", "what is sent to which collector, what became of it, and the buffer", Run::ShowLogging),
     spec("show access-list", "show access-list [NAME]", "access-lists with hits", Run::ShowAccessList),
@@ -334,7 +343,7 @@ Written by a test from the grammar (`control/operate/commands.rs`, `control/conf
 mean together is in [config.md](config.md).
 
 Words may be abbreviated as long as they are unique (`sh conn`); `?` behind some words lists what may follow, and Tab completes them, names
-too. Behind `show` commands `| include RE`, `| exclude RE`, `| begin RE`, `| grep [-v] RE`, `| count` and `| json` may stand, one after the
+too. `fedgate top` is a live view of the appliance (`q` ends it, `?` lists its keys), `fedgate top --once` one picture of it. Behind `show` commands `| include RE`, `| exclude RE`, `| begin RE`, `| grep [-v] RE`, `| count` and `| json` may stand, one after the
 other; RE is a regular expression. With `--json` or `| json` every `show` command prints one JSON object a line.
 
 ## Looking and doing

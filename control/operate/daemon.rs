@@ -15,36 +15,34 @@ mod crls;
 mod expiry;
 mod keep;
 mod lists;
+mod names;
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 
 use fedgate_tables::counters::{Counter, DomainCounter};
 use fedgate_tables::link::ToDataplane;
-use fedgate_tables::policy::{Globals, NatKind};
 use fedgate_tables::region::Region;
 use tokio::sync::Mutex;
 
-use super::acl_log::Logging;
 use super::events::EventLog;
 use super::files;
 use super::history::By;
 use super::journal::{self, changes};
-use super::messages::{AclName, Names, PoolName};
+use super::metrics::serve::Metrics;
 use super::session::{PushError, Session};
-use super::show::{self, acl::hashes, load::Load};
+use super::show::load::Load;
 use super::table::{Change, Table};
 use crate::config::apply::apply_domain;
 use crate::config::check::permit_warning;
 use crate::config::diag::Report;
-use crate::config::model::{ALERT_INTERVAL, AceLog, AclLine, DENY_FLOW_MAX, DomainKey, DomainRule};
+use crate::config::model::{DomainKey, DomainRule};
 use crate::config::{Config, Loaded, load_file, load_file_over, print};
 use crate::policy::slots::{Slots, Zero};
-use crate::policy::{Compiled, compile, interfaces};
+use crate::policy::{Compiled, compile};
 use commits::Commits;
 use crls::Fetching;
 use keep::Keeping;
@@ -118,6 +116,7 @@ pub struct Daemon {
     fetching: Fetching,
     log: EventLog,
     load: Load,
+    metrics: Metrics,
 }
 
 impl Daemon {
@@ -149,6 +148,7 @@ impl Daemon {
             fetching: Fetching::default(),
             log: EventLog::default(),
             load: Load::default(),
+            metrics: Metrics::default(),
         });
         match startup {
             Some(loaded) => {
@@ -167,6 +167,7 @@ impl Daemon {
         tokio::task::spawn_local(daemon.clone().each_second());
         tokio::task::spawn_local(daemon.clone().watch_certificates());
         tokio::task::spawn_local(daemon.clone().fetch_lists());
+        tokio::task::spawn_local(daemon.clone().serve_metrics());
         let link = match first {
             Ok((session, fds)) => Some(daemon.connected(session, fds).await),
             Err(why) => {
@@ -180,7 +181,7 @@ impl Daemon {
 
     /// `config` is the configuration from now on, here and for what is told by it.
     fn goes_by(&self, config: Arc<Config>) {
-        self.log.syslog().adopt(&config);
+        self.log.adopt(&config);
         self.config.replace(config);
     }
 
@@ -206,6 +207,7 @@ impl Daemon {
         loop {
             second.tick().await;
             self.log.write_due();
+            self.log.export().flush();
             self.load.note(self.attached().as_deref());
         }
     }
@@ -213,6 +215,11 @@ impl Daemon {
     /// What is known of the places of revocation lists.
     fn fetching(&self) -> &Fetching {
         &self.fetching
+    }
+
+    /// What became of the metrics.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
     }
 
     /// How busy the workers were.
@@ -525,64 +532,6 @@ impl Daemon {
         let path = &self.paths.startup;
         files::replace(path, &print::to_text(&self.config().model))
             .map_err(|why| format!("cannot write {}: {why}", path.display()))
-    }
-}
-
-impl Names for Daemon {
-    fn interface(&self, ifindex: u8) -> String {
-        let config = self.config();
-        let interface = interfaces(&config.model).nth(ifindex.into());
-        interface.and_then(|i| i.nameif.clone()).unwrap_or_else(|| format!("interface {ifindex}"))
-    }
-
-    fn toward(&self, addr: Ipv4Addr) -> String {
-        let model = &self.config().model;
-        let connected = interfaces(model).filter_map(|i| Some((i.network()?, i.nameif.as_deref()?)));
-        let routes = model.routes.iter().map(|route| (route.net, route.interface.as_str()));
-        let way = connected.chain(routes).filter(|(net, _)| net.contains(addr));
-        way.max_by_key(|(net, _)| net.prefix_len()).map_or("unknown", |(_, name)| name).to_owned()
-    }
-
-    fn acl(&self, acl: u32, line: u32, element: u32) -> AclName {
-        let config = self.config();
-        let Some((name, lines)) = config.model.acls.iter().nth(acl as usize) else {
-            return AclName { name: acl.to_string(), ..AclName::default() };
-        };
-        let named = AclName { name: name.to_string(), hashes: (element, 0), logging: None };
-        match line.checked_sub(1).and_then(|at| lines.get(at as usize)).map(|line| &**line) {
-            Some(AclLine::Ace(ace)) => AclName {
-                hashes: hashes(ace, element),
-                logging: match ace.log {
-                    Some(AceLog::On { level, interval }) => Some(Logging { level, interval }),
-                    Some(AceLog::Disable | AceLog::Default) | None => None,
-                },
-                ..named
-            },
-            Some(AclLine::Remark(_)) | None => named,
-        }
-    }
-
-    fn acl_bounds(&self) -> (u32, u32) {
-        let model = &self.config().model;
-        (model.acl_deny_flow_max.unwrap_or(DENY_FLOW_MAX), model.acl_alert_interval.unwrap_or(ALERT_INTERVAL))
-    }
-
-    fn class(&self, slot: u32) -> Option<String> {
-        self.with_slots(|slots| slots.class(slot).map(str::to_owned))
-    }
-
-    fn pool(&self, rule: u32) -> Option<PoolName> {
-        show::rules::numbered(self, &self.config().model).find(|(_, slot)| *slot == Some(rule)).map(
-            |(of, _)| {
-                let first = of.pool.first().unwrap_or(&of.mapped)[0].into();
-                let one_to_one = of.kind == NatKind::Dynamic;
-                PoolName { name: of.pool_name, first, flags: of.flags, one_to_one }
-            },
-        )
-    }
-
-    fn blocks_per_host(&self) -> u32 {
-        self.config().model.blocks_per_host.unwrap_or(Globals::default().blocks_per_host)
     }
 }
 

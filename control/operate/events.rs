@@ -12,8 +12,10 @@ use std::time::{Duration, Instant};
 use fedgate_tables::link::{AclFlow, BY_LEVEL, Bound, End2, Event, NO_CONNECTION};
 
 use super::acl_log::{AclLog, Taken};
+use super::export::Exporter;
 use super::messages::{self, Message, Names, sessions};
 use super::syslog::Syslog;
+use crate::config::Config;
 
 /// Lines a second.
 pub const RATE: f64 = 50.0;
@@ -66,6 +68,7 @@ impl Limiter {
 /// The log of one daemon: standard error, at a bounded rate, and the collectors, at the configuration's.
 pub struct EventLog {
     syslog: Syslog,
+    export: Exporter,
     limiter: Limiter,
     /// Of packets denied.
     denials: Limiter,
@@ -78,24 +81,43 @@ impl Default for EventLog {
     fn default() -> Self {
         let now = Instant::now();
         let [limiter, denials, acl_limiter] = [0; 3].map(|_| Limiter::new(now));
-        Self { syslog: Syslog::default(), limiter, denials, acl_limiter, acls: RefCell::default() }
+        Self {
+            syslog: Syslog::default(),
+            export: Exporter::default(),
+            limiter,
+            denials,
+            acl_limiter,
+            acls: RefCell::default(),
+        }
     }
 }
 
 impl EventLog {
     /// Logs an event, or counts it.
     pub fn log(&self, event: Event, names: &impl Names) {
+        self.export.note(&event, names);
         match event {
             Event::AclHits { flow, hits } => self.acl(flow, hits, names),
             event => {
                 if self.syslog.wants_any() {
                     sessions::of_event(&event, names).iter().for_each(|message| self.syslog.tell(message));
                 }
-                if may_write(&self.limiter) {
+                if !matches!(event, Event::Flows { .. }) && may_write(&self.limiter) {
                     write(event, names);
                 }
             }
         }
+    }
+
+    /// Goes by `config` from now on.
+    pub fn adopt(&self, config: &Config) {
+        self.syslog.adopt(config);
+        self.export.adopt(&config.model);
+    }
+
+    /// NAT events.
+    pub fn export(&self) -> &Exporter {
+        &self.export
     }
 
     /// Collectors and buffer.
@@ -226,6 +248,8 @@ fn write(event: Event, names: &impl Names) {
         Event::SessionClosed { session, reason } => {
             tracing::info!(session, reason = escaped(&reason), "proxy session closed");
         }
+        // For collectors alone: there may be thousands a second.
+        Event::Flows { .. } => {}
         // It has its own way in.
         Event::AclHits { flow, hits } => write_message(&messages::denied(&flow, names), Some(hits.into())),
         // 305014, 305015.

@@ -12,6 +12,7 @@ use fedgate_tables::policy::{NAT_FLAT, NAT_INCLUDE_RESERVE};
 use super::acl_log::{Due, Logging, Words};
 use crate::config::ports::{ICMP, ICMP6, TCP, UDP, proto_text};
 
+pub mod flows;
 pub mod sessions;
 
 /// What the configuration says of what events name by number.

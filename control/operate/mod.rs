@@ -2,9 +2,9 @@
 //! The programs: the daemon that holds the configuration and the dataplane's tables, and the CLI that speaks to it.
 //!
 //! Daemon, one thread (tokio current-thread, `LocalSet`): [`daemon`] (state and changes), [`session`] (the dataplane), [`table`] (domains),
-//! [`events`], [`acl_log`], [`messages`] and [`syslog`] (log), [`server`] (CLI sockets), [`commands`] (the grammar), [`run`],
+//! [`events`], [`acl_log`], [`messages`] and [`syslog`] (log), [`export`], [`metrics`], [`server`] (CLI sockets), [`commands`] (the grammar), [`run`],
 //! [`show`] and [`tracer`] (what commands do).
-//! CLI: [`client`] (one command), [`shell`] (interactive). Both: [`protocol`].
+//! CLI: [`client`] (one command), [`shell`] (interactive), [`top`]. Both: [`protocol`].
 
 pub mod abbreviate;
 pub mod acl_log;
@@ -14,10 +14,12 @@ pub mod complete;
 pub mod crypto;
 pub mod daemon;
 pub mod events;
+pub mod export;
 pub mod files;
 pub mod history;
 pub mod journal;
 pub mod messages;
+pub mod metrics;
 pub mod pipe;
 pub mod protocol;
 pub mod run;
@@ -29,4 +31,5 @@ pub mod syslog;
 pub mod table;
 #[cfg(test)]
 mod tests;
+pub mod top;
 pub mod tracer;

@@ -18,7 +18,7 @@ use super::protocol::{FAILED, OK, Reply, Request, USAGE};
 use super::server::Out;
 use super::session::Gone;
 use super::show::{self, Selection, hosts::HostQuery};
-use super::{complete, crypto, pipe, tracer};
+use super::{complete, crypto, pipe, top, tracer};
 use crate::config::args::Args;
 use crate::config::diag::{Problem, Report};
 use crate::config::model::{DomainKey, Model};
@@ -239,6 +239,9 @@ async fn dispatch(
         Run::ShowVerify => show::net::verify_statistics(daemon, out).await,
         Run::ShowCpu => show::load::cpu(daemon, in_full, out).await,
         Run::ShowMemory => show::load::memory(daemon, out).await,
+        Run::ShowTop => top::sample::top(daemon, out).await,
+        Run::ShowFlowExport => show::logging::flow_export(daemon, out).await,
+        Run::ShowMetrics => show::logging::metrics(daemon, out).await,
         Run::ShowLogging => show::logging::logging(daemon, out).await,
         Run::ShowLoggingMessage => show::logging::messages(daemon, out).await,
         Run::ClearLogging => {

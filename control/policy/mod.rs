@@ -21,7 +21,7 @@ use std::sync::Arc;
 use fedgate_tables::policy::{
     AddrRange, CLASS_LIMITS, CLASS_STATE_BYPASS, Globals, IF_IPV6, IF_MAC_SET, IF_NO_PROXY_ARP, IF_SHUTDOWN,
     IF_VERIFY_REVERSE_PATH, Interface, NONE, NatKind, NatRule, Period, Route, Route6, SAME_SECURITY_INTER,
-    SAME_SECURITY_INTRA, ServiceClass, TimeRange,
+    SAME_SECURITY_INTRA, ServiceClass, TELL_FLOWS, TimeRange,
 };
 use fedgate_tables::policy_build::{BuildError, PolicyBuilder};
 
@@ -409,7 +409,8 @@ impl<'m> Compiler<'m> {
             fragment_timeout: self.model.fragment_timeout.unwrap_or(Globals::default().fragment_timeout),
             max_proxy_sessions: self.model.max_proxy_sessions.unwrap_or(0),
             flags: flag(self.model.same_security_inter, SAME_SECURITY_INTER)
-                | flag(self.model.same_security_intra, SAME_SECURITY_INTRA),
+                | flag(self.model.same_security_intra, SAME_SECURITY_INTRA)
+                | flag(self.model.tells_flows(), TELL_FLOWS),
             block_size: self.model.block_size.unwrap_or(Globals::default().block_size),
             blocks_per_host: self.model.blocks_per_host.unwrap_or(Globals::default().blocks_per_host),
             utc_offset: self.model.timezone.as_ref().map_or(0, |zone| i32::from(zone.offset) * 60),

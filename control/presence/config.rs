@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 use fedgate_sip::domain::Domain;
 use serde::Deserialize;
 
+use crate::digest::Algorithm;
+
 /// Why the configuration is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -124,6 +126,7 @@ struct File {
     subscribe_status: Option<u16>,
     max_expires: Option<u32>,
     session_idle: Option<u64>,
+    digest: Option<Vec<String>>,
     listen: Vec<Listen>,
     tls: Option<Tls>,
     #[serde(default)]
@@ -155,6 +158,8 @@ pub struct Config {
     pub max_expires: u32,
     /// Seconds without a message before a session is ended.
     pub session_idle: u64,
+    /// The algorithms of digest authentication that are offered, in this order.
+    pub(crate) digest: Vec<Algorithm>,
     /// What listens.
     pub listen: Vec<Listen>,
     /// Certificates, where there is TLS.
@@ -226,6 +231,13 @@ impl Config {
                 return bad("route.to", "name:port or address:port");
             }
         }
+        let digest = match &file.digest {
+            None => Algorithm::ALL.to_vec(),
+            Some(names) => names.iter().filter_map(|name| Algorithm::of(name)).collect(),
+        };
+        if digest.is_empty() || file.digest.is_some_and(|names| names.len() != digest.len()) {
+            return bad("digest", "SHA-256, MD5 or both");
+        }
         Ok(Self {
             name: canonical("name", &file.name)?,
             port: file.port.or(tls_port).unwrap_or(5061),
@@ -236,6 +248,7 @@ impl Config {
             subscribe_status,
             max_expires,
             session_idle: file.session_idle.unwrap_or(1_200).clamp(1, 86_400),
+            digest,
             listen: file.listen,
             tls: file.tls,
             routes,
@@ -349,11 +362,14 @@ mod tests {
 
     #[test]
     fn mistakes_are_named() {
+        let digest = format!("digest = [\"SHA-256\", \"SHA-1\"]\n{PLAIN}");
+        assert!(Config::parse(&digest, "file").expect_err("unknown").to_string().contains("digest"));
         for (text, word) in [
             ("[federation]\npermitted = [\"cup.cisco.example\"]\n", "own domain"),
             ("[federation]\npermitted = [\"*.example\"]\n", "top-level"),
             ("[federation]\npermited = []\n", "permited"),
             ("[[route]]\nhost = \"*\"\nto = \"b\"\n", "route.to"),
+            ("[limits]\nidle = \"long\"\n", "idle"),
             ("[[route]]\nhost = \"*\"\nto = \"b:1\"\ntls = \"b\"\n", "certificate"),
         ] {
             let why = with(text).expect_err(text).to_string();

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Digest authentication of the node's own users (RFC 7616 as RFC 3261 section 22 and RFC 8760 use it).
 //!
-//! SHA-256 is offered first and MD5 behind it, for clients of the design's time. A nonce says when it was made and carries a MAC
+//! SHA-256 is offered first and MD5 behind it, for clients of the design's time; the configuration may offer one only, since there are
+//! clients that give up when they are offered what they do not know. A nonce says when it was made and carries a MAC
 //! under a key of this process, so a flood of requests without credentials leaves nothing behind. What is remembered is the
 //! highest `nc` of each nonce that has been used well, so that no request can be sent a second time by somebody who saw it; at
 //! most [`MAX_NONCES`] of them, each for [`LIFETIME`]. When they are all in use, new ones are refused as stale until some have
@@ -33,6 +34,14 @@ pub enum Algorithm {
 }
 
 impl Algorithm {
+    /// Both, the better one first.
+    pub const ALL: [Self; 2] = [Self::Sha256, Self::Md5];
+
+    /// The one of this name, in any case.
+    pub fn of(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|algorithm| algorithm.name().eq_ignore_ascii_case(name))
+    }
+
     fn name(self) -> &'static str {
         match self {
             Self::Md5 => "MD5",
@@ -67,6 +76,7 @@ pub enum Denied {
 /// What is kept to judge credentials.
 pub struct Authenticator {
     key: hmac::Key,
+    offered: Vec<Algorithm>,
     made: u64,
     /// Highest `nc` and time of making by nonce number.
     used: HashMap<u64, (u32, u64)>,
@@ -74,9 +84,10 @@ pub struct Authenticator {
 }
 
 impl Authenticator {
-    /// With the key of this process.
-    pub fn new(key: [u8; 32]) -> Self {
-        Self { key: hmac::Key::new(hmac::HMAC_SHA256, &key), made: 0, used: HashMap::new(), swept: 0 }
+    /// With the key of this process; takes what it offers and nothing else.
+    pub fn new(key: [u8; 32], offered: Vec<Algorithm>) -> Self {
+        let key = hmac::Key::new(hmac::HMAC_SHA256, &key);
+        Self { key, offered, made: 0, used: HashMap::new(), swept: 0 }
     }
 
     fn nonce(&self, time: u64, number: u64) -> String {
@@ -94,7 +105,7 @@ impl Authenticator {
             let name = algorithm.name();
             format!("Digest realm=\"{realm}\", nonce=\"{nonce}\", algorithm={name}, qop=\"auth\"{stale}")
         };
-        vec![one(Algorithm::Sha256), one(Algorithm::Md5)]
+        self.offered.iter().copied().map(one).collect()
     }
 
     /// Judges the Authorization values of a request to be `user`'s.
@@ -106,7 +117,9 @@ impl Authenticator {
         user: &User,
         now: u64,
     ) -> Result<(), Denied> {
-        let credentials = values.filter_map(Credentials::parse).find(|c| c.realm == user.aor.domain());
+        let credentials = values
+            .filter_map(Credentials::parse)
+            .find(|c| c.realm == user.aor.domain() && self.offered.contains(&c.algorithm));
         let Some(credentials) = credentials else { return Err(Denied::Missing) };
         let known = credentials.username.eq_ignore_ascii_case(user.aor.user())
             || credentials.username.eq_ignore_ascii_case(user.aor.as_str());
@@ -193,11 +206,7 @@ impl Credentials {
                 return None;
             }
         }
-        let algorithm = match fields.get("algorithm").map(|name| name.to_ascii_uppercase()).as_deref() {
-            None | Some("MD5") => Algorithm::Md5,
-            Some("SHA-256") => Algorithm::Sha256,
-            Some(_) => return None,
-        };
+        let algorithm = fields.get("algorithm").map_or(Some(Algorithm::Md5), |name| Algorithm::of(name))?;
         let mut take = |name: &str| fields.remove(name);
         Some(Self {
             username: take("username")?,

@@ -466,8 +466,8 @@ impl House {
             self.outbox.push_back(ToControl::Event(event.clipped()));
         } else {
             tracing::debug!(?event, "nobody to tell");
-            self.lost += 1;
-            self.own.add(Stat::EventsLost, 1);
+            self.lost += event.weight();
+            self.own.add(Stat::EventsLost, event.weight());
         }
     }
 

@@ -243,6 +243,7 @@ impl Path {
         work += self.close_floating(view, now);
         work += collect::expire(&mut self.net, view, now);
         work += tell::due(&mut self.net, view, now);
+        self.net.tell_flows(now);
         work += self.sessions.poll(&mut self.net, view, now);
         self.gauges();
         work

@@ -26,6 +26,7 @@ use fedgate_flow::{Flow, FlowConfig, rewrite};
 use fedgate_tables::counters::{Stat, WorkerCounters};
 use fedgate_tables::drops::DropReason;
 use fedgate_tables::link::Event;
+use fedgate_tables::policy::TELL_FLOWS;
 use fedgate_wire::emit::{self, Station};
 use fedgate_wire::{Parsed, ethernet, plain};
 
@@ -38,6 +39,9 @@ const TX_TRIES_IN_ALL: u32 = 16;
 const LOG_RATE: Rate = Rate { per_second: 100, burst: 200 };
 /// Hits of access-lists are told by flows, of which control knows some thousands.
 const ACL_RATE: Rate = Rate { per_second: 1000, burst: 2000 };
+
+/// Connections are told in batches, so that this is 32,000 a second.
+const FLOWS_RATE: Rate = Rate { per_second: 500, burst: 1000 };
 
 /// How often we speak up for an address of ours that somebody else claims (RFC 5227 2.4 asks for 10 s a host).
 const DEFENCE_RATE: Rate = Rate { per_second: 1, burst: 4 };
@@ -55,6 +59,8 @@ pub enum LogKind {
     Nat,
     /// Hits of access-lists.
     Acl,
+    /// Connections that begin and end, many to an event.
+    Flows,
 }
 
 /// How a worker sends by a port.
@@ -75,6 +81,7 @@ struct Io {
 
 mod adjacency;
 mod arp;
+mod flows;
 mod handover;
 mod hops;
 mod owed;
@@ -105,7 +112,9 @@ pub struct Net {
     pub(super) fragments: Fragments,
     actions: Vec<Action<Mbuf>>,
     events: EventSink,
-    log: [TokenBucket; 5],
+    log: [TokenBucket; 6],
+    /// When connections that wait are told, milliseconds.
+    flows_due: u64,
     /// Hits of access-lists that wait to be told.
     pub(super) acl_hits: tell::Hits,
     /// The last image's ports.
@@ -151,8 +160,13 @@ impl Net {
             actions: Vec::with_capacity(64),
             events,
             log: std::array::from_fn(|kind| {
-                TokenBucket::full(if kind == LogKind::Acl as usize { ACL_RATE } else { LOG_RATE })
+                TokenBucket::full(match kind {
+                    _ if kind == LogKind::Acl as usize => ACL_RATE,
+                    _ if kind == LogKind::Flows as usize => FLOWS_RATE,
+                    _ => LOG_RATE,
+                })
             }),
+            flows_due: 0,
             acl_hits: tell::Hits::default(),
             slots: Vec::new(),
             announcements: Announcements::default(),
@@ -435,6 +449,7 @@ impl Net {
             self.flow.adopt(view.flow.nat);
         }
         self.acl_hits.forget_aces();
+        self.flow.ledger.switch(view.flow.globals.flags & TELL_FLOWS != 0);
         self.neigh.set_timeout(u64::from(view.flow.globals.timeout_arp) * 1000);
         self.announcements.adopt(view.image.ours.iter().map(|(ifindex, ip)| view.shown(*ifindex, *ip)));
 

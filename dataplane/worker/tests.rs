@@ -6,6 +6,7 @@
 mod bursts;
 mod crew;
 mod floating;
+mod flows;
 mod forwarding;
 mod fragments;
 mod garbage;

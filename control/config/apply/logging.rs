@@ -1,12 +1,25 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! `logging` lines.
+//! `logging` and `flow-export` lines.
 
 use super::{Done, Editor, flag, missing, single};
 use crate::config::check::{About, Fault};
-use crate::config::model::logging::{MOST_HOSTS, Treated};
+use crate::config::model::logging::{Destination, MOST_DESTINATIONS, MOST_HOSTS, Treated};
 use crate::config::raw::Logging;
 
 impl Editor {
+    pub(super) fn flow_export(&mut self, to: Destination, negated: bool) -> Done {
+        let destinations = &mut self.model.export.destinations;
+        if !negated && destinations.len() >= MOST_DESTINATIONS && !destinations.contains(&to) {
+            return Err(Fault::error(format!("there are {MOST_DESTINATIONS} destinations already")));
+        }
+        match (negated, destinations.contains(&to)) {
+            (true, true) => drop(destinations.remove(&to)),
+            (true, false) => return Err(missing()),
+            (false, _) => drop(destinations.insert(to)),
+        }
+        Ok(About::Other)
+    }
+
     pub(super) fn logging(&mut self, line: Logging, negated: bool) -> Done {
         let syslog = &mut self.model.syslog;
         match line {
@@ -71,7 +84,7 @@ impl Editor {
 }
 
 /// A setting that `no` takes out with or without its value.
-fn set<T: PartialEq>(slot: &mut Option<T>, value: Option<T>, negated: bool) -> Done {
+pub(super) fn set<T: PartialEq>(slot: &mut Option<T>, value: Option<T>, negated: bool) -> Done {
     match value {
         value if negated => unset(slot, value),
         Some(value) => single(slot, value, false, About::Other),

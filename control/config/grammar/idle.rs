@@ -66,6 +66,8 @@ pub const IDLE: &[Spec] = &[
     idle(Mode::Global, "logging class", "logging class WORD ...", "says where messages of a kind go", BY_MESSAGE),
     idle(Mode::Global, "logging hide username", "logging hide username WORD ...", "hides users that are not known", "take it out"),
     idle(Mode::Global, "logging flow-export-syslogs", "logging flow-export-syslogs WORD ...", "keeps back what NetFlow has too", BY_MESSAGE),
+    idle(Mode::Global, "flow-export delay", "flow-export delay flow-create SECONDS", "waits before it tells of a connection", "each is told of: take it out"),
+    idle(Mode::Global, "flow-export active", "flow-export active refresh-interval MINUTES", "tells of connections that go on", "their beginning and end are told: take it out"),
     idle(Mode::Global, "failover", "failover WORD ...", "pairs two units", ONE),
     idle(Mode::Global, "monitor-interface", "monitor-interface NAMEIF", "makes a failing interface a reason for failover", ONE),
     idle(Mode::Global, "icmp unreachable", "icmp unreachable rate-limit N burst-size N", "limits ICMP errors of the unit itself", "they are limited by a rate of our own: take it out"),

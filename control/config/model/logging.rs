@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! `logging` in the model: which messages go to which collector, and in what form.
+//! `logging` and `flow-export` in the model: which messages go to which collector, and in what form.
 //!
 //! Names, numbers and defaults are the ASA's. What differs: `format rfc5424` and `secure trustpoint` of a host are ours, for an ASA
 //! has its own form alone and vouches for collectors with every trustpoint it has. Printed by [`super::super::print`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Display};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use crate::config::parse::acl::level_text;
 
@@ -18,6 +18,11 @@ pub const QUEUE: u32 = 512;
 pub const BUFFER: u32 = 4096;
 /// Most collectors, as on the ASA.
 pub const MOST_HOSTS: usize = 16;
+
+/// `flow-export template timeout-rate` where none is said, minutes.
+pub const TEMPLATE_MINUTES: u32 = 30;
+/// Most collectors of `flow-export`, as on the ASA.
+pub const MOST_DESTINATIONS: usize = 5;
 
 /// What `logging` lines say.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -44,6 +49,39 @@ pub struct Syslog {
     pub messages: BTreeMap<u32, Treated>,
     /// `logging rate-limit`.
     pub rates: BTreeMap<Limited, Rate>,
+}
+
+impl Syslog {
+    /// Whether messages about connections that begin and end may go anywhere, so that the dataplane has to tell of them.
+    pub fn tells_flows(&self) -> bool {
+        const FLOWS: std::ops::RangeInclusive<u32> = 302_013..=302_021;
+        let raised = self.messages.range(FLOWS).filter_map(|(_, treated)| treated.level).min().unwrap_or(6);
+        self.enable && self.buffered.max(self.trap).is_some_and(|least| least >= raised.min(6))
+    }
+}
+
+/// What `flow-export` lines say.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Export {
+    /// `flow-export destination`.
+    pub destinations: BTreeSet<Destination>,
+    /// `flow-export template timeout-rate`, minutes.
+    pub template_minutes: Option<u32>,
+}
+
+/// A collector of `flow-export`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Destination {
+    /// The interface that an ASA would send by.
+    pub interface: String,
+    /// Where it is.
+    pub at: SocketAddr,
+}
+
+impl Display for Destination {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} {}", self.interface, self.at.ip(), self.at.port())
+    }
 }
 
 /// How `logging timestamp` writes times.

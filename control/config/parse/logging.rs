@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! `logging`: what goes to collectors and into the buffer.
+//! `logging`: what goes to collectors and into the buffer. `flow-export`: NAT events. `metrics`: where they are read.
+
+use std::net::SocketAddr;
 
 use crate::config::args::{Args, Env};
 use crate::config::diag::Problem;
 use crate::config::domains;
-use crate::config::model::logging::{DeviceId, HostForm, HostKey, Limited, Rate, Secure, Stamp, Transport};
+use crate::config::model::logging::{
+    Destination, DeviceId, HostForm, HostKey, Limited, Rate, Secure, Stamp, Transport,
+};
 use crate::config::raw::{Command, Logging};
 
 use super::acl::severity;
@@ -171,6 +175,41 @@ pub fn rate_limit(args: &mut Args<'_, '_>, _: &Env<'_>) -> Parsed {
         _ => Limited::Message(args.number("a message's number", 100_000, 999_999)?),
     };
     Ok(Command::Logging(Logging::Rate(of, rate)))
+}
+
+/// `flow-export destination IF ADDRESS PORT`
+pub fn flow_destination(args: &mut Args<'_, '_>, env: &Env<'_>) -> Parsed {
+    let interface = args.name("an interface")?;
+    let known = env.model.interface(&interface).is_some();
+    let remark = args.wrong(format!(
+        "NAT events do not leave by the dataplane's `{interface}`: fedgate-control sends them by the machine's own routes, as IPFIX"
+    ));
+    let address = args.ip("an address")?;
+    let at = SocketAddr::new(address, args.number("a port", 1, 65535)? as u16);
+    if known && !args.is_negated() {
+        args.remark(remark);
+    }
+    Ok(Command::FlowExport(Destination { interface, at }))
+}
+
+/// `flow-export template timeout-rate MINUTES`
+pub fn flow_templates(args: &mut Args<'_, '_>, _: &Env<'_>) -> Parsed {
+    let minutes = optional(args, |args| args.number("a number of minutes", 1, 3600))?;
+    Ok(Command::FlowTemplates(minutes))
+}
+
+/// `metrics http ADDRESS PORT`
+pub fn metrics(args: &mut Args<'_, '_>, _: &Env<'_>) -> Parsed {
+    let at = optional(args, |args| {
+        let address = args.ip("an address of this machine")?;
+        if address.is_unspecified() || address.is_multicast() {
+            return Err(args
+                .wrong(format!("`{address}` would show them to everybody"))
+                .help("name the one address that the monitoring reaches, or 127.0.0.1"));
+        }
+        Ok(SocketAddr::new(address, args.number("a port", 1, 65535)? as u16))
+    })?;
+    Ok(Command::Metrics(at))
 }
 
 fn level(args: &mut Args<'_, '_>) -> Result<u8, Problem> {

@@ -27,6 +27,39 @@ logging rate-limit 100 1 level debugging
 logging rate-limit unlimited message 302013
 ";
 
+#[test]
+fn the_dataplane_tells_of_connections_only_where_somebody_asks() {
+    let model =
+        |text: &str| try_load(text).unwrap_or_else(|report| panic!("{}", report.render(false))).config.model;
+    for (text, tells) in [
+        ("", false),
+        ("logging enable\nlogging trap notifications\n", false),
+        ("logging trap informational\n", false),
+        ("logging enable\nlogging trap informational\n", true),
+        ("logging enable\nlogging buffered debugging\nlogging trap errors\n", true),
+        ("logging enable\nlogging trap errors\nlogging message 302013 level alerts\n", true),
+        ("flow-export destination m 10.0.0.1 4739\n", true),
+    ] {
+        assert_eq!(model(text).tells_flows(), tells, "{text}");
+    }
+    let lines = "flow-export destination m 10.0.0.1 4739\nflow-export destination m 2001:db8::1 2055\nflow-export template timeout-rate 5\n";
+    let exports = model(lines);
+    assert!(to_text(&exports).contains(lines));
+    let gone = "no flow-export destination m 10.0.0.1 4739\nno flow-export destination m 2001:db8::1 2055\nno flow-export template timeout-rate\n";
+    assert_eq!(model(&format!("{lines}{gone}")).export, Export::default());
+}
+
+#[test]
+fn metrics_are_off_until_an_address_is_said() {
+    let model =
+        |text: &str| try_load(text).unwrap_or_else(|report| panic!("{}", report.render(false))).config.model;
+    assert_eq!(model("").metrics, None);
+    let one = model("metrics http ::1 9478\n");
+    assert_eq!(one.metrics, Some("[::1]:9478".parse().unwrap()));
+    assert!(to_text(&one).contains("metrics http ::1 9478\n"));
+    assert_eq!(model("metrics http 127.0.0.1 9478\nno metrics http\n").metrics, None);
+}
+
 /// What is printed is what was said, and loads to the same.
 #[test]
 fn every_line_is_printed_as_it_is_written() {

@@ -35,6 +35,11 @@ fn single_lines() {
             &["1:30: expected `format` or `secure` or `permit-hostdown`, found `sctp/5`"],
         ),
         ("logging host inside 10.0.0.1 tcp/6514 secure trustpoint t", &["1:57: there is no trustpoint `t`"]),
+        ("metrics http 0.0.0.0 9478", &["1:14: `0.0.0.0` would show them to everybody"]),
+        (
+            "interface tap a\n nameif in\n ip address 10.0.0.1 255.0.0.0\nmetrics http 10.0.0.1 9478",
+            &["4:1: 10.0.0.1 is the dataplane's address on in, where nothing listens"],
+        ),
         ("logging queue 0", &["1:15: a queue without a bound is not supported"]),
         (
             "logging device-id string 12345678901234567",

@@ -9,6 +9,7 @@ use std::net::Ipv4Addr;
 
 use fedgate_tables::link::{End2, Event};
 
+use super::flows::of_flow;
 use super::{Message, Names, bound, denied};
 use crate::config::ports::proto_text;
 use crate::operate::events::escaped;
@@ -55,6 +56,7 @@ pub fn of_event(event: &Event, names: &impl Names) -> Vec<Message> {
             );
             Message::new(6, number, text)
         }
+        Event::Flows { notes } => return notes.iter().map(|note| of_flow(note, names)).collect(),
         Event::Limit { bound: reached, packet } => bound(reached, packet, names),
         Event::AclHits { flow, .. } => denied(flow, names),
         Event::SessionClosed { session, reason } => {

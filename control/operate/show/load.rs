@@ -105,10 +105,6 @@ pub async fn memory(daemon: &Daemon, out: &mut Out) -> Result<(), Stop> {
     let (total, free) = (field("MemTotal:")?, field("MemAvailable:")?);
     let used = total.saturating_sub(free);
     let attached = daemon.attached();
-    let resident = |pid: u32| {
-        let text = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-        kib(&text, "VmRSS:")
-    };
     let control = resident(std::process::id());
     let dataplane = attached.as_ref().and_then(|attached| resident(attached.session.greeting.pid));
     let mbufs = attached.as_ref().map(|a| a.counters.sum(Counter::Gauge(Gauge::MbufsInUse)));
@@ -132,6 +128,12 @@ pub async fn memory(daemon: &Daemon, out: &mut Out) -> Result<(), Stop> {
     )
     .await?;
     Ok(())
+}
+
+/// Bytes of memory that a process has.
+pub fn resident(pid: u32) -> Option<u64> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    kib(&text, "VmRSS:")
 }
 
 fn memory_text(free: u64, used: u64, total: u64) -> String {

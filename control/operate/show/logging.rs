@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! `show logging`: what is sent where, what became of it, and the buffer. `show logging message`: what was said of single messages.
+//! `show metrics`: where they are read. `show flow-export counters`: NAT events.
 //!
 //! In the ASA's layout; lines of what there is none of here (console, monitor, mail, ASDM) say so, because what reads this output looks for them.
 
@@ -114,6 +115,51 @@ pub async fn messages(daemon: &Daemon, out: &mut Out) -> Result<(), Stop> {
                 format!("syslog {number}: default-level own{level} ({state})")
             },
             || json!({ "message": number, "level": treated.level, "disabled": treated.disabled }),
+        )
+        .await?;
+    }
+    Ok(())
+}
+
+/// `show metrics`
+pub async fn metrics(daemon: &Daemon, out: &mut Out) -> Result<(), Stop> {
+    let (config, metrics) = (daemon.config(), daemon.metrics());
+    let (wanted, listening) = (config.model.metrics, metrics.listening.get());
+    let (pages, refused) = (metrics.pages.get(), metrics.refused.get());
+    out.row(
+        || match (wanted, listening) {
+            (None, _) => "Metrics: disabled".to_owned(),
+            (Some(at), Some(_)) => {
+                format!("Metrics: http://{at}/metrics, {pages} pages, {refused} readers refused or too slow")
+            }
+            (Some(at), None) => {
+                format!("Metrics: http://{at}/metrics, not listening: {}", metrics.why.borrow())
+            }
+        },
+        || json!({ "address": wanted, "listening": listening.is_some(), "pages": pages, "refused": refused, "why": *metrics.why.borrow() }),
+    )
+    .await?;
+    Ok(())
+}
+
+/// `show flow-export counters`, as the ASA has it
+pub async fn flow_export(daemon: &Daemon, out: &mut Out) -> Result<(), Stop> {
+    for feed in daemon.log().export().feeds() {
+        out.row(
+            || {
+                let why = if feed.why.is_empty() { String::new() } else { format!(" ({})", feed.why) };
+                format!(
+                    "destination: {}\n  Statistics:\n    packets sent              {:>15}\n    records sent              {:>15}\n  \
+                     Errors:\n    records lost              {:>15}{why}",
+                    feed.to, feed.packets, feed.records, feed.lost
+                )
+            },
+            || {
+                json!({
+                    "interface": feed.to.interface, "address": feed.to.at.ip(), "port": feed.to.at.port(),
+                    "packets": feed.packets, "records": feed.records, "lost": feed.lost, "why": feed.why,
+                })
+            },
         )
         .await?;
     }

@@ -4,8 +4,10 @@
 mod attach;
 mod commits;
 mod crypto;
+mod export;
 mod fake;
 mod life;
+mod metrics;
 mod shows;
 mod socket;
 mod syslog;

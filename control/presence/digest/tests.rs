@@ -29,7 +29,7 @@ fn judge(auth: &mut Authenticator, value: &str, now: u64) -> Result<(), Denied> 
 
 #[test]
 fn both_algorithms_pass_and_each_count_once() {
-    let mut auth = Authenticator::new([1; 32]);
+    let mut auth = Authenticator::new([1; 32], Algorithm::ALL.to_vec());
     let challenges = auth.challenge("local.example", false, 1_000);
     for (challenge, algorithm, counts) in
         [(&challenges[0], Algorithm::Sha256, [1, 3]), (&challenges[1], Algorithm::Md5, [4, 5])]
@@ -46,7 +46,7 @@ fn both_algorithms_pass_and_each_count_once() {
 
 #[test]
 fn what_does_not_pass() {
-    let mut auth = Authenticator::new([1; 32]);
+    let mut auth = Authenticator::new([1; 32], Algorithm::ALL.to_vec());
     let challenge = auth.challenge("local.example", false, 1_000).remove(0);
     let good = answer(&challenge, Algorithm::Sha256, "secret", 1, "sip:local.example");
     let wrong = answer(&challenge, Algorithm::Sha256, "guess", 1, "sip:local.example");
@@ -66,14 +66,23 @@ fn what_does_not_pass() {
         assert_eq!(judge(&mut auth, value, 2_000), Err(why), "{value}");
     }
     assert_eq!(judge(&mut auth, &good, 1_001 + LIFETIME), Err(Denied::Stale));
-    let mut other = Authenticator::new([2; 32]);
+    let mut other = Authenticator::new([2; 32], Algorithm::ALL.to_vec());
     assert_eq!(judge(&mut other, &good, 2_000), Err(Denied::Stale), "a nonce of another process");
     assert_eq!(judge(&mut auth, &good, 2_000), Ok(()));
 }
 
 #[test]
+fn what_is_not_offered_is_not_taken() {
+    let mut auth = Authenticator::new([1; 32], vec![Algorithm::Sha256]);
+    let challenges = auth.challenge("local.example", false, 1_000);
+    assert_eq!(challenges.len(), 1);
+    let value = answer(&challenges[0], Algorithm::Md5, "secret", 1, "sip:local.example");
+    assert_eq!(judge(&mut auth, &value, 2_000), Err(Denied::Missing));
+}
+
+#[test]
 fn what_is_remembered_is_bounded_and_ends() {
-    let mut auth = Authenticator::new([1; 32]);
+    let mut auth = Authenticator::new([1; 32], Algorithm::ALL.to_vec());
     for number in 0..MAX_NONCES as u64 {
         assert_eq!(auth.take(number, 1, 1_000, 1_000), Ok(()));
     }

@@ -132,11 +132,12 @@ impl Core {
         let (mut ids, mut auth) = ([0; 16], [0; 32]);
         ids.copy_from_slice(&seed[..16]);
         auth.copy_from_slice(&seed[16..]);
+        let digest = cfg.digest.clone();
         let mut core = Self {
             cfg,
             users,
             ids: Ids::new(ids),
-            auth: Authenticator::new(auth),
+            auth: Authenticator::new(auth, digest),
             now,
             out: Vec::new(),
             timers: BTreeSet::new(),

@@ -121,7 +121,10 @@ impl Core {
         if request.content_type() != pidf::TYPE {
             return Err(415);
         }
-        pidf::read(body, user).ok().flatten().ok_or(400)
+        let said = pidf::read(body, user).map_err(|_| 400_u16)?;
+        // A document that says neither open nor closed ("unknown", with some) changes nothing.
+        let before = old.and_then(|old| self.publications.get(&old)).map(|publication| &publication.presence);
+        Ok(said.unwrap_or_else(|| before.unwrap_or(&Presence::OFFLINE).clone()))
     }
 
     /// Takes a publication away.

@@ -19,6 +19,7 @@ mod hosts;
 pub mod index;
 pub mod intercept;
 pub mod key;
+pub mod ledger;
 pub mod limits;
 pub mod media;
 pub mod nat;
@@ -47,6 +48,7 @@ use fedgate_tables::policy::{Ace, Ace6, Acl, Globals, Interface, NONE, ServiceCl
 use fedgate_wire::proto::ICMPV6;
 use intercept::{Due, Reaction};
 use key::{ICMP, TCP};
+use ledger::Ledger;
 use limits::{Limits, Member};
 use media::Media;
 use nat::Nat;
@@ -259,6 +261,8 @@ pub struct Flow {
     kept: Kept,
     /// Calls and their pinholes.
     pub media: Media,
+    /// What began and ended, where that is told.
+    pub ledger: Ledger,
 }
 
 /// Room for handshakes whose time has come at once: what a caller lets [`Flow::expire`] look at.
@@ -286,6 +290,7 @@ impl Flow {
             due6: Vec::with_capacity(DUE),
             kept: Kept::default(),
             media: Media::default(),
+            ledger: Ledger::default(),
             rng,
         }
     }
@@ -378,10 +383,18 @@ impl Flow {
 
     /// Ends a connection and lets go of its xlate. False, with nothing changed, where it has ended before.
     pub fn end(&mut self, id: ConnId, now: Tick) -> bool {
+        self.close(id, now, false)
+    }
+
+    fn close(&mut self, id: ConnId, now: Tick, timed_out: bool) -> bool {
         if !self.conns.is_live(id) {
             return false;
         }
-        let xlate = self.conns.warm(id).xlate;
+        let warm = self.conns.warm(id);
+        let xlate = warm.xlate;
+        if self.ledger.is_on() {
+            self.ledger.note4(self.conns.hot(id), warm.serial, warm.created, Some((now, timed_out)));
+        }
         self.leave_hole(id);
         if self.conns.hot(id).is_opening() {
             self.waits_no_more(id);
@@ -418,7 +431,7 @@ impl Flow {
             } else if hot.session() != NO_SESSION {
                 self.conns.wheel.set(n, now.wrapping_add(limit));
             } else if now.wrapping_sub(hot.last) >= limit {
-                self.end(id, now);
+                self.close(id, now, true);
                 ended += 1;
             } else {
                 let deadline = hot.last.wrapping_add(limit);

@@ -455,8 +455,15 @@ impl Flow {
 
     /// Ends an IPv6 connection. False, with nothing changed, where it has ended before.
     pub fn end6(&mut self, id: ConnId) -> bool {
+        self.close6(id, false)
+    }
+
+    fn close6(&mut self, id: ConnId, timed_out: bool) -> bool {
         if !self.conns6.is_live(id) {
             return false;
+        }
+        if self.ledger.is_on() {
+            self.ledger.note6(self.conns6.hot(id), Some(timed_out));
         }
         if self.conns6.hot(id).is_opening() {
             self.waits_no_more6(id);
@@ -477,7 +484,7 @@ impl Flow {
             if hot.is_opening() {
                 self.retry6(ConnId(n), now);
             } else if now.wrapping_sub(hot.last) >= limit {
-                self.end6(ConnId(n));
+                self.close6(ConnId(n), true);
                 ended += 1;
             } else {
                 let deadline = hot.last.wrapping_add(limit);

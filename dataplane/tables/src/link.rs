@@ -11,6 +11,7 @@
 //! A message states how many descriptors belong to it ([`Message::fds`]); one with fewer or more is refused.
 
 mod event;
+mod flow_note;
 mod messages;
 mod rows;
 mod socket;
@@ -19,6 +20,7 @@ mod tests;
 mod trace;
 
 pub use event::{AclFlow, BY_LEVEL, Bound, ClassBound, Event, NO_CONNECTION, Packet5};
+pub use flow_note::{FlowEnd, FlowNote, MAX_NOTES, Over, Place};
 pub use messages::{LINK_LAYOUT, Message, ToControl, ToDataplane};
 pub use rows::{
     Addr, ArpRow, ClassRow, ConnRow, End, End2, Filter, HostRow, MAX_IDENTITY, MAX_TEXT, MemberRow, PoolRow,

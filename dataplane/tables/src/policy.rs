@@ -26,7 +26,7 @@ pub use tls::*;
 /// First eight bytes of a policy segment.
 pub const POLICY_MAGIC: u64 = u64::from_le_bytes(*b"FGPOLICY");
 /// Changes whenever a struct in this file does; both halves must agree.
-pub const POLICY_LAYOUT: u32 = 5;
+pub const POLICY_LAYOUT: u32 = 6;
 
 /// Most interfaces a policy can hold; an interface's position is its index everywhere (`IfIndex`).
 pub const MAX_INTERFACES: usize = 16;
@@ -227,7 +227,7 @@ pub struct Globals {
     pub timeout_arp: u32,
     /// `tls-proxy maximum-session`; 0 for the built-in bound.
     pub max_proxy_sessions: u32,
-    /// [`SAME_SECURITY_INTER`] | [`SAME_SECURITY_INTRA`].
+    /// [`SAME_SECURITY_INTER`] | [`SAME_SECURITY_INTRA`] | [`TELL_FLOWS`].
     pub flags: u32,
     /// `access-group A global`: ACL index or [`NONE`].
     pub acl_global: u32,
@@ -266,6 +266,8 @@ const _: () = assert!(size_of::<Globals>() == 128);
 pub const SAME_SECURITY_INTER: u32 = 1;
 /// `same-security-traffic permit intra-interface`.
 pub const SAME_SECURITY_INTRA: u32 = 2;
+/// Control is told of each connection that begins or ends ([`crate::link::Event::Flows`]).
+pub const TELL_FLOWS: u32 = 4;
 
 impl Default for Globals {
     /// The ASA's defaults.

@@ -231,6 +231,12 @@ fn devices_are_composed_and_entity_tags_obeyed() {
         lab.request(BOB, "PUBLISH", BOB_AOR, BOB_AOR, &extra, &body);
         let _ = lab.response(BOB, status);
     }
+    // A document that says nothing is taken and changes nothing.
+    let unknown = pidf(BOB_AOR, "open").replace("open", "unknown");
+    let extra = format!("Event: presence\r\nContent-Type: application/pidf+xml\r\nSIP-If-Match: {phone}\r\n");
+    lab.request(BOB, "PUBLISH", BOB_AOR, BOB_AOR, &extra, &unknown);
+    let phone = lab.response(BOB, 200).value(HeaderName::SipEtag).expect("an entity tag").to_owned();
+    assert_eq!(reach(&mut lab).as_deref(), Some("away"));
     lab.request(BOB, "PUBLISH", BOB_AOR, ANN_AOR, "Event: presence\r\n", "");
     let _ = lab.response(BOB, 403);
     // Publications live over a restart, and end by themselves or by their devices.

@@ -30,6 +30,11 @@ pub struct Node {
 impl Node {
     /// Starts one; `extra` is put behind the configuration.
     pub fn start(listen: &str, extra: &str) -> Self {
+        Self::with(listen, extra, "\"127.0.0.1\", \"127.0.0.2\"")
+    }
+
+    /// With other addresses that foreign users come from.
+    pub fn with(listen: &str, extra: &str, peers: &str) -> Self {
         let dir = tempfile::tempdir().expect("a folder");
         let path = |name: &str| dir.path().join(name).display().to_string();
         let users = "[[user]]\naddress = \"bob@local.example\"\nname = \"Bob\"\npassword = \"b\"\n\
@@ -37,7 +42,7 @@ impl Node {
         std::fs::write(path("users"), users).expect("written");
         let config = format!(
             "name = \"cup.local.example\"\nport = 5060\ndomains = [\"local.example\"]\nstore = \"sqlite:{}\"\nusers = \"{}\"\n\
-             control = \"{}\"\n{listen}\n[federation]\npermitted = [\"foreign.example\"]\naddresses = [\"127.0.0.1\", \"127.0.0.2\"]\n\
+             control = \"{}\"\n{listen}\n[federation]\npermitted = [\"foreign.example\"]\naddresses = [{peers}]\n\
              peers = [\"border.example\"]\n{extra}",
             path("store"),
             path("users"),

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The node as it is run: the binary on loopback, with peers, devices and tools around it.
 
+mod baresip;
 mod harness;
 mod hostile;
 mod killed;

@@ -15,6 +15,7 @@ use fedgate_tables::link::BY_LEVEL;
 use fedgate_tables::policy::*;
 
 mod ahead;
+mod ledger;
 
 const OUTSIDE: u8 = 0;
 const INSIDE: u8 = 1;

@@ -125,6 +125,9 @@ impl Flow {
                 self.limits.follow(None, Member::of6(hot));
                 let limit = policy.timeout_of(key.proto, state, self.conns6.hot(id).class);
                 self.conns6.wheel.set(id.0, now.wrapping_add(limit));
+                if self.ledger.is_on() {
+                    self.ledger.note6(self.conns6.hot(id), None);
+                }
                 Ok(Admission6::New(id))
             }
             Plan6::Intercept { out_if, limit } => Ok(Admission6::Intercept { out_if, limit }),

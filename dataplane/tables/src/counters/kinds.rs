@@ -88,6 +88,7 @@ kinds! {
         InterceptConns "tcp_intercept_conns" "TCP Intercept: clients that acknowledged one";
         InterceptOpened "tcp_intercept_opened" "TCP Intercept: servers that answered";
         AclHitsLost "acl_hits_lost" "Hits of access-lists that no message tells: too many flows at once";
+        FlowNotesLost "flow_notes_lost" "Connections begun or ended that no message and no export tells: too many at once";
     }
 }
 

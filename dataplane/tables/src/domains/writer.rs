@@ -273,7 +273,19 @@ impl<W: Words> DomainWriter<W> {
 
     /// The entries on a list, in no order.
     pub fn entries(&self) -> impl Iterator<Item = Entry> + '_ {
-        self.records().map(|record| self.entry(&record)).filter(|entry| entry.permitted || entry.blocked)
+        self.entries_in(0..self.slots())
+    }
+
+    /// Those in a stretch of the table's [`slots`](Self::slots), for who has no time for all at once.
+    pub fn entries_in(&self, slots: std::ops::Range<usize>) -> impl Iterator<Item = Entry> + '_ {
+        let slots = slots.start..slots.end.min(self.slots());
+        let records = slots.filter_map(|slot| self.table.record(self.table.slot(slot)));
+        records.map(|record| self.entry(&record)).filter(|entry| entry.permitted || entry.blocked)
+    }
+
+    /// Slots of the table; more than it can hold names.
+    pub fn slots(&self) -> usize {
+        self.table.geometry.slots
     }
 
     /// The memory it writes.

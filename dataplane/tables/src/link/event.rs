@@ -5,6 +5,7 @@
 //! never waited for. Texts chosen by peers are clipped by [`Event::clipped`] before sending, so an event always fits a
 //! datagram. The reason for a denial appears here only: the peer is told 403 and no more.
 
+use super::flow_note::FlowNote;
 use super::rows::{Addr, End2, clip, clip_names};
 use serde::{Deserialize, Serialize};
 
@@ -187,6 +188,11 @@ pub enum Event {
         /// The packet.
         packet: Packet5,
     },
+    /// Connections that began or ended, up to [`super::MAX_NOTES`], in that order.
+    Flows {
+        /// Each.
+        notes: Vec<FlowNote>,
+    },
     /// A port changed.
     Port {
         /// Interface.
@@ -204,6 +210,22 @@ pub enum Event {
 }
 
 impl Event {
+    /// How many things it tells of.
+    pub fn weight(&self) -> u64 {
+        match self {
+            Self::Flows { notes } => notes.len() as u64,
+            Self::Denied { .. }
+            | Self::TlsFailed { .. }
+            | Self::TlsUp { .. }
+            | Self::SessionClosed { .. }
+            | Self::AclHits { .. }
+            | Self::PortBlock { .. }
+            | Self::Limit { .. }
+            | Self::Port { .. }
+            | Self::Log { .. } => 1,
+        }
+    }
+
     /// With every text within [`super::MAX_TEXT`] and every list within [`super::MAX_IDENTITY`].
     #[must_use]
     pub fn clipped(mut self) -> Self {
@@ -219,6 +241,7 @@ impl Event {
             }
             Self::SessionClosed { reason, .. } => clip(reason),
             Self::AclHits { .. } | Self::PortBlock { .. } | Self::Limit { .. } => {}
+            Self::Flows { notes } => notes.truncate(super::MAX_NOTES),
             Self::Port { text, .. } => clip(text),
             Self::Log { level, text } => [level, text].into_iter().for_each(clip),
         }

@@ -443,7 +443,7 @@ fn globals(cx: &Context<'_>, element: &Globals) -> Finding {
         utc_offset,
         reserved,
     } = *element;
-    must(flags & !(SAME_SECURITY_INTER | SAME_SECURITY_INTRA) == 0, "flags", Fault::Bits)?;
+    must(flags & !(SAME_SECURITY_INTER | SAME_SECURITY_INTRA | TELL_FLOWS) == 0, "flags", Fault::Bits)?;
     index_or_none(acl_global, cx.view.acls, "acl_global")?;
     must(fragment_size <= 30_000, "fragment_size", Fault::Value)?;
     must((1..=8200).contains(&fragment_chain), "fragment_chain", Fault::Value)?;

@@ -474,7 +474,7 @@ fn each_fault_is_named() {
             Fault::HalfIdentity,
         ),
         (fault(|b| b.local_domain("Upper.example")), "name", Fault::NotCanonical),
-        (fault(|b| b.globals(Globals { flags: 4, ..Globals::default() })), "flags", Fault::Bits),
+        (fault(|b| b.globals(Globals { flags: 8, ..Globals::default() })), "flags", Fault::Bits),
         (fault(|b| b.globals(Globals { acl_global: 2, ..Globals::default() })), "acl_global", Fault::Index),
     ];
     for (i, (bad, wants_field, wants_fault)) in cases.into_iter().enumerate() {
