@@ -339,31 +339,6 @@ impl Session {
         Next::At(earlier(next, limit).unwrap_or(now))
     }
 
-    /// Ends the session before it has begun: its address has no place left.
-    #[cold]
-    pub(crate) fn refuse<D, L, O: Output>(
-        &mut self,
-        reason: CloseReason,
-        env: &mut Env<'_, D, L, O>,
-    ) -> Next {
-        env.out.count(Counter::Stat(Stat::ProxySourceRefused), 1);
-        env.out.event(self.id, Event::Refused { remote: self.params.client_remote, reason });
-        self.abort(reason, env);
-        Next::Gone(reason)
-    }
-
-    /// Ends the session now, with a RST to all peers.
-    pub(crate) fn abort<D, L, O: Output>(&mut self, reason: CloseReason, env: &mut Env<'_, D, L, O>) {
-        self.end(reason, env.now);
-        let session = self.id;
-        for at in self.ends() {
-            let road = self.road(at);
-            let Some(side) = self.side_at_mut(at) else { continue };
-            side.tcp.abort();
-            side.tcp.output(env.now, Port { session, road, out: &mut *env.out });
-        }
-    }
-
     // Inward.
 
     fn take_in<D, L, O: Output>(&mut self, at: At, env: &mut Env<'_, D, L, O>) -> bool {

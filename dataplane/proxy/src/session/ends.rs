@@ -5,10 +5,12 @@
 //! timers of its own, so none can be forgotten: [`Session::deadlines`] lists them all, the session asks to be
 //! called at the earliest, and [`Session::time_out`] acts on it.
 
-use super::{At, Env, Phase, Session};
+use super::{At, Env, Next, Phase, Session};
 use crate::api::{CloseReason, Context, Leg, Micros, Output};
 use crate::event::Event;
 use crate::side::Side;
+use crate::tcp::Port;
+use fedgate_tables::counters::{Counter, Stat};
 
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Overdue {
@@ -101,6 +103,31 @@ impl Session {
             (true, true) => self.end(CloseReason::Finished, env.now),
             (false, false) => {}
             _ => _ = self.half_closed.get_or_insert(env.now),
+        }
+    }
+
+    /// Ends the session before it has begun: its address has no place left.
+    #[cold]
+    pub(crate) fn refuse<D, L, O: Output>(
+        &mut self,
+        reason: CloseReason,
+        env: &mut Env<'_, D, L, O>,
+    ) -> Next {
+        env.out.count(Counter::Stat(Stat::ProxySourceRefused), 1);
+        env.out.event(self.id, Event::Refused { remote: self.params.client_remote, reason });
+        self.abort(reason, env);
+        Next::Gone(reason)
+    }
+
+    /// Ends the session now, with a RST to all peers.
+    pub(crate) fn abort<D, L, O: Output>(&mut self, reason: CloseReason, env: &mut Env<'_, D, L, O>) {
+        self.end(reason, env.now);
+        let session = self.id;
+        for at in self.ends() {
+            let road = self.road(at);
+            let Some(side) = self.side_at_mut(at) else { continue };
+            side.tcp.abort();
+            side.tcp.output(env.now, Port { session, road, out: &mut *env.out });
         }
     }
 
