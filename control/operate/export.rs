@@ -98,6 +98,7 @@ impl Exporter {
             }
             Event::Limit { bound: Bound::Conns | Bound::Class { .. }, .. }
             | Event::Denied { .. }
+            | Event::TargetLost { .. }
             | Event::TlsFailed { .. }
             | Event::TlsUp { .. }
             | Event::SessionClosed { .. }

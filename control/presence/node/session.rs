@@ -282,6 +282,10 @@ impl Core {
         let Some((local, foreign)) = self.sessions.get(&tag).map(|session| session.pair.clone()) else {
             return;
         };
+        if self.access_of(&local, &foreign) == Access::Polite {
+            // Blocked since the session was made: nobody is there any more.
+            return self.refuse(&request, 480, "absent");
+        }
         self.take_text(request, &local, &foreign, Some(tag));
     }
 

@@ -31,14 +31,13 @@ use targets::Targets;
 mod across;
 mod ends;
 mod home;
+mod lines;
 mod pooled;
 mod row;
 mod targets;
 
 /// Messages handed on or answered in one call, keep-alives included.
 const MESSAGES_A_CALL: u32 = 32;
-/// A cache line, bytes.
-const LINE: usize = 64;
 /// Malformed messages in a row after which a session ends.
 const MALFORMED_IN_A_ROW: u32 = 32;
 
@@ -181,13 +180,6 @@ impl Session {
             tag: format!("{tag:016x}"),
             asked: Transactions::default(),
         }
-    }
-
-    /// Names the cache lines that it consists of, its servers' among them.
-    #[inline]
-    pub(crate) fn lines(&self, mut load: impl FnMut(*const u8)) {
-        lines_of(self, &mut load);
-        self.servers.iter().for_each(|server| lines_of(server, &mut load));
     }
 
     /// The client's side, or the first server's.
@@ -588,12 +580,6 @@ fn own_hosts(params: &OpenParams) -> sip::Hosts<'_> {
         Leg::Server => [params.server_local.0, params.client_remote.0],
     };
     sip::Hosts { tls: &params.tls, addrs }
-}
-
-#[inline]
-fn lines_of<T>(what: &T, load: &mut impl FnMut(*const u8)) {
-    let start = std::ptr::from_ref(what).cast::<u8>();
-    (0..size_of::<T>()).step_by(LINE).for_each(|at| load(start.wrapping_add(at)));
 }
 
 fn earlier(a: Option<Micros>, b: Option<Micros>) -> Option<Micros> {

@@ -338,3 +338,15 @@ fn our_own_users_talk_without_a_session() {
     let _ = lab.response(BOB, 480);
     lab.quiet();
 }
+
+#[test]
+fn who_is_blocked_finds_nobody_in_the_session_either() {
+    let mut lab = Lab::new();
+    lab.register(BOB, "bob");
+    let session = lab.invited();
+    let blocked = json!({ "do": "decide", "user": BOB_AOR, "who": "foreign.example", "verdict": "block" });
+    assert_eq!(lab.command(blocked), Reply::Done);
+    lab.within(&session, "MESSAGE", PLAIN, "hallo?");
+    let _ = lab.response(EDGE, 480);
+    lab.quiet();
+}

@@ -19,7 +19,8 @@ proptest! {
         let ordered = order(&targets, seed);
         prop_assert!(ordered.is_sorted_by_key(|target| target.priority));
         let (mut a, mut b) = (ordered, targets);
-        (a.sort(), b.sort());
+        a.sort();
+        b.sort();
         prop_assert_eq!(a, b);
     }
 

@@ -229,6 +229,7 @@ impl Event {
             | Self::PortBlock { .. }
             | Self::Limit { .. }
             | Self::Port { .. }
+            | Self::TargetLost { .. }
             | Self::Log { .. } => 1,
         }
     }

@@ -12,7 +12,7 @@ use super::trace::{Probe, Trace};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 /// Changes with any message; part of the greeting.
-pub const LINK_LAYOUT: u32 = 7;
+pub const LINK_LAYOUT: u32 = 8;
 
 /// What can go through a [`super::LinkSocket`].
 pub trait Message: Serialize + DeserializeOwned {
