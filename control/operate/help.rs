@@ -37,6 +37,7 @@ const GROUPS: &[(&str, &str)] = &[
     ("crypto ca certificate", "certificates in the configuration itself"),
     ("crypto ca crl", "revocation lists"),
     ("crypto key", "key pairs"),
+    ("flow-export", "NAT events as IPFIX"),
     ("import", "many lines from a file"),
     ("ip", "IPv4"),
     ("ip verify", "where packets come from"),

@@ -73,6 +73,20 @@ pub const ROWS: &[Rows] = &[
     ),
     rows("show asp drop", DROPS),
     rows(
+        "show capture",
+        &[
+            (
+                "a capture",
+                "capture:text command:text full:bool packets:int bytes:int buffer:int circular:bool",
+            ),
+            (
+                "a frame of one; microseconds since 1970",
+                "packet:int micros:int length:int interface:text direction:text drop_reason:text? summary:text arrives:[text]? leaves:[text]? \
+                 bytes:text",
+            ),
+        ],
+    ),
+    rows(
         "show configuration commits",
         &[(
             "a commit, newest first; times in seconds since 1970",
@@ -136,6 +150,21 @@ pub const ROWS: &[Rows] = &[
     ),
     rows("show diff", LINE),
     rows(
+        "show dns",
+        &[
+            ("a name server", "server:text timeout:int retries:int source:text?"),
+            ("what became of questions", "asked:int found:int nothing:int failed:int"),
+            (
+                "a domain",
+                "domain:text outcome:text service:text? why:text? targets:int asked_secs_ago:int? again_in_secs:int",
+            ),
+            (
+                "a target of one",
+                "domain:text target:text address:text port:int priority:int weight:int ttl:int state:text",
+            ),
+        ],
+    ),
+    rows(
         "show domains",
         &[
             ("a domain of our own", "list:text domain:text"),
@@ -143,6 +172,10 @@ pub const ROWS: &[Rows] = &[
         ],
     ),
     rows("show drops", DROPS),
+    rows(
+        "show flow-export counters",
+        &[("a collector", "interface:text address:text port:int packets:int records:int lost:int why:text")],
+    ),
     rows(
         "show fragment",
         &[("an interface, with its counts", "interface:text size:int chain:int timeout_seconds:int *:int")],
@@ -202,6 +235,7 @@ pub const ROWS: &[Rows] = &[
         "show memory",
         &[("bytes", "free:int used:int total:int control:int? dataplane:int? packet_buffers:int?")],
     ),
+    rows("show metrics", &[("the listener", "address:text? listening:bool pages:int refused:int why:text")]),
     rows(
         "show nat",
         &[("a rule", "section:int number:int rule:text translate_hits:int untranslate_hits:int")],
@@ -237,6 +271,14 @@ pub const ROWS: &[Rows] = &[
     rows("show tech-support", &[("a command; its rows follow", "command:text"), ("a row of it", "*:any")]),
     rows("show time-range", &[("a time-range", "name:text active:bool lines:[text]")]),
     rows("show tls-proxy", PROXY),
+    rows(
+        "show top",
+        &[(
+            "a sample; counters by name",
+            "at_ms:int hostname:text up_seconds:int in_force:bool cores:[{busy:int cycles:int packets:int conns:int}] \
+             interfaces:[{name:text counters:{*:int}}] gauges:{*:int} stats:{*:int} drops:{*:int}",
+        )],
+    ),
     rows(
         "show version",
         &[(
