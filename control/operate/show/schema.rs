@@ -73,6 +73,20 @@ pub const ROWS: &[Rows] = &[
     ),
     rows("show asp drop", DROPS),
     rows(
+        "show capture",
+        &[
+            (
+                "a capture",
+                "capture:text command:text full:bool packets:int bytes:int buffer:int circular:bool",
+            ),
+            (
+                "a frame of the one that is named",
+                "packet:int micros:int length:int interface:text direction:text drop_reason:text? summary:text arrives:any leaves:any \
+                 bytes:text",
+            ),
+        ],
+    ),
+    rows(
         "show configuration commits",
         &[(
             "a commit, newest first; times in seconds since 1970",

@@ -92,4 +92,5 @@ fn what_is_printed_is_what_the_schemas_say() {
 }
 
 /// What needs more than a dataplane that is made up.
-const SILENT: [&str; 4] = ["show arp", "show crypto ca crls", "show ipv6 neighbor", "show sip-pool"];
+const SILENT: [&str; 5] =
+    ["show arp", "show capture", "show crypto ca crls", "show ipv6 neighbor", "show sip-pool"];
