@@ -61,6 +61,8 @@ pub struct Access {
 /// The privilege that a command beginning with these words needs.
 pub fn needed(words: &[&str]) -> u8 {
     match words {
+        // What is in it is other people's traffic.
+        ["show", "capture", _, ..] => OPERATOR,
         ["show" | "help" | "ping" | "packet-tracer", ..] | ["who" | "enable"] | ["login", _] | [] => 0,
         ["clear" | "import" | "capture", ..] | ["crypto", "ca", "crl", ..] => OPERATOR,
         ["permit" | "block", "domain", ..]
@@ -241,6 +243,8 @@ mod tests {
     fn what_is_not_known_to_be_harmless_needs_all() {
         for (line, least) in [
             ("show conn", 0),
+            ("show capture", 0),
+            ("show capture c detail", OPERATOR),
             ("help", 0),
             ("clear conn", OPERATOR),
             ("permit domain a.example", OPERATOR),
