@@ -58,9 +58,14 @@ count() {
         END { print found ? n : -999999 }'
 }
 
-# dropped REASON: frames dropped for it; a reason that dropped none has no line.
+# dropped REASON: frames dropped for it; a reason that dropped none has no line, and one that there is not is no count.
 dropped() {
     local n
+    if ! grep -qF " \"$1\" \"" "$LAB_SCRIPTS/../../dataplane/tables/src/drops.rs"; then
+        printf 'lab: no frame is ever dropped as %s\n' "$1" >&2
+        echo -999999
+        return
+    fi
     n=$(count "($1)" show drops)
     if ((n < 0)) && cli show drops | grep -q '^Frame drop:'; then n=0; fi
     echo "$n"
