@@ -46,6 +46,11 @@ lab_in() {
     ip netns exec "$(lab_ns "$node")" "$@"
 }
 
+# lab_loopback: an address of this lab's own in the host's network, for what control, which runs there, sends to and asks.
+lab_loopback() {
+    printf '127.77.%d.%d' $((LAB_TAG / 254 % 254 + 1)) $((LAB_TAG % 254 + 1))
+}
+
 # lab_init: names this run's lab and sweeps what killed runs left. Under a lock, so that nobody sweeps a lab that has no owner yet.
 lab_init() {
     local lock

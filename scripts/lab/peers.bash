@@ -156,6 +156,11 @@ NGINX
     lab_wait 10 "the web server of $1" lab_listens "$1" tcp "$3"
 }
 
+# lab_listens_here tcp|udp ADDRESS:PORT: in the host's own network.
+lab_listens_here() {
+    ss -Hln "--$1" | grep -qF " $2 "
+}
+
 # lab_message FROM TO VIA-HOST CALL-ID: a MESSAGE as an edge would send it.
 lab_message() {
     local body="hello from $1"
