@@ -126,7 +126,8 @@ lab_heard_any() {
     (($(lab_metered "$1" heard "$2") > 0))
 }
 
-# lab_web_server NODE ADDRESS PORT: nginx with /page.html of known content, the node's name in it; its log is in $LAB_DIR/NODE/access.log.
+# lab_web_server NODE ADDRESS PORT: nginx with /page.html of known content, the node's name in it, and /me, which is whom it sees; its log is in
+# $LAB_DIR/NODE/access.log.
 lab_web_server() {
     local dir=$LAB_DIR/$1
     mkdir -p "$dir/www"
@@ -149,6 +150,7 @@ http {
     server {
         listen $2:$3;
         root $dir/www;
+        location = /me { default_type text/plain; return 200 "\$remote_addr:\$remote_port"; }
     }
 }
 NGINX
