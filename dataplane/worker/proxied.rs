@@ -384,6 +384,7 @@ impl Output for Way<'_, '_> {
         let (iface, inbound) = ([ingress, egress], hot.is_some_and(|hot| hot.is_inbound()));
         let (conn, local) = self.enter(iface, from, to, inbound)?;
         self.net.flow.set_session(conn, session.slot);
+        self.net.flow.began(conn, self.now.tick());
         self.net.counters.add(Stat::ConnsBuilt, 1);
         let place = session.slot as usize;
         if self.seats.len() <= place {

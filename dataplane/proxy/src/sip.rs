@@ -11,7 +11,7 @@
 
 use crate::api::{Context, Leg, Micros, Output, SessionId};
 use crate::event::Event;
-use crate::inspected::{Inspection, Stop, bounded, inspect, out_of_hops, trust};
+use crate::inspected::{Inspection, Stop, count_session, hold_to_rate, inspect, out_of_hops, trust};
 use crate::media;
 use crate::side::READ_AHEAD;
 use crate::tcp::Addr;
@@ -26,6 +26,7 @@ use fedgate_sip::edit;
 use fedgate_sip::frame::{Frame, Framer, Limits};
 use fedgate_sip::identity::PeerIdentity;
 use fedgate_sip::message::{Message, ScanFault};
+use fedgate_sip::partner::Bounds;
 use fedgate_sip::verdict::{
     Denial, Listed, Subject, Verdict, Voucher, inbound_by, outbound_by, outbound_peer,
 };
@@ -354,17 +355,22 @@ fn verdict<D: DomainList, L: LocalDomains, O: Output>(
         Verdict::Pass { subject } => {
             let part = origin.asked.part(message);
             if origin.asked.may_cross(origin.leg, part) {
-                let counts = match held_to_bounds(&subject, origin, inspection, ctx) {
+                let bounds = bounds_of(&subject, origin, ctx);
+                if let Err(why) = hold_to_rate(bounds, &subject, origin, inspection) {
+                    let answer = deny(message, why, why.status(), &subject, origin, out);
+                    return Judged::Refuse { len, answer, malformed: false };
+                }
+                let mask = match inspect(message, dialog_peer.is_some(), &note, origin, inspection, out) {
+                    Ok(mask) => mask,
+                    Err(Stop::End { reset }) => return Judged::End { reset },
+                    Err(Stop::Refuse { answer }) => return Judged::Refuse { len, answer, malformed: false },
+                };
+                let counts = match count_session(bounds, &subject, origin, inspection) {
                     Ok(counts) => counts,
                     Err(why) => {
                         let answer = deny(message, why, why.status(), &subject, origin, out);
                         return Judged::Refuse { len, answer, malformed: false };
                     }
-                };
-                let mask = match inspect(message, dialog_peer.is_some(), &note, origin, inspection, out) {
-                    Ok(mask) => mask,
-                    Err(Stop::End { reset }) => return Judged::End { reset },
-                    Err(Stop::Refuse { answer }) => return Judged::Refuse { len, answer, malformed: false },
                 };
                 let cut = origin.way == Way::Inward && asserted::needs_cuts(message, trust(origin));
                 let nat = translated::concerns(message, origin);
@@ -400,15 +406,11 @@ fn verdict<D: DomainList, L: LocalDomains, O: Output>(
     }
 }
 
-/// Holds what comes from outside to what its domain may send.
-fn held_to_bounds<D: DomainList, L>(
-    subject: &Subject,
-    origin: &Origin<'_>,
-    inspection: &mut Inspection,
-    ctx: &Context<'_, D, L>,
-) -> Result<Option<u32>, Denial> {
-    let domain = subject.domain.as_ref().filter(|_| origin.way == Way::Inward);
-    domain.map_or(Ok(None), |it| bounded(ctx.domains.bounds(it.as_str()), subject, origin, inspection))
+/// What a domain may send: of requests from outside.
+fn bounds_of<D: DomainList, L>(subject: &Subject, origin: &Origin<'_>, ctx: &Context<'_, D, L>) -> Bounds {
+    let asks = origin.way == Way::Inward && subject.method.is_some();
+    let domain = subject.domain.as_ref().filter(|_| asks);
+    domain.map_or_else(Bounds::default, |domain| ctx.domains.bounds(domain.as_str()))
 }
 
 /// Whose dialog the message is in, if that is known; an error where it cannot be of that dialog. What goes outside

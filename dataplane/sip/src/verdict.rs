@@ -72,7 +72,7 @@ impl Listed {
 
 /// The list of foreign domains.
 pub trait DomainList {
-    /// Looks up a canonical domain ([`Domain::as_str`]). Wait-free; called up to twice a message.
+    /// Looks up a canonical domain ([`Domain::as_str`]). Wait-free; called up to three times a message.
     fn lookup(&self, canonical: &str) -> Listed;
 
     /// Where else the edge of a domain may be reached, besides the address that is called.

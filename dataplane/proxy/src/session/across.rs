@@ -61,15 +61,17 @@ impl Session {
             }
             changed = passed.changed(bytes, &origin, env.ctx, env.out);
             let outside = if way == Way::Inward { peer } else { far };
+            // Of all names in a certificate: for those who ask.
+            let asks = passed.media.is_some() || passed.note.in_dialog();
+            let peer_key = if asks { env.dialogs.peer_key(outside) } else { 0 };
             if let Some(subject) = passed.media {
-                let outside = env.dialogs.peer_key(outside);
-                media::tell(subject, bytes, outside, env.dialogs, &origin, env.out);
+                media::tell(subject, bytes, peer_key, env.dialogs, &origin, env.out);
             }
             let until = if passed.note.in_dialog() {
                 let crossing = Crossing {
                     frame: bytes,
                     peer: outside,
-                    peer_key: env.dialogs.peer_key(outside),
+                    peer_key,
                     server: self.home(at, to),
                     check: passed.check(env.ctx),
                 };
