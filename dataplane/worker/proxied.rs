@@ -195,8 +195,9 @@ impl Sessions {
         road.is_some_and(|(session, road)| self.engine.too_big(session, road, seq, mtu))
     }
 
-    /// Takes the pools of a new image into use: the first worker watches their members.
+    /// Takes the trust and the pools of a new image into use: all sessions are held to the one, and the first worker watches the members of the others.
     pub(super) fn adopt(&mut self, net: &mut Net, view: &View<'_>, now: Now) {
+        self.engine.trust(now.proxy(), view.image.tls.iter().flatten().cloned().collect());
         if net.worker() != 0 {
             return;
         }

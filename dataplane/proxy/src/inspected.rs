@@ -7,17 +7,18 @@
 //!
 //! Called by [`crate::sip`] for each message, on the worker's core; without a map it is one test.
 
-use crate::api::{Leg, Output};
+use crate::api::{Context, Leg, Output};
 use crate::edges::Edges;
 use crate::event::Event;
-use crate::sip::Origin;
+use crate::sip::{Origin, Way};
 use fedgate_sip::answer::{compose, reason_phrase};
 use fedgate_sip::asserted::Trust;
 use fedgate_sip::dialog::Note;
 use fedgate_sip::inspect::{Deed, Hit, Rates, Standing};
 use fedgate_sip::message::{Message, Method};
+use fedgate_sip::named;
 use fedgate_sip::partner::{Bounds, Tally};
-use fedgate_sip::verdict::{Denial, Subject};
+use fedgate_sip::verdict::{Denial, DomainList, LocalDomains, Subject};
 use fedgate_tables::counters::{Counter, Stat};
 
 /// What is kept of all sessions of a worker, for rules and bounds that are not of one session.
@@ -75,6 +76,21 @@ pub(crate) fn inspect<O: Output>(
     let answer =
         message.is_answerable().then(|| compose(message, status, reason_phrase(status), origin.tag).ok());
     Err(Stop::Refuse { answer: answer.flatten() })
+}
+
+/// Holds what comes from outside to dialogs and parties that it may name.
+pub(crate) fn points_at_its_own<D: DomainList, L: LocalDomains>(
+    message: &Message<'_>,
+    subject: &Subject,
+    origin: &Origin<'_>,
+    ctx: &Context<'_, D, L>,
+) -> Result<(), Denial> {
+    let asks = origin.way == Way::Inward && subject.method.is_some();
+    let Some(domain) = subject.domain.as_ref().filter(|_| asks) else { return Ok(()) };
+    let has = |call: &str, outside: &str, inside: &str| {
+        origin.dialogs.is_of(call, outside, inside, domain, origin.now.0)
+    };
+    named::check(message, domain, ctx.domains, ctx.locals, has)
 }
 
 /// Holds a request from outside to its domain's rate.

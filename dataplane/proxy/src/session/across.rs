@@ -4,9 +4,10 @@
 //! What may cross was judged when it was read ([`crate::sip::judge`]); here it is held to what could change meanwhile, changed where it has
 //! to be, sent, and booked: its dialog, its transaction, its counts. On the worker's core, once a message.
 
-use super::{At, Env, Server, Session, own_hosts};
+use super::{At, Env, Server, Session};
 use crate::api::{Leg, Micros, Output, Road};
 use crate::media;
+use crate::ours::Hosts;
 use crate::side::Side;
 use crate::sip::{self, Head, Passed, Way};
 use crate::tcp::{Addr, Endpoint};
@@ -49,7 +50,7 @@ impl Session {
         if let (Some(from), Some(far)) = (self.side_at(at), self.side_at(to))
             && let (Some(peer), Some(far)) = (from.peer(), far.peer())
         {
-            let (id, hosts, nat) = (self.id, own_hosts(&self.params), self.params.nat);
+            let (id, hosts, nat) = (self.id, Hosts::of(&self.params), self.params.nat);
             let (asked, dialogs, now, counted) =
                 (&self.asked, &*env.dialogs, env.now, self.counted.is_some());
             let tag = &self.tag;

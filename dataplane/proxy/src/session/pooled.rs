@@ -202,6 +202,11 @@ impl Pooled {
 }
 
 impl Session {
+    /// Its servers are a pool's.
+    pub(super) fn is_pooled(&self) -> bool {
+        self.pooled.is_some()
+    }
+
     /// Hands the message at the client's head to the member that it is for; false when it has to wait.
     pub(super) fn hand_to_pool<D: sip::DomainList, L: sip::LocalDomains, O: Output>(
         &mut self,
