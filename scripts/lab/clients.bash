@@ -46,3 +46,15 @@ lab_client_sees() {
     sleep 0.2
     [[ $(grep -a '^>.*friend' "$LAB_DIR/log/client-$1.log" | tail -n 1) == *"$2"* ]]
 }
+
+# lab_client_comes_to_see NODE Online|Offline FRIEND-NODE: whether it does, within ten seconds. If not, what both of them had from the network and said last
+# is told; whole it is in the logs that are kept.
+lab_client_comes_to_see() {
+    local node
+    if lab_wait 10 "the friend of $1 $2" lab_client_sees "$1" "$2"; then return 0; fi
+    for node in "$1" "$3"; do
+        printf 'lab: the last of client-%s.log:\n' "$node"
+        tail -n 60 "$LAB_DIR/log/client-$node.log"
+    done >&2
+    return 1
+}
