@@ -156,7 +156,7 @@ lab_hugepages() {
         echo "$before" >"$pool"
         return 1
     fi
-    echo "$1" >"$LAB_DIR/hugepages"
+    echo $(($(cat "$LAB_DIR/hugepages" 2>/dev/null || echo 0) + $1)) >"$LAB_DIR/hugepages"
 }
 
 # lab_hugepages_back: takes out what lab_hugepages added, and no more: others may have changed the pool since.

@@ -180,7 +180,7 @@ lab_tls_open() {
     rm -f "$pipe.in" "$pipe.out"
     mkfifo "$pipe.in" "$pipe.out"
     lab_in "$1" openssl s_client -quiet -no_ign_eof -nocommands -connect "$LAB_PUBLIC:${LAB_PORT:-5061}" -bind "$2:0" \
-        -cert "$LAB_DIR/certs/$3.crt" -key "$LAB_DIR/certs/$3.key" -CAfile "$LAB_DIR/certs/local-ca.crt" \
+        -cert "$LAB_DIR/certs/$3.crt" -key "$LAB_DIR/certs/$3.key" -CAfile "$LAB_DIR/certs/${LAB_PUBLIC_CA:-local-ca}.crt" \
         -verify_hostname "$LAB_PUBLIC_NAME" -verify_return_error <"$pipe.in" >"$pipe.out" 2>>"$LAB_DIR/log/s_client.log" &
     LAB_TLS_CLIENT=$!
     # Read and write on the first: to write to a client that has gone is then no SIGPIPE.
