@@ -195,8 +195,9 @@ impl Sessions {
         road.is_some_and(|(session, road)| self.engine.too_big(session, road, seq, mtu))
     }
 
-    /// Takes the pools of a new image into use: the first worker watches their members.
+    /// Takes the trust and the pools of a new image into use: all sessions are held to the one, and the first worker watches the members of the others.
     pub(super) fn adopt(&mut self, net: &mut Net, view: &View<'_>, now: Now) {
+        self.engine.trust(now.proxy(), view.image.tls.iter().flatten().cloned().collect());
         if net.worker() != 0 {
             return;
         }
@@ -384,6 +385,7 @@ impl Output for Way<'_, '_> {
         let (iface, inbound) = ([ingress, egress], hot.is_some_and(|hot| hot.is_inbound()));
         let (conn, local) = self.enter(iface, from, to, inbound)?;
         self.net.flow.set_session(conn, session.slot);
+        self.net.flow.began(conn, self.now.tick());
         self.net.counters.add(Stat::ConnsBuilt, 1);
         let place = session.slot as usize;
         if self.seats.len() <= place {

@@ -45,21 +45,12 @@ impl Whose {
     }
 }
 
-/// What became of a challenged segment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Settled {
-    /// It is passed on and means nothing to the connection.
-    Asked,
-    /// It answered a SYN that was passed on before: the connection began anew.
-    Anew,
-}
-
 /// What a segment means to its connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Followed {
     /// Its state is what it was.
     Same,
-    /// It has another state.
+    /// It has another state, or answered a SYN that was passed on before: the connection began anew.
     Moved,
     /// Anybody may have sent it, so it is no use of the connection.
     Asked,
@@ -109,10 +100,7 @@ impl Challenges {
         Ok(match tcp::segment(track, &packet.segment, packet.options, forward)? {
             Outcome::Same => Followed::Same,
             Outcome::Moved => Followed::Moved,
-            Outcome::Challenge => match self.settle(whose, track, packet, forward, two_sided, now)? {
-                Settled::Asked => Followed::Asked,
-                Settled::Anew => Followed::Moved,
-            },
+            Outcome::Challenge => self.settle(whose, track, packet, forward, two_sided, now)?,
             Outcome::Reopen => Followed::Over,
         })
     }
@@ -123,7 +111,7 @@ impl Challenges {
     /// # Errors
     /// [`DropReason::TcpRstSynInWin`] above the rate.
     #[cold]
-    pub fn settle(
+    fn settle(
         &mut self,
         whose: Whose,
         track: &mut Track<'_>,
@@ -131,13 +119,13 @@ impl Challenges {
         forward: bool,
         two_sided: bool,
         now: Tick,
-    ) -> Result<Settled, DropReason> {
+    ) -> Result<Followed, DropReason> {
         let place = self.place(whose);
         if let Some((_, asked)) = self.syns[place].filter(|(of, _)| *of == whose)
             && asked.answered(track, &packet.segment, packet.options, forward)
         {
             self.syns[place] = None;
-            return Ok(Settled::Anew);
+            return Ok(Followed::Moved);
         }
         if !self.may_pass(whose, now) {
             return Err(DropReason::TcpRstSynInWin);
@@ -145,7 +133,7 @@ impl Challenges {
         if two_sided && let Some(asked) = Asked::of(&packet.segment, packet.options, forward) {
             self.syns[place] = Some((whose, asked));
         }
-        Ok(Settled::Asked)
+        Ok(Followed::Asked)
     }
 
     /// The connection is over: its number may soon be another's.

@@ -259,9 +259,7 @@ impl Flow {
         }
         let limit = policy.timeout(self.conns.hot(id));
         self.conns.wheel.set(id.0, now.wrapping_add(limit));
-        if self.ledger.is_on() {
-            self.ledger.note4(self.conns.hot(id), self.conns.warm(id).serial, now, None);
-        }
+        self.began(id, now);
         Ok(Admission::New { id, tls_proxy: plan.service.map(|(_, proxy)| proxy) })
     }
 

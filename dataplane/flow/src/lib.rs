@@ -381,6 +381,14 @@ impl Flow {
         self.conns.wheel.set(id.0, now.wrapping_add(limit));
     }
 
+    /// Notes that a connection has begun, for whoever is told of them: once for each that is ended.
+    #[inline]
+    pub fn began(&mut self, id: ConnId, now: Tick) {
+        if self.ledger.is_on() {
+            self.ledger.note4(self.conns.hot(id), self.conns.warm(id).serial, now, None);
+        }
+    }
+
     /// Ends a connection and lets go of its xlate. False, with nothing changed, where it has ended before.
     pub fn end(&mut self, id: ConnId, now: Tick) -> bool {
         self.close(id, now, false)

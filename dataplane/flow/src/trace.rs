@@ -114,10 +114,6 @@ impl Flow {
                 (picked?.0, is_new)
             }
         };
-        if let Some(service) = plan.service {
-            // Whether it can is known to whoever has the sessions.
-            phases.note(|| Phase::TlsProxy { class: service.0, proxy: service.1, permit: true });
-        }
         // A hairpin holds two translations by one number.
         let slots = match plan.shown {
             Shown::By { .. } if plan.target.xlate != NO_XLATE => 1 + u32::from(is_new),

@@ -294,6 +294,8 @@ pub enum CloseReason {
     ServerUnreachable,
     /// The server's certificate does not vouch for the domain that was called; the request was answered 403.
     ServerMismatch,
+    /// Nobody vouches for that peer any more: its certificate ended or was revoked, or its CA is gone.
+    Unvouched(Leg),
     /// That peer sent too many malformed messages in a row.
     Malformed(Leg),
     /// A rule of an inspect map ended it over a message of that peer.
@@ -325,6 +327,7 @@ impl std::fmt::Display for CloseReason {
             Self::HalfClosed => f.write_str("half-closed for too long"),
             Self::ServerUnreachable => f.write_str("server out of reach"),
             Self::ServerMismatch => f.write_str("the server's certificate is not good for the domain called"),
+            Self::Unvouched(leg) => write!(f, "nobody vouches for the {} any more", leg.name()),
             Self::Malformed(leg) => write!(f, "too many malformed messages from the {}", leg.name()),
             Self::Inspected(leg) => write!(f, "by inspection of what the {} sent", leg.name()),
             Self::Memory(leg) => write!(f, "no memory for a message of the {}", leg.name()),

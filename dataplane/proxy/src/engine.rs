@@ -31,6 +31,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 mod shows;
+mod trust;
 
 /// The part of [`Limits::handshakes`] that is given to whoever sends a SYN.
 const CROWDED: u32 = 4;
@@ -50,6 +51,8 @@ pub struct Engine {
     /// What has crossed, of all sessions.
     dialogs: Dialogs,
     inspection: Inspection,
+    /// Whether peers are still good.
+    trust: trust::Trust,
     /// Sessions in TIME_WAIT, oldest first; some may be gone already.
     lingering: VecDeque<SessionId>,
     /// Sessions in the order they were opened, as far as they may still be in TCP's handshake.
@@ -100,6 +103,7 @@ impl Engine {
                 edges: Edges::default(),
                 workers: limits.workers,
             },
+            trust: trust::Trust::default(),
             lingering: VecDeque::new(),
             embryonic: VecDeque::new(),
             open: 0,
@@ -273,6 +277,9 @@ impl Engine {
         ctx: &Context<'_, D, L>,
         out: &mut O,
     ) -> Option<Micros> {
+        if self.trust.next().is_some_and(|at| at <= now) {
+            self.look_at_trust(now, out);
+        }
         // Taken for the time being, and given back for its memory: nothing is woken meanwhile.
         let mut woken = std::mem::take(&mut self.woken);
         for slot in woken.drain(..) {
@@ -397,7 +404,12 @@ impl Engine {
 
     /// When [`Self::poll`] next has something to do.
     pub fn next_deadline(&self) -> Option<Micros> {
-        if self.woken.is_empty() { self.deadlines.first() } else { Some(Micros(0)) }
+        if !self.woken.is_empty() {
+            return Some(Micros(0));
+        }
+        // Without sessions there is nobody to look at.
+        let trust = self.trust.next().filter(|_| self.open > 0);
+        [self.deadlines.first(), trust].into_iter().flatten().min()
     }
 
     /// Sessions open, those in TIME_WAIT included.

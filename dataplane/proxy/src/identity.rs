@@ -10,6 +10,12 @@ use fedgate_sip::identity::{CertificateNames, PeerIdentity};
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
+/// The second at which a DER certificate ends, since 1970.
+pub(crate) fn not_after(der: &[u8]) -> Option<u64> {
+    let (_, cert) = X509Certificate::from_der(der).ok()?;
+    u64::try_from(cert.validity().not_after.timestamp()).ok()
+}
+
 /// The identity in a DER certificate.
 pub(crate) fn identity(der: &[u8]) -> Option<PeerIdentity> {
     let (_, cert) = X509Certificate::from_der(der).ok()?;

@@ -7,17 +7,18 @@
 //!
 //! Called by [`crate::sip`] for each message, on the worker's core; without a map it is one test.
 
-use crate::api::{Leg, Output};
+use crate::api::{Context, Leg, Output};
 use crate::edges::Edges;
 use crate::event::Event;
-use crate::sip::Origin;
+use crate::sip::{Origin, Way};
 use fedgate_sip::answer::{compose, reason_phrase};
 use fedgate_sip::asserted::Trust;
 use fedgate_sip::dialog::Note;
 use fedgate_sip::inspect::{Deed, Hit, Rates, Standing};
 use fedgate_sip::message::{Message, Method};
+use fedgate_sip::named;
 use fedgate_sip::partner::{Bounds, Tally};
-use fedgate_sip::verdict::{Denial, Subject};
+use fedgate_sip::verdict::{Denial, DomainList, LocalDomains, Subject};
 use fedgate_tables::counters::{Counter, Stat};
 
 /// What is kept of all sessions of a worker, for rules and bounds that are not of one session.
@@ -77,25 +78,49 @@ pub(crate) fn inspect<O: Output>(
     Err(Stop::Refuse { answer: answer.flatten() })
 }
 
-/// Holds a request from outside to what its domain may send. Gives the entry that its session is counted for from now on, if it is.
-pub(crate) fn bounded(
+/// Holds what comes from outside to dialogs and parties that it may name.
+pub(crate) fn points_at_its_own<D: DomainList, L: LocalDomains>(
+    message: &Message<'_>,
+    subject: &Subject,
+    origin: &Origin<'_>,
+    ctx: &Context<'_, D, L>,
+) -> Result<(), Denial> {
+    let asks = origin.way == Way::Inward && subject.method.is_some();
+    let Some(domain) = subject.domain.as_ref().filter(|_| asks) else { return Ok(()) };
+    let has = |call: &str, outside: &str, inside: &str| {
+        origin.dialogs.is_of(call, outside, inside, domain, origin.now.0)
+    };
+    named::check(message, domain, ctx.domains, ctx.locals, has)
+}
+
+/// Holds a request from outside to its domain's rate.
+pub(crate) fn hold_to_rate(
+    bounds: Bounds,
+    subject: &Subject,
+    origin: &Origin<'_>,
+    inspection: &mut Inspection,
+) -> Result<(), Denial> {
+    let (Some(rate), Some(id), Some(method)) = (bounds.rate, subject.id, subject.method) else {
+        return Ok(());
+    };
+    let releases = matches!(method, Method::Ack | Method::Bye | Method::Cancel);
+    let passes = inspection.tally.pass(id, rate, releases, origin.now.0, inspection.workers);
+    if passes { Ok(()) } else { Err(Denial::Rate) }
+}
+
+/// Counts the session of a request from outside for its domain, with the first that nothing else stands against. Gives the entry that it is counted
+/// for from now on: whoever drops that without a session to keep it in would count for good.
+pub(crate) fn count_session(
     bounds: Bounds,
     subject: &Subject,
     origin: &Origin<'_>,
     inspection: &mut Inspection,
 ) -> Result<Option<u32>, Denial> {
-    let (Some(id), Some(method)) = (subject.id, subject.method) else { return Ok(None) };
-    let (workers, tally) = (inspection.workers, &mut inspection.tally);
-    if let Some(rate) = bounds.rate {
-        let releases = matches!(method, Method::Ack | Method::Bye | Method::Cancel);
-        if !tally.pass(id, rate, releases, origin.now.0, workers) {
-            return Err(Denial::Rate);
-        }
-    }
-    match bounds.sessions.filter(|_| !origin.counted && origin.leg == Leg::Client) {
-        Some(most) if tally.begin(id, most, workers) => Ok(Some(id)),
-        Some(_) => Err(Denial::Sessions),
-        None => Ok(None),
+    let begins = !origin.counted && origin.leg == Leg::Client && subject.method.is_some();
+    let (Some(most), Some(id)) = (bounds.sessions.filter(|_| begins), subject.id) else { return Ok(None) };
+    match inspection.tally.begin(id, most, inspection.workers) {
+        true => Ok(Some(id)),
+        false => Err(Denial::Sessions),
     }
 }
 

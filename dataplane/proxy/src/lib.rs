@@ -28,6 +28,7 @@ mod identity;
 mod inspected;
 mod lists;
 mod media;
+mod ours;
 pub mod pool;
 mod session;
 mod side;

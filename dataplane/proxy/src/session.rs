@@ -18,6 +18,7 @@
 use crate::api::{CloseReason, Context, Leg, Micros, OpenParams, Output, Road, SessionId};
 use crate::event::Event;
 use crate::inspected::Inspection;
+use crate::ours::Hosts;
 use crate::pool::Joined;
 use crate::side::{Outgoing, READ_AHEAD, Side};
 use crate::sip::{self, Head, Judged, Passed, Way};
@@ -35,6 +36,7 @@ mod lines;
 mod pooled;
 mod row;
 mod targets;
+mod trust;
 
 /// Messages handed on or answered in one call, keep-alives included.
 const MESSAGES_A_CALL: u32 = 32;
@@ -452,7 +454,7 @@ impl Session {
             },
         };
         let Some(peer) = &side.peer else { return false };
-        let (hosts, nat) = (own_hosts(&self.params), self.params.nat);
+        let (hosts, nat) = (Hosts::of(&self.params), self.params.nat);
         let (asked, dialogs, now, tag) = (&self.asked, &*env.dialogs, env.now, &self.tag);
         let counted = self.counted.is_some();
         let origin =
@@ -571,15 +573,6 @@ impl Session {
         }
         true
     }
-}
-
-/// What stands for us in a session: the address that the outside knows, and the inside servers' own.
-fn own_hosts(params: &OpenParams) -> sip::Hosts<'_> {
-    let addrs = match params.outside {
-        Leg::Client => [params.client_local.0, params.server_remote.0],
-        Leg::Server => [params.server_local.0, params.client_remote.0],
-    };
-    sip::Hosts { tls: &params.tls, addrs }
 }
 
 fn earlier(a: Option<Micros>, b: Option<Micros>) -> Option<Micros> {

@@ -10,12 +10,14 @@
 //! [`LOW_WATER`] and one message. rustls bounds what it has received by one record, during the handshake we do
 //! by [`HANDSHAKE_BYTES`]. Called only by the session, on the worker's core.
 
+use crate::identity::not_after;
 use crate::tcp::Endpoint;
 use crate::tls::{Choice, Hello, Link, Peers};
 use crate::{Micros, sip};
 use fedgate_sip::frame::Framer;
 use fedgate_sip::identity::PeerIdentity;
 use fedgate_tables::counters::Stat;
+use rustls::pki_types::UnixTime;
 use rustls::server::Acceptor;
 use rustls::{CertificateError, Connection, HandshakeKind};
 use std::io::{self, BufRead, Read, Write};
@@ -97,6 +99,8 @@ pub(crate) struct Side {
     handshake_bytes: usize,
     /// Bytes of whole records that TCP holds and TLS has not had: parts of records stay with TCP, which is the one that counts them.
     whole: usize,
+    /// The end of the peer's certificate, seconds since 1970; read when it is first looked at again.
+    good_until: Option<u64>,
     /// When it was made, then when TCP came up.
     pub(crate) since: Micros,
     tcp_was_up: bool,
@@ -121,6 +125,7 @@ impl Side {
             backlog: 0,
             handshake_bytes: 0,
             whole: 0,
+            good_until: None,
             since: now,
             tcp_was_up: false,
         };
@@ -132,6 +137,27 @@ impl Side {
     /// The identity in the peer's certificate; `None` until the handshake is done.
     pub(crate) fn peer(&self) -> Option<&PeerIdentity> {
         self.peer.as_ref()
+    }
+
+    /// Who judges its peer.
+    pub(crate) fn judge(&self) -> &Arc<Peers> {
+        &self.peers
+    }
+
+    /// Looks again at a peer that was let in, by who judges it today. Gives whether that took more than a look at the time.
+    ///
+    /// # Errors
+    /// It would not be let in now: why.
+    pub(crate) fn look_at_trust(&mut self, judge: Arc<Peers>, now: UnixTime) -> Result<bool, String> {
+        let tls = &self.tls;
+        let end = || tls.peer_certificates().and_then(|chain| not_after(chain.first()?));
+        let until = *self.good_until.get_or_insert_with(|| end().unwrap_or(u64::MAX));
+        if Arc::ptr_eq(&judge, &self.peers) && now.as_secs() <= until {
+            return Ok(false);
+        }
+        self.peer = Some(judge.again(&self.tls, now).map_err(|why| why.to_string())?);
+        self.peers = judge;
+        Ok(true)
     }
 
     /// TLS is up.

@@ -11,11 +11,13 @@
 
 use crate::api::{Context, Leg, Micros, Output, SessionId};
 use crate::event::Event;
-use crate::inspected::{Inspection, Stop, bounded, inspect, out_of_hops, trust};
+use crate::inspected::{
+    Inspection, Stop, count_session, hold_to_rate, inspect, out_of_hops, points_at_its_own, trust,
+};
 use crate::media;
+use crate::ours::{Hosts, Ours};
 use crate::side::READ_AHEAD;
 use crate::tcp::Addr;
-use crate::tls::ProxyTls;
 use crate::transactions::{Part, Transactions};
 use crate::translated;
 use fedgate_sip::answer::{compose, compose_unread, compose_with, reason_phrase};
@@ -26,6 +28,7 @@ use fedgate_sip::edit;
 use fedgate_sip::frame::{Frame, Framer, Limits};
 use fedgate_sip::identity::PeerIdentity;
 use fedgate_sip::message::{Message, ScanFault};
+use fedgate_sip::partner::Bounds;
 use fedgate_sip::verdict::{
     Denial, Listed, Subject, Verdict, Voucher, inbound_by, outbound_by, outbound_peer,
 };
@@ -248,44 +251,6 @@ pub(crate) struct Origin<'a> {
     pub(crate) now: Micros,
 }
 
-/// Whose hosts requests inside a dialog may name (a Contact or a Route is a host, not a SIP domain): those of our own
-/// certificates, and the addresses that stand for us in this session.
-#[derive(Clone, Copy)]
-pub(crate) struct Hosts<'a> {
-    pub(crate) tls: &'a ProxyTls,
-    /// Our public address and the inside server's own.
-    pub(crate) addrs: [u32; 2],
-}
-
-/// Our domains by policy, and our hosts by session and by NAT.
-struct Ours<'a, L, O> {
-    domains: &'a L,
-    origin: &'a Origin<'a>,
-    out: &'a O,
-}
-
-impl<L: LocalDomains, O: Output> LocalDomains for Ours<'_, L, O> {
-    fn is_local(&self, canonical: &str) -> bool {
-        self.domains.is_local(canonical)
-    }
-
-    fn is_own_host(&self, canonical: &str) -> bool {
-        match canonical.parse::<Ipv4Addr>() {
-            Ok(addr) => {
-                let Origin { hosts, nat, id, .. } = self.origin;
-                let pool = hosts.tls.pool();
-                hosts.addrs.contains(&addr.to_bits())
-                    || pool.is_some_and(|pool| pool.at((addr.to_bits(), 0)).is_some())
-                    || *nat && self.out.is_shown(*id, addr)
-            }
-            Err(_) => {
-                let tls = self.origin.hosts.tls;
-                Domain::canonical(canonical.as_bytes()).is_ok_and(|host| tls.is_own_name(&host))
-            }
-        }
-    }
-}
-
 /// Looks at the front of an inbox.
 pub(crate) fn judge<D: DomainList, L: LocalDomains, O: Output>(
     framer: &mut Framer,
@@ -354,17 +319,24 @@ fn verdict<D: DomainList, L: LocalDomains, O: Output>(
         Verdict::Pass { subject } => {
             let part = origin.asked.part(message);
             if origin.asked.may_cross(origin.leg, part) {
-                let counts = match held_to_bounds(&subject, origin, inspection, ctx) {
+                let bounds = bounds_of(&subject, origin, ctx);
+                let held = points_at_its_own(message, &subject, origin, ctx)
+                    .and_then(|()| hold_to_rate(bounds, &subject, origin, inspection));
+                if let Err(why) = held {
+                    let answer = deny(message, why, why.status(), &subject, origin, out);
+                    return Judged::Refuse { len, answer, malformed: false };
+                }
+                let mask = match inspect(message, dialog_peer.is_some(), &note, origin, inspection, out) {
+                    Ok(mask) => mask,
+                    Err(Stop::End { reset }) => return Judged::End { reset },
+                    Err(Stop::Refuse { answer }) => return Judged::Refuse { len, answer, malformed: false },
+                };
+                let counts = match count_session(bounds, &subject, origin, inspection) {
                     Ok(counts) => counts,
                     Err(why) => {
                         let answer = deny(message, why, why.status(), &subject, origin, out);
                         return Judged::Refuse { len, answer, malformed: false };
                     }
-                };
-                let mask = match inspect(message, dialog_peer.is_some(), &note, origin, inspection, out) {
-                    Ok(mask) => mask,
-                    Err(Stop::End { reset }) => return Judged::End { reset },
-                    Err(Stop::Refuse { answer }) => return Judged::Refuse { len, answer, malformed: false },
                 };
                 let cut = origin.way == Way::Inward && asserted::needs_cuts(message, trust(origin));
                 let nat = translated::concerns(message, origin);
@@ -400,15 +372,11 @@ fn verdict<D: DomainList, L: LocalDomains, O: Output>(
     }
 }
 
-/// Holds what comes from outside to what its domain may send.
-fn held_to_bounds<D: DomainList, L>(
-    subject: &Subject,
-    origin: &Origin<'_>,
-    inspection: &mut Inspection,
-    ctx: &Context<'_, D, L>,
-) -> Result<Option<u32>, Denial> {
-    let domain = subject.domain.as_ref().filter(|_| origin.way == Way::Inward);
-    domain.map_or(Ok(None), |it| bounded(ctx.domains.bounds(it.as_str()), subject, origin, inspection))
+/// What a domain may send: of requests from outside.
+fn bounds_of<D: DomainList, L>(subject: &Subject, origin: &Origin<'_>, ctx: &Context<'_, D, L>) -> Bounds {
+    let asks = origin.way == Way::Inward && subject.method.is_some();
+    let domain = subject.domain.as_ref().filter(|_| asks);
+    domain.map_or_else(Bounds::default, |domain| ctx.domains.bounds(domain.as_str()))
 }
 
 /// Whose dialog the message is in, if that is known; an error where it cannot be of that dialog. What goes outside

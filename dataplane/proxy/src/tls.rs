@@ -15,6 +15,7 @@
 //! lists, identities, versions or suites, there are full handshakes. A resumed peer's certificates are verified again all the same.
 //! No early data: SIP in 0-RTT could be replayed.
 
+use crate::api::Leg;
 use crate::identity::identity;
 use crate::pool::{Pool, Pooling};
 use aws_lc_rs::digest::{Context, Digest, SHA256};
@@ -118,6 +119,7 @@ pub struct Parts<'a> {
 
 /// The TLS of one `tls-proxy`.
 pub struct ProxyTls {
+    name: Box<str>,
     provider: Arc<CryptoProvider>,
     server: Accepting,
     /// Names that are spoken to in another way, each with that way.
@@ -280,8 +282,34 @@ impl ProxyTls {
         let mut warnings = reader.warnings;
         warnings.sort_by(|a, b| (&a.trustpoint, &a.subject).cmp(&(&b.trustpoint, &b.subject)));
         warnings.dedup();
-        let (named, pooling) = (named.into(), None);
-        Ok(Self { provider, server: accepting, named, client, names, warnings, inspector: None, pooling })
+        let (name, named, pooling) = (parts.name.into(), named.into(), None);
+        Ok(Self {
+            name,
+            provider,
+            server: accepting,
+            named,
+            client,
+            names,
+            warnings,
+            inspector: None,
+            pooling,
+        })
+    }
+
+    /// Its name in the configuration.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Who judges a peer on a leg: `before` where that one still does.
+    pub(crate) fn judges(&self, leg: Leg, foreign: bool, before: &Arc<Peers>) -> Arc<Peers> {
+        let stays = |peers: &Arc<Peers>| Arc::ptr_eq(peers, before);
+        match leg {
+            Leg::Server => self.client.peers.clone(),
+            // Names differ in what is spoken, not in who vouches.
+            Leg::Client if self.accepting().any(|end| stays(&end.peers)) => before.clone(),
+            Leg::Client => self.server.end(foreign).peers.clone(),
+        }
     }
 
     /// The same, with what passes inspected.

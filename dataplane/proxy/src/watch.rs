@@ -123,6 +123,10 @@ impl Watch {
             Some(answer) => self.fail(member, settings, answer, now, out),
             None => {}
         }
+        let is_over = |leg: &Line| leg.side.is_done() || leg.side.tcp.is_dead();
+        if self.checks[usize::from(place)].leg.as_deref().is_some_and(is_over) {
+            self.hang_up(place, now, out);
+        }
         let check = &self.checks[usize::from(place)];
         if check.asked.is_some_and(|asked| asked.after(patience) <= now) {
             self.fail(member, settings, Answer::Silent, now, out);

@@ -19,6 +19,7 @@
 //!
 //! One table a worker, called on its core; times are microseconds of any monotonic clock. Allocates where a dialog begins.
 
+use crate::domain::Domain;
 use crate::identity::PeerIdentity;
 use crate::message::Message;
 use entry::Entry;
@@ -213,6 +214,18 @@ impl Dialogs {
         self.find(note).map(|entry| entry.until)
     }
 
+    /// Whether a domain has this dialog with us, here or with another worker.
+    pub fn is_of(&self, call_id: &str, outside: &str, inside: &str, domain: &Domain, now: u64) -> bool {
+        let key = self.keyed.hash_one((call_id, outside, inside));
+        let domain = Some(self.keyed.hash_one(domain.as_str()));
+        let own = self.places.get(&key).and_then(|place| self.entries.get(*place as usize)?.as_ref());
+        match (own, &self.roster) {
+            (Some(entry), _) => entry.until > now && entry.domain == domain,
+            (None, Some((roster, worker))) => roster.is_elsewhere(*worker, of_domain(key, domain)),
+            (None, None) => false,
+        }
+    }
+
     fn find(&self, note: &Note) -> Option<&Entry> {
         let place = *self.places.get(&note.key?)?;
         self.entries.get(place as usize)?.as_ref()
@@ -297,6 +310,7 @@ impl Dialogs {
         self.places.insert(key, place);
         if let Some((roster, worker)) = &self.roster {
             roster.list(*worker, key);
+            roster.list(*worker, of_domain(key, note.domain));
         }
         let known = self.peers.entry(peer);
         known.or_insert_with(|| Peer { dialogs: 0, names: peer_names(crossing.peer) }).dialogs += 1;
@@ -326,6 +340,7 @@ impl Dialogs {
         self.places.remove(&entry.key);
         if let Some((roster, worker)) = &self.roster {
             roster.strike(*worker, entry.key);
+            roster.strike(*worker, of_domain(entry.key, entry.domain));
         }
         self.free.push(place);
         if let hash_map::Entry::Occupied(mut peer) = self.peers.entry(entry.peer) {
@@ -353,6 +368,11 @@ fn peer_names(peer: &PeerIdentity) -> Box<str> {
         names.extend([if names.is_empty() { "" } else { " " }, name]);
     }
     names.into()
+}
+
+/// Stands for a dialog and its domain together; both are keyed already.
+fn of_domain(key: u64, domain: Option<u64>) -> u64 {
+    key.rotate_left(32) ^ domain.unwrap_or(0)
 }
 
 #[cfg(test)]

@@ -69,6 +69,7 @@ header_names! {
     HistoryInfo "History-Info" b"history-info";
     Identity "Identity" b"identity" | b"y";
     IdentityInfo "Identity-Info" b"identity-info" | b"n";
+    Join "Join" b"join" once;
     MaxForwards "Max-Forwards" b"max-forwards" once;
     MimeVersion "MIME-Version" b"mime-version" once;
     MinExpires "Min-Expires" b"min-expires" once;
@@ -105,6 +106,7 @@ header_names! {
     Subject "Subject" b"subject" | b"s" once;
     SubscriptionState "Subscription-State" b"subscription-state" once;
     Supported "Supported" b"supported" | b"k";
+    TargetDialog "Target-Dialog" b"target-dialog" once;
     Timestamp "Timestamp" b"timestamp" once;
     To "To" b"to" | b"t" once;
     Unsupported "Unsupported" b"unsupported";

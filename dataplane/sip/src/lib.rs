@@ -36,6 +36,7 @@ pub mod identity;
 pub mod inspect;
 pub mod message;
 mod method;
+pub mod named;
 pub mod partner;
 mod scan;
 pub mod sdp;

@@ -72,7 +72,7 @@ impl Listed {
 
 /// The list of foreign domains.
 pub trait DomainList {
-    /// Looks up a canonical domain ([`Domain::as_str`]). Wait-free; called up to twice a message.
+    /// Looks up a canonical domain ([`Domain::as_str`]). Wait-free; called up to three times a message.
     fn lookup(&self, canonical: &str) -> Listed;
 
     /// Where else the edge of a domain may be reached, besides the address that is called.
@@ -98,6 +98,12 @@ pub trait LocalDomains {
     fn is_own_host(&self, canonical: &str) -> bool {
         let _ = canonical;
         false
+    }
+
+    /// Whether a host of ours is called at a port, where one is written: any other would make the server behind us knock there.
+    fn serves(&self, canonical: &str, port: u16) -> bool {
+        let _ = (canonical, port);
+        true
     }
 }
 
@@ -236,8 +242,15 @@ fn inbound_request(
         return Err(Denial::Extension);
     }
     asserted::check(message, &from, locals, trust)?;
-    let is_local = |host: &Domain| locals.is_local(host.as_str());
-    let is_own = |host: &Domain| is_local(host) || locals.is_own_host(host.as_str());
+    // In a dialog that is known, our side has said at which ports it is reached.
+    let known = matches!(voucher, Voucher::Dialog);
+    let serves = |host: &Domain, port: Option<u16>| {
+        known || port.is_none_or(|port| locals.serves(host.as_str(), port))
+    };
+    let is_local = |host: &Domain, port| locals.is_local(host.as_str()) && serves(host, port);
+    let is_own = |host: &Domain, port| {
+        (locals.is_local(host.as_str()) || locals.is_own_host(host.as_str())) && serves(host, port)
+    };
     let to_us = is_local_domain(&message.to.uri, locals)
         && match message.has_to_tag() {
             true => leads_to(request_uri, is_own),
@@ -325,8 +338,8 @@ fn asks_for_extension(message: &Message<'_>) -> bool {
 /// Whether a request with this URI in its Request-URI or a Route goes to a host for which `ours` holds, and to no other: an
 /// `maddr` parameter outdoes the host (RFC 3261 section 16.5), so it is held to the same. A parameter's name
 /// in percent escapes could be that one.
-fn leads_to(uri: &Uri<'_>, ours: impl Fn(&Domain) -> bool) -> bool {
-    let is_ours = |host: &str| Domain::canonical(host.as_bytes()).is_ok_and(|host| ours(&host));
+fn leads_to(uri: &Uri<'_>, ours: impl Fn(&Domain, Option<u16>) -> bool) -> bool {
+    let is_ours = |host: &str| Domain::canonical(host.as_bytes()).is_ok_and(|host| ours(&host, uri.port));
     let mut params = uri.params.split(';').map(|param| param.split_once('=').unwrap_or((param, "")));
     uri.host.is_some_and(is_ours)
         && params.all(|(name, value)| match name.eq_ignore_ascii_case("maddr") {

@@ -151,7 +151,8 @@ impl<'a> Ring<'a> {
         // Only the writer moves the head, so its own last store is what it reads.
         let head = self.0[HEAD].load(Ordering::Relaxed);
         let used = head.wrapping_sub(self.0[TAIL].load(Ordering::Acquire));
-        if usize::try_from(used).is_ok_and(|used| used + words > data.len()) {
+        // A tail that makes no sense leaves no room either.
+        if used.saturating_add(words as u64) > data.len() as u64 {
             let lost = self.0[LOST].load(Ordering::Relaxed);
             self.0[LOST].store(lost.wrapping_add(1), Ordering::Relaxed);
             return false;

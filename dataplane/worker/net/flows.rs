@@ -30,7 +30,10 @@ impl Net {
     #[cold]
     fn tell_batch(&mut self, now: Now) {
         let mut lost = self.flow.ledger.take_lost();
-        let may = self.log[LogKind::Flows as usize].take(now.millis());
+        if !self.log[LogKind::Flows as usize].take(now.millis()) {
+            lost += (0..MAX_NOTES).map_while(|_| self.flow.ledger.take()).count() as u64;
+            return self.counters.add(Stat::FlowNotesLost, lost);
+        }
         let mut notes = Vec::with_capacity(MAX_NOTES);
         while notes.len() < MAX_NOTES
             && let Some(note) = self.flow.ledger.take()
@@ -38,7 +41,7 @@ impl Net {
             notes.push(link_note(&note, |serial, is_v6| self.conn_number(serial, is_v6)));
         }
         let count = notes.len() as u64;
-        if !may || !self.events.put(Event::Flows { notes }) {
+        if !self.events.put(Event::Flows { notes }) {
             lost += count;
         }
         self.counters.add(Stat::FlowNotesLost, lost);

@@ -4,9 +4,10 @@
 //! What may cross was judged when it was read ([`crate::sip::judge`]); here it is held to what could change meanwhile, changed where it has
 //! to be, sent, and booked: its dialog, its transaction, its counts. On the worker's core, once a message.
 
-use super::{At, Env, Server, Session, own_hosts};
+use super::{At, Env, Server, Session};
 use crate::api::{Leg, Micros, Output, Road};
 use crate::media;
+use crate::ours::Hosts;
 use crate::side::Side;
 use crate::sip::{self, Head, Passed, Way};
 use crate::tcp::{Addr, Endpoint};
@@ -49,7 +50,7 @@ impl Session {
         if let (Some(from), Some(far)) = (self.side_at(at), self.side_at(to))
             && let (Some(peer), Some(far)) = (from.peer(), far.peer())
         {
-            let (id, hosts, nat) = (self.id, own_hosts(&self.params), self.params.nat);
+            let (id, hosts, nat) = (self.id, Hosts::of(&self.params), self.params.nat);
             let (asked, dialogs, now, counted) =
                 (&self.asked, &*env.dialogs, env.now, self.counted.is_some());
             let tag = &self.tag;
@@ -61,15 +62,17 @@ impl Session {
             }
             changed = passed.changed(bytes, &origin, env.ctx, env.out);
             let outside = if way == Way::Inward { peer } else { far };
+            // Of all names in a certificate: for those who ask.
+            let asks = passed.media.is_some() || passed.note.in_dialog();
+            let peer_key = if asks { env.dialogs.peer_key(outside) } else { 0 };
             if let Some(subject) = passed.media {
-                let outside = env.dialogs.peer_key(outside);
-                media::tell(subject, bytes, outside, env.dialogs, &origin, env.out);
+                media::tell(subject, bytes, peer_key, env.dialogs, &origin, env.out);
             }
             let until = if passed.note.in_dialog() {
                 let crossing = Crossing {
                     frame: bytes,
                     peer: outside,
-                    peer_key: env.dialogs.peer_key(outside),
+                    peer_key,
                     server: self.home(at, to),
                     check: passed.check(env.ctx),
                 };

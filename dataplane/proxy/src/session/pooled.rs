@@ -66,6 +66,8 @@ pub(super) struct Pooled {
     pub(super) pool: Arc<Pool>,
     homes: Arc<Homes>,
     held: HashMap<u64, Held>,
+    /// Places that requests may be waiting for, a bit each: one too many costs a look at all that is held, one too few would leave a request lying.
+    waiting: u16,
     bytes: usize,
     numbers: u64,
     /// Members that could not be connected to for the request at the client's head.
@@ -85,6 +87,7 @@ impl Pooled {
             pool,
             homes: pooling.homes.clone(),
             held: HashMap::new(),
+            waiting: 0,
             bytes: 0,
             numbers: 0,
             tried: 0,
@@ -147,6 +150,7 @@ impl Pooled {
             since: now,
         };
         self.bytes += bytes.len();
+        self.waiting |= u16::from(!sent) << place;
         if self.held.is_empty() {
             self.looked = now;
         }
@@ -180,7 +184,7 @@ impl Pooled {
     }
 
     fn waits(&self, place: u8) -> bool {
-        self.held.values().any(|it| it.place == place && !it.sent)
+        self.waiting >> place & 1 == 1 && self.held.values().any(|it| it.place == place && !it.sent)
     }
 
     /// A response has crossed.
@@ -198,6 +202,11 @@ impl Pooled {
 }
 
 impl Session {
+    /// Its servers are a pool's.
+    pub(super) fn is_pooled(&self) -> bool {
+        self.pooled.is_some()
+    }
+
     /// Hands the message at the client's head to the member that it is for; false when it has to wait.
     pub(super) fn hand_to_pool<D: sip::DomainList, L: sip::LocalDomains, O: Output>(
         &mut self,
@@ -388,6 +397,7 @@ impl Session {
             let next = movable.then(|| pooled.pool.choose(held.call, held.tried, env.now)).flatten();
             if let Some(member) = next {
                 (held.place, held.sent) = (member.place, false);
+                pooled.waiting |= 1 << member.place;
                 env.out.count(Counter::Stat(Stat::PoolMoved), 1);
             } else if let Some(held) = pooled.release(key) {
                 let status = if movable { 503 } else { status };
@@ -489,11 +499,13 @@ impl Session {
         L: sip::LocalDomains,
         O: Output,
     {
-        let Some(pooled) = &self.pooled else { return false };
-        let places = pooled.held.values().filter(|it| !it.sent).fold(0u16, |all, it| all | 1 << it.place);
+        let Some(places) = self.pooled.as_ref().map(|pooled| pooled.waiting) else { return false };
         let mut moved = false;
         for place in (0u8..16).filter(|place| places >> place & 1 == 1) {
             moved |= self.send_to_place(place, env);
+            if let Some(pooled) = self.pooled.as_mut().filter(|pooled| !pooled.waits(place)) {
+                pooled.waiting &= !(1 << place);
+            }
         }
         moved
     }

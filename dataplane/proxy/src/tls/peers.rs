@@ -169,14 +169,27 @@ impl Peers {
     /// # Errors
     /// Its certificate is missing, names nobody that can be read, or no longer holds although it did in the session resumed.
     pub(crate) fn identify(&self, tls: &CommonState) -> Result<PeerIdentity, Failure> {
+        let resumed = tls.handshake_kind() == Some(HandshakeKind::Resumed);
+        self.held(tls, resumed.then(UnixTime::now))
+    }
+
+    /// The same for a session that has been up for a while: whether its peer would be let in now.
+    ///
+    /// # Errors
+    /// It would not.
+    pub(crate) fn again(&self, tls: &CommonState, now: UnixTime) -> Result<PeerIdentity, Failure> {
+        self.held(tls, Some(now))
+    }
+
+    fn held(&self, tls: &CommonState, verify_at: Option<UnixTime>) -> Result<PeerIdentity, Failure> {
         let Some([leaf, intermediates @ ..]) = tls.peer_certificates() else {
             return match self.meets {
                 Meets::Anybody => Ok(PeerIdentity::none()),
                 Meets::Clients | Meets::Servers => Err(Error::NoCertificatesPresented.into()),
             };
         };
-        if tls.handshake_kind() == Some(HandshakeKind::Resumed) {
-            self.verify(leaf, intermediates, UnixTime::now())?;
+        if let Some(now) = verify_at {
+            self.verify(leaf, intermediates, now)?;
         }
         let mut names = identity(leaf).ok_or(Failure::Certificate)?;
         let wanted: Vec<&str> = names.names().filter_map(|name| self.bound.of(name)).collect();

@@ -307,6 +307,9 @@ fn attack_18_spoofs_and_relays() {
     say(plus("Route: <sip:elsewhere.example;lr>")).denied(403);
     let own = plus("Route: <sip:edge.local.example:5061;transport=tls;lr>");
     say(&own).passes(&own);
+    // The server behind us is nobody's port scanner.
+    say(with("sip:bob@local.example SIP", "sip:bob@local.example:22 SIP")).denied(403);
+    say(plus("Route: <sip:edge.local.example:8443;lr>")).denied(403);
 }
 
 #[test]

@@ -253,3 +253,51 @@ fn dialogs_run_out() {
     assert!(s.lab.run(secs(5), |lab| lab.lines[n].client.heard_text().contains("SIP/2.0 403 ")));
     s.finish();
 }
+
+/// Replaces, Join and Target-Dialog rest on identifiers that anybody may have read; Refer-To makes our user call.
+#[test]
+fn who_points_at_a_dialog_has_it() {
+    let pointing = |from: &str, number, more: &str| {
+        let request = request("INVITE", from, "local.example", number, "");
+        request.replacen("Content-Type: ", &format!("{more}\r\nContent-Type: "), 1)
+    };
+    let refer = |number, target: &str| {
+        let request = request("REFER", "foreign.example", "local.example", number, "");
+        request.replacen("Content-Type: ", &format!("Refer-To: <{target}>\r\nContent-Type: "), 1)
+    };
+    let mut s = Scene::new();
+    s.lab.domains.permit("partner.example", 8);
+    let n = agree(&mut s);
+    let refused = |s: &mut Scene, n: usize, text: String, status: u16| {
+        let (inside, answers) = (s.lab.lines[n].server.heard.len(), s.lab.lines[n].client.heard.len());
+        s.client_says(n, text);
+        assert!(s.lab.run(secs(5), |lab| lab.lines[n].client.heard.len() > answers));
+        let answer = &s.lab.lines[n].client.heard_text()[answers..];
+        assert!(answer.starts_with(&format!("SIP/2.0 {status} ")), "{answer}");
+        assert_eq!(s.lab.lines[n].server.heard.len(), inside);
+    };
+    let its_own = pointing("foreign.example", 2, "Replaces: d1;to-tag=in;from-tag=out");
+    s.client_says(n, &its_own);
+    assert!(server_hears(&mut s, n, &its_own));
+    refused(&mut s, n, pointing("foreign.example", 3, "Replaces: d1;to-tag=in;from-tag=other"), 481);
+    refused(&mut s, n, pointing("foreign.example", 4, "Join: d2;to-tag=in;from-tag=out"), 481);
+    refused(&mut s, n, refer(5, "sip:boss@elsewhere.example"), 403);
+    refused(&mut s, n, refer(6, "tel:+15550100"), 403);
+    let to_a_partner = refer(7, "sip:carol@partner.example;method=INVITE");
+    s.client_says(n, &to_a_partner);
+    assert!(server_hears(&mut s, n, &to_a_partner));
+    // Another partner that has read the identifiers.
+    s.foreign = s.ca.leaf(&["partner.example"]);
+    let other = s.inward();
+    s.client_says(other, request("MESSAGE", "partner.example", "local.example", 8, "x"));
+    assert!(s.lab.run(secs(5), |lab| !lab.lines[other].server.heard.is_empty()));
+    refused(&mut s, other, pointing("partner.example", 9, "Replaces: d1;to-tag=in;from-tag=out"), 481);
+    refused(
+        &mut s,
+        other,
+        pointing("partner.example", 10, "Target-Dialog: d1;local-tag=out;remote-tag=in"),
+        481,
+    );
+    assert_eq!(s.counted("Stat(SipDeniedRefer)"), 6);
+    s.finish();
+}

@@ -10,7 +10,7 @@ use fedgate_sip::inspect::{Action, Deed, Inspector, Match, Parameters, Rule, Spe
 use fedgate_sip::message::Message;
 use std::sync::Arc;
 
-fn scene(rules: Vec<Rule>, parameters: Parameters) -> Scene {
+pub fn scene(rules: Vec<Rule>, parameters: Parameters) -> Scene {
     let counters = parameters.set().zip(100..).map(|((text, _), slot)| (text.to_owned(), slot)).collect();
     let spec = Spec { name: "map".into(), rules, parameters, counters };
     let mut s = Scene::new();
@@ -21,7 +21,7 @@ fn scene(rules: Vec<Rule>, parameters: Parameters) -> Scene {
     s
 }
 
-fn rule(what: What, deed: Deed) -> Rule {
+pub fn rule(what: What, deed: Deed) -> Rule {
     let action = Action { deed, log: true };
     Rule { text: "match it".into(), all: true, matches: vec![Match { not: false, what }], action, slot: 7 }
 }
@@ -30,7 +30,7 @@ fn from(pattern: &str) -> What {
     What::CallingParty(vec![pattern.into()])
 }
 
-fn info(number: usize) -> String {
+pub fn info(number: usize) -> String {
     request("INFO", "foreign.example", "local.example", number, "")
 }
 

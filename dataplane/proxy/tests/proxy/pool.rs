@@ -464,6 +464,29 @@ fn members_are_asked_and_turn_by_their_answers() {
     p.finish();
 }
 
+/// A member that ends a check's connection between two questions, as its idle time has it, is as well as one that does not.
+#[test]
+fn a_check_begins_anew_where_the_member_has_closed() {
+    let mut p = Pooled::new(1);
+    p.s.lab.answers = [(addr(0), 200)].into();
+    p.s.lab.watch(&[(p.pool.clone(), p.s.lab.tls.clone())]);
+    p.s.lab.settle(secs(5));
+    let line = p.s.lab.lines.iter().position(|it| !it.own.is_empty()).expect("the watch");
+    for _ in 0..6 {
+        let rows = p.s.lab.engine.member_rows(&p.pool, p.s.lab.now);
+        assert!(rows.iter().all(|row| (&row.health[..], &row.answer[..]) == ("up", "200")), "{rows:?}");
+        let own = p.own(line, 0);
+        p.s.lab.lines[line].own.get_mut(&own).unwrap().1.hangs_up = true;
+        p.s.lab.touch_own(line, own);
+        p.s.lab.settle(secs(2));
+        assert!(p.s.lab.lines[line].own.is_empty(), "nothing is left half closed");
+        // Into the next interval, of ten seconds.
+        p.s.lab.settle(secs(8));
+    }
+    p.s.lab.watch(&[]);
+    p.finish();
+}
+
 #[test]
 fn a_listing_tells_of_members() {
     let mut p = Pooled::new(3);

@@ -2,9 +2,11 @@
 //! A foreign domain with several edges: death of the first in every way, the order of the others, and that one which has spoken is kept;
 //! and how much a domain may send.
 
+use crate::inspected;
 use crate::pki::tls_server;
 use crate::scene::*;
 use fedgate_proxy::{Addr, CloseReason, Leg, Limits};
+use fedgate_sip::inspect::{Deed, Parameters, What};
 use fedgate_sip::partner::{Bounds, Partner, Partners, PartnersSpec, Rate, Target};
 use fedgate_sip::verdict::Listed;
 use std::net::Ipv4Addr;
@@ -252,6 +254,29 @@ fn a_domain_is_held_to_its_rate_and_no_other_is() {
     s.client_says(n, message_in(90));
     s.lab.settle(secs(1));
     assert!(s.lab.lines[n].server.heard_text().ends_with(&message_in(90)));
+    s.finish();
+}
+
+/// What an inspect map stops is no connection of the domain's yet; what it lets pass then is, once.
+#[test]
+fn what_a_map_stops_is_not_counted_for_its_domain() {
+    let messages = What::Method(Some("message".into()));
+    let mut s = inspected::scene(vec![inspected::rule(messages, Deed::Drop)], Parameters::default());
+    s.lab.domains.1 = partners(&[], Bounds { rate: None, sessions: Some(2) });
+    let (one, two) = (s.inward(), s.inward());
+    s.client_says(one, (1..=20).map(message_in).collect::<String>());
+    s.lab.settle(secs(1));
+    assert_eq!(s.lab.lines[one].client.heard_text().matches("SIP/2.0 403 ").count(), 20);
+    for (n, line) in [one, two].into_iter().enumerate() {
+        s.client_says(line, inspected::info(30 + n));
+        s.lab.settle(secs(1));
+        assert_eq!(s.lab.lines[line].server.heard_text(), inspected::info(30 + n));
+    }
+    let three = s.inward();
+    s.client_says(three, inspected::info(40));
+    s.lab.settle(secs(1));
+    assert!(s.lab.lines[three].client.heard_text().starts_with("SIP/2.0 503 "));
+    assert_eq!(s.counted("Stat(SipDeniedSessions)"), 1);
     s.finish();
 }
 

@@ -8,7 +8,7 @@
 //!
 //! A key lies within [`WINDOW`] places of where its hash says. Where there is no room the dialog is counted as unlisted, and as long as
 //! there is one [`Roster::is_whole`] says so: then nothing follows from a key that is not found. Twice as many places as dialogs make
-//! that a rarity. What has run out stays until its worker sweeps it. 16 bytes a dialog that there may be.
+//! that a rarity. What has run out stays until its worker sweeps it. 32 bytes a dialog that there may be.
 
 use std::hash::RandomState;
 use std::sync::atomic::AtomicU64;
@@ -40,7 +40,8 @@ struct Board {
 impl Roster {
     /// For so many workers with room for so many dialogs each.
     pub fn new(workers: usize, dialogs: usize) -> Self {
-        let places = (2 * dialogs).next_power_of_two().max(WINDOW);
+        // Each dialog stands twice, with its domain and without.
+        let places = (4 * dialogs).next_power_of_two().max(WINDOW);
         let board = || Board {
             places: (0..places).map(|_| AtomicU64::new(EMPTY)).collect(),
             unlisted: AtomicU64::new(0),

@@ -115,6 +115,29 @@ mod plain {
         }
     }
 
+    /// Nothing is written by a tail that makes no sense, before or behind what was written.
+    #[test]
+    fn a_forged_tail_leaves_no_room() {
+        let words: Vec<AtomicU64> = (0..RING_WORDS).map(|_| AtomicU64::new(0)).collect();
+        let ring = Ring::of(&words, 0).unwrap();
+        let record = Record {
+            captures: 1,
+            seen: Seen::In,
+            ifindex: 0,
+            reason: None,
+            headers: 14,
+            len: 60,
+            micros: 1,
+            translation: None,
+        };
+        for (n, tail) in [1, 7, u64::MAX / 2].into_iter().enumerate() {
+            words[TAIL].store(tail, Ordering::Relaxed);
+            assert_eq!((ring.put(&record, &[1; 60]), ring.lost()), (false, n as u64 + 1), "{tail}");
+        }
+        words[TAIL].store(0, Ordering::Relaxed);
+        assert!(ring.put(&record, &[1; 60]));
+    }
+
     #[test]
     fn a_long_frame_is_cut_and_each_worker_has_its_own() {
         let words: Vec<AtomicU64> = (0..2 * RING_WORDS).map(|_| AtomicU64::new(0)).collect();
