@@ -68,7 +68,7 @@ pub async fn brief(daemon: &Daemon, out: &mut Out) -> Result<(), Stop> {
             format!(
                 "  sip-pool {} member {}: {}, {} sessions, {} dialogs, {} requests",
                 row.pool,
-                row.member.to_string(),
+                row.member,
                 state(row),
                 row.sessions,
                 row.dialogs,
