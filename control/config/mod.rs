@@ -137,7 +137,7 @@ pub struct Place {
 }
 
 /// Parses one line as if `context` (mode lines, outermost first) stood before it and `model` before those, without applying anything.
-/// Gives the place that the next line would be understood in.
+/// Gives the place that the next line would be understood in. Of `context` each line must lead into a mode.
 pub fn parse_line(
     model: &Model,
     context: &[String],
@@ -162,8 +162,14 @@ pub fn parse_line(
                 while stack.last().is_some_and(|(mode, _)| *mode != spec.mode) {
                     stack.pop();
                 }
-                if let Some(enters) = spec.enters.filter(|_| !statement.negated) {
-                    stack.push((enters, text));
+                match spec.enters.filter(|_| !statement.negated) {
+                    Some(enters) => stack.push((enters, text)),
+                    None if number as usize <= context.len() => {
+                        let span = Span { line: number, ..Span::default() };
+                        report.push(Problem::error(span, "not the first line of a mode"), text);
+                        return Err(report);
+                    }
+                    None => {}
                 }
                 if let Command::Group(_, kind) = statement.command {
                     group = Some(kind);

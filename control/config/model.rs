@@ -38,7 +38,7 @@ pub struct Model {
     /// `username`.
     pub users: BTreeMap<String, users::User>,
     /// `enable password`.
-    pub enable: Option<users::Hash>,
+    pub enable: Option<users::Password>,
     /// In the order written; what is complete becomes an interface of the policy.
     pub interfaces: Vec<Interface>,
     /// `same-security-traffic permit inter-interface`.
@@ -437,6 +437,16 @@ impl Model {
     /// Whether anybody wants to be told of connections that begin and end.
     pub fn tells_flows(&self) -> bool {
         !self.export.destinations.is_empty() || self.syslog.tells_flows()
+    }
+
+    /// All passwords, to hash those in the clear.
+    pub fn passwords_mut(&mut self) -> impl Iterator<Item = &mut users::Password> {
+        self.users.values_mut().filter_map(|user| user.password.as_mut()).chain(&mut self.enable)
+    }
+
+    /// What the appliance is called.
+    pub fn name(&self) -> &str {
+        self.hostname.as_deref().unwrap_or("fedgate")
     }
 
     /// The interface called `name`.

@@ -122,12 +122,11 @@ impl Display for Note {
 fn system(model: &Model, out: &mut impl Write) -> fmt::Result {
     line(out, "hostname", &model.hostname)?;
     line(out, "domain-name", &model.domain_name)?;
-    if let Some(hash) = &model.enable {
-        writeln!(out, "enable password {hash} pbkdf2")?;
+    if let Some(password) = &model.enable {
+        writeln!(out, "enable password {password}")?;
     }
     for (name, User { password, privilege }) in &model.users {
-        let password =
-            password.as_ref().map_or("nopassword".to_owned(), |hash| format!("password {hash} pbkdf2"));
+        let password = password.as_ref().map_or("nopassword".to_owned(), |it| format!("password {it}"));
         writeln!(out, "username {name} {password} privilege {privilege}")?;
     }
     line(out, "clock timezone", &model.timezone)?;

@@ -12,7 +12,7 @@ use super::model::federation::RateLimit;
 use super::model::logging::{Destination, DeviceId, HostForm, HostKey, Limited, Rate, Stamp};
 use super::model::pool::{Check, Share};
 use super::model::sip::{Parameter, SipMatch};
-use super::model::users::{Hash, User};
+use super::model::users::{Password, User};
 use super::model::{
     AclLine, ClassMatch, DomainKey, DomainRule, Enrollment, GroupKind, InspectSip, LegacyGlobal, LegacyNat,
     LegacyStatic, Member, Minute, Name, ObjectNat, Periodic, Permit, Place, Revocation, Route, Route6,
@@ -296,7 +296,7 @@ pub enum Command {
     DomainName(String),
     /// A user; `None` with `no`.
     Username(String, Option<User>),
-    EnablePassword(Option<Hash>),
+    EnablePassword(Option<Password>),
     SameSecurity {
         inter: bool,
     },

@@ -11,7 +11,6 @@ use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::apply::Editor;
 use super::args::Env;
@@ -289,7 +288,7 @@ impl<'t> Reader<'t> {
 
     /// Checks what came of the text; what `before` knows of the files of untouched trustpoints still holds.
     pub(super) fn finish(mut self, known: &HashSet<String>, before: &Config) -> Result<Loaded, Report> {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs() as i64);
+        let now = crate::clock::now();
         let mut model = std::mem::take(&mut self.editor.model);
         let mut faults = if self.editor.mapped_lists { mapped::to_real(&mut model) } else { Vec::new() };
         let checked = check::check(&model);

@@ -116,7 +116,10 @@ impl Book {
         }
         let busy = self.domains.values().filter(|known| known.in_flight).count();
         let due = self.domains.iter_mut().filter(|(_, known)| !known.in_flight && known.due <= now);
-        let due = due.take(AT_ONCE.saturating_sub(busy)).map(|(name, known)| {
+        // Who waits longest comes first, whatever the names.
+        let mut due: Vec<_> = due.collect();
+        due.sort_by_key(|(_, known)| known.due);
+        let due = due.into_iter().take(AT_ONCE.saturating_sub(busy)).map(|(name, known)| {
             known.in_flight = true;
             name.clone()
         });

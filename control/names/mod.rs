@@ -17,6 +17,7 @@ pub mod guard;
 #[cfg(test)]
 pub(crate) mod tests;
 
+use std::cell::LazyCell;
 use std::collections::BTreeMap;
 
 use fedgate_sip::partner::{MAX_TARGETS, Partner, PartnersSpec, Target};
@@ -30,7 +31,8 @@ pub type Targets = BTreeMap<String, Vec<Found>>;
 
 /// What the policy says of foreign domains: bounds from the configuration, targets from DNS as far as they may be called.
 pub fn spec(model: &Model, targets: &Targets) -> PartnersSpec {
-    let guard = Guard::of(model);
+    // This is asked for twice a second: made only where there is something to judge.
+    let guard = LazyCell::new(|| Guard::of(model));
     let partners = model.federations.iter().map(|(name, federation)| {
         let found = targets.get(name).filter(|_| federation.srv);
         let good = found.into_iter().flatten().filter(|it| guard.judge(it.target.addr).is_ok());

@@ -17,9 +17,11 @@ use std::time::{Duration, Instant};
 use aws_lc_rs::rand;
 use tokio::sync::Mutex;
 
+use super::events::{EventLog, escaped};
+use super::messages::sessions::{raised, recognized};
 use super::protocol::Request;
 use crate::config::model::Model;
-use crate::config::model::users::{ADMIN, Hash, OPERATOR, role};
+use crate::config::model::users::{ADMIN, Hash, OPERATOR, Password, role};
 
 /// Most tickets, callers and lines of history.
 pub const MOST: usize = 256;
@@ -42,9 +44,17 @@ pub struct Who {
 struct Ticket {
     number: String,
     who: Who,
-    /// By `login`: good for as long as the user's line is there.
-    named: bool,
+    proof: Proof,
     shown: Instant,
+}
+
+/// What passwords a ticket was given for: it is good for as long as they are these.
+#[derive(Clone, Default)]
+struct Proof {
+    /// By `login`: that of this user.
+    login: Option<(String, Hash)>,
+    /// By `enable`.
+    enable: Option<Hash>,
 }
 
 /// What is known of those who call.
@@ -64,7 +74,7 @@ pub fn needed(words: &[&str]) -> u8 {
         // What is in it is other people's traffic.
         ["show", "capture", _, ..] => OPERATOR,
         ["show" | "help" | "ping" | "packet-tracer", ..] | ["who" | "enable"] | ["login", _] | [] => 0,
-        ["clear" | "import" | "capture", ..] | ["crypto", "ca", "crl", ..] => OPERATOR,
+        ["clear" | "capture", ..] | ["crypto", "ca", "crl", ..] => OPERATOR,
         ["permit" | "block", "domain", ..]
         | ["no", "permit" | "block", "domain", ..]
         | ["no", "capture", ..] => OPERATOR,
@@ -94,7 +104,7 @@ impl Access {
         Ok(who)
     }
 
-    /// What a ticket is worth now: a user who has been taken out since is nobody.
+    /// What a ticket is worth now: a user who has been taken out since is nobody, and a password that was changed proves nothing.
     fn redeem(&self, model: &Model, number: &str, uid: u32) -> Result<Who, String> {
         let mut tickets = self.tickets.borrow_mut();
         tickets.retain(|ticket| ticket.shown.elapsed() < SILENCE);
@@ -102,24 +112,73 @@ impl Access {
         let ended = "the login has ended: `login` or `enable` again";
         let found = found.ok_or(ended)?;
         found.shown = Instant::now();
-        let privilege = match found.named {
-            true => model.users.get(&found.who.user).ok_or(ended)?.privilege,
-            false => found.who.privilege,
-        };
-        Ok(Who { privilege, ..found.who.clone() })
+        let Proof { login, enable } = &found.proof;
+        let is = |now: Option<&Password>, then: &Hash| now.and_then(Password::hash) == Some(then);
+        let mut who = found.who.clone();
+        match login {
+            Some((user, hash)) => {
+                let line = model.users.get(user).filter(|line| is(line.password.as_ref(), hash));
+                who.privilege = line.ok_or(ended)?.privilege;
+            }
+            None => drop(standing(model, uid, "")?),
+        }
+        if let Some(hash) = enable {
+            if !is(model.enable.as_ref(), hash) {
+                return Err(ended.to_owned());
+            }
+            who.privilege = ADMIN;
+        }
+        Ok(who)
     }
 
-    /// `login` and `enable`: a ticket for `who`, if the password is right.
+    /// `login USER`: a ticket and what it is good for, if the password is right. `who` asks.
     ///
     /// # Errors
     /// What to tell; it does not say whether there is such a user.
-    pub async fn admit(
+    pub async fn login(
         &self,
-        who: Who,
-        named: bool,
-        hash: Option<Hash>,
+        log: &EventLog,
+        model: &Model,
+        who: &Who,
+        user: &str,
         password: &str,
-    ) -> Result<String, String> {
+    ) -> Result<(String, u8), String> {
+        let known = model.users.get(user);
+        let hash = known.and_then(|line| line.password.as_ref()?.hash().cloned());
+        let proof = Proof { login: hash.clone().map(|hash| (user.to_owned(), hash)), enable: None };
+        let privilege = known.map_or(0, |line| line.privilege);
+        let new = Who { uid: who.uid, user: user.to_owned(), privilege };
+        self.admit(log, who.privilege, new, (hash, proof), password).await
+    }
+
+    /// `enable`: as [`Self::login`], for whoever asks, who showed `ticket`.
+    ///
+    /// # Errors
+    /// As [`Self::login`].
+    pub async fn enable(
+        &self,
+        log: &EventLog,
+        model: &Model,
+        who: &Who,
+        ticket: &str,
+        password: &str,
+    ) -> Result<(String, u8), String> {
+        let hash = model.enable.as_ref().and_then(Password::hash).cloned();
+        let shown = self.tickets.borrow().iter().find(|it| it.number == ticket).map(|it| it.proof.clone());
+        let proof = Proof { enable: hash.clone(), ..shown.unwrap_or_default() };
+        let new = Who { privilege: ADMIN, ..who.clone() };
+        self.admit(log, who.privilege, new, (hash, proof), password).await
+    }
+
+    /// A ticket for `who` who had privilege `from` so far, if `password` is that of the hash.
+    async fn admit(
+        &self,
+        log: &EventLog,
+        from: u8,
+        who: Who,
+        (hash, proof): (Option<Hash>, Proof),
+        password: &str,
+    ) -> Result<(String, u8), String> {
         let _one = self.checking.lock().await;
         let password = password.to_owned();
         let known = hash.is_some();
@@ -127,23 +186,14 @@ impl Access {
             // Who is not there takes as long.
             hash.or_else(|| Hash::of("").ok()).is_some_and(|hash| hash.is_of(&password))
         });
-        let Who { user, privilege, .. } = &who;
+        let (uid, user, privilege) = (who.uid, escaped(&who.user), who.privilege);
         if !(right.await.unwrap_or(false) && known) {
-            tracing::warn!(
-                uid = who.uid,
-                "%ASA-6-611102: User authentication failed: IP address: 0.0.0.0, Uname: {user}"
-            );
+            log.tell_of(uid, &recognized(&user, false));
             tokio::time::sleep(PENALTY).await;
             return Err("% Login failed".to_owned());
         }
-        tracing::info!(
-            uid = who.uid,
-            "%ASA-6-611101: User authentication succeeded: IP address: 0.0.0.0, Uname: {user}"
-        );
-        tracing::info!(
-            uid = who.uid,
-            "%ASA-5-502103: User priv level changed: Uname: {user} From: 1 To: {privilege}"
-        );
+        log.tell_of(uid, &recognized(&user, true));
+        log.tell_of(uid, &raised(&user, from, privilege));
         let mut bytes = [0; 16];
         rand::fill(&mut bytes).map_err(|_| "no random numbers are to be had")?;
         let number: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
@@ -153,8 +203,8 @@ impl Access {
         {
             tickets.remove(oldest);
         }
-        tickets.push_back(Ticket { number: number.clone(), who, named, shown: Instant::now() });
-        Ok(number)
+        tickets.push_back(Ticket { number: number.clone(), who, proof, shown: Instant::now() });
+        Ok((number, privilege))
     }
 
     /// Callers of the last half hour: who, how long ago, and how often.
@@ -259,6 +309,7 @@ mod tests {
             ("username u nopassword privilege 15", ADMIN),
             ("write memory", ADMIN),
             ("copy x", ADMIN),
+            ("import domains permit /etc/shadow", ADMIN),
         ] {
             let words: Vec<&str> = line.split(' ').collect();
             assert_eq!(needed(&words), least, "{line}");
@@ -284,16 +335,56 @@ mod tests {
 
     #[tokio::test]
     async fn a_password_opens_and_a_ticket_is_for_one_uid() {
-        let (access, mut model) = (Access::default(), Model::default());
+        let (access, log, mut model) = (Access::default(), EventLog::default(), Model::default());
+        let asks = Who { uid: 7, user: "x".into(), privilege: 1 };
         let who = Who { uid: 7, user: "olga".into(), privilege: OPERATOR };
-        let hash = Some(Hash::of("correct horse").unwrap());
-        assert!(access.admit(who.clone(), true, hash.clone(), "wrong").await.is_err());
-        assert!(access.admit(who.clone(), true, None, "").await.is_err(), "nobody has no password");
-        let ticket = access.admit(who.clone(), true, hash.clone(), "correct horse").await.unwrap();
-        let request = Request { ticket, ..Request::default() };
-        assert!(access.identify(&model, 7, &request).is_err(), "a user whose line has gone");
-        model.users.insert("olga".into(), User { password: hash, privilege: OPERATOR });
+        let hash = || Some(Password::Hashed(Hash::of("correct horse").unwrap()));
+        model.users.insert("olga".into(), User { password: hash(), privilege: OPERATOR });
+        assert!(access.login(&log, &model, &asks, "olga", "wrong").await.is_err());
+        assert!(access.login(&log, &model, &asks, "nobody", "").await.is_err(), "nobody has no password");
+        let admitted = access.login(&log, &model, &asks, "olga", "correct horse").await.unwrap();
+        let request = Request { ticket: admitted.0, ..Request::default() };
+        assert_eq!(admitted.1, OPERATOR);
         assert_eq!(access.identify(&model, 7, &request).unwrap(), who);
         assert!(access.identify(&model, 8, &request).is_err());
+        let olga = model.users.remove("olga").unwrap();
+        assert!(access.identify(&model, 7, &request).is_err(), "a user whose line has gone");
+        model.users.insert("olga".into(), User { password: hash(), ..olga.clone() });
+        assert!(
+            access.identify(&model, 7, &request).is_err(),
+            "another password, though it is the same word"
+        );
+        model.users.insert("olga".into(), olga);
+        assert_eq!(access.identify(&model, 7, &request).unwrap(), who);
+    }
+
+    #[tokio::test]
+    async fn what_enable_gave_ends_with_what_it_was_given_for() {
+        let (access, log, mut model) = (Access::default(), EventLog::default(), Model::default());
+        let hash = |word| Some(Password::Hashed(Hash::of(word).unwrap()));
+        model.enable = hash("secret");
+        let stranger = Who { uid: 4_000_000_000, user: "?".into(), privilege: 1 };
+        let request = |ticket| Request { ticket, ..Request::default() };
+        let (ticket, _) = access.enable(&log, &model, &stranger, "", "secret").await.unwrap();
+        assert!(access.identify(&model, stranger.uid, &request(ticket)).is_err(), "whose line has gone");
+        let own = Who { uid: rustix::process::geteuid().as_raw(), ..stranger };
+        let (ticket, privilege) = access.enable(&log, &model, &own, "", "secret").await.unwrap();
+        assert_eq!(privilege, ADMIN);
+        let by_itself = request(ticket);
+        model.users.insert("olga".into(), User { password: hash("horse"), privilege: OPERATOR });
+        let (ticket, _) = access.login(&log, &model, &own, "olga", "horse").await.unwrap();
+        let olga = access.identify(&model, own.uid, &request(ticket.clone())).unwrap();
+        let (ticket, _) = access.enable(&log, &model, &olga, &ticket, "secret").await.unwrap();
+        let after_login = request(ticket);
+        let privilege = |model: &Model, request: &Request| {
+            access.identify(model, own.uid, request).map(|who| (who.user, who.privilege)).ok()
+        };
+        assert_eq!(privilege(&model, &by_itself), Some(("?".into(), ADMIN)));
+        assert_eq!(privilege(&model, &after_login), Some(("olga".into(), ADMIN)));
+        let user = model.users.remove("olga").unwrap();
+        assert_eq!(privilege(&model, &after_login), None, "who logged in is gone");
+        model.users.insert("olga".into(), user);
+        model.enable = hash("another");
+        assert_eq!((privilege(&model, &by_itself), privilege(&model, &after_login)), (None, None));
     }
 }

@@ -109,22 +109,6 @@ fn generate(args: &mut Args<'_, '_>) -> Result<Order, Problem> {
     Ok(Order::Generate(label, if ecdsa { KeyKind::Ecdsa(bits) } else { KeyKind::Rsa(bits) }))
 }
 
-/// The command as it may be logged.
-pub fn masked(text: &str) -> String {
-    let mut words: Vec<&str> = text.split_whitespace().collect();
-    if let Some(at) = words.iter().position(|word| *word == "pkcs12").filter(|at| at + 1 < words.len()) {
-        words.truncate(at + 1);
-        words.push("*");
-    }
-    // Passwords, in the clear or hashed.
-    for at in 1..words.len() {
-        if words[at - 1] == "password" {
-            words[at] = "*";
-        }
-    }
-    words.join(" ")
-}
-
 /// Does it. `input` is what was pasted.
 pub async fn execute(daemon: &Rc<Daemon>, order: Order, input: &str, out: &mut Out) -> Result<(), Stop> {
     let store = Store::of(&daemon.paths.state);
@@ -336,17 +320,4 @@ fn text(daemon: &Daemon, source: Source, input: &str) -> Result<String, String> 
 /// Days until the first of all certificates ends; `None` where there is none.
 pub fn least_days_left(daemon: &Daemon, now: i64) -> Option<i64> {
     facts::of(&daemon.config().material).iter().map(|facts| facts.days_left(now)).min()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_passphrase_is_in_no_log() {
-        assert_eq!(masked("crypto ca import t pkcs12 secret file x.p12"), "crypto ca import t pkcs12 *");
-        assert_eq!(masked("crypto ca import t certificate"), "crypto ca import t certificate");
-        assert_eq!(masked("username u password x privilege 5"), "username u password * privilege 5");
-        assert_eq!(masked("enable password x"), "enable password *");
-    }
 }

@@ -42,6 +42,7 @@ use super::table::{Change, Table};
 use crate::config::apply::apply_domain;
 use crate::config::check::permit_warning;
 use crate::config::diag::Report;
+use crate::config::model::users::hash_all;
 use crate::config::model::{DomainKey, DomainRule};
 use crate::config::{Config, Loaded, load_file, load_file_over, print};
 use crate::policy::slots::{Slots, Zero};
@@ -196,7 +197,11 @@ impl Daemon {
     }
 
     /// `config` is the configuration, whatever came before.
-    fn begin(&self, config: Config) {
+    fn begin(&self, mut config: Config) {
+        // Before anybody is served, or of a file that control wrote, where there are none.
+        if let Err(why) = hash_all(config.model.passwords_mut()) {
+            tracing::error!("a password cannot be hashed, and is left in the clear: {why}");
+        }
         self.ends.of(&config.model.domains);
         self.goes_by(Arc::new(config));
         self.blank.set(false);
@@ -372,6 +377,7 @@ impl Daemon {
 
     async fn change_to(&self, old: Arc<Config>, loaded: Loaded, by: &By) -> Result<Report, Refusal> {
         let Loaded { config: new, report } = loaded;
+        let new = hashed(new).await.map_err(Refusal::Failed)?;
         let attached = self.attached();
         let standing = attached.as_ref().map_or(Standing::InForce, |attached| attached.standing());
         if new == *old && standing == Standing::InForce && self.settled.get() {
@@ -551,6 +557,17 @@ impl Daemon {
         files::replace(path, &print::to_text(&self.config().model))
             .map_err(|why| format!("cannot write {}: {why}", path.display()))
     }
+}
+
+/// `config` with its passwords hashed, by another thread: each takes a tenth of a second.
+async fn hashed(mut config: Config) -> Result<Config, String> {
+    if !config.model.passwords_mut().any(|password| password.is_clear()) {
+        return Ok(config);
+    }
+    let done = tokio::task::spawn_blocking(move || {
+        hash_all(config.model.passwords_mut()).map(|()| config).map_err(str::to_owned)
+    });
+    done.await.map_err(|why| why.to_string())?
 }
 
 /// What a file loaded with warns of goes to the log.

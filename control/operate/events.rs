@@ -108,10 +108,12 @@ impl EventLog {
                 if let Event::TargetLost { peer, .. } = event {
                     self.note_lost(peer);
                 }
-                if self.syslog.wants_any() {
+                // Of connections there may be thousands a second, told for the export alone.
+                let flows = matches!(event, Event::Flows { .. });
+                if self.syslog.wants_any() && (!flows || self.syslog.wants_flows()) {
                     sessions::of_event(&event, names).iter().for_each(|message| self.syslog.tell(message));
                 }
-                if !matches!(event, Event::Flows { .. }) && may_write(&self.limiter) {
+                if !flows && may_write(&self.limiter) {
                     write(event, names);
                 }
             }
@@ -137,6 +139,12 @@ impl EventLog {
     /// Writes and sends a message that is rare.
     pub fn tell(&self, message: &Message) {
         write_message(message, None);
+        self.syslog.tell(message);
+    }
+
+    /// As [`Self::tell`], of what the user with this uid did.
+    pub fn tell_of(&self, uid: u32, message: &Message) {
+        tracing::info!(uid, "{}", headed(message));
         self.syslog.tell(message);
     }
 
@@ -242,7 +250,7 @@ fn write(event: Event, names: &impl Names) {
             inbound,
         } => tracing::warn!(
             session,
-            peer = end(peer),
+            %peer,
             identity = list(&identity),
             from_domain = escaped(&from_domain),
             target_domain = escaped(&target_domain),
@@ -256,14 +264,14 @@ fn write(event: Event, names: &impl Names) {
         Event::TlsFailed { session, leg, peer, reason } => tracing::warn!(
             session,
             leg = escaped(&leg),
-            peer = end(peer),
+            %peer,
             reason = escaped(&reason),
             "TLS handshake failed"
         ),
         Event::TlsUp { session, leg, peer, version, cipher, identity } => tracing::info!(
             session,
             leg = escaped(&leg),
-            peer = end(peer),
+            %peer,
             version = escaped(&version),
             cipher = escaped(&cipher),
             identity = list(&identity),
@@ -272,7 +280,7 @@ fn write(event: Event, names: &impl Names) {
         Event::TargetLost { session, peer } => {
             tracing::warn!(
                 session,
-                peer = end(peer),
+                %peer,
                 "an edge of a foreign domain does not answer; calling the next"
             );
         }
@@ -338,10 +346,6 @@ fn write_message(message: &Message, hits: Option<u64>) {
 fn headed(message: &Message) -> String {
     let Message { severity, number, text } = message;
     format!("%ASA-{severity}-{number}: {text}")
-}
-
-fn end(end: End2) -> String {
-    format!("{}:{}", Ipv4Addr::from(end.addr), end.port)
 }
 
 /// Printable ASCII as it is, all else escaped.

@@ -7,11 +7,12 @@
 
 use std::cell::RefCell;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use fedgate_tables::link::{Addr, Bound, Event, FlowNote};
 
 use super::messages::Names;
+use crate::clock;
 use crate::config::model::Model;
 use crate::config::model::logging::{Destination, TEMPLATE_MINUTES};
 use ipfix::{Body, Record};
@@ -73,7 +74,7 @@ impl Exporter {
         if !self.is_on() {
             return;
         }
-        let at = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
+        let at = clock::now_ms();
         let mut state = self.0.borrow_mut();
         match event {
             Event::Flows { notes } => {
@@ -159,7 +160,7 @@ impl State {
 
     fn send(&mut self, now: Instant) {
         let body = std::mem::take(&mut self.body);
-        let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as u32);
+        let seconds = clock::now() as u32;
         for (feed, socket, told) in &mut self.feeds {
             let templates = told.is_none_or(|told| now.saturating_duration_since(told) >= self.again);
             // The sequence number counts the records before this message, sent or lost: that is how a collector sees losses.
@@ -197,5 +198,6 @@ fn send(socket: &mut Option<UdpSocket>, to: SocketAddr, message: &[u8]) -> std::
             socket.insert(made)
         }
     };
-    made.send(message).map(drop)
+    // An ICMP error to an earlier datagram fails this one, which was not sent: once more.
+    made.send(message).or_else(|_| made.send(message)).map(drop)
 }

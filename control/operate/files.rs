@@ -9,11 +9,24 @@ use std::path::Path;
 
 /// Makes `path` hold `bytes`. A file that is there keeps its mode, a new one gets 0600.
 pub fn replace(path: &Path, bytes: &(impl AsRef<[u8]> + ?Sized)) -> io::Result<()> {
+    put(path, Some(path), bytes.as_ref())
+}
+
+/// As [`replace`], with mode 0600 whatever was there, which must have been a regular file: no device, no link.
+pub fn replace_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    match std::fs::symlink_metadata(path) {
+        Ok(found) if !found.is_file() => Err(io::Error::other("there is something that is no regular file")),
+        Err(why) if why.kind() != io::ErrorKind::NotFound => Err(why),
+        Ok(_) | Err(_) => put(path, None, bytes),
+    }
+}
+
+fn put(path: &Path, like: Option<&Path>, bytes: &[u8]) -> io::Result<()> {
     let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_owned();
     name.push(".new");
     let beside = folder.join(name);
-    steps(&mut Real { file: None }, folder, &beside, path, bytes.as_ref())
+    steps(&mut Real { file: None }, folder, &beside, path, like, bytes)
 }
 
 /// What is done to a disk; tests have one that loses power.
@@ -21,18 +34,25 @@ trait Disk {
     /// Removes a file that may be there.
     fn remove(&mut self, path: &Path) -> io::Result<()>;
     /// Makes a file, with the mode of `like` where that is there, and goes on with it.
-    fn create(&mut self, path: &Path, like: &Path) -> io::Result<()>;
+    fn create(&mut self, path: &Path, like: Option<&Path>) -> io::Result<()>;
     fn write(&mut self, bytes: &[u8]) -> io::Result<()>;
     fn sync(&mut self) -> io::Result<()>;
     fn rename(&mut self, from: &Path, to: &Path) -> io::Result<()>;
     fn sync_folder(&mut self, folder: &Path) -> io::Result<()>;
 }
 
-fn steps(disk: &mut impl Disk, folder: &Path, beside: &Path, path: &Path, text: &[u8]) -> io::Result<()> {
+fn steps(
+    disk: &mut impl Disk,
+    folder: &Path,
+    beside: &Path,
+    path: &Path,
+    like: Option<&Path>,
+    text: &[u8],
+) -> io::Result<()> {
     // A leftover of a death in between, perhaps with another mode.
     disk.remove(beside)?;
     let mut write = || {
-        disk.create(beside, path)?;
+        disk.create(beside, like)?;
         disk.write(text)?;
         disk.sync()?;
         disk.rename(beside, path)
@@ -57,9 +77,9 @@ impl Disk for Real {
         }
     }
 
-    fn create(&mut self, path: &Path, like: &Path) -> io::Result<()> {
+    fn create(&mut self, path: &Path, like: Option<&Path>) -> io::Result<()> {
         let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-        if let Ok(meta) = std::fs::metadata(like) {
+        if let Some(Ok(meta)) = like.map(std::fs::metadata) {
             file.set_permissions(Permissions::from_mode(meta.permissions().mode() & 0o777))?;
         }
         self.file = Some(file);
@@ -99,6 +119,25 @@ mod tests {
         replace(&path, "two\n").unwrap();
         assert_eq!((std::fs::read_to_string(&path).unwrap().as_str(), mode()), ("two\n", 0o640));
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_is_private_is_so_over_an_open_file_and_replaces_no_device() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("all.pcapng");
+        std::fs::write(&path, "old").unwrap();
+        std::fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
+        replace_private(&path, b"one").unwrap();
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        let (link, socket) = (folder.path().join("link"), folder.path().join("socket"));
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        let _socket = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+        for odd in [link.as_path(), &socket, folder.path()] {
+            let why = replace_private(odd, b"two").unwrap_err();
+            assert!(why.to_string().contains("no regular file"), "{why}");
+        }
+        assert!(std::fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert_eq!(std::fs::read(&path).unwrap(), b"one");
     }
 
     #[test]
@@ -155,7 +194,7 @@ mod tests {
             Ok(())
         }
 
-        fn create(&mut self, path: &Path, _: &Path) -> io::Result<()> {
+        fn create(&mut self, path: &Path, _: Option<&Path>) -> io::Result<()> {
             self.step()?;
             self.files.push((Vec::new(), 0));
             let at = self.files.len() - 1;
@@ -202,7 +241,7 @@ mod tests {
             let names = [(path.to_owned(), 0), (beside.to_owned(), 1)].into();
             let files = vec![(OLD.to_vec(), OLD.len()), (b"left over".to_vec(), 9)];
             let mut disk = Failing { steps: power, files, names: vec![names] };
-            let done = steps(&mut disk, folder, beside, path, NEW).is_ok();
+            let done = steps(&mut disk, folder, beside, path, Some(path), NEW).is_ok();
             for found in disk.found(path) {
                 assert!(
                     found == NEW || (found == OLD && !done),

@@ -25,10 +25,13 @@ use crate::config::diag::{Problem, Report};
 use crate::config::model::users::ADMIN;
 use crate::config::model::{DomainKey, Model};
 use crate::config::raw::{Command, Mode};
-use crate::config::source::Line;
+use crate::config::source::{Line, masked};
 use crate::config::suggest::nearest;
 use crate::config::{Place, edit, parse_line};
 use fedgate_tables::link::What;
+
+/// Most lines of a context: modes stand two deep.
+const MOST_CONTEXT: usize = 4;
 
 /// What `show tech-support` shows.
 const TECH_SUPPORT: &[&str] = &[
@@ -78,14 +81,15 @@ impl From<Gone> for Stop {
 
 /// Answers one request of the user that the kernel says is `uid`.
 pub async fn run(daemon: &Rc<Daemon>, request: &Request, uid: u32, out: &mut Out) -> io::Result<()> {
-    let mut place = place_of(&daemon.config().model, &request.context);
+    let mut place = Place { mode: Mode::Global, context: Vec::new() };
     (out.audited, out.pipes, out.ticket) = (false, Pipes::default(), String::new());
     let who = daemon.access().identify(&daemon.config().model, uid, request);
     let ended = match who {
         Ok(who) => {
             out.privilege = who.privilege;
-            out.by =
-                By { uid, user: escaped(&who.user), command: escaped(&crypto::masked(request.line.trim())) };
+            let command = escaped(&masked(request.line.trim()));
+            out.by = By { uid, user: escaped(&who.user), command };
+            place = place_of(&daemon.config().model, &request.context);
             dispatch(daemon, request, &who, &mut place, out).await
         }
         Err(why) => {
@@ -117,17 +121,18 @@ pub async fn run(daemon: &Rc<Daemon>, request: &Request, uid: u32, out: &mut Out
         daemon.log().syslog().tell(&looked(&out.by.user, &out.by.command));
     }
     out.flush().await?;
-    let config = daemon.config();
-    let hostname = config.model.hostname.clone().unwrap_or_else(|| "fedgate".to_owned());
+    let hostname = daemon.config().model.name().to_owned();
     let mode = place.mode.prompt().to_owned();
     let (privilege, ticket) = (out.privilege, std::mem::take(&mut out.ticket));
     out.reply(&Reply::Done { done, context: place.context, hostname, mode, privilege, ticket }).await
 }
 
-/// Where context lines lead; the top where they lead nowhere any more.
+/// Where context lines lead; the top where they lead nowhere any more, or are no context: they are the client's word.
 fn place_of(model: &Model, context: &[String]) -> Place {
-    let led =
-        context.split_last().and_then(|(last, before)| parse_line(model, before, last, Path::new("/")).ok());
+    let led = context
+        .split_last()
+        .filter(|_| context.len() <= MOST_CONTEXT)
+        .and_then(|(last, before)| parse_line(model, before, last, Path::new("/")).ok());
     led.map_or(Place { mode: Mode::Global, context: Vec::new() }, |(_, place)| place)
 }
 
@@ -149,7 +154,7 @@ async fn dispatch(
     let expanded = expand(text, place.mode)
         .map_err(|why| Stop::Usage(format!("ambiguous: `{}` may be {}", why.word, why.known.join(", "))))?;
     let text = expanded.as_str();
-    out.by.command = escaped(&crypto::masked(text));
+    out.by.command = escaped(&masked(text));
     let mut line = match Line::lex(1, text) {
         Ok(Some(line)) => line,
         Ok(None) => return Ok(()),
@@ -163,18 +168,34 @@ async fn dispatch(
         out.json |= out.pipes.json;
         line.tokens.truncate(bar);
     }
-    let line = line;
     let words: Vec<&str> = line.tokens.iter().map(|token| token.text).collect();
-    let needed = access::needed(&words);
+    let mut needed = access::needed(&words);
+    if !place.context.is_empty() && commands::find(&line).is_none() {
+        // The lines that lead to the mode are committed with it.
+        needed = ADMIN;
+    }
     if who.privilege < needed {
         tracing::warn!(uid = who.uid, user = who.user, command = out.by.command, "not permitted");
         return Err(Stop::Failed(access::refusal(who, needed)));
     }
-    daemon.access().note(&who.user, &crypto::masked(text));
-    let Some((spec, words)) = commands::find(&line) else {
-        return configure(daemon, &line, place, out).await;
+    daemon.access().note(&who.user, &masked(text));
+    perform(daemon, request, who, &line, place, out).await
+}
+
+/// Does a line that may be done.
+async fn perform(
+    daemon: &Rc<Daemon>,
+    request: &Request,
+    who: &Who,
+    line: &Line<'_>,
+    place: &mut Place,
+    out: &mut Out,
+) -> Result<(), Stop> {
+    let text = line.text;
+    let Some((spec, words)) = commands::find(line) else {
+        return configure(daemon, line, place, out).await;
     };
-    let mut args = Args::new(&line, words);
+    let mut args = Args::new(line, words);
     let wrong = |mut problem: Problem| {
         problem.help.get_or_insert_with(|| format!("usage: {}", spec.usage));
         usage(problem, text)
@@ -194,7 +215,7 @@ async fn dispatch(
             _ => None,
         };
         args.end().map_err(wrong)?;
-        return admit(daemon, user, who, &request.input, out).await;
+        return admit(daemon, user, who, request, out).await;
     }
     if spec.run.is_capture() {
         let order = capture::order::parse(spec.run, &daemon.config().model, &mut args).map_err(wrong)?;
@@ -407,11 +428,11 @@ async fn dispatch(
         Run::ShowTech => {
             // Of somebody who may look and no more: without hashes of passwords.
             let who = Who { privilege: 0, ..who.clone() };
-            for line in TECH_SUPPORT {
-                let heading = format!("\n------------------ {line} ------------------\n");
-                out.row(|| heading, || serde_json::json!({ "command": line })).await?;
-                let request = Request { line: (*line).to_owned(), ..request.clone() };
-                match Box::pin(dispatch(daemon, &request, &who, place, out)).await {
+            for text in TECH_SUPPORT {
+                let heading = format!("\n------------------ {text} ------------------\n");
+                out.row(|| heading, || serde_json::json!({ "command": text })).await?;
+                let Ok(Some(line)) = Line::lex(1, text) else { continue };
+                match Box::pin(perform(daemon, request, &who, &line, place, out)).await {
                     // What one cannot show the others may.
                     Err(Stop::Failed(why) | Stop::Usage(why)) => {
                         out.row(|| format!("ERROR: {why}"), || serde_json::json!({ "failed": why })).await?;
@@ -434,23 +455,16 @@ async fn admit(
     daemon: &Rc<Daemon>,
     user: Option<String>,
     who: &Who,
-    password: &str,
+    request: &Request,
     out: &mut Out,
 ) -> Result<(), Stop> {
-    let (config, named) = (daemon.config(), user.is_some());
-    let (user, hash, privilege) = match user {
-        None => (who.user.clone(), config.model.enable.clone(), ADMIN),
-        Some(user) => {
-            let known = config.model.users.get(&user);
-            let (hash, privilege) =
-                (known.and_then(|known| known.password.clone()), known.map(|k| k.privilege));
-            (user, hash, privilege.unwrap_or(0))
-        }
+    let password = request.input.trim_end_matches('\n');
+    let (access, log, config) = (daemon.access(), daemon.log(), daemon.config());
+    let admitted = match user {
+        None => access.enable(log, &config.model, who, &request.ticket, password).await,
+        Some(user) => access.login(log, &config.model, who, &user, password).await,
     };
-    let who = Who { uid: who.uid, user, privilege };
-    let password = password.trim_end_matches('\n');
-    out.ticket = daemon.access().admit(who, named, hash, password).await.map_err(Stop::Failed)?;
-    out.privilege = privilege;
+    (out.ticket, out.privilege) = admitted.map_err(Stop::Failed)?;
     Ok(())
 }
 

@@ -104,6 +104,11 @@ impl Syslog {
         lines.enable && (lines.buffered.is_some() || lines.trap.is_some())
     }
 
+    /// Whether one about a connection could.
+    pub fn wants_flows(&self) -> bool {
+        self.0.borrow().lines.tells_flows()
+    }
+
     /// Sends and keeps a message as far as the configuration says.
     pub fn tell(&self, message: &Message) {
         self.tell_at(message, OffsetDateTime::now_utc(), Instant::now());
@@ -224,7 +229,7 @@ fn may_pass(
 /// What every message begins with.
 fn head(config: &Config) -> Head {
     let model = &config.model;
-    let hostname = model.hostname.clone().unwrap_or_else(|| "fedgate".to_owned());
+    let hostname = model.name().to_owned();
     let device = model.syslog.device_id.as_ref().map(|id| match id {
         DeviceId::Hostname => hostname.clone(),
         DeviceId::Address(name) => {

@@ -72,9 +72,9 @@ pub struct Federation {
     pub peers: Vec<String>,
     /// Peers on plain TCP by address.
     pub addresses: Vec<IpAddr>,
-    /// Requests a second taken from a domain that is permitted by a `*.x` only.
+    /// Requests a second taken from all domains together that one `*.x` permits.
     pub unlisted_rate: u32,
-    /// Local users such a domain may address before it is slowed to one request a second.
+    /// Local users they may address before they are slowed to one request a second.
     pub watch_list: usize,
     /// Whether MESSAGE outside a session is taken from foreign domains.
     pub pager: bool,
@@ -90,11 +90,11 @@ pub struct Bounds {
     pub connections_per_address: usize,
     /// Seconds without a message before a connection is closed.
     pub idle: u64,
-    /// Inbound subscriptions.
+    /// Inbound subscriptions; one entry of the permitted domains may have half of them.
     pub subscriptions: usize,
     /// Of one watcher.
     pub subscriptions_per_watcher: usize,
-    /// Sessions of instant messages.
+    /// Sessions of instant messages; one entry of the permitted domains may have half of them.
     pub sessions: usize,
     /// Contacts of one user.
     pub contacts: usize,
@@ -262,17 +262,20 @@ impl Config {
         self.domains.iter().any(|local| local == domain)
     }
 
+    /// Which entry of the permitted domains a canonical foreign domain is permitted by: its own name before a `*.x`.
+    pub fn entry(&self, domain: &str) -> Option<usize> {
+        let of = |name: &str| self.federation.permitted.iter().position(|permitted| permitted == name);
+        let below = || domain.match_indices('.').find_map(|(dot, _)| of(&format!("*{}", &domain[dot..])));
+        if self.is_local(domain) { None } else { of(domain).or_else(below) }
+    }
+
     /// How a canonical foreign domain is permitted.
     pub fn permission(&self, domain: &str) -> Permission {
-        let has = |entry: &str| self.federation.permitted.iter().any(|permitted| permitted == entry);
-        if self.is_local(domain) {
-            return Permission::Refused;
+        match self.entry(domain) {
+            None => Permission::Refused,
+            Some(entry) if self.federation.permitted[entry].starts_with('*') => Permission::Below(entry),
+            Some(_) => Permission::Listed,
         }
-        if has(domain) {
-            return Permission::Listed;
-        }
-        let below = domain.match_indices('.').any(|(dot, _)| has(&format!("*{}", &domain[dot..])));
-        if below { Permission::Below } else { Permission::Refused }
     }
 
     /// The way to a host, canonical or not.
@@ -288,8 +291,8 @@ impl Config {
 pub enum Permission {
     /// By its own name.
     Listed,
-    /// By a `*.x` only: held to the limits for unknown peers.
-    Below,
+    /// By a `*.x` only, the list's entry of this number: held to the limits for unknown peers.
+    Below(usize),
     /// Not at all, or it is the node's own.
     Refused,
 }
@@ -342,7 +345,7 @@ mod tests {
             ("cup.cisco.example", Permission::Refused),
             ("evil.cisco.example", Permission::Refused),
             ("part.example", Permission::Refused),
-            ("a.b.part.example", Permission::Below),
+            ("a.b.part.example", Permission::Below(1)),
             ("notpart.example", Permission::Refused),
             ("cisco.example.evil.example", Permission::Refused),
         ] {

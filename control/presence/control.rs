@@ -7,9 +7,10 @@
 //! Bounds: [`MAX_CLIENTS`] at once, [`MAX_LINE`] octets a line. [`ask`] is the client's side.
 
 use std::io;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
@@ -29,16 +30,29 @@ pub(crate) fn listen(path: &Path, asked: mpsc::Sender<Asked>) -> io::Result<toki
     if std::os::unix::net::UnixStream::connect(path).is_ok() {
         return Err(io::Error::new(io::ErrorKind::AddrInUse, "another node is listening"));
     }
-    match std::fs::remove_file(path) {
-        Err(why) if why.kind() != io::ErrorKind::NotFound => return Err(why),
-        Err(_) | Ok(()) => {}
+    match std::fs::symlink_metadata(path) {
+        // What a node left behind that was killed.
+        Ok(old) if old.file_type().is_socket() => std::fs::remove_file(path)?,
+        Ok(_) => {
+            return Err(io::Error::new(io::ErrorKind::AlreadyExists, "there is something that is no socket"));
+        }
+        Err(why) if why.kind() == io::ErrorKind::NotFound => {}
+        Err(why) => return Err(why),
     }
     let listener = UnixListener::bind(path)?;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
     let places = Arc::new(Semaphore::new(MAX_CLIENTS));
     Ok(tokio::spawn(async move {
         while let Ok(place) = places.clone().acquire_owned().await {
-            let Ok((stream, _)) = listener.accept().await else { continue };
+            let stream = match listener.accept().await {
+                Ok((stream, _)) => stream,
+                Err(why) => {
+                    // Out of descriptors, most likely: the next try may do.
+                    tracing::warn!(%why, "cannot accept on the control socket");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                    continue;
+                }
+            };
             let asked = asked.clone();
             tokio::spawn(async move {
                 // A client that goes away in the middle is its own affair.
@@ -88,5 +102,24 @@ pub fn ask(path: &Path, command: &Value) -> Result<Value, String> {
         Ok(answer.get("told").cloned().unwrap_or(Value::Null))
     } else {
         Err(answer["why"].as_str().unwrap_or("refused").to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_no_socket_is_left_alone() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = dir.path().join("control");
+        std::fs::write(&path, "precious").expect("written");
+        let why = listen(&path, mpsc::channel(1).0).expect_err("a file is there");
+        assert_eq!(why.kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(std::fs::read_to_string(&path).expect("it is there"), "precious");
+        // A dead node's socket is none of that.
+        std::fs::remove_file(&path).expect("removed");
+        drop(std::os::unix::net::UnixListener::bind(&path).expect("bound"));
+        listen(&path, mpsc::channel(1).0).expect("it listens").abort();
     }
 }

@@ -133,10 +133,14 @@ impl Dialog {
         Ok(())
     }
 
-    fn bounded(self) -> Result<Self, DialogError> {
+    /// Octets of all its text.
+    pub fn octets(&self) -> usize {
         let text = self.call_id.len() + self.local.len() + self.remote.len() + self.target.len();
-        let routes: usize = self.route.iter().map(|route| route.len()).sum();
-        if self.route.len() > MAX_ROUTES || text + routes > MAX_TEXT {
+        text + self.route.iter().map(|route| route.len()).sum::<usize>()
+    }
+
+    fn bounded(self) -> Result<Self, DialogError> {
+        if self.route.len() > MAX_ROUTES || self.octets() > MAX_TEXT {
             Err(DialogError::Large)
         } else {
             Ok(self)
@@ -151,8 +155,7 @@ impl Dialog {
     /// Whether a request is the peer's in this dialog, and in order; takes its number and, where it has one, its new target
     /// (12.2.2). ACK and CANCEL bear the number of what they are about.
     pub fn check(&mut self, request: &Message<'_>, conn: ConnId, refreshes: bool) -> Result<(), DialogError> {
-        let theirs = request.from.tag.unwrap_or_default();
-        if request.call_id != &*self.call_id || theirs != &*self.remote_tag {
+        if !self.knows(request) {
             return Err(DialogError::Unknown);
         }
         if self.remote_cseq.is_some_and(|last| request.cseq.number < last) {
@@ -168,6 +171,15 @@ impl Dialog {
             self.target = target;
         }
         Ok(())
+    }
+
+    /// Whether a request bears the dialog's Call-ID and the peer's tag. As long as the peer has said nothing there is no such tag, and
+    /// a request without one is not the peer's either.
+    pub fn knows(&self, request: &Message<'_>) -> bool {
+        let is_begun = self.is_established() || self.remote_cseq.is_some();
+        is_begun
+            && request.call_id == &*self.call_id
+            && request.from.tag.unwrap_or_default() == &*self.remote_tag
     }
 
     /// Whether a number has been seen before (the request is the one that was last).

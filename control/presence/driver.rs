@@ -5,7 +5,7 @@
 //! waits in order until the store task has committed it. While a transaction is being committed, events go on being decided and
 //! their writes gather for the next one (group commit). Order is kept over batches, so a watcher never hears of a change before the change is safe.
 //!
-//! When [`MAX_HELD`] outputs wait for the disk no more events are taken; the transport's queue fills, and peers are read slower.
+//! When [`MAX_HELD`] outputs or [`MAX_HELD_OCTETS`] wait for the disk no more events are taken; the transport's queue fills, and peers are read slower.
 //! If the store fails the node ends: it would be promising what it cannot keep.
 
 use std::collections::{HashMap, VecDeque};
@@ -23,6 +23,8 @@ use crate::users::{Users, UsersError};
 
 /// Outputs that may wait for the disk.
 const MAX_HELD: usize = 100_000;
+/// Octets in them.
+const MAX_HELD_OCTETS: usize = 64 << 20;
 /// Events decided in one go.
 const BATCH: usize = 512;
 
@@ -55,7 +57,7 @@ pub(crate) type Asked = (Command, oneshot::Sender<Reply>);
 /// Reads a configuration and its users; nothing is opened.
 pub fn check(path: &std::path::Path) -> Result<(), NodeError> {
     let cfg = Config::read(path)?;
-    Users::read(&cfg.users, |domain| cfg.is_local(domain))?;
+    Users::read(&cfg)?;
     Ok(())
 }
 
@@ -65,7 +67,7 @@ pub async fn run(
     ready: impl FnOnce(&[std::net::SocketAddr]),
     stop: impl Future<Output = ()>,
 ) -> Result<(), NodeError> {
-    let users = Users::read(&cfg.users, |domain| cfg.is_local(domain))?;
+    let users = Users::read(&cfg)?;
     let mut store = Store::open(&cfg.store).await?;
     let image = store.load().await?;
     let mut seed = [0; 48];
@@ -85,6 +87,7 @@ pub async fn run(
         transport,
         senders: HashMap::new(),
         held: VecDeque::new(),
+        held_octets: 0,
         gathered: Vec::new(),
         committing: 0,
         tickets: HashMap::new(),
@@ -151,6 +154,7 @@ struct Driver {
     transport: Transport,
     senders: HashMap<ConnId, Sender>,
     held: VecDeque<Held>,
+    held_octets: usize,
     /// Writes for the next transaction.
     gathered: Vec<Write>,
     /// Writes in the transaction that is being committed.
@@ -173,7 +177,7 @@ impl Driver {
         self.carry_out();
         loop {
             let wake = self.core.next_time().map_or(1_000, |at| at.saturating_sub(self.clock.now()));
-            let has_room = self.held.len() < MAX_HELD;
+            let has_room = self.held.len() < MAX_HELD && self.held_octets < MAX_HELD_OCTETS;
             tokio::select! {
                 biased;
                 () = &mut stop => break,
@@ -212,23 +216,30 @@ impl Driver {
                 self.senders.entry(id).or_insert(sender);
                 self.core.on_open(id, peer, now);
             }
-            Event::Message(message) => self.core.on_message(message, now),
-            Event::Closed(id) => {
-                self.senders.remove(&id);
-                self.core.on_closed(id, now);
-            }
+            Event::Message(message, _place) => self.core.on_message(message, now),
+            Event::Closed(id) => self.core.on_closed(id, now),
         }
     }
 
     fn carry_out(&mut self) {
-        for output in self.core.take_output() {
-            match output {
-                Output::Write(write) => {
-                    self.gathered.push(write);
-                    self.held.push_back(Held::Stored);
+        // What is carried out may close a connection, and the core has to say to that.
+        loop {
+            let outputs = self.core.take_output();
+            if outputs.is_empty() {
+                break;
+            }
+            for output in outputs {
+                match output {
+                    Output::Write(write) => {
+                        self.gathered.push(write);
+                        self.held.push_back(Held::Stored);
+                    }
+                    output if self.held.is_empty() => self.perform(output),
+                    output => {
+                        self.held_octets += octets(&output);
+                        self.held.push_back(Held::Do(output));
+                    }
                 }
-                output if self.held.is_empty() => self.perform(output),
-                output => self.held.push_back(Held::Do(output)),
             }
         }
         self.commit();
@@ -254,7 +265,10 @@ impl Driver {
                     break;
                 }
                 Held::Stored => left -= 1,
-                Held::Do(output) => self.perform(output),
+                Held::Do(output) => {
+                    self.held_octets -= octets(&output);
+                    self.perform(output);
+                }
             }
         }
         self.commit();
@@ -267,6 +281,8 @@ impl Driver {
                 if !sent {
                     tracing::info!(conn = conn.0, "the peer does not read");
                     self.senders.remove(&conn);
+                    // It may take long to end: until then nothing is to be sent to it.
+                    self.core.on_closed(conn, self.clock.now());
                 }
             }
             Output::Open(conn, target) => {
@@ -285,5 +301,57 @@ impl Driver {
             // Held back by `carry_out`; never here.
             Output::Write(_) => {}
         }
+    }
+}
+
+fn octets(output: &Output) -> usize {
+    match output {
+        Output::Send(_, bytes) => bytes.len(),
+        Output::Open(..) | Output::Close(_) | Output::Write(_) | Output::Reply(..) => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Image;
+    use crate::transport::{Origin, Peer};
+
+    /// What does not read is closed, and the core sends nothing more to it, however long the connection takes to end.
+    #[tokio::test]
+    async fn a_peer_that_is_given_up_is_forgotten_at_once() {
+        let config = "name = \"n\"\ndomains = [\"local.example\"]\nstore = \"s\"\nusers = \"u\"\ncontrol = \"c\"\n\
+                      [[listen]]\naddress = \"127.0.0.1:0\"\n";
+        let cfg = Arc::new(Config::parse(config, "config").expect("a configuration"));
+        let (transport, _events, _) = Transport::start(cfg.clone()).await.expect("started");
+        let mut driver = Driver {
+            core: Core::new(cfg, Users::default(), [0; 48], Image::default(), 0),
+            clock: Clock::start(),
+            transport,
+            senders: HashMap::new(),
+            held: VecDeque::new(),
+            held_octets: 0,
+            gathered: Vec::new(),
+            committing: 0,
+            tickets: HashMap::new(),
+            next_ticket: 0,
+            writes: mpsc::channel(1).0,
+        };
+        let conn = ConnId(7);
+        driver.core.on_open(conn, Peer { origin: Origin::Federation, tls: false }, 1);
+        driver.senders.insert(conn, Sender::to_nobody());
+        let connections = |driver: &mut Driver| {
+            let mut shown = None;
+            driver.core.on_command(1, Command::Statistics, 2);
+            for output in driver.core.take_output() {
+                if let Output::Reply(1, Reply::Told(value)) = output {
+                    shown = value["connections"].as_u64();
+                }
+            }
+            shown
+        };
+        assert_eq!(connections(&mut driver), Some(1));
+        driver.perform(Output::Send(conn, b"x".to_vec()));
+        assert_eq!((connections(&mut driver), driver.senders.len()), (Some(0), 0));
     }
 }

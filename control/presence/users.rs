@@ -8,11 +8,11 @@
 //! Read at the start; asked by the core.
 
 use std::collections::HashMap;
-use std::path::Path;
 
 use serde::Deserialize;
 
 use crate::aor::Aor;
+use crate::config::Config;
 use crate::digest::{Algorithm, hash};
 
 /// Why the file is refused.
@@ -33,6 +33,9 @@ pub enum UsersError {
     /// Nothing to prove himself by.
     #[error("user {0} has neither password nor ha1-md5 or ha1-sha256")]
     Secret(Aor),
+    /// Cannot prove himself by an algorithm that the configuration offers: devices take the first they know.
+    #[error("user {0} has neither password nor {1}, and digest offers {2}")]
+    Offered(Aor, &'static str, &'static str),
 }
 
 #[derive(Deserialize)]
@@ -78,19 +81,19 @@ impl User {
 pub struct Users(HashMap<Aor, User>);
 
 impl Users {
-    /// Reads the file; `is_local` says which domains are the node's.
-    pub fn read(path: &Path, is_local: impl Fn(&str) -> bool) -> Result<Self, UsersError> {
-        let shown = path.display().to_string();
-        let text = std::fs::read_to_string(path).map_err(|why| UsersError::Read(shown.clone(), why))?;
-        Self::parse(&text, &shown, is_local)
+    /// Reads the file of the configuration.
+    pub fn read(cfg: &Config) -> Result<Self, UsersError> {
+        let shown = cfg.users.display().to_string();
+        let text = std::fs::read_to_string(&cfg.users).map_err(|why| UsersError::Read(shown.clone(), why))?;
+        Self::parse(&text, &shown, cfg)
     }
 
     /// Reads the text of the file called `shown`.
-    pub fn parse(text: &str, shown: &str, is_local: impl Fn(&str) -> bool) -> Result<Self, UsersError> {
+    pub fn parse(text: &str, shown: &str, cfg: &Config) -> Result<Self, UsersError> {
         let file: File = toml::from_str(text).map_err(|why| UsersError::Form(shown.to_owned(), why))?;
         let mut users = HashMap::new();
         for entry in file.user {
-            let aor = Aor::parse(&entry.address).filter(|aor| is_local(aor.domain()));
+            let aor = Aor::parse(&entry.address).filter(|aor| cfg.is_local(aor.domain()));
             let aor = aor.ok_or(UsersError::Address(entry.address))?;
             let made = |algorithm| {
                 let password = entry.password.as_ref()?;
@@ -103,6 +106,13 @@ impl Users {
                 return Err(UsersError::Secret(aor));
             }
             let user = User { aor: aor.clone(), name: entry.name, md5, sha256 };
+            if let Some(offered) = cfg.digest.iter().find(|algorithm| user.ha1(**algorithm).is_none()) {
+                let (key, name) = match offered {
+                    Algorithm::Md5 => ("ha1-md5", "MD5"),
+                    Algorithm::Sha256 => ("ha1-sha256", "SHA-256"),
+                };
+                return Err(UsersError::Offered(aor, key, name));
+            }
             if users.insert(aor.clone(), user).is_some() {
                 return Err(UsersError::Twice(aor));
             }
@@ -126,7 +136,15 @@ mod tests {
     use super::*;
 
     fn parse(text: &str) -> Result<Users, UsersError> {
-        Users::parse(text, "users", |domain| domain == "local.example")
+        offered(text, &["SHA-256", "MD5"])
+    }
+
+    fn offered(text: &str, digest: &[&str]) -> Result<Users, UsersError> {
+        let config = format!(
+            "name = \"n.example\"\ndomains = [\"local.example\"]\nstore = \"s\"\nusers = \"u\"\ncontrol = \"c\"\ndigest = {digest:?}\n\
+             [[listen]]\naddress = \"127.0.0.1:0\"\n"
+        );
+        Users::parse(text, "users", &Config::parse(&config, "config").expect("a configuration"))
     }
 
     #[test]
@@ -137,10 +155,13 @@ mod tests {
         let md5 = plain.get(&bob).and_then(|user| user.ha1(Algorithm::Md5)).expect("a digest").to_owned();
         // printf 'bob:local.example:secret' | md5sum
         assert_eq!(md5, "cd36d9088eedfec77ebe77a06ab057b3");
-        let hashed = parse(&format!("[[user]]\naddress = \"bob@local.example\"\nha1-md5 = \"{md5}\"\n"))
-            .expect("users");
+        let only_md5 = format!("[[user]]\naddress = \"bob@local.example\"\nha1-md5 = \"{md5}\"\n");
+        let hashed = offered(&only_md5, &["MD5"]).expect("users");
         let user = hashed.get(&bob).expect("bob");
         assert_eq!((user.ha1(Algorithm::Md5), user.ha1(Algorithm::Sha256)), (Some(md5.as_str()), None));
+        // A device that knows SHA-256 would take that, and never come in.
+        let why = parse(&only_md5).expect_err("SHA-256 is offered").to_string();
+        assert!(why.contains("ha1-sha256"), "{why}");
     }
 
     #[test]

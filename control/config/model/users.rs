@@ -31,11 +31,21 @@ pub struct Hash {
     key: Vec<u8>,
 }
 
+/// A password as a line of the configuration has it.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Password {
+    /// As it is kept.
+    Hashed(Hash),
+    /// As it was typed. None is in force or written to disk: hashing takes a tenth of a second, and is done where a configuration
+    /// comes into force ([`hash_all`]), not where one is read.
+    Clear(String),
+}
+
 /// A line `username`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct User {
     /// `None` for `nopassword`: only the kernel can say that it is them.
-    pub password: Option<Hash>,
+    pub password: Option<Password>,
     /// 0 to 15.
     pub privilege: u8,
 }
@@ -74,6 +84,51 @@ impl Hash {
     pub fn is_of(&self, password: &str) -> bool {
         pbkdf2::verify(PBKDF2_HMAC_SHA512, self.iterations, &self.salt, password.as_bytes(), &self.key)
             .is_ok()
+    }
+}
+
+impl Password {
+    /// What it is checked by.
+    pub fn hash(&self) -> Option<&Hash> {
+        match self {
+            Self::Hashed(hash) => Some(hash),
+            Self::Clear(_) => None,
+        }
+    }
+
+    /// Whether it is still to be hashed.
+    pub fn is_clear(&self) -> bool {
+        self.hash().is_none()
+    }
+}
+
+/// Hashes those that are in the clear.
+///
+/// # Errors
+/// The machine has no random numbers.
+pub fn hash_all<'p>(passwords: impl Iterator<Item = &'p mut Password>) -> Result<(), &'static str> {
+    for password in passwords {
+        if let Password::Clear(text) = password {
+            *password = Password::Hashed(Hash::of(text)?);
+        }
+    }
+    Ok(())
+}
+
+impl fmt::Display for Password {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Hashed(hash) => write!(f, "{hash} pbkdf2"),
+            // A word has blanks or quotes in it, never both.
+            Self::Clear(text) if text.contains([' ', '\t']) => write!(f, "\"{text}\""),
+            Self::Clear(text) => f.write_str(text),
+        }
+    }
+}
+
+impl fmt::Debug for Password {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Password")
     }
 }
 

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! `username NAME ...` and `enable password ...`. A password that is typed is hashed here: nothing behind the parser sees it.
+//! `username NAME ...` and `enable password ...`. A password that is typed stays in the clear until the
+//! configuration comes into force: hashing is slow on purpose, and a line may be read without being done.
 
 use crate::config::args::{Args, Env};
 use crate::config::diag::Problem;
-use crate::config::model::users::{ADMIN, Hash, LENGTH, OPERATOR, PRIVILEGE, User};
+use crate::config::model::users::{ADMIN, LENGTH, OPERATOR, PRIVILEGE, Password, User};
 use crate::config::raw::Command;
 
 type Parsed = Result<Command, Problem>;
@@ -28,7 +29,7 @@ pub fn username(args: &mut Args<'_, '_>, _: &Env<'_>) -> Parsed {
     let password = match args.one_of(&["nopassword", "password"])? {
         0 => None,
         _ => match password(args)? {
-            Some(hash) => Some(hash),
+            Some(password) => Some(password),
             None => {
                 privilege(args)?;
                 return Ok(Command::Idle);
@@ -43,15 +44,15 @@ pub fn enable_password(args: &mut Args<'_, '_>, _: &Env<'_>) -> Parsed {
     if args.is_bare_no() {
         return Ok(Command::EnablePassword(None));
     }
-    let hash = password(args)?;
+    let password = password(args)?;
     if args.accept("level") {
         args.number("15, the only level that has a password", 15, 15)?;
     }
-    Ok(hash.map_or(Command::Idle, |hash| Command::EnablePassword(Some(hash))))
+    Ok(password.map_or(Command::Idle, |password| Command::EnablePassword(Some(password))))
 }
 
 /// A password, in the clear or hashed; `None` for an old hash that cannot be checked, which is remarked.
-fn password(args: &mut Args<'_, '_>) -> Result<Option<Hash>, Problem> {
+fn password(args: &mut Args<'_, '_>) -> Result<Option<Password>, Problem> {
     let word = args.take("a password")?.text.to_owned();
     if args.accept("encrypted") {
         let remark = args.wrong("an `encrypted` password (MD5) cannot be checked: nobody can log in by it");
@@ -59,12 +60,12 @@ fn password(args: &mut Args<'_, '_>) -> Result<Option<Hash>, Problem> {
         return Ok(None);
     }
     if args.accept("pbkdf2") {
-        return word.parse().map(Some).map_err(|why: &str| args.wrong(why));
+        return word.parse().map(|hash| Some(Password::Hashed(hash))).map_err(|why: &str| args.wrong(why));
     }
     if !LENGTH.contains(&word.len()) {
         return Err(args.wrong("a password has 3 to 127 characters"));
     }
-    Hash::of(&word).map(Some).map_err(|why| args.wrong(why))
+    Ok(Some(Password::Clear(word)))
 }
 
 fn privilege(args: &mut Args<'_, '_>) -> Result<u8, Problem> {

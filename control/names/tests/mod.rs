@@ -199,6 +199,24 @@ fn no_answer_leads_inside() {
     assert_eq!(spec.partners[0].1.bounds.rate.map(|rate| (rate.rate, rate.burst)), Some((5, 10)));
 }
 
+/// With more domains than are asked for at once, the last by name has its turn too.
+#[test]
+fn who_waits_longest_is_asked_first() {
+    let edges: String = (0..40).map(|n| format!("federation domain d{n:02}.example\n srv\n")).collect();
+    let model = model(&format!("dns server-group DefaultDNS\n name-server 127.0.0.1\n{edges}"));
+    let (mut book, start) = (Book::default(), Instant::now());
+    let mut asked = std::collections::BTreeSet::new();
+    for second in 0..3 {
+        // Nothing holds: the first are due again when the others still wait.
+        let now = start + second * Duration::from_secs(1000);
+        for name in book.due(&model, now) {
+            book.answered(&name, Err("no".into()), now);
+            asked.insert(name);
+        }
+    }
+    assert_eq!(asked.len(), 40);
+}
+
 #[test]
 fn the_book_keeps_time() {
     let model = model(CONFIG);

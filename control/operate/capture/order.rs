@@ -7,15 +7,18 @@ use std::net::IpAddr;
 use std::rc::Rc;
 
 use fedgate_tables::drops::DropReason;
-use fedgate_tables::link::{CaptureEnd, CaptureMatch, CaptureSpec, Source};
+use fedgate_tables::link::{Addr, CaptureEnd, CaptureMatch, CaptureSpec, Source};
 
 use super::{Capture, begin, file, take, text};
 use crate::config::args::Args;
 use crate::config::diag::Problem;
 use crate::config::model::Model;
+use crate::config::parse::object::port_op;
 use crate::config::ports;
+use crate::config::types::PortOp;
 use crate::operate::commands::Run;
 use crate::operate::daemon::Daemon;
+use crate::operate::files;
 use crate::operate::run::Stop;
 use crate::operate::server::Out;
 use crate::policy::interfaces;
@@ -130,8 +133,13 @@ fn matches(args: &mut Args<'_, '_>) -> Result<CaptureMatch, Problem> {
             Some(known.ok_or_else(|| args.wrong(format!("`{word}` is not a protocol")))?)
         }
     };
-    let one = end(args, proto)?;
-    Ok(CaptureMatch { proto, ends: [one, end(args, proto)?] })
+    let ends = [end(args, proto)?, end(args, proto)?];
+    if let [Some(one), Some(other)] = ends.map(|end| end.net.map(|(addr, _)| matches!(addr, Addr::V4(_))))
+        && one != other
+    {
+        return Err(args.wrong("one end is IPv4 and the other IPv6: no packet has both"));
+    }
+    Ok(CaptureMatch { proto, ends })
 }
 
 fn end(args: &mut Args<'_, '_>, proto: Option<u8>) -> Result<CaptureEnd, Problem> {
@@ -159,26 +167,18 @@ fn end(args: &mut Args<'_, '_>, proto: Option<u8>) -> Result<CaptureEnd, Problem
             Some((IpAddr::V4(net.addr()).into(), net.prefix_len() as u8))
         }
     };
-    let has_ports = proto.is_some_and(|p| matches!(p, ports::TCP | ports::UDP));
-    let port = |args: &mut Args<'_, '_>| {
-        let token = args.take("a port")?;
-        let known = proto.and_then(|proto| ports::port(proto, token.text));
-        known.ok_or_else(|| args.wrong(format!("`{}` is not a port", token.text)))
-    };
-    let range = match args.peek().filter(|_| has_ports) {
-        Some(op @ ("eq" | "lt" | "gt" | "range")) => {
-            args.take("an operator")?;
-            let first = port(args)?;
-            Some(match op {
-                "eq" => [first, first],
-                "lt" => [0, first.saturating_sub(1)],
-                "gt" => [first.saturating_add(1), u16::MAX],
-                _ => [first, port(args)?],
-            })
-        }
+    let ports = match proto {
+        Some(proto @ (ports::TCP | ports::UDP)) => match port_op(args, proto)? {
+            PortOp::Any => None,
+            PortOp::Eq(port) => Some([port, port]),
+            PortOp::Lt(port) => Some([0, port - 1]),
+            PortOp::Gt(port) => Some([port + 1, u16::MAX]),
+            PortOp::Range(first, last) => Some([first, last]),
+            PortOp::Neq(_) => return Err(args.wrong("a capture has no `neq`: take two")),
+        },
         _ => None,
     };
-    Ok(CaptureEnd { net, ports: range })
+    Ok(CaptureEnd { net, ports })
 }
 
 /// Does it.
@@ -240,11 +240,39 @@ pub async fn execute(daemon: &Rc<Daemon>, order: Order, out: &mut Out) -> Result
             });
             let (bytes, packets) = written.ok_or_else(|| none(&name))?;
             let done = bytes.and_then(|bytes| {
-                crate::operate::files::replace(path.as_ref(), &bytes).map_err(|why| format!("{path}: {why}"))
+                files::replace_private(path.as_ref(), &bytes).map_err(|why| format!("{path}: {why}"))
             });
             done.map_err(Stop::Failed)?;
             let json = || serde_json::json!({ "packets": packets, "file": path });
             Ok(out.row(|| format!("{packets} packets copied"), json).await?)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::source::Line;
+
+    fn matched(text: &str) -> Result<CaptureMatch, String> {
+        let line = Line::lex(1, text).unwrap().unwrap();
+        matches(&mut Args::new(&line, 0)).map_err(|problem| problem.message)
+    }
+
+    #[test]
+    fn ports_are_an_access_lists() {
+        let ports = |text: &str| matched(text).map(|it| it.ends.map(|end| end.ports));
+        assert_eq!(ports("tcp any eq sip any range 5 9"), Ok([Some([5060; 2]), Some([5, 9])]));
+        assert_eq!(ports("udp any lt 9 any gt 9"), Ok([Some([0, 8]), Some([10, u16::MAX])]));
+        for (text, why) in [
+            ("tcp any gt 65535 any", "greater"),
+            ("tcp any lt 0 any", "less"),
+            ("tcp any range 9 5 any", "ends before it begins"),
+            ("tcp any neq 5 any", "no `neq`"),
+            ("tcp host 10.0.0.1 host 2001:db8::1", "IPv4"),
+            ("ip any4 any6", "IPv4"),
+        ] {
+            assert!(matched(text).is_err_and(|said| said.contains(why)), "{text}: {:?}", matched(text));
         }
     }
 }

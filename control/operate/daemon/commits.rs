@@ -18,13 +18,13 @@ use tokio::sync::Mutex;
 
 use super::keep::is_large;
 use super::{Daemon, Refusal};
+use crate::clock::now;
 use crate::config::diag::Report;
 use crate::config::model::DomainKey;
 use crate::config::{Config, Loaded, load, load_file, print};
 use crate::operate::files;
 use crate::operate::history::{self, Before, By, Commit, History};
 use crate::operate::journal::{Change, changes, lines};
-use crate::operate::show::crypto::now;
 
 /// Most minutes that a commit may wait to be confirmed.
 pub const MOST_MINUTES: u32 = 24 * 60;

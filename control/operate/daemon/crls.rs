@@ -16,11 +16,11 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use super::Daemon;
+use crate::clock::now;
 use crate::config::model::{Revocation, Trustpoint};
 use crate::config::trust::Pem;
 use crate::operate::crypto;
 use crate::operate::events::escaped;
-use crate::operate::show::crypto::now;
 use crate::trust::store::Store;
 use crate::trust::{crl, import};
 

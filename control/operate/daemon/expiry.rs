@@ -8,9 +8,10 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::Daemon;
+use crate::clock::now;
 use crate::operate::events::escaped;
 use crate::operate::messages::Message;
-use crate::operate::show::crypto::{date, now};
+use crate::operate::show::crypto::date;
 use crate::trust::facts::{self, Facts, Status, Told};
 
 /// Between two looks.

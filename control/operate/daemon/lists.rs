@@ -9,8 +9,10 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::{Daemon, Refusal};
+use crate::clock::now;
 use crate::config::apply::apply_rule;
 use crate::config::args::Env;
 use crate::config::diag::{Problem, Report};
@@ -21,17 +23,24 @@ use crate::config::source::{Line, MAX_TEXT, Span};
 use crate::config::{Config, file, grammar};
 use crate::operate::history::By;
 use crate::operate::journal::{Change, changes};
-use crate::operate::show::crypto::now;
 use crate::operate::table::Change as InTable;
 
 /// Entries put into the table between two looks at anything else.
 const PIECE: usize = 4096;
 
-/// When entries end: the minute, the name, and whether it is the block.
+/// When an entry ends: the minute, the name, and whether it is the block.
+type End = (Minute, DomainKey, bool);
+
+/// When entries end.
 #[derive(Default)]
-pub(super) struct Ends(RefCell<BTreeSet<(Minute, DomainKey, bool)>>);
+pub(super) struct Ends(RefCell<BTreeSet<End>>);
 
 impl Ends {
+    /// Those that have ended when this minute begins.
+    fn before(&self, minute: Minute) -> Vec<End> {
+        self.0.borrow().iter().take_while(|(until, ..)| *until < minute).cloned().collect()
+    }
+
     /// Those of a whole configuration.
     pub(super) fn of(&self, domains: &Domains) {
         let mut ends = BTreeSet::new();
@@ -69,39 +78,53 @@ pub enum ListKind {
 }
 
 impl Daemon {
-    /// Takes out what has come to its end, for as long as the daemon lives.
+    /// Takes out what has come to its end, for as long as the daemon lives. What cannot be taken out keeps nothing else, and is tried again in
+    /// the next minute.
     pub(super) async fn watch_ends(self: Rc<Self>) {
-        let mut second = tokio::time::interval(std::time::Duration::from_secs(1));
+        let mut second = tokio::time::interval(Duration::from_secs(1));
+        // What failed in which minute.
+        let mut failed = (Minute(0), BTreeSet::new());
         loop {
             second.tick().await;
-            let config = self.config();
-            let offset = config.model.timezone.as_ref().map_or(0, |zone| i64::from(zone.offset));
+            let offset = self.config().model.timezone.as_ref().map_or(0, |zone| i64::from(zone.offset));
             let minute = Minute(now().div_euclid(60) + offset);
-            let due = self.ends.0.borrow().first().filter(|(until, ..)| *until < minute).cloned();
-            let Some((_, key, block)) = due else { continue };
-            let rule = if block {
-                DomainRule::Block(Default::default())
-            } else {
-                DomainRule::Permit(Permit::default())
-            };
-            let list = if block { "block" } else { "permit" };
-            let line = match config.model.domain_trust.get(&key).filter(|_| !block) {
-                Some(trustpoint) => format!("no permit domain {key} trustpoint {trustpoint}"),
-                None => format!("no {list} domain {key}"),
-            };
-            drop(config);
-            let by = By::control(&format!("{line} (until)"));
-            let done = if line.contains(" trustpoint ") {
-                self.commit(&by, |config| crate::config::edit(config, &line, Path::new("/"))).await.map(drop)
-            } else {
-                self.edit_domain(&key, rule, true).await.map(drop)
-            };
-            match done {
-                Ok(()) => tracing::info!("{line}: it was until then"),
-                Err(Refusal::Failed(why)) => tracing::error!("{line}: {why}"),
-                Err(Refusal::Text(report)) => tracing::error!("{line}: {}", report.render(false)),
+            if failed.0 != minute {
+                failed = (minute, BTreeSet::new());
+            }
+            let ended = self.ends.before(minute);
+            for end in ended.into_iter().filter(|end| !failed.1.contains(end)).collect::<Vec<_>>() {
+                // Changed, or taken out, meanwhile.
+                if self.ends.0.borrow().contains(&end) && !self.take_out(&end).await {
+                    failed.1.insert(end);
+                }
+                tokio::task::yield_now().await;
             }
         }
+    }
+
+    /// Whether an entry that has come to its end could be taken out.
+    async fn take_out(&self, (_, key, block): &End) -> bool {
+        let (list, rule) = match block {
+            true => ("block", DomainRule::Block(Default::default())),
+            false => ("permit", DomainRule::Permit(Permit::default())),
+        };
+        let bound = self.config().model.domain_trust.get(key).filter(|_| !block).cloned();
+        let (line, done) = match bound {
+            Some(trustpoint) => {
+                let line = format!("no permit domain {key} trustpoint {trustpoint}");
+                let by = By::control(&format!("{line} (until)"));
+                let done =
+                    self.commit(&by, |config| crate::config::edit(config, &line, Path::new("/"))).await;
+                (line, done.map(drop))
+            }
+            None => (format!("no {list} domain {key}"), self.edit_domain(key, rule, true).await.map(drop)),
+        };
+        match &done {
+            Ok(()) => tracing::info!("{line}: it was until then"),
+            Err(Refusal::Failed(why)) => tracing::error!("{line}: {why}"),
+            Err(Refusal::Text(report)) => tracing::error!("{line}: {}", report.render(false)),
+        }
+        done.is_ok()
     }
 
     /// Adds the names in the file at `path` to a list, as one commit; `progress` is told how far it is. Gives how many entries changed.

@@ -139,6 +139,22 @@ proptest! {
     }
 }
 
+/// An ICMP error to one datagram fails the next send, which sent nothing: no record may go by that.
+#[test]
+fn one_error_does_not_lose_the_next_record() {
+    let collector = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let at = collector.local_addr().unwrap();
+    drop(collector);
+    let mut socket = None;
+    super::send(&mut socket, at, b"into the void").unwrap();
+    let collector = UdpSocket::bind(at).unwrap();
+    collector.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    super::send(&mut socket, at, b"a record").unwrap();
+    let mut datagram = [0; 100];
+    let len = collector.recv(&mut datagram).unwrap();
+    assert_eq!(&datagram[..len], b"a record");
+}
+
 #[test]
 fn events_of_nat_and_no_others_are_sent() {
     let collector = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();

@@ -104,6 +104,17 @@ pub fn looked(user: &str, command: &str) -> Message {
     Message::new(7, 111_009, format!("User '{user}' executed cmd: {command}"))
 }
 
+/// 611101, 611102: a password was right, or wrong.
+pub fn recognized(user: &str, right: bool) -> Message {
+    let (number, ended) = if right { (611_101, "succeeded") } else { (611_102, "failed") };
+    Message::new(6, number, format!("User authentication {ended}: IP address: 0.0.0.0, Uname: {user}"))
+}
+
+/// 502103: a user may do other things from now on.
+pub fn raised(user: &str, from: u8, to: u8) -> Message {
+    Message::new(5, 502_103, format!("User priv level changed: Uname: {user} From: {from} To: {to}"))
+}
+
 fn end(end: End2, names: &impl Names) -> String {
     let addr = Ipv4Addr::from(end.addr);
     format!("{}:{addr}/{}", names.toward(addr), end.port)

@@ -55,8 +55,13 @@ fn control(daemon: &Daemon, attached: Option<&Attached>, page: &mut Page) {
     page.family("fedgate_certificate_not_after_timestamp_seconds", "When a certificate ends");
     for fact in facts::of(&config.material) {
         let kind = if fact.is_ca { "ca" } else { "identity" };
-        let labels =
-            vec![("trustpoint", fact.trustpoint), ("kind", kind.to_owned()), ("serial", fact.serial)];
+        // A serial number is one among those of its issuer.
+        let labels = vec![
+            ("trustpoint", fact.trustpoint),
+            ("kind", kind.to_owned()),
+            ("issuer", fact.issuer),
+            ("serial", fact.serial),
+        ];
         page.sample(labels, Value::Gauge(fact.not_after as f64));
     }
     let names = daemon.with_table(|table| table.writer().names()).unwrap_or(0);

@@ -17,12 +17,14 @@ use rustyline::error::ReadlineError;
 use rustyline::history::DefaultHistory;
 use rustyline::{CompletionType, Config, Editor, EventHandler, KeyEvent};
 
+use super::abbreviate::expand;
 use super::client::{self, Answer};
 use super::commands::takes_paste;
 use super::protocol::{FAILED, OK, Request, USAGE};
 use super::style::Painted;
 use crate::config::model::users::ADMIN;
-use crate::config::source::quoted;
+use crate::config::raw::Mode;
+use crate::config::source::{masked, quoted};
 use keys::{Asked, Asker};
 use pager::{Page, Pager};
 
@@ -107,7 +109,10 @@ pub fn run(socket: &Path) -> io::Result<u8> {
 
 /// Whether a line may hold a password or a passphrase.
 fn is_secret(line: &str) -> bool {
-    line.split_whitespace().any(|word| ["pkcs12", "password", "passwd"].contains(&word))
+    let line = line.strip_prefix("do ").unwrap_or(line);
+    // What is ambiguous is not done, and yet may hold one.
+    let whole = expand(line, Mode::Global).unwrap_or_else(|_| line.to_owned());
+    masked(&whole) != whole
 }
 
 /// What is pasted, up to a line `quit`.
@@ -324,6 +329,8 @@ mod tests {
         assert!(
             is_secret("username u password p")
                 && is_secret("crypto ca import t pkcs12 x")
+                && is_secret("enab pass x")
+                && is_secret("do cr ca imp t pkcs12 x")
                 && !is_secret("show conn")
         );
     }

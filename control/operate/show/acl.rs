@@ -176,9 +176,7 @@ pub async fn time_range(daemon: &Daemon, name: Option<&str>, out: &mut Out) -> R
     if let Some(name) = name.filter(|name| !model.time_ranges.contains_key(*name)) {
         return Err(Stop::Failed(format!("ERROR: time-range {name} does not exist")));
     }
-    let now =
-        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_secs() as i64);
-    let local = now + model.timezone.as_ref().map_or(0, |zone| i64::from(zone.offset) * 60);
+    let local = crate::clock::now() + model.timezone.as_ref().map_or(0, |zone| i64::from(zone.offset) * 60);
     for (range, holds) in
         model.time_ranges.iter().filter(|(range, _)| name.is_none_or(|name| name == range.as_str()))
     {

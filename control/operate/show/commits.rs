@@ -3,7 +3,8 @@
 
 use serde_json::json;
 
-use super::crypto::{date, now};
+use super::crypto::date;
+use crate::clock::now;
 use crate::operate::daemon::Daemon;
 use crate::operate::run::Stop;
 use crate::operate::server::Out;

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What is counted, and what the programs are: `show drops`, `show counters`, `show version`, `show dataplane`.
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
 use fedgate_tables::counters::{Counter, Gauge, Histo, Stat};
 use fedgate_tables::drops::DropReason;
 use serde_json::json;
 
-use super::{attached, crypto, hms};
+use super::{attached, hms};
+use crate::clock;
 use crate::operate::crypto::least_days_left;
 use crate::operate::daemon::{Attached, Daemon, Standing};
 use crate::operate::run::Stop;
@@ -56,7 +57,7 @@ pub async fn counters(daemon: &Daemon, out: &mut Out) -> Result<(), Stop> {
         )
         .await?;
     }
-    if let Some(days) = least_days_left(daemon, crypto::now()) {
+    if let Some(days) = least_days_left(daemon, clock::now()) {
         let (text, name) = ("Days until the first certificate ends", "certificate_days_left");
         out.row(|| format!("  {text} ({name}): {days}"), || json!({ "name": name, "value": days })).await?;
     }
@@ -82,7 +83,7 @@ pub async fn version(daemon: &Daemon, out: &mut Out) -> Result<(), Stop> {
     let pid = std::process::id();
     let attached = daemon.attached();
     let greeting = attached.as_ref().map(|attached| &attached.session.greeting);
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs();
+    let now = clock::now().unsigned_abs();
     let (in_force, state) = standing(attached.as_deref());
     let up = greeting.map(|g| u32::try_from(now.saturating_sub(g.started_unix)).unwrap_or(u32::MAX));
     out.row(

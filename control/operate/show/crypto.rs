@@ -3,13 +3,14 @@
 //!
 //! Out of the configuration's material, so they show what is in force, not what has become of the files since. Public keys only.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::UNIX_EPOCH;
 
 use serde_json::json;
 use time::OffsetDateTime;
 use x509_parser::prelude::{FromDer, SubjectPublicKeyInfo};
 use x509_parser::public_key::PublicKey;
 
+use crate::clock::now;
 use crate::config::model::Model;
 use crate::operate::daemon::Daemon;
 use crate::operate::events::escaped;
@@ -18,11 +19,6 @@ use crate::operate::server::Out;
 use crate::trust::crl;
 use crate::trust::facts::{self, Facts, Status};
 use crate::trust::store::Store;
-
-/// Seconds since 1970.
-pub fn now() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs() as i64)
-}
 
 /// `06:46:05 UTC Mar 27 2015`
 pub fn date(seconds: i64) -> String {

@@ -72,7 +72,7 @@ pub async fn sip(daemon: &Daemon, out: &mut Out) -> Result<(), Stop> {
     listing(&attached, What::Sip, Filter::default(), async |rows| {
         let Rows::Sip(rows) = rows else { return Ok(()) };
         for row in &rows {
-            let json = || json!({ "call_id": row.call_id, "state": row.state, "idle_secs": row.idle_secs, "left_secs": row.left_secs });
+            let json = || json!({ "call_id": row.call_id, "state": row.state, "idle_seconds": row.idle_secs, "left_seconds": row.left_secs });
             out.row(|| short(row), json).await?;
         }
         Ok(())
@@ -175,7 +175,7 @@ fn object(row: &SipRow, rule: &Option<String>) -> serde_json::Value {
         "call_id": row.call_id, "state": row.state, "usage": row.usage, "inbound": row.inbound, "domain": row.domain,
         "outside": row.outside, "inside": row.inside, "server": server(row), "peer": row.peer,
         "check": row.check, "last_check": row.last_check, "rule": rule,
-        "last_subscribe_seconds": row.subscribe_secs, "expires": row.expires_secs, "refresh_seconds": row.refresh_secs,
+        "last_subscribe_seconds": row.subscribe_secs, "expires_seconds": row.expires_secs, "refresh_seconds": row.refresh_secs,
         "subscription_left_seconds": row.subscribed_secs, "age_seconds": row.age_secs, "idle_seconds": row.idle_secs,
         "left_seconds": row.left_secs, "idle_timeout_seconds": row.timeout_secs, "worker": row.worker,
         "warning": warning(row),

@@ -23,7 +23,7 @@ pub async fn dns(daemon: &Daemon, out: &mut Out) -> Result<(), Stop> {
         let (timeout, retries) = (dns.timeout(), dns.retries());
         out.row(
             || format!("Name server {server}, timeout {timeout} s, retries {retries}, from {source}"),
-            || json!({ "server": server, "timeout": timeout, "retries": retries, "source": dns.source }),
+            || json!({ "server": server, "timeout_seconds": timeout, "retries": retries, "source": dns.source }),
         )
         .await?;
     }
@@ -82,7 +82,7 @@ fn head_json(name: &str, known: &Known, now: Instant) -> serde_json::Value {
     };
     json!({
         "domain": name, "outcome": outcome, "service": service, "why": why, "targets": known.found.len(),
-        "asked_secs_ago": known.asked.map(|at| seconds(at, now)), "again_in_secs": seconds(now, known.due),
+        "asked_seconds": known.asked.map(|at| seconds(at, now)), "again_seconds": seconds(now, known.due),
     })
 }
 
@@ -111,7 +111,7 @@ fn line_json(domain: &str, found: &Found, state: &str) -> serde_json::Value {
     let Found { name, target, ttl } = found;
     json!({
         "domain": domain, "target": name, "address": target.addr, "port": target.port, "priority": target.priority,
-        "weight": target.weight, "ttl": ttl, "state": state,
+        "weight": target.weight, "ttl_seconds": ttl, "state": state,
     })
 }
 

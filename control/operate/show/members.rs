@@ -5,7 +5,6 @@
 //! dataplane's: its members are told from the configuration.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
 
 use fedgate_tables::link::{End2, Filter, MemberRow, Rows, What};
 use serde_json::json;
@@ -69,7 +68,7 @@ pub async fn brief(daemon: &Daemon, out: &mut Out) -> Result<(), Stop> {
             format!(
                 "  sip-pool {} member {}: {}, {} sessions, {} dialogs, {} requests",
                 row.pool,
-                end(row.member),
+                row.member,
                 state(row),
                 row.sessions,
                 row.dialogs,
@@ -108,10 +107,6 @@ fn users<'m>(model: &'m Model, pool: &str) -> impl Iterator<Item = &'m str> {
     users.map(|(name, _)| name.as_str())
 }
 
-fn end(end: End2) -> String {
-    format!("{}:{}", Ipv4Addr::from(end.addr), end.port)
-}
-
 fn state(row: &MemberRow) -> String {
     let mut state = row.health.clone();
     if row.draining {
@@ -133,7 +128,7 @@ fn text(row: &MemberRow) -> String {
     };
     format!(
         "  {:<21} {:<17} {:>6} {:>8} {:>8} {:>10} {:>8}  {answer:<31} {}",
-        end(row.member),
+        row.member.to_string(),
         state(row),
         row.weight,
         row.sessions,
@@ -146,7 +141,7 @@ fn text(row: &MemberRow) -> String {
 
 fn object(row: &MemberRow) -> serde_json::Value {
     json!({
-        "sip_pool": row.pool, "member": end(row.member), "state": state(row), "health": row.health,
+        "sip_pool": row.pool, "member": row.member.to_string(), "state": state(row), "health": row.health,
         "draining": row.draining, "avoided_seconds": row.avoided_secs, "weight": row.weight,
         "sessions": row.sessions, "dialogs": row.dialogs, "requests": row.requests, "failures": row.failures,
         "last_answer": row.answer, "last_answer_seconds": row.answer_secs, "last_change_seconds": row.turned_secs,

@@ -2,10 +2,10 @@
 //! `show tls-proxy`: totals, members of pools, then the sessions, each leg with its state and cipher.
 
 use fedgate_tables::counters::{Counter, Gauge, Histo, Stat};
-use fedgate_tables::link::{End2, Filter, ProxyRow, Rows, What};
+use fedgate_tables::link::{Filter, ProxyRow, Rows, What};
 use serde_json::json;
 
-use super::{attached, hms, ip, listing};
+use super::{attached, hms, listing};
 use crate::config::model::Model;
 use crate::operate::daemon::Daemon;
 use crate::operate::events::escaped;
@@ -13,47 +13,15 @@ use crate::operate::run::Stop;
 use crate::operate::server::Out;
 use crate::policy::proxies;
 
-const TOTALS: [Stat; 39] = [
-    Stat::ProxySessionsOpened,
-    Stat::ProxySessionsClosed,
-    Stat::ProxySourceRefused,
-    Stat::TlsHandshakesClientLeg,
-    Stat::TlsHandshakesServerLeg,
-    Stat::TlsResumed,
-    Stat::TlsFailures,
-    Stat::TlsNothingInCommon,
-    Stat::TlsRevoked,
-    Stat::SipInRequests,
-    Stat::SipInResponses,
-    Stat::SipOutRequests,
-    Stat::SipOutResponses,
-    Stat::SipPassed,
-    Stat::SipDeniedDomain,
-    Stat::SipDeniedPeer,
-    Stat::SipDeniedRelay,
-    Stat::SipDeniedSpoof,
-    Stat::SipDeniedMethod,
-    Stat::SipDeniedDialog,
-    Stat::SipDeniedInspect,
-    Stat::SipDeniedOutbound,
-    Stat::SipBadMessage,
-    Stat::SipDropped,
-    Stat::SipHeadersCut,
-    Stat::SipTranslatedOut,
-    Stat::SipTranslatedIn,
-    Stat::SipDialogsBegun,
-    Stat::SipDialogsEnded,
-    Stat::SipDialogsExpired,
-    Stat::SipDialogsCleared,
-    Stat::SipDialogsRefused,
-    Stat::PoolFailures,
-    Stat::PoolMoved,
-    Stat::PoolAnswered,
-    Stat::PoolUnheld,
-    Stat::MediaPinholes,
-    Stat::MediaRefused,
-    Stat::EventsLost,
-];
+/// What totals are about, by the beginnings of their names, in the order shown.
+const TOTALS: [&str; 7] = ["proxy_", "tls_", "sip_", "pool_", "targets_", "media_", "events_"];
+
+/// The totals, those of a kind in the order in which they are declared.
+fn totals() -> impl Iterator<Item = Stat> {
+    TOTALS
+        .into_iter()
+        .flat_map(|begins| Stat::ALL.iter().copied().filter(move |it| it.name().starts_with(begins)))
+}
 
 /// The TLS proxies in the order of their indices in the policy: by name, those that are complete.
 pub fn names(model: &Model) -> Vec<&str> {
@@ -71,7 +39,7 @@ pub async fn proxy(daemon: &Daemon, out: &mut Out) -> Result<(), Stop> {
         || json!({ "in_use": now, "most_used": most, "memory_bytes": memory }),
     )
     .await?;
-    for stat in TOTALS {
+    for stat in totals() {
         let value = attached.counters.sum(Counter::Stat(stat));
         out.row(
             || format!("  {:<60} {value:>10}", stat.text()),
@@ -107,10 +75,6 @@ pub async fn proxy(daemon: &Daemon, out: &mut Out) -> Result<(), Stop> {
     .await
 }
 
-fn end(end: End2) -> String {
-    format!("{}:{}", ip(end.addr), end.port)
-}
-
 fn identity(row: &ProxyRow) -> Vec<String> {
     row.identity.iter().map(|name| escaped(name)).collect()
 }
@@ -124,9 +88,9 @@ fn text(row: &ProxyRow, name: &str) -> String {
          \x20   Peer: {}\n\
          \x20   Messages in {} out {} denied {}, bytes in {} out {}",
         side(row.outside_is_client),
-        end(row.client),
+        row.client,
         side(!row.outside_is_client),
-        end(row.server),
+        row.server,
         row.session,
         hms(row.age_secs),
         hms(row.idle_secs),
@@ -147,11 +111,28 @@ fn text(row: &ProxyRow, name: &str) -> String {
 fn object(row: &ProxyRow, name: &str) -> serde_json::Value {
     json!({
         "session": row.session, "tls_proxy": name, "outside_is_client": row.outside_is_client,
-        "client": end(row.client), "server": end(row.server),
+        "client": row.client.to_string(), "server": row.server.to_string(),
         "client_state": row.client_state, "server_state": row.server_state,
         "client_cipher": row.client_cipher, "server_cipher": row.server_cipher, "identity": row.identity,
         "messages_in": row.messages_in, "messages_out": row.messages_out, "denied": row.denied,
         "bytes_in": row.bytes_in, "bytes_out": row.bytes_out,
         "age_seconds": row.age_secs, "idle_seconds": row.idle_secs, "memory_bytes": row.memory,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_total_of_the_proxy_is_shown_and_no_other() {
+        let shown: Vec<Stat> = totals().collect();
+        for stat in [Stat::SipDeniedRefer, Stat::TargetsMoved, Stat::TlsUnvouched, Stat::EventsLost] {
+            assert_eq!(shown.iter().filter(|it| **it == stat).count(), 1, "{}", stat.name());
+        }
+        assert!(!shown.contains(&Stat::ConnsBuilt) && !shown.contains(&Stat::InterceptCookies));
+        for begins in TOTALS {
+            assert!(Stat::ALL.iter().any(|stat| stat.name().starts_with(begins)), "{begins}");
+        }
+    }
 }

@@ -143,7 +143,7 @@ pub const ROWS: &[Rows] = &[
             (
                 "a dialog",
                 "call_id:text state:text usage:text inbound:bool domain:text outside:text inside:text server:text peer:text check:text \
-             last_check:text rule:text? last_subscribe_seconds:int? expires:int? refresh_seconds:int? subscription_left_seconds:int? \
+             last_check:text rule:text? last_subscribe_seconds:int? expires_seconds:int? refresh_seconds:int? subscription_left_seconds:int? \
              age_seconds:int idle_seconds:int left_seconds:int idle_timeout_seconds:int worker:int warning:text?",
             ),
         ],
@@ -152,15 +152,15 @@ pub const ROWS: &[Rows] = &[
     rows(
         "show dns",
         &[
-            ("a name server", "server:text timeout:int retries:int source:text?"),
+            ("a name server", "server:text timeout_seconds:int retries:int source:text?"),
             ("what became of questions", "asked:int found:int nothing:int failed:int"),
             (
                 "a domain",
-                "domain:text outcome:text service:text? why:text? targets:int asked_secs_ago:int? again_in_secs:int",
+                "domain:text outcome:text service:text? why:text? targets:int asked_seconds:int? again_seconds:int",
             ),
             (
                 "a target of one",
-                "domain:text target:text address:text port:int priority:int weight:int ttl:int state:text",
+                "domain:text target:text address:text port:int priority:int weight:int ttl_seconds:int state:text",
             ),
         ],
     ),
@@ -263,7 +263,7 @@ pub const ROWS: &[Rows] = &[
         "show sip",
         &[
             ("first: how many", "total:int"),
-            ("a dialog", "call_id:text state:text idle_secs:int left_secs:int"),
+            ("a dialog", "call_id:text state:text idle_seconds:int left_seconds:int"),
         ],
     ),
     rows("show sip-pool", &[MEMBER]),

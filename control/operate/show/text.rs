@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use serde_json::json;
 
 use crate::config::model::users::ADMIN;
-use crate::config::source::MAX_TEXT;
+use crate::config::source::{MAX_TEXT, masked};
 use crate::config::{file, print};
 use crate::operate::access::Who;
 use crate::operate::daemon::Daemon;
@@ -19,19 +19,12 @@ pub async fn running(daemon: &Daemon, who: &Who, out: &mut Out) -> Result<(), St
     lines(&discreet(&text, who), out).await
 }
 
-/// The text without hashes of passwords, for those who could not change them.
+/// The text without passwords, hashed or not, for those who could not change them.
 pub fn discreet<'t>(text: &'t str, who: &Who) -> Cow<'t, str> {
-    if who.privilege >= ADMIN || !text.contains("password ") {
+    if who.privilege >= ADMIN {
         return text.into();
     }
-    let line = |line: &str| match line.split_once("password ") {
-        Some((before, rest)) => {
-            let behind = rest.split_once(' ').map_or("", |(_, behind)| behind);
-            format!("{before}password ***** {behind}\n")
-        }
-        None => format!("{line}\n"),
-    };
-    text.lines().map(line).collect::<String>().into()
+    text.lines().flat_map(|line| [masked(line), "\n".into()]).collect::<String>().into()
 }
 
 /// `show startup-config`

@@ -142,6 +142,16 @@ struct Sender {
     back: Back,
 }
 
+impl Drop for Sender {
+    /// What waits for a collector that is no more, or that is another now, is lost.
+    fn drop(&mut self) {
+        let left = self.unsent.len() + self.waiting.len();
+        if left > 0 {
+            self.counts.lose(&self.key, left as u64);
+        }
+    }
+}
+
 impl Sender {
     /// For as long as the collector is configured.
     async fn run(mut self) {
@@ -211,12 +221,14 @@ impl Sender {
         socket.connect(remote).await?;
         self.is_up();
         while self.next().await.is_some() {
-            for message in std::mem::take(&mut self.unsent) {
+            self.unsent.reverse();
+            while let Some(message) = self.unsent.last().cloned() {
                 // An ICMP error to an earlier datagram fails this one, which was not sent: once more.
                 let mut sent = socket.send(message.as_bytes()).await;
                 if sent.is_err() {
                     sent = socket.send(message.as_bytes()).await;
                 }
+                self.unsent.pop();
                 match sent {
                     Ok(_) => self.counts.sent.set(self.counts.sent.get() + 1),
                     Err(why) => {

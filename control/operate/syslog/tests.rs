@@ -190,6 +190,32 @@ fn a_collector_that_goes_is_called_again() {
     });
 }
 
+/// A collector that is set otherwise, or taken out, gets no more of what waited for it: that is lost, and counted.
+#[test]
+fn what_waits_for_a_collector_that_is_replaced_is_counted() {
+    local(async {
+        let (syslog, port) = (Syslog::default(), free_port());
+        let lines = |more: &str| {
+            config(&format!(
+                "logging enable\nlogging trap 7\nlogging queue 100\nlogging host m 127.0.0.1 tcp/{port} {more}\n"
+            ))
+        };
+        syslog.adopt(&lines(""));
+        let counts = counts(&syslog);
+        // Some are with the sender already.
+        for n in 0..70 {
+            syslog.tell(&message(6, 302_013, &format!("number {n}")));
+            if n == 35 {
+                until("it is not reached", || !counts.why.borrow().is_empty()).await;
+            }
+        }
+        syslog.adopt(&lines("format rfc5424"));
+        until("what waited is counted", || counts.lost.get() >= 70).await;
+        let others = counts.lost.get() - 70;
+        assert!(others <= 2, "what is told of the collector itself: {others}");
+    });
+}
+
 #[test]
 fn datagrams_that_nobody_takes_are_counted() {
     local(async {

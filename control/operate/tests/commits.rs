@@ -168,6 +168,22 @@ fn an_entry_ends_when_it_says() {
     assert_eq!(lab.cli("permit domain a.example until 2026-02-30").0, USAGE);
 }
 
+/// One that cannot be taken out keeps no other, and all that have ended go at once.
+#[test]
+fn an_entry_that_does_not_go_keeps_no_other() {
+    let lab = Lab::new();
+    let names: String = (0..40).map(|n| format!("permit domain d{n}.example until 2010-01-01\n")).collect();
+    super::syslog::certificates(&lab);
+    let lines = "crypto ca trustpoint t\n ca file ca.crt\npermit domain stays.example trustpoint t until 2000-01-01\n";
+    std::fs::write(lab.path("startup.cfg"), format!("{CONFIG}{lines}{names}")).unwrap();
+    let fake = lab.fake();
+    // The first is in force; taking out what is bound to a trustpoint is another.
+    fake.state().most_policies = 1;
+    let _control = lab.control();
+    wait("the others end", || (0..40).all(|n| !permitted(&fake, &format!("d{n}.example"))));
+    assert!(permitted(&fake, "stays.example"));
+}
+
 /// The command by itself costs a line, not the list.
 #[test]
 fn one_domain_more_does_not_write_the_others() {

@@ -31,6 +31,8 @@ pub struct State {
     pub refuse: Option<String>,
     /// Refuse every policy with this.
     pub refuse_all: Option<String>,
+    /// Refuse every policy once so many are taken.
+    pub most_policies: usize,
     /// Refuse so many domain tables.
     pub refuse_tables: usize,
     /// Connections to list.
@@ -69,6 +71,7 @@ impl Fake {
             tables: 0,
             refuse: None,
             refuse_all: None,
+            most_policies: usize::MAX,
             refuse_tables: 0,
             conns: 0,
             events: Vec::new(),
@@ -168,6 +171,9 @@ impl State {
             ToDataplane::Policy { generation } => {
                 if let Some(reason) = self.refuse.take().or_else(|| self.refuse_all.clone()) {
                     return vec![ToControl::Refused { generation, reason }];
+                }
+                if self.policies >= self.most_policies {
+                    return vec![ToControl::Refused { generation, reason: "enough".into() }];
                 }
                 let checked =
                     Checked::new(Region::map_ro(fd.unwrap()).unwrap()).expect("control sent a bad policy");

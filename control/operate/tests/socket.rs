@@ -7,7 +7,8 @@ use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use super::{Lab, wait};
-use crate::operate::protocol::{MAX_LINE, Request, UNREACHABLE, USAGE};
+use crate::config::model::users::OPERATOR;
+use crate::operate::protocol::{FAILED, MAX_LINE, Request, UNREACHABLE, USAGE};
 use crate::operate::server::MAX_CLIENTS;
 
 #[test]
@@ -32,6 +33,74 @@ fn sub_modes_are_handed_back_and_forth() {
     assert_eq!(typed("host 10.10.0.12", &[]).code, USAGE);
     assert!(lab.running().contains("object network cup\n host 10.10.0.11\n"));
     assert!(lab.good("show ro?").contains("  route  routes\n"));
+}
+
+/// The lines that lead to a mode are the client's word: they count as what the line itself needs, and nothing else can hide among them.
+#[test]
+fn a_context_is_no_way_around_privileges() {
+    let lab = Lab::new();
+    let _fake = lab.fake();
+    let _control = lab.control();
+    let typed = |line: &str, context: &[&str], privilege| {
+        let context = context.iter().map(|l| (*l).to_owned()).collect();
+        let request =
+            Request { line: line.into(), context, privilege: Some(privilege), ..Request::default() };
+        let (answer, _, err) = lab.ask(&request);
+        (answer.code, answer.mode, err)
+    };
+    let (code, _, err) = typed("permit domain a.example", &["object network evil"], OPERATOR);
+    assert!(code == FAILED && err.contains("privilege"), "{code} {err}");
+    let password = ["username evil password secret privilege 15"; 3];
+    for context in [&password[..1], &password, &["object network evil"; 5]] {
+        let (code, mode, err) = typed("permit domain b.example", context, OPERATOR);
+        assert_eq!((code, mode.as_str()), (0, "config"), "it is left out: {err}");
+        assert_eq!(typed("hostname fw", context, 15).0, 0);
+    }
+    let running = lab.running();
+    assert!(!running.contains("evil") && !running.contains("a.example"), "{running}");
+    assert!(running.contains("permit domain b.example\n"));
+    assert_eq!(typed("host 10.10.0.11", &["object network good"], 15).0, 0);
+    assert!(lab.running().contains("object network good\n host 10.10.0.11\n"));
+}
+
+/// `show tech-support` is one command, whatever it shows; what is logged and listed has no secrets.
+#[test]
+fn what_was_typed_is_kept_once_and_without_secrets() {
+    let lab = Lab::new();
+    let _fake = lab.fake();
+    let _control = lab.control();
+    lab.good("logging enable");
+    lab.good("logging buffered debugging");
+    assert!(lab.good("show tech-support").contains("------ show version ------"));
+    lab.good("username olga  password \"cherry pie\" privilege 5");
+    let (answer, _, err) =
+        lab.ask(&Request { line: "login olga".into(), input: "apple pie\n".into(), ..Request::default() });
+    assert!(answer.code == FAILED && err.contains("Login failed"), "{err}");
+    let (answer, _, err) =
+        lab.ask(&Request { line: "login olga".into(), input: "cherry pie\n".into(), ..Request::default() });
+    assert!(answer.code == 0 && answer.privilege == OPERATOR, "{err}");
+    let (history, log) = (lab.good("show history"), lab.good("show logging"));
+    assert_eq!(history.matches("show tech-support").count(), 1);
+    assert!(
+        !history.contains("show version") && history.contains("username olga  password ***** privilege 5")
+    );
+    for told in [
+        "%ASA-6-611102: User authentication failed: IP address: 0.0.0.0, Uname: olga",
+        "%ASA-6-611101: User authentication succeeded: IP address: 0.0.0.0, Uname: olga",
+        "%ASA-5-502103: User priv level changed: Uname: olga From: 15 To: 5",
+        "executed 'username olga  password ***** privilege 5'",
+    ] {
+        assert!(log.contains(told), "{told}:\n{log}");
+    }
+    let running = lab.running();
+    for secret in ["cherry", "apple"] {
+        assert!(!format!("{history}{log}{running}").contains(secret));
+    }
+    let startup = lab.good("write memory") + &lab.good("show startup-config");
+    assert!(startup.contains("username olga password $sha512$"), "{startup}");
+    let (_, seen, _) =
+        lab.ask(&Request { line: "show startup-config".into(), privilege: Some(0), ..Request::default() });
+    assert!(seen.contains("username olga password ***** pbkdf2 privilege 5\n"), "{seen}");
 }
 
 #[test]

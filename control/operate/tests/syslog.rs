@@ -66,7 +66,7 @@ fn rsyslogd(lab: &Lab, [udp, tcp, counted, tls]: [u16; 4]) -> Rsyslogd {
 }
 
 /// A CA, and a collector's certificate by it for the loopback's address and `collector.example`.
-fn certificates(lab: &Lab) {
+pub(super) fn certificates(lab: &Lab) {
     let (key, own) = (KeyPair::generate().unwrap(), KeyPair::generate().unwrap());
     let mut params = CertificateParams::new(vec![]).unwrap();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);

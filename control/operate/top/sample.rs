@@ -4,7 +4,6 @@
 //! One JSON object of some ten KiB. Names are those of `show counters` and `show drops`.
 
 use std::collections::BTreeMap;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use fedgate_tables::counters::{Counter, Gauge, InterfaceCounter, Stat};
 use fedgate_tables::drops::DropReason;
@@ -65,7 +64,7 @@ impl Sample {
     /// As of now.
     pub fn of(daemon: &Daemon, attached: &Attached) -> Self {
         let (config, counters) = (daemon.config(), &attached.counters);
-        let at_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
+        let at_ms = crate::clock::now_ms();
         let sum = |counter| counters.sum(counter);
         let of_interface = |(ifindex, name): (u8, String)| {
             let counter =
@@ -87,7 +86,7 @@ impl Sample {
         let drops = DropReason::ALL.iter().map(|r| (r.name().to_owned(), sum(Counter::Drop(*r))));
         Self {
             at_ms,
-            hostname: config.model.hostname.clone().unwrap_or_else(|| "fedgate".to_owned()),
+            hostname: config.model.name().to_owned(),
             up_seconds: (at_ms / 1000).saturating_sub(attached.session.greeting.started_unix),
             in_force: attached.standing() == Standing::InForce,
             cores: (0..counters.workers()).map(core).collect(),

@@ -132,19 +132,8 @@ impl Picture {
                 si(stat(ended))
             )
         };
-        let denied: f64 = [
-            Stat::SipDeniedDomain,
-            Stat::SipDeniedPeer,
-            Stat::SipDeniedRelay,
-            Stat::SipDeniedSpoof,
-            Stat::SipDeniedMethod,
-            Stat::SipDeniedDialog,
-            Stat::SipDeniedInspect,
-            Stat::SipDeniedOutbound,
-        ]
-        .into_iter()
-        .map(stat)
-        .sum();
+        let denials = Stat::ALL.iter().filter(|it| it.name().starts_with("sip_denied_"));
+        let denied: f64 = denials.map(|it| stat(*it)).sum();
         let handshakes = stat(Stat::TlsHandshakesClientLeg) + stat(Stat::TlsHandshakesServerLeg);
         let lines = [
             used(

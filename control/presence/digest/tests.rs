@@ -1,11 +1,15 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 use super::*;
 use crate::aor::Aor;
+use crate::config::Config;
 use crate::users::Users;
 
 fn bob() -> User {
     let text = "[[user]]\naddress = \"bob@local.example\"\npassword = \"secret\"\n";
-    let users = Users::parse(text, "users", |_| true).expect("users");
+    let config = "name = \"n\"\ndomains = [\"local.example\"]\nstore = \"s\"\nusers = \"u\"\ncontrol = \"c\"\n\
+                  [[listen]]\naddress = \"127.0.0.1:0\"\n";
+    let config = Config::parse(config, "config").expect("a configuration");
+    let users = Users::parse(text, "users", &config).expect("users");
     users.get(&Aor::parse("bob@local.example").expect("an address")).expect("bob").clone()
 }
 

@@ -43,6 +43,11 @@ impl Incoming {
         self.held.borrow_dependent()
     }
 
+    /// How long it is.
+    pub fn octets(&self) -> usize {
+        self.held.borrow_owner().len()
+    }
+
     /// The first value of a header.
     pub fn value(&self, name: HeaderName) -> Option<&str> {
         self.msg().values(name).next()
@@ -78,6 +83,11 @@ pub fn number(text: &str) -> Option<u32> {
         return None;
     }
     Some(text.parse().unwrap_or(u32::MAX))
+}
+
+/// RFC 3261's `token`.
+pub fn is_token(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-.!%*_+`'~".contains(&b))
 }
 
 /// The value of a parameter in `;name=value...`, without its quotes; the empty text where it has none.

@@ -6,13 +6,15 @@
 //!
 //! Part of the core.
 
+use std::collections::BTreeMap;
+
 use fedgate_sip::domain::Domain;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Core;
 use crate::aor::Aor;
-use crate::presence::policy::{Subject, Verdict};
+use crate::presence::policy::{Access, Subject, Verdict};
 use crate::store::{Package, Write};
 
 /// One command. Addresses as people write them.
@@ -100,29 +102,25 @@ impl Core {
             None => None,
             Some(text) => Some(Verdict::of(text).ok_or_else(|| format!("{text}: neither allow nor block"))?),
         };
-        let watchers = self.concerned(&user, &subject);
-        let before: Vec<_> = watchers.iter().map(|watcher| self.access_of(&user, watcher)).collect();
+        let before = self.concerned(&user, &subject);
         let policy = self.policies.entry(user.clone()).or_default();
         policy.decide(subject.clone(), verdict).map_err(|()| "too many decisions".to_owned())?;
         self.write(Write::Policy(user.clone(), subject, verdict));
-        for (watcher, before) in watchers.iter().zip(before) {
-            if verdict.is_some() {
+        if verdict.is_some() {
+            for watcher in before.keys() {
                 self.has_been_answered(&user, watcher);
             }
-            self.on_decided(&user, watcher, before);
         }
+        self.on_decided(&user, &before);
         Ok(())
     }
 
-    /// Watchers, present and waiting, whom a decision is about.
-    fn concerned(&self, user: &Aor, subject: &Subject) -> Vec<Aor> {
-        let subs = self.by_resource.get(&(Package::Presence, user.clone())).into_iter().flatten();
-        let present = subs.filter_map(|tag| Some(self.subs.get(tag)?.watcher.clone()));
+    /// Watchers, present and waiting, whom a decision is about, and what they have.
+    fn concerned(&self, user: &Aor, subject: &Subject) -> BTreeMap<Aor, Access> {
+        let present = self.watching(Package::Presence, user).map(|(watcher, _)| watcher.clone());
         let waiting = self.asked.get(user).into_iter().flat_map(|asked| asked.keys().cloned());
-        let mut all: Vec<Aor> = present.chain(waiting).filter(|watcher| subject.covers(watcher)).collect();
-        all.sort_unstable();
-        all.dedup();
-        all
+        let covered = present.chain(waiting).filter(|watcher| subject.covers(watcher));
+        covered.map(|watcher| (watcher.clone(), self.access_of(user, &watcher))).collect()
     }
 
     fn has_been_answered(&mut self, user: &Aor, watcher: &Aor) {

@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What a domain may do that is permitted only as one below another: OCS's own limits for peers it does not know by name.
+//! What domains may do that are permitted only as those below another: OCS's own limits for peers it does not know by name.
 //!
-//! So many requests a second, with a burst of a second; and once such a domain has addressed more than a thousand different local
-//! users, or most of what it asks for does not exist, it is on the watch list and has one a second. What is too much is answered 503
+//! So many requests a second, in and out of dialogs, with a burst of a second; and once they have addressed more than a thousand different
+//! local users, or most of what they ask for does not exist, they are on the watch list and have one a second. All that one `*.x` of
+//! the configuration permits are one: whoever owns x makes as many names below it as he likes. What is too much is answered 503
 //! with Retry-After, and nothing else is done about it. The list is kept as long as the process lives.
 //!
-//! Bounds: [`MAX_GUARDS`] domains; those beyond it share one guard. Part of the core.
+//! And what all foreign domains may hold of the node together is shared ([`Share`]).
+//!
+//! Bound: one guard and one share for each entry of the permitted domains. Part of the core.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use super::Core;
@@ -15,12 +18,12 @@ use super::request::{Answered, Who};
 use crate::aor::Aor;
 use crate::message::Incoming;
 
-/// Domains told apart.
-const MAX_GUARDS: usize = 10_000;
 /// Requests before their success is judged.
 const ENOUGH: u32 = 200;
+/// What peers may make us remember of each dialog, on average, octets.
+const OCTETS_EACH: usize = 2_048;
 
-/// What is known of one domain.
+/// What is known of the domains below one.
 #[derive(Debug, Default)]
 pub(super) struct Guard {
     /// Thousandths of a request that may come now.
@@ -64,16 +67,76 @@ impl Guard {
     }
 }
 
+/// What foreign domains hold of the things of which there may be so many in all.
+#[derive(Debug, Default)]
+pub(super) struct Shares {
+    pub(super) subscriptions: Share,
+    pub(super) sessions: Share,
+}
+
+/// How much of one thing those hold whom each entry of the permitted domains permits, and all together. An entry may have half, so
+/// that nobody keeps all others out; our own users have no entry.
+#[derive(Debug, Default)]
+pub(super) struct Share {
+    all: Held,
+    of: HashMap<usize, Held>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Held {
+    count: usize,
+    octets: usize,
+}
+
+#[cfg(test)]
+impl Shares {
+    /// Whether all has been given back.
+    pub(super) fn is_empty(&self) -> bool {
+        [&self.subscriptions, &self.sessions].into_iter().all(|share| {
+            share.of.values().chain([&share.all]).all(|held| (held.count, held.octets) == (0, 0))
+        })
+    }
+}
+
+impl Share {
+    /// Whether there is room for one more of so many octets, where there may be `most`.
+    pub(super) fn has_room(&self, entry: Option<usize>, octets: usize, most: usize) -> bool {
+        let fits = |held: &Held, most: usize| held.count < most && held.octets + octets <= most * OCTETS_EACH;
+        let others = entry.and_then(|entry| self.of.get(&entry));
+        fits(&self.all, most) && others.is_none_or(|held| fits(held, most.div_ceil(2)))
+    }
+
+    pub(super) fn take(&mut self, entry: Option<usize>, octets: usize) {
+        let of = entry.map(|entry| self.of.entry(entry).or_default());
+        for held in of.into_iter().chain([&mut self.all]) {
+            held.count += 1;
+            held.octets += octets;
+        }
+    }
+
+    pub(super) fn give_back(&mut self, entry: Option<usize>, octets: usize) {
+        let of = entry.and_then(|entry| self.of.get_mut(&entry));
+        for held in of.into_iter().chain([&mut self.all]) {
+            held.count -= 1;
+            held.octets -= octets;
+        }
+    }
+}
+
 impl Core {
-    pub(super) fn guard(&mut self, request: &Incoming, from: Aor) -> Result<Who, Answered> {
-        let target = request.msg().request_uri().and_then(|uri| Aor::of(&uri));
-        let exists = target.as_ref().is_some_and(|aor| self.users.get(aor).is_some());
-        let known = self.guards.len() < MAX_GUARDS || self.guards.contains_key(from.domain());
-        let key = if known { from.domain() } else { "" };
+    /// Whether one more request may come from those whom the entry `entry` of the permitted domains permits.
+    pub(super) fn guard(
+        &mut self,
+        request: &Incoming,
+        from: Aor,
+        entry: usize,
+        target: Option<&Aor>,
+    ) -> Result<Who, Answered> {
+        let exists = target.is_some_and(|aor| self.users.get(aor).is_some());
         let (rate, list) = (self.cfg.federation.unlisted_rate, self.cfg.federation.watch_list);
-        let guard = self.guards.entry(key.to_owned()).or_default();
+        let guard = self.guards.entry(entry).or_default();
         let was = guard.watched;
-        let admitted = guard.admit(target.as_ref().map(Aor::as_str), exists, rate, list, self.now);
+        let admitted = guard.admit(target.map(Aor::as_str), exists, rate, list, self.now);
         if guard.watched && !was {
             self.count("watch_listed");
         }
@@ -83,7 +146,24 @@ impl Core {
 
 #[cfg(test)]
 mod tests {
-    use super::Guard;
+    use super::{Guard, OCTETS_EACH, Share};
+
+    #[test]
+    fn one_entry_has_half_in_number_and_in_octets() {
+        let mut share = Share::default();
+        for _ in 0..5 {
+            assert!(share.has_room(Some(1), 100, 10));
+            share.take(Some(1), 100);
+        }
+        assert!(!share.has_room(Some(1), 100, 10));
+        share.give_back(Some(1), 100);
+        assert!(!share.has_room(Some(1), 5 * OCTETS_EACH, 10));
+        share.take(Some(2), 5 * OCTETS_EACH);
+        assert!(!share.has_room(Some(2), 1, 10));
+        // Our own users have the rest, and no more.
+        assert!(share.has_room(None, 5 * OCTETS_EACH - 400, 10));
+        assert!(!share.has_room(None, 5 * OCTETS_EACH - 399, 10));
+    }
 
     fn admitted(guard: &mut Guard, users: usize, exists: bool, from: u64, seconds: u64) -> usize {
         let step = |i: u64| from + i * 10;

@@ -86,6 +86,8 @@ struct Conn {
     failures: u8,
     /// What it was opened to; none for those that came in.
     target: Option<Target>,
+    /// Requests of ours on it that have no answer yet.
+    waiting: usize,
 }
 
 /// The core.
@@ -102,8 +104,9 @@ pub struct Core {
     pool: HashMap<Target, ConnId>,
     opened: u64,
     clients: HashMap<u64, transact::Client>,
-    /// Requests whose answer waits for somebody else.
-    deferred: HashSet<String>,
+    /// Requests whose answer waits for somebody else, and how long they are.
+    deferred: HashMap<String, usize>,
+    deferred_octets: usize,
     bindings: HashMap<Aor, Vec<register::Binding>>,
     policies: HashMap<Aor, Policy>,
     contacts: HashMap<Aor, BTreeMap<Aor, String>>,
@@ -112,7 +115,8 @@ pub struct Core {
     publications: HashMap<u64, publish::Publication>,
     devices: HashMap<Aor, Vec<u64>>,
     subs: HashMap<Tag, subscribe::Subscription>,
-    by_resource: HashMap<(Package, Aor), Vec<Tag>>,
+    /// Subscriptions by what they are about and who watches.
+    by_resource: HashMap<(Package, Aor), BTreeSet<(Aor, Tag)>>,
     by_watcher: HashMap<Aor, usize>,
     watches: HashMap<Tag, watch::Watch>,
     watch_of: HashMap<(Aor, Aor), Tag>,
@@ -123,7 +127,8 @@ pub struct Core {
     texts: HashMap<Tag, session::Pair>,
     pairs: HashMap<session::Pair, crate::im::Conversation<pager::Text>>,
     deliveries: HashMap<u64, pager::Delivery>,
-    guards: HashMap<String, flood::Guard>,
+    guards: HashMap<usize, flood::Guard>,
+    shares: flood::Shares,
 }
 
 impl Core {
@@ -146,7 +151,8 @@ impl Core {
             pool: HashMap::new(),
             opened: 0,
             clients: HashMap::new(),
-            deferred: HashSet::new(),
+            deferred: HashMap::new(),
+            deferred_octets: 0,
             bindings: HashMap::new(),
             policies: HashMap::new(),
             contacts: HashMap::new(),
@@ -165,6 +171,7 @@ impl Core {
             pairs: HashMap::new(),
             deliveries: HashMap::new(),
             guards: HashMap::new(),
+            shares: flood::Shares::default(),
         };
         core.restore(image);
         core
@@ -190,14 +197,21 @@ impl Core {
     /// A connection is there: one that came in, or one that was asked for.
     pub fn on_open(&mut self, conn: ConnId, peer: Peer, now: u64) {
         self.now = now;
-        let target = self.conns.remove(&conn).and_then(|old| old.target);
-        self.conns.insert(conn, Conn { peer, users: HashSet::new(), failures: 0, target });
+        let old = self.conns.remove(&conn);
+        if conn.is_outgoing() && old.is_none() {
+            // It has been given up meanwhile.
+            return self.out.push(Output::Close(conn));
+        }
+        // One of ours may have requests waiting already.
+        let (target, waiting) = old.map_or((None, 0), |old| (old.target, old.waiting));
+        self.conns.insert(conn, Conn { peer, users: HashSet::new(), failures: 0, target, waiting });
     }
 
-    /// A connection is gone, or could not be made.
+    /// A connection is gone, or could not be made, or is not wanted any more. What was said on it before may still leave.
     pub fn on_closed(&mut self, conn: ConnId, now: u64) {
         self.now = now;
         let Some(gone) = self.conns.remove(&conn) else { return };
+        self.out.push(Output::Close(conn));
         if let Some(target) = gone.target {
             self.pool.remove(&target);
         }
@@ -206,7 +220,9 @@ impl Core {
                 binding.conn = binding.conn.filter(|bound| *bound != conn);
             }
         }
-        self.fail_requests_on(conn);
+        if gone.waiting > 0 {
+            self.fail_requests_on(conn);
+        }
     }
 
     /// A message has come.

@@ -50,21 +50,11 @@ impl Core {
         let Some(target) = target else { return self.refuse(&request, 404, "no_user") };
         match who {
             Who::Foreign(_) if !self.cfg.federation.pager => self.refuse(&request, 405, "pager_foreign"),
-            Who::Foreign(from) => {
+            Who::Local(from) if !self.is_local(&target) => self.say(request, from, target),
+            Who::Foreign(from) | Who::Local(from) => {
                 let Ok(local) = self.local_target(&request) else { return };
-                if self.access_of(&local, &from) == Access::Polite {
-                    return self.refuse(&request, 480, "absent");
-                }
                 self.take_text(request, &local, &from, None);
             }
-            Who::Local(from) if self.is_local(&target) => {
-                let Ok(local) = self.local_target(&request) else { return };
-                if self.access_of(&local, &from) == Access::Polite {
-                    return self.refuse(&request, 480, "absent");
-                }
-                self.take_text(request, &local, &from, None);
-            }
-            Who::Local(from) => self.say(request, from, target),
         }
     }
 
@@ -125,7 +115,8 @@ impl Core {
         self.send_response(request, out);
     }
 
-    /// Sends to each device of a user.
+    /// Sends to each device of a user. For a sender whom he has blocked there is none: that is the one place where a block is
+    /// looked at, so that all that goes before is the same as for a user who is not there.
     pub(super) fn deliver(
         &mut self,
         local: &Aor,
@@ -135,7 +126,8 @@ impl Core {
         origin: Option<(Incoming, Option<Tag>)>,
     ) {
         let number = self.ids.number();
-        let devices = self.bindings.get(local).cloned().unwrap_or_default();
+        let is_blocked = self.access_of(local, from) == Access::Polite;
+        let devices = self.bindings.get(local).filter(|_| !is_blocked).cloned().unwrap_or_default();
         let now = self.now;
         // Until all have been tried the delivery counts as open, so that it cannot end before.
         self.deliveries.insert(number, Delivery { origin, open: 1, best: 480 });

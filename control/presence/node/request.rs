@@ -18,13 +18,17 @@ use crate::config::Permission;
 use crate::digest::Denied;
 use crate::ids::Tag;
 use crate::message::Incoming;
-use crate::message::compose::{ALLOW, EVENTS, Outgoing};
+use crate::message::compose::{ALLOW, EVENTS, Outgoing, unfolded};
 use crate::transport::Origin;
 
 /// Wrong credentials on a connection before it is closed.
 const MAX_FAILURES: u8 = 8;
 /// Users that one connection (of a proxy before us) may speak for.
 const MAX_USERS: usize = 10_000;
+/// Requests whose answers wait.
+const MAX_DEFERRED: usize = 100_000;
+/// Octets of them all.
+const MAX_DEFERRED_OCTETS: usize = 32 << 20;
 
 /// Whose a request is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,7 +62,7 @@ impl Core {
             return self.on_cancel(&request);
         }
         // None of the extensions that can be required is supported.
-        let unsupported: Vec<&str> = msg.tokens(HeaderName::Require).collect();
+        let unsupported: Vec<String> = msg.tokens(HeaderName::Require).map(unfolded).collect();
         if !unsupported.is_empty() {
             self.count("extension");
             let out =
@@ -132,6 +136,12 @@ impl Core {
 
     /// Whose the request is; if nobody's that may, it has been answered.
     pub(super) fn requester(&mut self, request: &Incoming) -> Result<Who, Answered> {
+        let target = request.msg().request_uri().and_then(|uri| Aor::of(&uri));
+        self.speaker(request, target.as_ref())
+    }
+
+    /// As [`Core::requester`], of a request in a dialog: that is about `target`, whatever our Contact is that it goes to.
+    pub(super) fn speaker(&mut self, request: &Incoming, target: Option<&Aor>) -> Result<Who, Answered> {
         let from = Aor::of(&request.msg().from.uri);
         let origin = self.conns.get(&request.conn).map(|conn| conn.peer.origin);
         match (origin, from) {
@@ -140,7 +150,7 @@ impl Core {
                 Permission::Refused if self.is_local(&from) => Err(self.refused(request, 403, "spoof_local")),
                 Permission::Refused => Err(self.refused(request, 403, "domain_refused")),
                 Permission::Listed => Ok(Who::Foreign(from)),
-                Permission::Below => self.guard(request, from),
+                Permission::Below(entry) => self.guard(request, from, entry, target),
             },
             (Some(Origin::Client), Some(from)) => self.authenticate(request, from),
             (None, _) => Err(Answered),
@@ -194,11 +204,11 @@ impl Core {
                 self.challenge(request, &from, denied == Denied::Stale);
                 if denied == Denied::Bad && had {
                     self.count("credentials");
-                    let conn = request.conn;
-                    if let Some(state) = self.conns.get_mut(&conn) {
-                        state.failures = state.failures.saturating_add(1);
-                        if state.failures >= MAX_FAILURES {
-                            self.out.push(Output::Close(conn));
+                    if let Some(conn) = self.conns.get_mut(&request.conn) {
+                        conn.failures = conn.failures.saturating_add(1);
+                        if conn.failures >= MAX_FAILURES {
+                            // At once: what has been sent behind this one is not looked at any more.
+                            self.on_closed(request.conn, self.now);
                         }
                     }
                 }
@@ -247,17 +257,25 @@ impl Core {
     /// Marks a request whose answer waits; `false` where the same one waits already (it came twice), or too many do and it has been
     /// refused.
     pub(super) fn defer(&mut self, request: &Incoming) -> bool {
-        const MAX_DEFERRED: usize = 100_000;
-        if self.deferred.len() >= MAX_DEFERRED {
+        let octets = self.deferred_octets + request.octets();
+        if self.deferred.len() >= MAX_DEFERRED || octets > MAX_DEFERRED_OCTETS {
             self.refuse(request, 503, "deferred_full");
             return false;
         }
-        self.deferred.insert(transaction(request))
+        let name = transaction(request);
+        if self.deferred.contains_key(&name) {
+            return false;
+        }
+        self.deferred_octets = octets;
+        self.deferred.insert(name, request.octets());
+        true
     }
 
     /// Answers a request that has been deferred.
     pub(super) fn answer_deferred(&mut self, request: &Incoming, status: u16) {
-        self.deferred.remove(&transaction(request));
+        if let Some(octets) = self.deferred.remove(&transaction(request)) {
+            self.deferred_octets -= octets;
+        }
         let out = self.response(request, status);
         let out = match status {
             415 => out.with(rsip::headers::Accept::new("text/plain")),

@@ -38,6 +38,8 @@ pub(super) type Pair = (Aor, Aor);
 pub(super) struct Session {
     pair: Pair,
     pub(super) dialog: Dialog,
+    /// What it is charged for.
+    octets: usize,
     /// Our 200 that has no ACK yet; when it is repeated next, after how long then, and when no more.
     unacknowledged: Option<Repeat>,
     /// Our ACK, for a 200 that comes again.
@@ -56,6 +58,8 @@ pub(super) struct Session {
 struct Repeat {
     bytes: Vec<u8>,
     pause: u64,
+    /// When its timer stands.
+    due: u64,
     until: u64,
 }
 
@@ -90,14 +94,14 @@ impl Core {
         if blocked || !self.bindings.contains_key(&local) {
             return self.refuse(request, 480, "absent");
         }
-        if self.sessions.len() >= self.cfg.limits.sessions {
-            return self.refuse(request, 503, "sessions_full");
-        }
         let tag = self.ids.tag();
         let dialog = match Dialog::of_request(msg, tag, request.conn) {
             Ok(dialog) => dialog,
             Err(why) => return self.refuse(request, why.status(), "dialog"),
         };
+        if !self.has_room(&foreign, &dialog) {
+            return self.refuse(request, 503, "sessions_full");
+        }
         let invite = msg.cseq.number;
         self.count("sessions_in");
         let pair = (local, foreign);
@@ -106,12 +110,28 @@ impl Core {
         self.pair_does(pair, |conversation| conversation.peer_invited(tag));
     }
 
+    /// Whether there may be one more session with this foreign user.
+    fn has_room(&self, foreign: &Aor, dialog: &Dialog) -> bool {
+        let entry = self.cfg.entry(foreign.domain());
+        self.shares.sessions.has_room(entry, dialog.octets(), self.cfg.limits.sessions)
+    }
+
+    /// The peer has said something about itself: what is remembered may be more than before.
+    fn charge(&mut self, tag: Tag) {
+        let Some(session) = self.sessions.get_mut(&tag) else { return };
+        let charged = std::mem::replace(&mut session.octets, session.dialog.octets());
+        let (charge, entry) = (session.octets, self.cfg.entry(session.pair.1.domain()));
+        self.shares.sessions.give_back(entry, charged);
+        self.shares.sessions.take(entry, charge);
+    }
+
     fn add_session(&mut self, tag: Tag, pair: Pair, dialog: Dialog, invite: u32, composing: bool) {
         let used = self.now;
         let looked_at = used + self.cfg.session_idle * 1_000;
         self.invites.insert(invite_key(&dialog.call_id, dialog.remote_tag(), invite), tag);
         let session = Session {
             pair,
+            octets: dialog.octets(),
             dialog,
             unacknowledged: None,
             ack: None,
@@ -121,6 +141,7 @@ impl Core {
             taken: None,
             composing,
         };
+        self.shares.sessions.take(self.cfg.entry(session.pair.1.domain()), session.octets);
         self.sessions.insert(tag, session);
         self.at(looked_at, Timer::Idle(tag));
     }
@@ -137,11 +158,12 @@ impl Core {
             .body(sdp::TYPE, sdp::write(&self.cfg.name, Some(&user.uri())))
             .bytes();
         self.out.push(Output::Send(request.conn, bytes.clone()));
-        let until = self.now + 64 * T1;
+        self.acknowledged(tag);
+        let (due, until) = (self.now + T1, self.now + 64 * T1);
         if let Some(session) = self.sessions.get_mut(&tag) {
-            session.unacknowledged = Some(Repeat { bytes, pause: T1, until });
+            session.unacknowledged = Some(Repeat { bytes, pause: T1, due, until });
         }
-        self.at(self.now + T1, Timer::Ack(tag));
+        self.at(due, Timer::Ack(tag));
     }
 
     /// The session that this very INVITE has made already.
@@ -167,18 +189,29 @@ impl Core {
             return self.end_session(tag);
         }
         repeat.pause = (repeat.pause * 2).min(T2);
-        let next = now + repeat.pause;
+        repeat.due = now + repeat.pause;
+        let due = repeat.due;
         self.repeat_answer(tag);
-        self.at(next, Timer::Ack(tag));
+        self.at(due, Timer::Ack(tag));
+    }
+
+    /// Our 200 has arrived, or there is another: it is not said again.
+    fn acknowledged(&mut self, tag: Tag) {
+        let repeat = self.sessions.get_mut(&tag).and_then(|session| session.unacknowledged.take());
+        if let Some(repeat) = repeat {
+            self.timers.remove(&(repeat.due, Timer::Ack(tag)));
+        }
     }
 
     pub(super) fn on_ack(&mut self, request: &Incoming) {
         let msg = request.msg();
         let tag = msg.to.tag.and_then(|tag| tag.parse().ok()).unwrap_or(Tag(0));
+        let origin = self.conns.get(&request.conn).map(|conn| conn.peer.origin);
         let Some(session) = self.sessions.get_mut(&tag) else { return };
-        if session.dialog.call_id.as_ref() == msg.call_id {
-            session.unacknowledged = None;
+        let is_peer = Aor::of(&msg.from.uri).as_ref() == Some(&session.pair.1) && session.dialog.knows(msg);
+        if origin == Some(Origin::Federation) && is_peer {
             session.dialog.conn = Some(request.conn);
+            self.acknowledged(tag);
         }
     }
 
@@ -203,27 +236,31 @@ impl Core {
         if let Some(session) = self.sessions.get_mut(&tag) {
             session.composing = composing.unwrap_or(session.composing);
         }
+        self.charge(tag);
         self.take_invite(request, tag);
     }
 
     /// Whether a request is the peer's in this session; if not, it has been answered.
     fn in_session(&mut self, request: &Incoming, tag: Tag) -> bool {
         let msg = request.msg();
-        let origin = self.conns.get(&request.conn).map(|conn| conn.peer.origin);
-        let now = self.now;
-        let Some(session) = self.sessions.get_mut(&tag) else { return false };
-        let is_peer =
-            origin == Some(Origin::Federation) && Aor::of(&msg.from.uri).as_ref() == Some(&session.pair.1);
-        if !is_peer {
+        let Some((local, foreign)) = self.sessions.get(&tag).map(|session| session.pair.clone()) else {
+            return false;
+        };
+        let Ok(who) = self.speaker(request, Some(&local)) else { return false };
+        if *who.aor() != foreign {
             self.refuse(request, 403, "third_party");
             return false;
         }
+        let now = self.now;
+        let Some(session) = self.sessions.get_mut(&tag) else { return false };
         let refreshes = msg.cseq.method == "INVITE";
-        // Who speaks in it has our 200.
-        session.unacknowledged = None;
-        session.used = now;
         match session.dialog.check(msg, request.conn, refreshes) {
-            Ok(()) => true,
+            Ok(()) => {
+                session.used = now;
+                // Who speaks in it has our 200.
+                self.acknowledged(tag);
+                true
+            }
             Err(why) => {
                 self.refuse(request, why.status(), "dialog");
                 false
@@ -282,10 +319,6 @@ impl Core {
         let Some((local, foreign)) = self.sessions.get(&tag).map(|session| session.pair.clone()) else {
             return;
         };
-        if self.access_of(&local, &foreign) == Access::Polite {
-            // Blocked since the session was made: nobody is there any more.
-            return self.refuse(&request, 480, "absent");
-        }
         self.take_text(request, &local, &foreign, Some(tag));
     }
 
@@ -324,7 +357,7 @@ impl Core {
         if let Some(conversation) = self.pairs.get_mut(pair) {
             conversation.inviting(tag);
         }
-        let conn = self.conn_of(&dialog, false).filter(|_| self.sessions.len() < self.cfg.limits.sessions);
+        let conn = self.conn_of(&dialog, false).filter(|_| self.has_room(foreign, &dialog));
         let Some(conn) = conn else {
             return self.pair_does(pair.clone(), |conversation| conversation.refused(tag, 503));
         };
@@ -352,6 +385,7 @@ impl Core {
                     Ok(()) => {
                         session.composing = peer.is_some_and(|peer| peer.composing);
                         session.used = self.now;
+                        self.charge(tag);
                         self.acknowledge(tag, message.conn);
                         if peer.is_none() {
                             // It has taken the INVITE for something else.
@@ -432,7 +466,9 @@ impl Core {
     }
 
     fn forget_session(&mut self, tag: Tag) -> Option<Session> {
+        self.acknowledged(tag);
         let session = self.sessions.remove(&tag)?;
+        self.shares.sessions.give_back(self.cfg.entry(session.pair.1.domain()), session.octets);
         self.timers.remove(&(session.looked_at, Timer::Idle(tag)));
         // The key of one of ours that has been answered is not the one it was put in by.
         for remote_tag in [session.dialog.remote_tag(), ""] {

@@ -9,6 +9,7 @@
 //! RFC 6665, with RFC 3265's ways taken: 202 by configuration, NOTIFY by any dialog. A subscription is stored before its SUBSCRIBE is
 //! acknowledged and lives over restarts. Part of the core.
 
+use std::collections::{BTreeMap, HashMap};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use fedgate_sip::headers::HeaderName;
@@ -21,7 +22,8 @@ use crate::aor::Aor;
 use crate::config::Permission;
 use crate::dialog::Dialog;
 use crate::ids::Tag;
-use crate::message::{Incoming, param};
+use crate::message::compose::{Outgoing, unfolded};
+use crate::message::{Incoming, is_token, param};
 use crate::presence::notifier::{After, Due, Notifier};
 use crate::presence::pidf;
 use crate::presence::policy::Access;
@@ -49,6 +51,11 @@ pub(super) struct Subscription {
     alarm: Option<u64>,
     /// Hash of what was last told, so that nothing is told twice.
     told: u64,
+    /// The watcher has been told that it is active: there is no way back to pending (RFC 3857 section 4.7.1), which would show it
+    /// that a block was taken back.
+    was_active: bool,
+    /// What it is charged for.
+    octets: usize,
     /// Of a subscription to watchers: those that have changed since the last NOTIFY; `None` where all are to be told.
     pub(super) watchers: Option<Vec<Watcher>>,
 }
@@ -72,6 +79,7 @@ impl Core {
             }
             let mut dialog = sub.dialog;
             dialog.resume();
+            let was_active = self.access_of(&sub.resource, &sub.watcher) != Access::Pending;
             let restored = Subscription {
                 dialog,
                 resource: sub.resource,
@@ -82,6 +90,8 @@ impl Core {
                 notifier: Notifier::default(),
                 alarm: None,
                 told: 0,
+                was_active,
+                octets: 0,
                 watchers: None,
             };
             self.add(restored);
@@ -97,11 +107,26 @@ impl Core {
         }
     }
 
-    fn add(&mut self, sub: Subscription) {
+    /// The subscriptions of one kind to a user, by watcher.
+    pub(super) fn watching(&self, package: Package, resource: &Aor) -> impl Iterator<Item = &(Aor, Tag)> {
+        self.by_resource.get(&(package, resource.clone())).into_iter().flatten()
+    }
+
+    /// Those of one watcher to a user's presence.
+    pub(super) fn watching_as(&self, resource: &Aor, watcher: &Aor) -> impl Iterator<Item = Tag> {
+        let all = self.by_resource.get(&(Package::Presence, resource.clone()));
+        let range = (watcher.clone(), Tag(0))..=(watcher.clone(), Tag(u64::MAX));
+        all.into_iter().flat_map(move |all| all.range(range.clone())).map(|(_, tag)| *tag)
+    }
+
+    fn add(&mut self, mut sub: Subscription) {
         let tag = sub.dialog.tag;
         self.at(sub.expires, Timer::Expire(tag));
-        self.by_resource.entry((sub.package, sub.resource.clone())).or_default().push(tag);
+        let key = (sub.package, sub.resource.clone());
+        self.by_resource.entry(key).or_default().insert((sub.watcher.clone(), tag));
         *self.by_watcher.entry(sub.watcher.clone()).or_default() += 1;
+        sub.octets = sub.dialog.octets();
+        self.shares.subscriptions.take(self.cfg.entry(sub.watcher.domain()), sub.octets);
         self.subs.insert(tag, sub);
     }
 
@@ -113,28 +138,28 @@ impl Core {
         }
         let key = (sub.package, sub.resource.clone());
         if let Some(tags) = self.by_resource.get_mut(&key) {
-            tags.retain(|other| *other != tag);
+            tags.remove(&(sub.watcher.clone(), tag));
             if tags.is_empty() {
                 self.by_resource.remove(&key);
             }
         }
+        self.shares.subscriptions.give_back(self.cfg.entry(sub.watcher.domain()), sub.octets);
         if let Some(count) = self.by_watcher.get_mut(&sub.watcher) {
             *count -= 1;
             if *count == 0 {
                 self.by_watcher.remove(&sub.watcher);
             }
         }
-        self.write(Write::Unsubscribed(tag));
         Some(sub)
     }
 
     pub(super) fn on_subscribe(&mut self, request: &Incoming) {
         let Ok(who) = self.requester(request) else { return };
-        let event = request.value(HeaderName::Event).unwrap_or_default();
-        let (name, params) = event.split_once(';').unwrap_or((event, ""));
+        let event = request.value(HeaderName::Event).map(unfolded).unwrap_or_default();
+        let (name, params) = event.split_once(';').unwrap_or((&event, ""));
         let Some(package) = Package::of(name.trim()) else { return self.refuse(request, 489, "bad_event") };
         let event_id: Option<Box<str>> = param(params, "id").filter(|id| !id.is_empty()).map(Box::from);
-        if event_id.as_deref().is_some_and(|id| id.len() > MAX_EVENT_ID) {
+        if event_id.as_deref().is_some_and(|id| id.len() > MAX_EVENT_ID || !is_token(id)) {
             return self.refuse(request, 400, "bad_event");
         }
         let Ok(resource) = self.resource(request, &who, package) else { return };
@@ -147,16 +172,17 @@ impl Core {
         }
         let Ok(seconds) = self.seconds(request) else { return };
         let watching = self.by_watcher.get(who.aor()).copied().unwrap_or(0);
-        if self.subs.len() >= self.cfg.limits.subscriptions
-            || watching >= self.cfg.limits.subscriptions_per_watcher
-        {
-            return self.refuse(request, 503, "subscriptions_full");
-        }
         let tag = self.ids.tag();
         let dialog = match Dialog::of_request(request.msg(), tag, request.conn) {
             Ok(dialog) => dialog,
             Err(why) => return self.refuse(request, why.status(), "dialog"),
         };
+        let entry = self.cfg.entry(who.aor().domain());
+        if !self.shares.subscriptions.has_room(entry, dialog.octets(), self.cfg.limits.subscriptions)
+            || watching >= self.cfg.limits.subscriptions_per_watcher
+        {
+            return self.refuse(request, 503, "subscriptions_full");
+        }
         let sub = Subscription {
             dialog,
             resource: resource.clone(),
@@ -167,6 +193,8 @@ impl Core {
             notifier: Notifier::default(),
             alarm: None,
             told: 0,
+            was_active: false,
+            octets: 0,
             watchers: None,
         };
         if package == Package::Presence && self.is_local(&resource) && self.access(&sub) == Access::Pending {
@@ -175,7 +203,7 @@ impl Core {
         self.count("subscriptions");
         self.add(sub);
         self.accept(request, tag, seconds);
-        self.tell_watched(&resource, package, who.aor());
+        self.tell_watched(&resource, package, std::slice::from_ref(who.aor()));
         if package == Package::Presence && !self.is_local(&resource) && seconds > 0 {
             self.want_watch(who.aor(), &resource);
         }
@@ -214,16 +242,13 @@ impl Core {
     }
 
     pub(super) fn on_resubscribe(&mut self, request: &Incoming, tag: Tag) {
-        let is_federation = self.conns.get(&request.conn).map(|conn| conn.peer.origin);
-        let Some(sub) = self.subs.get_mut(&tag) else { return };
-        let expected = if self.cfg.is_local(sub.watcher.domain()) {
-            crate::transport::Origin::Client
-        } else {
-            crate::transport::Origin::Federation
-        };
-        if is_federation != Some(expected) {
-            return self.refuse(request, 481, "no_dialog");
+        let Some(sub) = self.subs.get(&tag) else { return };
+        let (resource, watcher, package) = (sub.resource.clone(), sub.watcher.clone(), sub.package);
+        let Ok(who) = self.speaker(request, Some(&resource)) else { return };
+        if *who.aor() != watcher {
+            return self.refuse(request, 403, "third_party");
         }
+        let Some(sub) = self.subs.get_mut(&tag) else { return };
         if let Err(why) = sub.dialog.check(request.msg(), request.conn, true) {
             return self.refuse(request, why.status(), "dialog");
         }
@@ -231,13 +256,17 @@ impl Core {
         let until = self.now + u64::from(seconds) * 1_000;
         let Some(sub) = self.subs.get_mut(&tag) else { return };
         let old = std::mem::replace(&mut sub.expires, until);
+        let charged = std::mem::replace(&mut sub.octets, sub.dialog.octets());
+        let charge = sub.octets;
         sub.watchers = None;
-        let (resource, watcher, package) = (sub.resource.clone(), sub.watcher.clone(), sub.package);
+        let entry = self.cfg.entry(watcher.domain());
+        self.shares.subscriptions.give_back(entry, charged);
+        self.shares.subscriptions.take(entry, charge);
         self.timers.remove(&(old, Timer::Expire(tag)));
         self.at(until, Timer::Expire(tag));
         self.accept(request, tag, seconds);
         if seconds == 0 {
-            self.tell_watched(&resource, package, &watcher);
+            self.tell_watched(&resource, package, &[watcher]);
         }
     }
 
@@ -246,19 +275,16 @@ impl Core {
         let Some(sub) = self.subs.get_mut(&tag) else { return };
         sub.notifier.force();
         let user = sub.resource.user().to_owned();
-        if seconds > 0 {
-            let stored = Box::new(sub.stored());
-            self.write(Write::Subscribed(stored));
-        }
-        let out =
-            crate::message::compose::Outgoing::response(request.msg(), self.cfg.subscribe_status, Some(tag))
-                .record_routes(request.msg())
-                .with(rsip::headers::Contact::new(self.contact(&user, request.conn)))
-                .with(rsip::headers::Expires::new(seconds.to_string()));
+        let lives = (seconds > 0).then(|| Box::new(sub.stored()));
+        self.write(lives.map_or(Write::Unsubscribed(tag), Write::Subscribed));
+        let out = Outgoing::response(request.msg(), self.cfg.subscribe_status, Some(tag))
+            .record_routes(request.msg())
+            .with(rsip::headers::Contact::new(self.contact(&user, request.conn)))
+            .with(rsip::headers::Expires::new(seconds.to_string()));
         self.send_response(request, out);
         self.flush(tag);
         if seconds == 0 {
-            self.end(tag);
+            self.ended(tag);
         }
     }
 
@@ -271,10 +297,16 @@ impl Core {
         }
     }
 
-    /// Takes a subscription away; whoever is concerned is told.
+    /// Takes a subscription away, from the store as well.
     fn end(&mut self, tag: Tag) {
+        self.write(Write::Unsubscribed(tag));
+        self.ended(tag);
+    }
+
+    /// Forgets one that the store has no more; whoever is concerned is told.
+    fn ended(&mut self, tag: Tag) {
         let Some(sub) = self.remove(tag) else { return };
-        self.tell_watched(&sub.resource, sub.package, &sub.watcher);
+        self.tell_watched(&sub.resource, sub.package, std::slice::from_ref(&sub.watcher));
         if sub.package == Package::Presence && !self.is_local(&sub.resource) {
             self.unwant_watch(&sub.watcher, &sub.resource);
         }
@@ -327,6 +359,7 @@ impl Core {
             None => sub.package.name().to_owned(),
         };
         sub.told = told(&substate, body.as_ref().map(|(_, text)| text.as_str()));
+        sub.was_active |= substate == Substate::Active;
         sub.notifier.sent(now);
         sub.watchers = (sub.package == Package::Winfo).then(Vec::new);
         let mut out = sub
@@ -338,10 +371,14 @@ impl Core {
         if let Some((kind, text)) = body {
             out = out.body(kind, text);
         }
-        if self.send_request(conn, branch, Purpose::Notify(tag), out).is_err()
-            && let Some(sub) = self.subs.get_mut(&tag)
-        {
-            let _ = sub.notifier.answered(503, None, now);
+        if self.send_request(conn, branch, Purpose::Notify(tag), out).is_err() {
+            // Nothing of it has been told: all of it is, later.
+            if let Some(sub) = self.subs.get_mut(&tag) {
+                sub.told = 0;
+                sub.watchers = None;
+                let _ = sub.notifier.answered(503, None, now);
+            }
+            return self.flush(tag);
         }
         self.count("notifies");
     }
@@ -360,7 +397,8 @@ impl Core {
         let (state, presence, name) = if self.is_local(&sub.resource) {
             let user = self.users.get(&sub.resource).and_then(|user| user.name.clone());
             match self.access(sub) {
-                Access::Pending => return (Substate::Pending, None),
+                Access::Pending if !sub.was_active => return (Substate::Pending, None),
+                Access::Pending => (Substate::Active, Presence::OFFLINE, user),
                 Access::Polite => (Substate::Active, Presence::OFFLINE, user),
                 Access::Active => (Substate::Active, self.state(&sub.resource), user),
             }
@@ -391,7 +429,7 @@ impl Core {
 
     /// A user's state is another: those who may see it are told, five seconds apart at least.
     pub(super) fn on_state_changed(&mut self, user: &Aor) {
-        let tags = self.by_resource.get(&(Package::Presence, user.clone())).cloned().unwrap_or_default();
+        let tags: Vec<Tag> = self.watching(Package::Presence, user).map(|(_, tag)| *tag).collect();
         for tag in tags {
             let sees = self.subs.get(&tag).is_some_and(|sub| self.access(sub) == Access::Active);
             if sees {
@@ -400,35 +438,36 @@ impl Core {
         }
     }
 
-    /// A user has decided about `watcher`, who had `before`.
-    pub(super) fn on_decided(&mut self, user: &Aor, watcher: &Aor, before: Access) {
-        let tags = self.by_resource.get(&(Package::Presence, user.clone())).cloned().unwrap_or_default();
+    /// A user has decided about watchers, who had such access before.
+    pub(super) fn on_decided(&mut self, user: &Aor, before: &BTreeMap<Aor, Access>) {
+        let tags: Vec<Tag> = self.watching(Package::Presence, user).map(|(_, tag)| *tag).collect();
         for tag in tags {
-            if self.subs.get(&tag).is_some_and(|sub| sub.watcher == *watcher) {
-                self.changed(tag, before == Access::Pending);
+            if let Some(before) = self.subs.get(&tag).and_then(|sub| before.get(&sub.watcher)) {
+                self.changed(tag, *before == Access::Pending);
             }
         }
-        self.tell_watched(user, Package::Presence, watcher);
+        let watchers: Vec<Aor> = before.keys().cloned().collect();
+        self.tell_watched(user, Package::Presence, &watchers);
     }
 
     /// What our own subscription to a foreign contact says is another.
     pub(super) fn on_contact_changed(&mut self, watcher: &Aor, contact: &Aor) {
-        let tags = self.by_resource.get(&(Package::Presence, contact.clone())).cloned().unwrap_or_default();
+        let tags: Vec<Tag> = self.watching_as(contact, watcher).collect();
         for tag in tags {
-            if self.subs.get(&tag).is_some_and(|sub| sub.watcher == *watcher) {
-                self.changed(tag, false);
-            }
+            self.changed(tag, false);
         }
     }
 
     pub(super) fn changed(&mut self, tag: Tag, at_once: bool) {
         let Some(sub) = self.subs.get(&tag) else { return };
-        let (substate, body) = self.view(sub);
-        let told = told(&substate, body.as_ref().map(|(_, text)| text.as_str()));
-        let Some(sub) = self.subs.get_mut(&tag) else { return };
-        if sub.package == Package::Presence && told == sub.told {
-            return;
+        // A list of watchers may be long, and is made when it is sent and not before.
+        if sub.package == Package::Presence {
+            let (substate, body) = self.view(sub);
+            if told(&substate, body.as_ref().map(|(_, text)| text.as_str())) == sub.told {
+                return;
+            }
         }
+        let Some(sub) = self.subs.get_mut(&tag) else { return };
         if at_once {
             sub.notifier.force();
         } else {
@@ -477,7 +516,7 @@ impl Subscription {
     }
 }
 
-fn sub_user(subs: &std::collections::HashMap<Tag, Subscription>, tag: Tag) -> &str {
+fn sub_user(subs: &HashMap<Tag, Subscription>, tag: Tag) -> &str {
     subs.get(&tag).map_or("", |sub| sub.resource.user())
 }
 

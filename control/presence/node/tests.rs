@@ -4,5 +4,6 @@
 mod chaos;
 mod im;
 mod lab;
+mod limits;
 mod presence;
 mod registrar;

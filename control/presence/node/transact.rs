@@ -26,6 +26,10 @@ pub(super) const TIMER_F: u64 = 32_000;
 const RINGING: u64 = 60_000;
 /// Requests of ours that may be without an answer.
 const MAX_CLIENTS: usize = 100_000;
+/// Of them, on one connection to a peer, which speaks for many users.
+const MAX_ON_PEER: usize = 50_000;
+/// On one of a user's devices, or of a proxy before them.
+const MAX_ON_CLIENT: usize = 10_000;
 const COOKIE: &str = "z9hG4bK";
 
 /// What a request of ours is for.
@@ -114,7 +118,7 @@ impl Core {
         let peer = Peer { origin, tls: target.tls.is_some() };
         self.conns.insert(
             conn,
-            Conn { peer, users: Default::default(), failures: 0, target: Some(target.clone()) },
+            Conn { peer, users: Default::default(), failures: 0, target: Some(target.clone()), waiting: 0 },
         );
         self.pool.insert(target.clone(), conn);
         self.out.push(Output::Open(conn, target));
@@ -148,10 +152,16 @@ impl Core {
         purpose: Purpose,
         request: Outgoing,
     ) -> Result<(), ()> {
-        if self.clients.len() >= MAX_CLIENTS {
+        let is_full = self.clients.len() >= MAX_CLIENTS;
+        let has_room = |on: &&mut Conn| match on.peer.origin {
+            Origin::Federation => on.waiting < MAX_ON_PEER,
+            Origin::Client => on.waiting < MAX_ON_CLIENT,
+        };
+        let Some(on) = self.conns.get_mut(&conn).filter(|_| !is_full).filter(has_room) else {
             self.count("clients_full");
             return Err(());
-        }
+        };
+        on.waiting += 1;
         let bytes = request.bytes();
         let invite = matches!(purpose, Purpose::Invite(_)).then(|| bytes.clone().into_boxed_slice());
         let deadline = self.now + TIMER_F;
@@ -202,6 +212,9 @@ impl Core {
     fn finish(&mut self, branch: u64) -> Option<Client> {
         let client = self.clients.remove(&branch)?;
         self.timers.remove(&(client.deadline, Timer::Request(branch)));
+        if let Some(on) = self.conns.get_mut(&client.conn) {
+            on.waiting -= 1;
+        }
         Some(client)
     }
 

@@ -17,12 +17,13 @@ use rsip::headers::UntypedHeader as _;
 use super::transact::{Answer, Purpose};
 use super::{Core, Timer};
 use crate::aor::Aor;
+use crate::config::Permission;
 use crate::dialog::Dialog;
 use crate::ids::Tag;
 use crate::message::{Incoming, number, param};
 use crate::presence::pidf::{self, PidfError};
 use crate::presence::state::Presence;
-use crate::presence::watch::{Next, Pace, TIMER_N};
+use crate::presence::watch::{Next, Pace};
 use crate::store::Package;
 use crate::transport::Origin;
 use crate::xml::XmlError;
@@ -43,6 +44,8 @@ pub(super) struct Watch {
     asking: bool,
     /// A NOTIFY has come in this dialog.
     notified: bool,
+    /// What the peer has granted, s.
+    granted: Option<u32>,
     /// Nobody wants it any more; it ends with the next answer.
     unwanted: bool,
     /// What is known of the contact; `None` before its first word.
@@ -56,7 +59,8 @@ impl Core {
         let watching = self.subs.values().filter_map(|sub| sub.watches());
         let mut pairs: Vec<(Aor, Aor)> = in_lists
             .chain(watching)
-            .filter(|(local, foreign)| self.is_local(local) && !self.is_local(foreign))
+            // Who is no user any more watches nobody.
+            .filter(|(local, foreign)| self.users.get(local).is_some() && !self.is_local(foreign))
             .map(|(local, foreign)| (local.clone(), foreign.clone()))
             .collect();
         pairs.sort_unstable();
@@ -85,8 +89,7 @@ impl Core {
     /// Somebody does not any more; if nobody else does, it ends.
     pub(super) fn unwant_watch(&mut self, local: &Aor, foreign: &Aor) {
         let in_list = self.contacts.get(local).is_some_and(|contacts| contacts.contains_key(foreign));
-        let mut subs = self.by_resource.get(&(Package::Presence, foreign.clone())).into_iter().flatten();
-        if in_list || subs.any(|tag| self.subs.get(tag).is_some_and(|sub| sub.watcher == *local)) {
+        if in_list || self.watching_as(foreign, local).next().is_some() {
             return;
         }
         let Some(tag) = self.watch_of.get(&(local.clone(), foreign.clone())).copied() else { return };
@@ -120,6 +123,7 @@ impl Core {
             next: None,
             asking: false,
             notified: false,
+            granted: None,
             unwanted: false,
             seen,
         };
@@ -148,6 +152,10 @@ impl Core {
     pub(super) fn on_watch_due(&mut self, tag: Tag) {
         let Some(watch) = self.watches.get_mut(&tag) else { return };
         let Some(next) = watch.next.take() else { return };
+        if watch.unwanted {
+            // It ends by the answer that is awaited.
+            return;
+        }
         match next {
             Next::Refresh(_) if watch.dialog.is_established() => {
                 let expires = watch.pace.expires();
@@ -214,13 +222,15 @@ impl Core {
                     return self.watch_next(tag, next);
                 }
                 let granted = message.number(HeaderName::Expires).ok().flatten();
+                watch.granted = granted;
                 let next = match granted {
                     Some(0) => watch.pace.refused(500, None, None, now),
-                    granted => watch.pace.granted(granted.unwrap_or(watch.pace.expires()), now),
+                    granted if watch.notified => {
+                        watch.pace.granted(granted.unwrap_or(watch.pace.expires()), now)
+                    }
+                    // A NOTIFY has to follow; who sends none has no subscription.
+                    _ => watch.pace.silent(now),
                 };
-                // A NOTIFY has to follow (timer N); who sends none has no subscription.
-                let late = Next::Anew(now + TIMER_N);
-                let next = if watch.notified || next.at() < late.at() { next } else { late };
                 self.watch_next(tag, next);
             }
             (status, message) => {
@@ -242,11 +252,18 @@ impl Core {
         let msg = request.msg();
         let is_federation =
             self.conns.get(&request.conn).is_some_and(|conn| conn.peer.origin == Origin::Federation);
-        let Some(watch) = self.watches.get_mut(&tag) else { return };
+        let Some(watch) = self.watches.get(&tag) else { return };
         let known = is_federation && msg.call_id == &*watch.dialog.call_id && watch.asked();
-        if !known || Aor::of(&msg.from.uri).as_ref() != Some(&watch.foreign) {
+        let (local, foreign) = (watch.local.clone(), watch.foreign.clone());
+        if !known || Aor::of(&msg.from.uri).as_ref() != Some(&foreign) {
             return self.refuse(request, 481, "no_dialog");
         }
+        if let Permission::Below(entry) = self.cfg.permission(foreign.domain())
+            && self.guard(request, foreign, entry, Some(&local)).is_err()
+        {
+            return;
+        }
+        let Some(watch) = self.watches.get_mut(&tag) else { return };
         // The first NOTIFY may come before the answer and makes the dialog as well; a second fork's is not taken.
         let taken = if watch.dialog.is_established() {
             watch.dialog.check(msg, request.conn, true)
@@ -331,9 +348,13 @@ impl Core {
         let left = param(params, "expires").and_then(number);
         let changed = watch.seen != before;
         if !watch.asking && !watch.unwanted {
-            // The notifier may shorten what it has granted, and says what is left in each NOTIFY.
-            let next = watch.pace.granted(left.unwrap_or(watch.pace.expires()), now);
-            self.watch_next(tag, next);
+            // The notifier may shorten what it has granted, and should say what is left in each NOTIFY.
+            let is_first = matches!(watch.next, Some(Next::Anew(_)) | None);
+            let left = left.or(watch.granted.filter(|_| is_first)).or(is_first.then(|| watch.pace.expires()));
+            if let Some(left) = left {
+                let next = watch.pace.granted(left, now);
+                self.watch_next(tag, next);
+            }
         }
         if changed {
             self.on_contact_changed(&local, &foreign);

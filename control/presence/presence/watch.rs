@@ -18,7 +18,9 @@ const MAX_PAUSE: u64 = 3_600_000;
 /// Least time between new dialogs that are begun at once, ms.
 const HURRY: u64 = 60_000;
 /// As long as a NOTIFY may keep us waiting after the answer to SUBSCRIBE (timer N), ms.
-pub const TIMER_N: u64 = 32_000;
+const TIMER_N: u64 = 32_000;
+/// Least time between refreshes, however little the peer grants, ms.
+const MIN_REFRESH: u64 = 30_000;
 
 /// What comes next, and when (ms).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,7 +61,12 @@ impl Pace {
         self.failures = 0;
         let seconds = u64::from(seconds.clamp(1, 86_400 * 7));
         let early = if seconds > 1_800 { 900 } else { seconds.div_ceil(2) };
-        Next::Refresh(now + (seconds - early).max(1) * 1_000)
+        Next::Refresh(now + ((seconds - early) * 1_000).max(MIN_REFRESH))
+    }
+
+    /// The peer has granted one, and a NOTIFY has to follow. If none does, it has none: a new one then, later each time.
+    pub fn silent(&mut self, now: u64) -> Next {
+        Next::Anew(now + self.pause(None).max(TIMER_N))
     }
 
     /// The peer has answered with `status` (408 for silence, 503 for no connection).
@@ -118,7 +125,7 @@ mod tests {
     fn refreshed_as_the_design_has_it() {
         assert_eq!(Pace::default().granted(7_200, 0), Next::Refresh(6_300_000));
         assert_eq!(Pace::default().granted(60, 0), Next::Refresh(30_000));
-        assert_eq!(Pace::default().granted(0, 5), Next::Refresh(1_005));
+        assert_eq!(Pace::default().granted(0, 5), Next::Refresh(30_005));
     }
 
     #[test]
@@ -129,6 +136,17 @@ mod tests {
         let _ = pace.granted(60, 9);
         assert_eq!(pace.terminated(Some("timeout"), None, 10), Next::Anew(10 + PAUSE));
         assert_eq!(pace.refused(481, None, None, 9 + HURRY), Next::Anew(9 + HURRY));
+    }
+
+    #[test]
+    fn one_that_never_notifies_is_asked_less_and_less() {
+        let mut pace = Pace::default();
+        assert_eq!(pace.silent(0), Next::Anew(TIMER_N));
+        assert_eq!(pace.silent(0), Next::Anew(2 * PAUSE));
+        let last = (0..20).map(|_| pace.silent(0).at()).last();
+        assert_eq!(last, Some(MAX_PAUSE));
+        let _ = pace.granted(60, 0);
+        assert_eq!(pace.silent(0), Next::Anew(TIMER_N));
     }
 
     #[test]

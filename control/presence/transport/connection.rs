@@ -14,10 +14,10 @@ use std::time::Duration;
 use fedgate_sip::answer;
 use fedgate_sip::frame::{Frame, Framer};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadHalf, WriteHalf};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, timeout_at};
 
-use super::{ConnId, Event, LIMITS};
+use super::{ConnId, Event, Events, LIMITS};
 use crate::message::Incoming;
 
 /// From a message's first octet to its last.
@@ -45,29 +45,31 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Both for T {}
 pub(super) struct Writer {
     pub(super) queue: mpsc::UnboundedReceiver<Vec<u8>>,
     pub(super) unsent: Arc<AtomicUsize>,
+    pub(super) given_up: Arc<Notify>,
 }
 
 /// Serves a connection until it ends; tells that it has.
-pub(super) async fn run(
-    stream: Stream,
-    id: ConnId,
-    writer: Writer,
-    events: mpsc::Sender<Event>,
-    idle: Duration,
-) {
+pub(super) async fn run(stream: Stream, id: ConnId, writer: Writer, events: Events, idle: Duration) {
     let (read, write) = tokio::io::split(stream);
     let (own, answers) = mpsc::channel(16);
-    tokio::select! {
-        () = reader(read, id, events.clone(), own, idle) => {}
-        () = writing(write, writer, answers) => {}
+    let given_up = writer.given_up.clone();
+    let mut writing = std::pin::pin!(writing(write, writer, answers));
+    let is_writing = tokio::select! {
+        () = reader(read, id, events.clone(), own, idle) => true,
+        () = &mut writing => false,
+        () = given_up.notified() => false,
+    };
+    events.tell(Event::Closed(id)).await;
+    if is_writing {
+        // The peer may have closed its half only, and wait for answers: those to what it has sent leave before the core lets go.
+        let _ = tokio::time::timeout(WRITE_TIME, writing).await;
     }
-    let _ = events.send(Event::Closed(id)).await;
 }
 
 async fn reader(
     mut read: ReadHalf<Stream>,
     id: ConnId,
-    events: mpsc::Sender<Event>,
+    events: Events,
     own: mpsc::Sender<Vec<u8>>,
     idle: Duration,
 ) {
@@ -133,9 +135,9 @@ async fn reader(
 }
 
 /// Hands a message on; `false` where the node is ending.
-async fn take(frame: &[u8], id: ConnId, events: &mpsc::Sender<Event>, own: &mpsc::Sender<Vec<u8>>) -> bool {
+async fn take(frame: &[u8], id: ConnId, events: &Events, own: &mpsc::Sender<Vec<u8>>) -> bool {
     match Incoming::scan(frame.into(), id, &LIMITS) {
-        Ok(message) => events.send(Event::Message(message)).await.is_ok(),
+        Ok(message) => events.message(message).await,
         Err(why) => {
             tracing::info!(conn = id.0, why = %why.kind, "cannot be read");
             if why.answerable

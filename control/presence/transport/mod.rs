@@ -6,7 +6,7 @@
 //!
 //! Bounds: connections in all and of one address; a handshake, a message's arrival and idleness have their times; messages to the
 //! driver wait in one bounded queue (who sends faster than the node decides is read slower); what a peer does not read is held up to
-//! [`MAX_UNSENT`] octets, then the connection is closed. Framing bounds are [`Limits::DEFAULT`].
+//! [`MAX_UNSENT`] octets ([`MAX_UNSENT_CLIENT`] where anybody may connect), then the connection is closed. Framing bounds are [`Limits::DEFAULT`].
 //!
 //! Tasks of the driver's runtime.
 
@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use fedgate_sip::frame::Limits;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::timeout;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
@@ -29,12 +29,16 @@ use crate::config::{Config, Listen};
 use crate::message::Incoming;
 pub use tls::TlsError;
 
-/// Octets that may wait to be sent on one connection.
-pub const MAX_UNSENT: usize = 4 << 20;
+/// Octets that may wait to be sent on one connection to a peer.
+const MAX_UNSENT: usize = 4 << 20;
+/// On one to anybody else.
+const MAX_UNSENT_CLIENT: usize = 512 << 10;
 /// For a connection to be made and secured.
 const CONNECT: Duration = Duration::from_secs(10);
 /// Messages that wait for the driver.
 const QUEUE: usize = 4_096;
+/// Octets of them; the longest message there may be is a small part of it.
+const QUEUE_OCTETS: usize = 16 << 20;
 
 /// Names a connection for as long as the process lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -44,6 +48,11 @@ impl ConnId {
     /// The `n`th that the core has opened; those that come in have the bit unset.
     pub fn outgoing(n: u64) -> Self {
         Self(1 << 63 | n)
+    }
+
+    /// Whether the core has opened it.
+    pub fn is_outgoing(self) -> bool {
+        self.0 >> 63 == 1
     }
 }
 
@@ -81,10 +90,39 @@ pub struct Target {
 pub enum Event {
     /// One is there.
     Open(ConnId, Peer, Sender),
-    /// A message.
-    Message(Incoming),
+    /// A message, and its place among those that wait.
+    Message(Incoming, OwnedSemaphorePermit),
     /// One is gone or could not be made.
     Closed(ConnId),
+}
+
+/// The way to the driver.
+#[derive(Clone, Debug)]
+struct Events {
+    queue: mpsc::Sender<Event>,
+    /// Octets of messages that may yet be put into it.
+    room: Arc<Semaphore>,
+}
+
+impl Events {
+    fn new() -> (Self, mpsc::Receiver<Event>) {
+        let (queue, receiver) = mpsc::channel(QUEUE);
+        (Self { queue, room: Arc::new(Semaphore::new(QUEUE_OCTETS)) }, receiver)
+    }
+
+    /// `false` where the node is ending.
+    async fn tell(&self, event: Event) -> bool {
+        self.queue.send(event).await.is_ok()
+    }
+
+    async fn message(&self, message: Incoming) -> bool {
+        let octets = u32::try_from(message.octets()).unwrap_or(u32::MAX);
+        let place = self.room.clone().acquire_many_owned(octets).await;
+        match place {
+            Ok(place) => self.tell(Event::Message(message, place)).await,
+            Err(_) => false,
+        }
+    }
 }
 
 /// The way into a connection's writer. Dropped, it closes the connection when all is sent.
@@ -92,20 +130,34 @@ pub enum Event {
 pub struct Sender {
     queue: mpsc::UnboundedSender<Vec<u8>>,
     unsent: Arc<AtomicUsize>,
+    most: usize,
+    /// Ends the connection at once.
+    given_up: Arc<Notify>,
 }
 
 impl Sender {
-    /// Sends; `false` where the peer does not read, or is gone.
+    /// Sends; `false` where the peer is gone, or does not read: then the connection ends with all that waits.
     pub fn send(&self, bytes: Vec<u8>) -> bool {
-        let waiting = self.unsent.fetch_add(bytes.len(), Ordering::Relaxed);
-        waiting <= MAX_UNSENT && self.queue.send(bytes).is_ok()
+        if self.unsent.fetch_add(bytes.len(), Ordering::Relaxed) > self.most {
+            self.given_up.notify_one();
+            return false;
+        }
+        self.queue.send(bytes).is_ok()
+    }
+}
+
+#[cfg(test)]
+impl Sender {
+    /// One whose connection is gone.
+    pub(crate) fn to_nobody() -> Self {
+        channel(Origin::Federation).0
     }
 }
 
 /// Everything that listens and connects.
 pub struct Transport {
     cfg: Arc<Config>,
-    events: mpsc::Sender<Event>,
+    events: Events,
     server: Option<TlsAcceptor>,
     client: Option<TlsConnector>,
     count: Arc<AtomicU64>,
@@ -128,7 +180,7 @@ impl Transport {
     pub async fn start(
         cfg: Arc<Config>,
     ) -> Result<(Self, mpsc::Receiver<Event>, Vec<SocketAddr>), TransportError> {
-        let (events, receiver) = mpsc::channel(QUEUE);
+        let (events, receiver) = Events::new();
         let (server, client) = match &cfg.tls {
             None => (None, None),
             Some(files) => {
@@ -163,31 +215,31 @@ impl Transport {
 
     /// Connects; the outcome comes as an event. What is sent meanwhile waits in the sender that comes back.
     pub fn connect(&self, id: ConnId, target: Target) -> Sender {
-        let (sender, writer) = channel();
+        let origin = if target.is_client { Origin::Client } else { Origin::Federation };
+        let (sender, writer) = channel(origin);
         let (client, events) = (self.client.clone(), self.events.clone());
         let idle = Duration::from_secs(self.cfg.limits.idle);
         let sender_of_event = sender.clone();
         tokio::spawn(async move {
-            let origin = if target.is_client { Origin::Client } else { Origin::Federation };
             let peer = Peer { origin, tls: target.tls.is_some() };
             let made = timeout(CONNECT, dial(client, &target)).await;
             match made {
                 Ok(Ok(stream)) => {
                     // The driver has a sender already; this one is for the record only.
                     let open = Event::Open(id, peer, sender_of_event);
-                    if events.send(open).await.is_ok() {
+                    if events.tell(open).await {
                         connection::run(stream, id, writer, events, idle).await;
                     }
                 }
                 Ok(Err(why)) => {
                     tracing::info!(to = target.to, %why, "cannot connect");
                     drop(sender_of_event);
-                    let _ = events.send(Event::Closed(id)).await;
+                    events.tell(Event::Closed(id)).await;
                 }
                 Err(_) => {
                     tracing::info!(to = target.to, "cannot connect in time");
                     drop(sender_of_event);
-                    let _ = events.send(Event::Closed(id)).await;
+                    events.tell(Event::Closed(id)).await;
                 }
             }
         });
@@ -195,10 +247,16 @@ impl Transport {
     }
 }
 
-fn channel() -> (Sender, connection::Writer) {
+fn channel(origin: Origin) -> (Sender, connection::Writer) {
     let (queue, receiver) = mpsc::unbounded_channel();
     let unsent = Arc::new(AtomicUsize::new(0));
-    (Sender { queue, unsent: unsent.clone() }, connection::Writer { queue: receiver, unsent })
+    let most = match origin {
+        Origin::Federation => MAX_UNSENT,
+        Origin::Client => MAX_UNSENT_CLIENT,
+    };
+    let given_up = Arc::new(Notify::new());
+    let writer = connection::Writer { queue: receiver, unsent: unsent.clone(), given_up: given_up.clone() };
+    (Sender { queue, unsent, most, given_up }, writer)
 }
 
 async fn dial(client: Option<TlsConnector>, target: &Target) -> Result<connection::Stream, std::io::Error> {
@@ -217,7 +275,7 @@ async fn dial(client: Option<TlsConnector>, target: &Target) -> Result<connectio
 /// One listener.
 struct Acceptor {
     cfg: Arc<Config>,
-    events: mpsc::Sender<Event>,
+    events: Events,
     tls: Option<TlsAcceptor>,
     count: Arc<AtomicU64>,
     open: Arc<AtomicUsize>,
@@ -317,9 +375,9 @@ impl Acceptor {
             Ok((stream, known)) => {
                 let id = ConnId(self.count.fetch_add(1, Ordering::Relaxed));
                 let origin = if known { Origin::Federation } else { Origin::Client };
-                let (sender, writer) = channel();
+                let (sender, writer) = channel(origin);
                 let peer = Peer { origin, tls: self.tls.is_some() };
-                if self.events.send(Event::Open(id, peer, sender)).await.is_ok() {
+                if self.events.tell(Event::Open(id, peer, sender)).await {
                     let idle = Duration::from_secs(self.cfg.limits.idle);
                     connection::run(stream, id, writer, self.events.clone(), idle).await;
                 }
@@ -330,3 +388,20 @@ impl Acceptor {
 
 /// Bounds on messages.
 pub(crate) const LIMITS: Limits = Limits::DEFAULT;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// 64 KiB at a time until it is too much.
+    fn held(origin: Origin) -> usize {
+        let (sender, _writer) = channel(origin);
+        (0..1_000).take_while(|_| sender.send(vec![0; 64 << 10])).count() * (64 << 10)
+    }
+
+    #[test]
+    fn who_does_not_read_is_held_so_much() {
+        assert_eq!(held(Origin::Federation), MAX_UNSENT + (64 << 10));
+        assert_eq!(held(Origin::Client), MAX_UNSENT_CLIENT + (64 << 10));
+    }
+}

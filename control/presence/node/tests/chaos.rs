@@ -57,7 +57,11 @@ fn step() -> impl Strategy<Value = Step> {
 struct World {
     lab: Lab,
     /// Requests of ours by their branches, with the final answers that came.
-    asked: BTreeMap<String, u32>,
+    asked: BTreeMap<String, Vec<(u16, String)>>,
+    /// Texts said to the node, each another, by the branches of their requests.
+    said: BTreeMap<String, String>,
+    /// How often each text of the node's was taken.
+    heard: BTreeMap<String, u32>,
     /// Requests of the node that wait for an answer.
     waiting: Vec<Incoming>,
     /// 200s to our INVITEs and SUBSCRIBEs: dialogs.
@@ -70,7 +74,8 @@ impl World {
         let mut lab = Lab::forgetful();
         lab.register(BOB, "bob");
         let empty = Vec::new;
-        Self { lab, asked: BTreeMap::new(), waiting: empty(), sessions: empty(), subscriptions: empty() }
+        let (asked, said, heard) = Default::default();
+        Self { lab, asked, said, heard, waiting: empty(), sessions: empty(), subscriptions: empty() }
     }
 
     fn take(&mut self) {
@@ -83,7 +88,8 @@ impl World {
                 Some(status) if status < 200 => {}
                 Some(status) => {
                     let method = msg.cseq.method.to_owned();
-                    *self.asked.entry(branch).or_default() += 1;
+                    let text = format!("{}{}", msg.head(), body_of(&message));
+                    self.asked.entry(branch).or_default().push((status, text));
                     match method.as_str() {
                         "INVITE" if status == 200 => self.sessions.push(message),
                         "SUBSCRIBE" if status == 200 => self.subscriptions.push(message),
@@ -96,15 +102,33 @@ impl World {
 
     /// What the lab sends next waits for one answer.
     fn expect_answer(&mut self) {
-        let next = format!("z9hG4bK{}", self.lab.cseq + 1);
-        self.asked.insert(next, 0);
+        self.asked.insert(self.next_branch(), Vec::new());
+    }
+
+    fn next_branch(&self) -> String {
+        format!("z9hG4bK{}", self.lab.cseq + 1)
+    }
+
+    /// A text that is like no other, for the next request.
+    fn text(&mut self) -> String {
+        let text = format!("text {}", self.lab.cseq + 1);
+        self.said.insert(self.next_branch(), text.clone());
+        text
+    }
+
+    /// Whether the node still waits for the answer of its request.
+    fn is_awaited(&self, request: &Incoming) -> bool {
+        let branch = request.msg().top_via.branch.and_then(|branch| branch.strip_prefix("z9hG4bK"));
+        let branch = branch.and_then(|branch| branch.parse::<Tag>().ok());
+        branch.is_some_and(|Tag(branch)| self.lab.core.clients.contains_key(&branch))
     }
 
     fn go(&mut self, step: Step) {
         match step {
             Step::Say(n) => {
                 self.expect_answer();
-                self.lab.request(BOB, "MESSAGE", BOB_AOR, &foreign(n), "Content-Type: text/plain\r\n", "hi");
+                let text = self.text();
+                self.lab.request(BOB, "MESSAGE", BOB_AOR, &foreign(n), "Content-Type: text/plain\r\n", &text);
             }
             Step::Invite(n) => {
                 self.expect_answer();
@@ -116,8 +140,9 @@ impl World {
                 if method != "ACK" {
                     self.expect_answer();
                 }
+                let text = if method == "MESSAGE" { self.text() } else { String::new() };
                 let (extra, body) = match method {
-                    "MESSAGE" => ("Content-Type: text/plain\r\n", "hello"),
+                    "MESSAGE" => ("Content-Type: text/plain\r\n", text.as_str()),
                     "INFO" => (
                         "Content-Type: application/xml\r\n",
                         "<KeyboardActivity><status status='type'/></KeyboardActivity>",
@@ -156,6 +181,12 @@ impl World {
             Step::Answer(which, status) => {
                 let Some(which) = pick(&self.waiting, which) else { return };
                 let status = STATUSES[status];
+                let request = &self.waiting[which];
+                let takes_text =
+                    matches!(status, 200..=299) && request.msg().method_name() == Some("MESSAGE");
+                if takes_text && self.is_awaited(request) {
+                    *self.heard.entry(body_of(request)).or_default() += 1;
+                }
                 let request =
                     if status < 200 { again(&self.waiting[which]) } else { self.waiting.remove(which) };
                 let (extra, body) = match (request.msg().method_name(), status) {
@@ -220,14 +251,27 @@ proptest! {
         }
         let core = &world.lab.core;
         // A 200 to an INVITE is said again until its ACK; that is no second answer.
-        let odd: Vec<_> = world.asked.iter().filter(|(branch, count)| {
-            let is_invite = world.sessions.iter().any(|ok| ok.msg().top_via.branch == Some(branch.as_str()));
-            **count != 1 && !(is_invite && **count > 1)
+        let odd: Vec<_> = world.asked.iter().filter(|(_, answers)| match answers.as_slice() {
+            [] => true,
+            [(200, first), again @ ..] if first.contains(" INVITE\r\n") => again.iter().any(|(_, other)| other != first),
+            [_, again @ ..] => !again.is_empty(),
         }).collect();
         prop_assert!(odd.is_empty(), "{odd:?}");
+        // Each text was taken once and its sender told so, or he was told that it was not.
+        for (branch, text) in &world.said {
+            let heard = world.heard.get(text).copied().unwrap_or(0);
+            let told = world.asked[branch][0].0;
+            prop_assert_eq!(heard, u32::from(told == 200), "{} was answered {}", text, told);
+        }
         prop_assert!(core.deferred.is_empty() && core.deliveries.is_empty() && core.texts.is_empty());
+        prop_assert_eq!((core.clients.len(), core.deferred_octets), (0, 0));
+        prop_assert!(core.conns.values().all(|conn| conn.waiting == 0));
         prop_assert_eq!((core.sessions.len(), core.pairs.len(), core.invites.len()), (0, 0, 0));
         prop_assert_eq!((core.subs.len(), core.by_resource.len(), core.by_watcher.len()), (0, 0, 0));
+        prop_assert_eq!((core.watches.len(), core.watch_of.len()), (0, 0));
+        prop_assert!(core.shares.is_empty(), "{:?}", core.shares);
         prop_assert_eq!((core.publications.len(), core.devices.len()), (0, 0));
+        let timers: Vec<_> = core.timers.iter().filter(|(_, timer)| *timer != Timer::Bindings).collect();
+        prop_assert!(timers.is_empty(), "{timers:?}");
     }
 }

@@ -54,7 +54,10 @@ pub(super) struct Lab {
     sent: VecDeque<(ConnId, Incoming)>,
     pub(super) opened: Vec<(ConnId, Target)>,
     pub(super) closed: Vec<ConnId>,
-    pub(super) written: usize,
+    /// What was written (`w`) and sent (`s`), in order.
+    pub(super) order: String,
+    /// The file of users.
+    pub(super) users: String,
     runs: u8,
     pub(super) cseq: u32,
 }
@@ -74,7 +77,8 @@ impl Lab {
             sent: VecDeque::new(),
             opened: Vec::new(),
             closed: Vec::new(),
-            written: 0,
+            order: String::new(),
+            users: USERS.to_owned(),
             runs: 0,
             cseq: 0,
         };
@@ -115,7 +119,7 @@ impl Lab {
         });
         self.store = Some(store);
         self.runs += 1;
-        let users = Users::parse(USERS, "users", |domain| self.cfg.is_local(domain)).expect("users");
+        let users = Users::parse(&self.users, "users", &self.cfg).expect("users");
         self.core = Core::new(self.cfg.clone(), users, [self.runs; 48], image, self.now);
         self.sent.clear();
         self.opened.clear();
@@ -123,6 +127,12 @@ impl Lab {
             self.core.on_open(conn, Peer { origin, tls: false }, self.now);
         }
         self.carry_out();
+    }
+
+    /// Kills the core; the next one draws other names.
+    pub(super) fn reseed(&mut self, seed: u8) {
+        self.runs = seed;
+        self.restart();
     }
 
     /// Kills the core; the next one has another configuration.
@@ -136,12 +146,13 @@ impl Lab {
         for output in self.core.take_output() {
             match output {
                 Output::Write(write) => {
-                    self.written += 1;
+                    self.order.push('w');
                     if let Some(store) = &mut self.store {
                         self.runtime.block_on(store.commit(&[write])).expect("committed");
                     }
                 }
                 Output::Send(conn, bytes) => {
+                    self.order.push('s');
                     let text = String::from_utf8_lossy(&bytes).into_owned();
                     let message = Incoming::scan(bytes.into(), conn, &LIMITS);
                     self.sent.push_back((conn, message.unwrap_or_else(|why| panic!("{why}: {text}"))));

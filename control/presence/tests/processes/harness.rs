@@ -111,6 +111,16 @@ impl Drop for Node {
 pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
 
+/// What a peer gets to hear.
+#[derive(Debug, PartialEq)]
+pub enum Heard {
+    Message(String),
+    /// The node has closed the connection.
+    Closed,
+    /// Nothing in five seconds.
+    Nothing,
+}
+
 /// One connection to the node.
 pub struct Peer {
     stream: Box<dyn Stream>,
@@ -135,17 +145,34 @@ impl Peer {
     }
 
     pub async fn send(&mut self, text: &str) {
-        self.stream.write_all(text.as_bytes()).await.expect("sent");
-        self.stream.flush().await.expect("sent");
+        assert!(self.try_send(text).await, "sent to {}", self.name);
+    }
+
+    /// Whether it could be sent: not if the node has closed.
+    pub async fn try_send(&mut self, text: &str) -> bool {
+        self.stream.write_all(text.as_bytes()).await.is_ok() && self.stream.flush().await.is_ok()
+    }
+
+    /// Says that nothing more will come.
+    pub async fn shut(&mut self) {
+        self.stream.shutdown().await.expect("shut");
     }
 
     /// The next message; `None` when the node has closed, or says nothing for five seconds.
     pub async fn receive(&mut self) -> Option<String> {
+        match self.next().await {
+            Heard::Message(text) => Some(text),
+            Heard::Closed | Heard::Nothing => None,
+        }
+    }
+
+    /// What comes next.
+    pub async fn next(&mut self) -> Heard {
         loop {
             match self.framer.next(&self.buffer) {
                 Frame::Message { head_len, body_len } if !self.buffer.is_empty() => {
                     let frame: Vec<u8> = self.buffer.drain(..head_len + body_len).collect();
-                    return Some(String::from_utf8(frame).expect("text"));
+                    return Heard::Message(String::from_utf8(frame).expect("text"));
                 }
                 Frame::KeepAlive { len } if !self.buffer.is_empty() => {
                     self.buffer.drain(..len);
@@ -156,8 +183,10 @@ impl Peer {
             }
             let read =
                 tokio::time::timeout(Duration::from_secs(5), self.stream.read_buf(&mut self.buffer)).await;
-            if !matches!(read, Ok(Ok(octets)) if octets > 0) {
-                return None;
+            match read {
+                Ok(Ok(octets)) if octets > 0 => {}
+                Ok(_) => return Heard::Closed,
+                Err(_) => return Heard::Nothing,
             }
         }
     }

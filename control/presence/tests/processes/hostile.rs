@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::harness::{DEVICE, EDGE, Node, Peer, status};
+use crate::harness::{DEVICE, EDGE, Heard, Node, Peer, status};
 
 async fn answer_to(to: SocketAddr, text: &str) -> (Option<u16>, bool) {
     let mut peer = Peer::connect(EDGE, to).await;
@@ -56,9 +56,12 @@ async fn what_cannot_be_read_is_refused_by_name_and_the_node_goes_on() {
         answer_to(to, &good.replace("Content-Length: 0", "Content-Length: 99999999")).await.0,
         Some(413)
     );
-    // Not even enough for an answer.
-    assert_eq!(answer_to(to, "GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.0, None);
-    assert_eq!(answer_to(to, &"A".repeat(20_000)).await.0, None);
+    // Not even enough for an answer: closed without a word.
+    for text in ["GET / HTTP/1.1\r\nHost: x\r\n\r\n", &"A".repeat(20_000)] {
+        let mut peer = Peer::connect(EDGE, to).await;
+        peer.send(text).await;
+        assert_eq!(peer.next().await, Heard::Closed);
+    }
     // XML that would grow.
     let mut bob = Peer::connect(DEVICE, to).await;
     bob.register("bob", "b").await;
@@ -94,16 +97,22 @@ async fn who_does_not_read_is_closed_and_nobody_waits() {
         )
     };
     let sending = tokio::spawn(async move {
-        for n in 0..6_000 {
-            flood.send(&text(n)).await;
+        for n in 0..100_000 {
+            if !flood.try_send(&text(n)).await {
+                return n;
+            }
         }
+        panic!("it is never closed");
     });
     let mut bob = Peer::connect(DEVICE, to).await;
     let start = Instant::now();
     bob.register("bob", "b").await;
     assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
-    // Its sender is told by the end of the connection, or has sent all it wanted.
-    let _ = tokio::time::timeout(Duration::from_secs(60), sending).await;
+    // Its sender is told by the end of the connection.
+    let closed = tokio::time::timeout(Duration::from_secs(60), sending).await;
+    assert!(matches!(closed, Ok(Ok(_))), "{closed:?}");
+    bob.request("OPTIONS", "bob@local.example", "bob@local.example", "", "").await;
+    assert_eq!(bob.response().await.map(|answer| status(&answer)), Some(200));
     let resident = std::fs::read_to_string(format!("/proc/{}/status", node.pid())).expect("its status");
     let kib: u64 = resident
         .lines()
@@ -113,6 +122,27 @@ async fn who_does_not_read_is_closed_and_nobody_waits() {
     assert!(node.ask(&json!({ "do": "statistics" })).is_ok());
 }
 
+/// A peer may say all it has to say and close its half: it is answered all the same.
+#[tokio::test]
+async fn who_closes_its_half_is_answered() {
+    let node = Node::plain();
+    let mut peer = Peer::connect(EDGE, node.addresses[0]).await;
+    for n in 0..20 {
+        let extra = "Event: presence\r\nExpires: 600\r\nContact: <sip:x@127.0.0.2:9;transport=tcp>\r\n";
+        peer.request("SUBSCRIBE", &format!("x{n}@foreign.example"), "bob@local.example", extra, "").await;
+    }
+    peer.shut().await;
+    let mut answers = 0;
+    loop {
+        match peer.next().await {
+            Heard::Message(text) => answers += usize::from(text.starts_with("SIP/2.0 200 ")),
+            Heard::Closed => break,
+            Heard::Nothing => panic!("it stays open"),
+        }
+    }
+    assert_eq!(answers, 20);
+}
+
 #[tokio::test]
 async fn one_address_has_no_more_connections_than_its_share() {
     let node =
@@ -120,14 +150,12 @@ async fn one_address_has_no_more_connections_than_its_share() {
     let mut open = Vec::new();
     for n in 0..4 {
         let mut peer = Peer::connect(EDGE, node.addresses[0]).await;
-        let served = tokio::spawn(async move {
-            peer.request("OPTIONS", "x@foreign.example", "bob@local.example", "", "").await;
-            let answer = peer.receive().await;
-            (peer, answer)
-        });
-        // One that is not served is closed, which ends its task.
-        let served = served.await.ok().filter(|(_, answer)| answer.is_some());
-        assert_eq!(served.is_some(), n < 3, "connection {n}");
-        open.extend(served);
+        let options = "OPTIONS sip:bob@local.example SIP/2.0\r\nVia: SIP/2.0/TCP e;branch=z9hG4bKo\r\nFrom: <sip:x@foreign.example>;tag=1\r\n\
+            To: <sip:bob@local.example>\r\nCall-ID: o\r\nCSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n";
+        let sent = peer.try_send(options).await;
+        let heard = if sent { peer.next().await } else { Heard::Closed };
+        assert_eq!(matches!(heard, Heard::Message(_)), n < 3, "connection {n}: {heard:?}");
+        assert!(n < 3 || heard == Heard::Closed);
+        open.push(peer);
     }
 }

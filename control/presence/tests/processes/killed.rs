@@ -39,13 +39,19 @@ async fn what_was_acknowledged_outlives_the_process() {
     let mut decisions = BTreeSet::new();
     // Dialogs: what a refresh has to say.
     let mut dialogs: Vec<String> = Vec::new();
+    let mut told = 0;
     let mut random = std::process::id() as u64 | 1;
     for round in 0..8 {
         let stop = Arc::new(AtomicBool::new(false));
         let deciding = decide(&node, round, stop.clone());
         let address = node.addresses[0];
         let taken = Arc::new(Mutex::new(Vec::new()));
-        let texts = Arc::new(Mutex::new((0_u32, 0_u32)));
+        let heard = Arc::new(Mutex::new(Vec::new()));
+        let acknowledged = Arc::new(Mutex::new(Vec::new()));
+        let mut bob = Peer::connect(DEVICE, address).await;
+        bob.register("bob", "b").await;
+        let mut ann = Peer::connect(DEVICE, address).await;
+        ann.register("ann", "a").await;
         let watching = {
             let taken = taken.clone();
             tokio::spawn(async move {
@@ -69,46 +75,44 @@ async fn what_was_acknowledged_outlives_the_process() {
                 }
             })
         };
-        let talking = {
-            let texts = texts.clone();
-            tokio::spawn(async move {
-                let mut bob = Peer::connect(DEVICE, address).await;
-                bob.register("bob", "b").await;
-                let mut ann = Peer::connect(DEVICE, address).await;
-                ann.register("ann", "a").await;
-                loop {
-                    bob.request(
-                        "MESSAGE",
-                        "bob@local.example",
-                        "ann@local.example",
-                        "Content-Type: text/plain\r\n",
-                        "x",
-                    )
-                    .await;
-                    let Some(text) = ann.receive().await else { return };
-                    texts.lock().expect("not poisoned").0 += 1;
-                    ann.answer(&text, 200).await;
-                    let Some(answer) = bob.response().await else { return };
-                    assert_eq!(status(&answer), 200, "{answer}");
-                    texts.lock().expect("not poisoned").1 += 1;
-                }
-            })
-        };
+        let (heard_of, acknowledged_of) = (heard.clone(), acknowledged.clone());
+        let listening = tokio::spawn(async move {
+            while let Some(text) = ann.receive().await {
+                let said = text.rsplit("\r\n\r\n").next().unwrap_or_default().to_owned();
+                heard_of.lock().expect("not poisoned").push(said);
+                ann.answer(&text, 200).await;
+            }
+        });
+        let talking = tokio::spawn(async move {
+            for n in 0.. {
+                let text = format!("{round}-{n}");
+                let extra = "Content-Type: text/plain\r\n";
+                bob.request("MESSAGE", "bob@local.example", "ann@local.example", extra, &text).await;
+                let Some(answer) = bob.response().await else { return };
+                assert_eq!(status(&answer), 200, "{answer}");
+                acknowledged_of.lock().expect("not poisoned").push(text);
+            }
+        });
         random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
         tokio::time::sleep(Duration::from_millis(100 + (random >> 33) % 250)).await;
         node.kill();
         stop.store(true, Ordering::Relaxed);
         decisions.extend(deciding.join().expect("decided"));
         // Whatever was on the way ends with an error on a socket that is gone.
-        for task in [watching, talking] {
+        for task in [watching, listening, talking] {
             if let Err(why) = task.await {
                 let text = why.into_panic().downcast::<String>().map_or(String::new(), |text| *text);
-                assert!(text.contains("sent"), "{text}");
+                assert!(text.starts_with("sent to "), "{text}");
             }
         }
-        let (delivered, acknowledged) = *texts.lock().expect("not poisoned");
-        // Each text that its sender was told of had been delivered.
-        assert!(acknowledged <= delivered);
+        // Each text that its sender was told of had been delivered, and none of them twice.
+        let heard = std::mem::take(&mut *heard.lock().expect("not poisoned"));
+        let once: BTreeSet<&String> = heard.iter().collect();
+        assert_eq!(once.len(), heard.len(), "{heard:?}");
+        for text in acknowledged.lock().expect("not poisoned").drain(..) {
+            assert!(once.contains(&text), "round {round}: {text}");
+            told += 1;
+        }
         dialogs.extend(taken.lock().expect("not poisoned").drain(..));
         node.run();
         let shown = node.show("bob@local.example");
@@ -121,7 +125,8 @@ async fn what_was_acknowledged_outlives_the_process() {
         let lost: Vec<_> = decisions.difference(&stored).collect();
         assert!(lost.is_empty(), "round {round}: {lost:?}");
     }
-    assert!(decisions.len() > 20 && dialogs.len() > 20, "{} {}", decisions.len(), dialogs.len());
+    let so_many = (decisions.len(), dialogs.len(), told);
+    assert!(so_many.0 > 20 && so_many.1 > 20 && so_many.2 > 20, "{so_many:?}");
     let mut edge = Peer::connect(EDGE, node.addresses[0]).await;
     for refresh in &dialogs {
         edge.send(refresh).await;

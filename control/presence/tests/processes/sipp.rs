@@ -68,136 +68,107 @@ impl Drop for Kamailio {
     }
 }
 
-/// Subscribes, takes the NOTIFY, refreshes, ends; all in one dialog by SIPp's own routing.
-const WATCHER: &str = r#"<?xml version="1.0" encoding="ISO-8859-1"?>
-<scenario name="watcher">
- <send><![CDATA[
-SUBSCRIBE sip:bob@local.example SIP/2.0
-Via: SIP/2.0/[transport] [local_ip]:[local_port];branch=[branch]
-From: <sip:x[call_number]@foreign.example>;tag=[call_number]
-To: <sip:bob@local.example>
-Call-ID: [call_id]
-CSeq: 1 SUBSCRIBE
-Max-Forwards: 70
-Contact: <sip:x@[local_ip]:[local_port];transport=[transport]>
-Event: presence
-Expires: 600
-Content-Length: 0
+/// A scenario of SIPp in the making: what is said and what has to come, as a foreign user of each call's number.
+struct Scenario {
+    steps: String,
+    /// How requests in the dialog are addressed: by the Contact that the node gave, or another way.
+    dialog: String,
+    count: u32,
+    variables: u32,
+}
 
-]]></send>
- <recv response="200" rrs="true"/>
- <recv request="NOTIFY"><action><ereg regexp="pending" search_in="hdr" header="Subscription-State:" check_it="true" assign_to="1"/></action></recv>
- <send><![CDATA[
-SIP/2.0 200 OK
-[last_Via:]
-[last_From:]
-[last_To:]
-[last_Call-ID:]
-[last_CSeq:]
-Content-Length: 0
+impl Scenario {
+    fn new(dialog: &str) -> Self {
+        Self { steps: String::new(), dialog: dialog.to_owned(), count: 0, variables: 0 }
+    }
 
-]]></send>
- <send><![CDATA[
-SUBSCRIBE sip:bob@cup.local.example SIP/2.0
-Via: SIP/2.0/[transport] [local_ip]:[local_port];branch=[branch]
-From: <sip:x[call_number]@foreign.example>;tag=[call_number]
-To: <sip:bob@local.example>[peer_tag_param]
-Call-ID: [call_id]
-CSeq: 2 SUBSCRIBE
-Max-Forwards: 70
-Contact: <sip:x@[local_ip]:[local_port];transport=[transport]>
-Event: presence
-Expires: 0
-Content-Length: 0
+    /// A request; the first makes the dialog, the others are in it. An ACK bears the number of the one before.
+    fn says(mut self, method: &str, extra: &str, body: &str) -> Self {
+        let (target, to) = match self.count {
+            0 => ("sip:bob@local.example SIP/2.0", ""),
+            _ => (self.dialog.as_str(), "[peer_tag_param]"),
+        };
+        if method != "ACK" {
+            self.count += 1;
+        }
+        let number = self.count;
+        let contact = if matches!(method, "SUBSCRIBE" | "INVITE") {
+            "Contact: <sip:x@[local_ip]:[local_port];transport=[transport]>\n"
+        } else {
+            ""
+        };
+        let request = format!(
+            "{method} {target}\nVia: SIP/2.0/[transport] [local_ip]:[local_port];branch=[branch]\n\
+             From: <sip:x[call_number]@foreign.example>;tag=[call_number]\nTo: <sip:bob@local.example>{to}\n\
+             Call-ID: [call_id]\nCSeq: {number} {method}\nMax-Forwards: 70\n{contact}{extra}Content-Length: [len]\n\n{body}"
+        );
+        self.steps.push_str(&format!("<send><![CDATA[\n{request}]]></send>\n"));
+        self
+    }
 
-]]></send>
- <recv response="200"/>
- <recv request="NOTIFY"><action><ereg regexp="terminated" search_in="hdr" header="Subscription-State:" check_it="true" assign_to="2"/></action></recv>
- <send><![CDATA[
-SIP/2.0 200 OK
-[last_Via:]
-[last_From:]
-[last_To:]
-[last_Call-ID:]
-[last_CSeq:]
-Content-Length: 0
+    /// A response has to come; its Record-Routes and Contact are what the dialog goes by.
+    fn hears(mut self, status: u16) -> Self {
+        if self.steps.contains("\nINVITE ") && self.count == 1 {
+            self.steps.push_str("<recv response=\"100\" optional=\"true\"/>\n");
+        }
+        self.steps.push_str(&format!("<recv response=\"{status}\" rrs=\"true\"/>\n"));
+        self
+    }
 
-]]></send>
- <Reference variables="1,2"/>
-</scenario>
-"#;
+    /// A NOTIFY of this state has to come, and is answered.
+    fn learns(mut self, state: &str) -> Self {
+        self.variables += 1;
+        self.steps.push_str(&format!(
+            "<recv request=\"NOTIFY\"><action><ereg regexp=\"{state}\" search_in=\"hdr\" header=\"Subscription-State:\" check_it=\"true\" \
+             assign_to=\"{}\"/></action></recv>\n<send><![CDATA[\nSIP/2.0 200 OK\n[last_Via:]\n[last_From:]\n[last_To:]\n[last_Call-ID:]\n\
+             [last_CSeq:]\nContent-Length: 0\n\n]]></send>\n",
+            self.variables
+        ));
+        self
+    }
+
+    fn xml(&self) -> String {
+        let assigned: Vec<String> = (1..=self.variables).map(|number| number.to_string()).collect();
+        let used = match assigned.is_empty() {
+            true => String::new(),
+            false => format!("<Reference variables=\"{}\"/>\n", assigned.join(",")),
+        };
+        format!(
+            "<?xml version=\"1.0\" encoding=\"ISO-8859-1\"?>\n<scenario name=\"scenario\">\n{}{used}</scenario>\n",
+            self.steps
+        )
+    }
+}
+
+/// Subscribes, takes the NOTIFY, ends; all in one dialog by SIPp's own routing.
+fn watcher(dialog: &str) -> Scenario {
+    let event = "Event: presence\nExpires: ";
+    Scenario::new(dialog)
+        .says("SUBSCRIBE", &format!("{event}600\n"), "")
+        .hears(200)
+        .learns("pending")
+        .says("SUBSCRIBE", &format!("{event}0\n"), "")
+        .hears(200)
+        .learns("terminated")
+}
 
 /// Invites, says one thing, ends.
-const TALKER: &str = r#"<?xml version="1.0" encoding="ISO-8859-1"?>
-<scenario name="talker">
- <send><![CDATA[
-INVITE sip:bob@local.example SIP/2.0
-Via: SIP/2.0/[transport] [local_ip]:[local_port];branch=[branch]
-From: <sip:x[call_number]@foreign.example>;tag=[call_number]
-To: <sip:bob@local.example>
-Call-ID: [call_id]
-CSeq: 1 INVITE
-Max-Forwards: 70
-Contact: <sip:x@[local_ip]:[local_port];transport=[transport]>
-Content-Type: application/sdp
-Content-Length: [len]
-
-v=0
-o=- 0 0 IN IP4 [local_ip]
-s=session
-c=IN IP4 [local_ip]
-t=0 0
-m=message 5060 sip null
-a=accept-types:text/plain
-]]></send>
- <recv response="100" optional="true"/>
- <recv response="200" rrs="true"/>
- <send><![CDATA[
-ACK [next_url] SIP/2.0
-Via: SIP/2.0/[transport] [local_ip]:[local_port];branch=[branch]
-[routes]
-From: <sip:x[call_number]@foreign.example>;tag=[call_number]
-To: <sip:bob@local.example>[peer_tag_param]
-Call-ID: [call_id]
-CSeq: 1 ACK
-Max-Forwards: 70
-Content-Length: 0
-
-]]></send>
- <send><![CDATA[
-MESSAGE [next_url] SIP/2.0
-Via: SIP/2.0/[transport] [local_ip]:[local_port];branch=[branch]
-[routes]
-From: <sip:x[call_number]@foreign.example>;tag=[call_number]
-To: <sip:bob@local.example>[peer_tag_param]
-Call-ID: [call_id]
-CSeq: 2 MESSAGE
-Max-Forwards: 70
-Content-Type: text/plain; charset=UTF-8
-Content-Length: [len]
-
-hello [call_number]]]></send>
- <recv response="200"/>
- <send><![CDATA[
-BYE [next_url] SIP/2.0
-Via: SIP/2.0/[transport] [local_ip]:[local_port];branch=[branch]
-[routes]
-From: <sip:x[call_number]@foreign.example>;tag=[call_number]
-To: <sip:bob@local.example>[peer_tag_param]
-Call-ID: [call_id]
-CSeq: 3 BYE
-Max-Forwards: 70
-Content-Length: 0
-
-]]></send>
- <recv response="200"/>
-</scenario>
-"#;
+fn talker() -> Scenario {
+    let sdp = "v=0\no=- 0 0 IN IP4 [local_ip]\ns=session\nc=IN IP4 [local_ip]\nt=0 0\nm=message 5060 sip null\na=accept-types:text/plain\n";
+    Scenario::new("[next_url] SIP/2.0\n[routes]")
+        .says("INVITE", "Content-Type: application/sdp\n", sdp)
+        .hears(200)
+        .says("ACK", "", "")
+        .says("MESSAGE", "Content-Type: text/plain; charset=UTF-8\n", "hello [call_number]")
+        .hears(200)
+        .says("BYE", "", "")
+        .hears(200)
+}
 
 /// Runs a scenario so many times against `to`; what SIPp says if it is not content.
-fn sipp(node: &Node, to: SocketAddr, scenario: &str, calls: u32) -> Result<(), String> {
+fn sipp(node: &Node, to: SocketAddr, scenario: &Scenario, calls: u32) -> Result<(), String> {
     let path = node.dir.path().join("scenario.xml");
-    std::fs::write(&path, scenario).expect("written");
+    std::fs::write(&path, scenario.xml()).expect("written");
     // SIPp takes no port 0: one that is free now.
     let free =
         std::net::TcpListener::bind("127.0.0.2:0").and_then(|l| l.local_addr()).expect("a port").port();
@@ -231,7 +202,7 @@ fn sipp(node: &Node, to: SocketAddr, scenario: &str, calls: u32) -> Result<(), S
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sipp_watches() {
     let node = Node::plain();
-    assert_eq!(sipp(&node, node.addresses[0], WATCHER, 20), Ok(()));
+    assert_eq!(sipp(&node, node.addresses[0], &watcher("sip:bob@cup.local.example SIP/2.0"), 20), Ok(()));
     let told = node.show("bob@local.example");
     assert_eq!(told["watchers"].as_array().map(Vec::len), Some(20), "{told}");
 }
@@ -242,10 +213,7 @@ async fn sipp_watches_through_kamailio() {
     let node = Node::plain();
     let (kamailio, edge) = Kamailio::start(&node);
     // The refresh goes to the node's Contact, which is a name: the proxy stands in for the DNS.
-    let scenario = WATCHER.replace(
-        "SUBSCRIBE sip:bob@cup.local.example SIP/2.0",
-        &format!("SUBSCRIBE sip:bob@{};transport=tcp SIP/2.0\n[routes]", node.addresses[0]),
-    );
+    let scenario = watcher(&format!("sip:bob@{};transport=tcp SIP/2.0\n[routes]", node.addresses[0]));
     assert_eq!(sipp(&node, edge, &scenario, 20), Ok(()));
     drop(kamailio);
     let told = node.show("bob@local.example");
@@ -266,9 +234,10 @@ async fn sipp_talks() {
         }
         heard
     });
-    let said = tokio::task::spawn_blocking(move || sipp(&node, node.addresses[0], TALKER, 20).map(|()| node))
-        .await
-        .expect("it ran");
+    let said =
+        tokio::task::spawn_blocking(move || sipp(&node, node.addresses[0], &talker(), 20).map(|()| node))
+            .await
+            .expect("it ran");
     let mut heard = listening.await.expect("heard");
     heard.sort();
     let mut expected: Vec<String> = (1..=20).map(|n| format!("hello {n}")).collect();

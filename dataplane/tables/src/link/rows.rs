@@ -7,7 +7,7 @@
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Longest text in a row or an event, bytes; longer ones are clipped.
 pub const MAX_TEXT: usize = 1024;
@@ -133,6 +133,13 @@ pub struct End2 {
     pub addr: u32,
     /// Port.
     pub port: u16,
+}
+
+impl fmt::Display for End2 {
+    /// `198.51.100.20:5061`
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", Ipv4Addr::from(self.addr), self.port)
+    }
 }
 
 /// `show conn`.
