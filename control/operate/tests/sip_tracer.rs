@@ -12,7 +12,7 @@ fn lab() -> (Lab, fake::Fake, Control) {
         lab.path("startup.cfg"),
         format!(
             "{CONFIG}crypto ca trustpoint t\n enrollment self\n subject-name CN=cup.ours.example\n keypair k\n\
-             federation foreign.example\n rate-limit 10 burst 20\npermit domain *.partner.example peer edge.example\n"
+             federation domain foreign.example\n rate-limit 10 burst 20\npermit domain *.partner.example peer edge.example\n"
         ),
     )
     .unwrap();
@@ -153,7 +153,10 @@ Note: it is answered 403
     fake.state().sip_trace = Some(SipTrace { steps, fate: SipFate::Passes, denial: None });
     let text = lab.good(ask);
     assert!(text.contains("permit domain *.partner.example peer edge.example\n"), "{text}");
-    assert!(text.contains("Subtype: rate\nResult: ALLOW\nConfig:\nfederation foreign.example\n"), "{text}");
+    assert!(
+        text.contains("Subtype: rate\nResult: ALLOW\nConfig:\nfederation domain foreign.example\n"),
+        "{text}"
+    );
     fake.state().sip_trace = None;
     let (code, _, err) = lab.cli(ask);
     assert!(code == 1 && err.contains("no policy yet"), "{err}");

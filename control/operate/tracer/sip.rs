@@ -211,7 +211,7 @@ fn config(daemon: &Daemon, order: &Order, step: &SipStep) -> Vec<String> {
         SipCheck::Rate | SipCheck::Sessions => {
             let config = daemon.config();
             let name = step.domain.as_deref().filter(|name| config.model.federations.contains_key(*name));
-            Some(format!("federation {}", name.unwrap_or("default")))
+            Some(name.map_or("federation default".to_owned(), |name| format!("federation domain {name}")))
         }
         SipCheck::Sender if !step.permit => step.domain.as_ref().map(|name| format!("local domain {name}")),
         SipCheck::Sender
