@@ -4,6 +4,9 @@
 mod baresip;
 mod harness;
 mod hostile;
+mod http;
 mod killed;
+mod page;
 mod sipp;
 mod tls;
+mod web;
