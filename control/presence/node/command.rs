@@ -109,7 +109,6 @@ pub struct Password(String);
 
 impl Password {
     /// As it was typed.
-    #[cfg(test)]
     pub fn new(text: &str) -> Self {
         Self(text.to_owned())
     }

@@ -2,7 +2,7 @@
 //! The web service for users and their software, and the page that uses it.
 //!
 //! One HTTPS listener, off unless the configuration has a `[web]` table. Behind it: REST ([`api`], described by `openapi.json`),
-//! events as they happen ([`events`]), and the page ([`page`]).
+//! events as they happen ([`events`]), SOAP for clients of CUP's Client Configuration Web Service ([`soap`]), and the page ([`page`]).
 //! All of them only translate: what is decided is decided by the core, which is asked by [`Command`]s as the control socket asks it.
 //!
 //! HTTP/1.1 by hyper, routes by axum. Bounds: connections in all and of one address, octets and seconds of a request ([`guard`]),
@@ -17,6 +17,7 @@ mod guard;
 mod page;
 mod problem;
 mod session;
+mod soap;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -167,7 +168,7 @@ pub(crate) async fn start(
 /// All there is to ask for.
 fn router(service: Shared) -> Router {
     let mut router = Router::new();
-    for (_, path, route) in api::routes().into_iter().chain(page::routes()) {
+    for (_, path, route) in api::routes().into_iter().chain(soap::routes()).chain(page::routes()) {
         // The same path with another method is merged by axum.
         router = router.route(path, route);
     }

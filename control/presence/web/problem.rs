@@ -39,6 +39,11 @@ impl Problem {
         Self::later(StatusCode::SERVICE_UNAVAILABLE, "the node does not answer", 5)
     }
 
+    /// The sentence on this case.
+    pub(super) fn detail(&self) -> &str {
+        &self.detail
+    }
+
     /// A text that was not delivered, by its SIP status.
     pub(super) fn undelivered(sip: u16) -> Self {
         let (status, detail) = match sip {

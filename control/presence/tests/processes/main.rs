@@ -8,5 +8,6 @@ mod http;
 mod killed;
 mod page;
 mod sipp;
+mod soap;
 mod tls;
 mod web;
