@@ -12,8 +12,8 @@ use std::time::Duration;
 use fedgate_tables::counters::{Counters, WorkerCounters};
 use fedgate_tables::domains::{DomainReader, DomainWriter};
 use fedgate_tables::link::{
-    CaptureSpec, ClassRow, ConnRow, End, End2, Event, HostRow, LINK_LAYOUT, LinkError, LinkListener,
-    LinkSocket, MemberRow, PoolRow, Probe, Rows, SipRow, ToControl, ToDataplane, Trace, What,
+    Addr, ArpRow, CaptureSpec, ClassRow, ConnRow, End, End2, Event, HostRow, LINK_LAYOUT, LinkError,
+    LinkListener, LinkSocket, MemberRow, PoolRow, Probe, Rows, SipRow, ToControl, ToDataplane, Trace, What,
 };
 use fedgate_tables::policy_view::Checked;
 use fedgate_tables::region::{Region, Shared};
@@ -260,6 +260,15 @@ impl State {
                 let wanted = |row: &SipRow| filter.domain.as_ref().is_none_or(|domain| *domain == row.domain);
                 let rows = (0..self.conns).map(row).filter(wanted).collect();
                 ToControl::rows(id, Rows::Sip(rows), true)
+            }
+            ToDataplane::Dump { id, what: what @ (What::Arp | What::Neighbors6), .. } => {
+                let addr = match what {
+                    What::Arp => Addr::V4(0x0a0a_000b),
+                    _ => Addr::V6((0xfe80 << 112 | 11).into()),
+                };
+                let mac = [2, 0, 0, 0, 1, 11];
+                let row = ArpRow { ifindex: 1, addr, mac, state: "resolved".into(), age_secs: 5 };
+                ToControl::rows(id, Rows::Arp(vec![row]), true)
             }
             ToDataplane::Dump { id, .. } => ToControl::rows(id, Rows::Ports(vec![]), true),
             ToDataplane::Clear { id, what: What::Sip, filter } => {
