@@ -13,7 +13,8 @@ use fedgate_tables::counters::{Counters, WorkerCounters};
 use fedgate_tables::domains::{DomainReader, DomainWriter};
 use fedgate_tables::link::{
     Addr, ArpRow, CaptureSpec, ClassRow, ConnRow, End, End2, Event, HostRow, LINK_LAYOUT, LinkError,
-    LinkListener, LinkSocket, MemberRow, PoolRow, Probe, Rows, SipRow, ToControl, ToDataplane, Trace, What,
+    LinkListener, LinkSocket, MemberRow, PoolRow, Probe, Rows, SipProbe, SipRow, SipTrace, ToControl,
+    ToDataplane, Trace, What,
 };
 use fedgate_tables::policy_view::Checked;
 use fedgate_tables::region::{Region, Shared};
@@ -44,6 +45,9 @@ pub struct State {
     /// What to tell of packets, and the last that was asked about.
     pub trace: Option<Trace>,
     pub probe: Option<Probe>,
+    /// The same of SIP requests.
+    pub sip_trace: Option<SipTrace>,
+    pub sip_probe: Option<SipProbe>,
     /// Cut the link.
     pub hang_up: bool,
     region: OwnedFd,
@@ -75,6 +79,8 @@ impl Fake {
             rings: None,
             trace: None,
             probe: None,
+            sip_trace: None,
+            sip_probe: None,
             hang_up: false,
             region: counters.region().fd().try_clone_to_owned().unwrap(),
             table_generation: 0,
@@ -283,6 +289,11 @@ impl State {
             ToDataplane::Trace { id, probe } => {
                 self.probe = Some(probe);
                 vec![ToControl::Traced { id, trace: self.trace.clone() }]
+            }
+            ToDataplane::TraceSip { id, probe } => {
+                self.sip_probe = Some(probe);
+                let trace = self.sip_trace.clone().ok_or("the dataplane has no policy yet".to_owned());
+                vec![ToControl::SipTraced { id, trace }]
             }
             ToDataplane::Ping { id } => vec![ToControl::Pong { id }],
         }
