@@ -40,6 +40,7 @@ mod tell;
 mod trace;
 pub mod v6;
 
+mod xlates;
 #[cfg(test)]
 mod tests;
 

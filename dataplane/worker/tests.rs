@@ -4,6 +4,7 @@
 //! Each scenario names every counter that must move; [`rig::Rig::moved`] gives all that did, so a silent side effect fails.
 
 mod bursts;
+mod clearing;
 mod crew;
 mod floating;
 mod flows;
