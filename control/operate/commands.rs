@@ -11,6 +11,7 @@ use crate::config::source::Line;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "each is a line of the table below, which says what it does")]
 pub enum Run {
+    Ping,
     PacketTracer,
     Capture,
     NoCapture,
@@ -99,7 +100,8 @@ impl Run {
     /// Whether it shows nothing where there is no configuration to show it of.
     pub fn reads_configuration(self) -> bool {
         match self {
-            Self::PacketTracer
+            Self::Ping
+            | Self::PacketTracer
             | Self::Capture
             | Self::ShowNat
             | Self::ShowNatPool
@@ -261,6 +263,7 @@ pub const SPECS: &[Spec] = &[
     spec("clear arp", "clear arp [address A]", "forgets neighbours", Run::ClearArp),
     spec("clear ipv6 neighbors", "clear ipv6 neighbors", "forgets IPv6 neighbours", Run::ClearIpv6Neighbors),
     spec("clear dialogs", "clear dialogs [domain D]", "forgets SIP dialogs: their next requests are judged by the domain lists again", Run::ClearDialogs),
+    spec("ping", "ping [NAMEIF] HOST [repeat COUNT] [size BYTES] [timeout SECONDS]", "asks a host for echoes, from the address of the interface that leads there, by the packet path: `!` for each that comes back in time, `?` for each that does not. 5 of 100 bytes with 2 seconds each unless said; Ctrl-C ends it", Run::Ping),
     spec("clear logging buffer", "clear logging buffer", "empties the buffer", Run::ClearLogging),
     spec("configure replace", "configure replace FILE [confirmed MINUTES]", "makes a file the configuration, as a whole or not at all; with `confirmed` as after commit confirmed", Run::ConfigureReplace),
     spec("commit confirmed", "commit confirmed MINUTES", "what is changed from now on is taken back after so many minutes, unless commit confirms it", Run::CommitConfirmed),

@@ -24,6 +24,7 @@ pub mod journal;
 pub mod messages;
 pub mod metrics;
 pub mod pipe;
+pub mod ping;
 pub mod protocol;
 pub mod run;
 pub mod server;

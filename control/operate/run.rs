@@ -19,7 +19,7 @@ use super::protocol::{FAILED, OK, Reply, Request, USAGE};
 use super::server::Out;
 use super::session::Gone;
 use super::show::{self, Selection, hosts::HostQuery};
-use super::{capture, complete, crypto, help, pipe, top, tracer};
+use super::{capture, complete, crypto, help, ping, pipe, top, tracer};
 use crate::config::args::Args;
 use crate::config::diag::{Problem, Report};
 use crate::config::model::users::ADMIN;
@@ -225,6 +225,11 @@ async fn perform(
         return capture::order::execute(daemon, order, out).await;
     }
     if spec.run == Run::PacketTracer {
+    if spec.run == Run::Ping {
+        let order = ping::parse(&daemon.config().model, &mut args).map_err(wrong)?;
+        daemon.readable().map_err(Stop::Failed)?;
+        return ping::execute(daemon, order, out).await;
+    }
         let order = tracer::parse(&daemon.config().model, &mut args).map_err(wrong)?;
         daemon.readable().map_err(Stop::Failed)?;
         return tracer::execute(daemon, &order, out).await;
@@ -429,6 +434,7 @@ async fn perform(
                 match Box::pin(perform(daemon, request, &who, &line, place, out)).await {
                     // What one cannot show the others may.
                     Err(Stop::Failed(why) | Stop::Usage(why)) => {
+        | Run::Ping
                         out.row(|| format!("ERROR: {why}"), || serde_json::json!({ "failed": why })).await?;
                     }
                     ended => ended?,

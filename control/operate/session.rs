@@ -16,8 +16,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use fedgate_tables::link::{
-    Event, Filter, LINK_LAYOUT, LinkError, LinkSocket, Message, Probe, Rows, ToControl, ToDataplane, Trace,
-    What,
+    Echo, Echoed, Event, Filter, LINK_LAYOUT, LinkError, LinkSocket, Message, Probe, Rows, ToControl,
+    ToDataplane, Trace, What,
 };
 use tokio::io::unix::AsyncFd;
 use tokio::sync::{Notify, mpsc, oneshot};
@@ -71,6 +71,7 @@ struct Waiting {
     listings: HashMap<u64, mpsc::Sender<Part>>,
     counts: HashMap<u64, oneshot::Sender<u64>>,
     traces: HashMap<u64, oneshot::Sender<Option<Trace>>>,
+    echoes: HashMap<u64, oneshot::Sender<Echoed>>,
 }
 
 /// A piece of a listing; without a last [`Part::End`] it was cut short.
@@ -180,6 +181,7 @@ impl Session {
             ToControl::Cleared { id, count } => self.counted(id, count),
             ToControl::Pong { id } => self.counted(id, 0),
             ToControl::Traced { id, trace } => self.traced(id, trace),
+            ToControl::Echoed { id, outcome } => self.echoed(id, outcome),
             ToControl::Event(event) => on_event(event),
             ToControl::Lost { events } => on_lost(events),
             ToControl::HelloAck { .. } => tracing::error!("the dataplane greeted twice"),
@@ -203,6 +205,13 @@ impl Session {
     fn traced(&self, id: u64, trace: Option<Trace>) {
         if let Some(waiter) = self.waiting.borrow_mut().traces.remove(&id) {
             let _ = waiter.send(trace);
+        }
+    }
+
+    fn echoed(&self, id: u64, outcome: Echoed) {
+        // One that comes too late is nobody's.
+        if let Some(waiter) = self.waiting.borrow_mut().echoes.remove(&id) {
+            let _ = waiter.send(outcome);
         }
     }
 
@@ -272,6 +281,26 @@ impl Session {
         let trace = answered.await;
         self.waiting.borrow_mut().traces.remove(&id);
         trace.ok_or(Gone)
+    }
+
+    /// Has an echo request sent; `None` where nothing came back within `patience`.
+    pub async fn echo(&self, echo: Echo, patience: Duration) -> Result<Option<Echoed>, Gone> {
+        let id = self.next_id();
+        let (sender, receiver) = oneshot::channel();
+        self.waiting.borrow_mut().echoes.insert(id, sender);
+        let answered = match send(&self.socket, &ToDataplane::Echo { id, echo }, None).await {
+            Ok(()) => timeout(patience, receiver).await,
+            Err(_) => {
+                self.waiting.borrow_mut().echoes.remove(&id);
+                return Err(Gone);
+            }
+        };
+        self.waiting.borrow_mut().echoes.remove(&id);
+        match answered {
+            Ok(Ok(outcome)) => Ok(Some(outcome)),
+            Ok(Err(_)) => Err(Gone),
+            Err(_) => Ok(None),
+        }
     }
 
     /// Says what is not answered.

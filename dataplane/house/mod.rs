@@ -15,6 +15,7 @@ mod tests;
 
 use crate::worker::command::{Ask, Asker, Clear, Command, Desk, Dump, Reply};
 use crate::worker::mates::{self, Mates};
+use crate::worker::ping;
 use crate::worker::runtime::Runtime;
 use crate::worker::tap::Order;
 use attach::Image;
@@ -118,6 +119,8 @@ pub struct House {
     clears: VecDeque<(usize, Clear)>,
     /// Packets to be traced, and by which worker.
     asks: VecDeque<(usize, Ask)>,
+    /// Echo requests that were ordered.
+    echoes: u16,
     /// Pages that workers were asked for and have not given.
     asked: usize,
     /// Neighbours (interface, address) that were listed already, by the request's number.
@@ -174,6 +177,7 @@ impl House {
             listings: VecDeque::new(),
             clears: VecDeque::new(),
             asks: VecDeque::new(),
+            echoes: 0,
             asked: 0,
             arp_listed: HashMap::new(),
             lost: 0,
@@ -326,6 +330,14 @@ impl House {
             ToDataplane::Trace { id, probe } => {
                 let ask = Ask { asker: self.asker(id), probe, handed: false };
                 self.asks.push_back((0, ask));
+            }
+            ToDataplane::Echo { id, echo } => {
+                self.echoes = self.echoes.wrapping_add(1);
+                let (asker, seq) = (self.asker(id), self.echoes);
+                let order = ping::Order { asker, echo, seq, tsc: dpdk::tsc() };
+                // There is room, or nothing would have been read.
+                let full = self.desks[0].commands.push(Command::Echo(order)).is_err();
+                debug_assert!(!full);
             }
             ToDataplane::Ping { id } => self.outbox.push_back(ToControl::Pong { id }),
         }
@@ -482,6 +494,10 @@ impl House {
             Reply::Traced { ask, .. } if ask.asker.link != self.links => {}
             Reply::Traced { ask, trace } => {
                 self.outbox.push_back(ToControl::Traced { id: ask.asker.id, trace });
+            }
+            Reply::Echoed { asker, .. } if asker.link != self.links => {}
+            Reply::Echoed { asker, outcome } => {
+                self.outbox.push_back(ToControl::Echoed { id: asker.id, outcome });
             }
             // Begun is done, whoever asked.
             Reply::Cleared { clear, next } => match go_on(next) {

@@ -10,12 +10,13 @@ use super::census;
 use super::clock::Now;
 use super::neigh::{Entry, State as ArpState};
 use super::net::{Net, Outlet};
+use super::ping::Order;
 use super::proxied::Sessions;
 use super::runtime::{IoSlot, View};
 use super::spoken;
 use super::tap;
-use crossbeam::queue::ArrayQueue;
 use super::xlates;
+use crossbeam::queue::ArrayQueue;
 use dpdk::RxQueue;
 use fedgate_flow::TICKS;
 use fedgate_flow::conn::{ConnId, Dir, Hot, NO_SESSION};
@@ -23,7 +24,7 @@ use fedgate_flow::key::{TCP, UDP};
 use fedgate_flow::media::Hole;
 use fedgate_flow::tcp::{State, seen};
 use fedgate_flow::v6::Hot6;
-use fedgate_tables::link::{Addr, ArpRow, ConnRow, End, Event, Filter, Probe, Rows, Trace, What};
+use fedgate_tables::link::{Addr, ArpRow, ConnRow, Echoed, End, Event, Filter, Probe, Rows, Trace, What};
 use std::sync::Arc;
 
 /// Rows in a page.
@@ -54,6 +55,8 @@ pub enum Command {
     Clear(Clear),
     /// What would become of a packet.
     Trace(Ask),
+    /// Ask somebody for an echo.
+    Echo(Order),
     /// Capture this from now on, or nothing.
     Capture(Option<tap::Order>),
 }
@@ -130,6 +133,13 @@ pub enum Reply {
         ask: Ask,
         /// The answer; `None` without a policy.
         trace: Option<Trace>,
+    },
+    /// What became of an echo request.
+    Echoed {
+        /// Who asked.
+        asker: Asker,
+        /// The answer, or why there is none to wait for.
+        outcome: Echoed,
     },
     /// A packet that is another worker's.
     Elsewhere {

@@ -14,6 +14,7 @@ mod garbage;
 mod icmp_errors;
 mod intercept;
 mod media;
+mod ping;
 mod rig;
 mod sanity;
 mod shards;

@@ -12,8 +12,8 @@ use std::time::Duration;
 use fedgate_tables::counters::{Counters, WorkerCounters};
 use fedgate_tables::domains::{DomainReader, DomainWriter};
 use fedgate_tables::link::{
-    CaptureSpec, ClassRow, ConnRow, End, End2, Event, HostRow, LINK_LAYOUT, LinkError, LinkListener,
-    LinkSocket, MemberRow, PoolRow, Probe, Rows, SipRow, ToControl, ToDataplane, Trace, What,
+    CaptureSpec, ClassRow, ConnRow, Echo, Echoed, End, End2, Event, Filter, HostRow, LINK_LAYOUT, LinkError,
+    LinkListener, LinkSocket, MemberRow, PoolRow, Probe, Rows, SipRow, ToControl, ToDataplane, Trace, What,
 };
 use fedgate_tables::policy_view::Checked;
 use fedgate_tables::region::{Region, Shared};
@@ -44,6 +44,11 @@ pub struct State {
     /// What to tell of packets, and the last that was asked about.
     pub trace: Option<Trace>,
     pub probe: Option<Probe>,
+    /// What becomes of the next echo requests, nothing of some; the others are answered. And those that came.
+    pub echoes: Vec<Option<Echoed>>,
+    pub asked: Vec<Echo>,
+    /// What was cleared of hosts' state.
+    pub cleared: Vec<(What, Filter)>,
     /// Cut the link.
     pub hang_up: bool,
     region: OwnedFd,
@@ -75,6 +80,9 @@ impl Fake {
             rings: None,
             trace: None,
             probe: None,
+            echoes: Vec::new(),
+            asked: Vec::new(),
+            cleared: Vec::new(),
             hang_up: false,
             region: counters.region().fd().try_clone_to_owned().unwrap(),
             table_generation: 0,
@@ -278,4 +286,10 @@ impl State {
             ToDataplane::Ping { id } => vec![ToControl::Pong { id }],
         }
     }
+            ToDataplane::Echo { id, echo } => {
+                self.asked.push(echo);
+                let answered = Some(Echoed::Answered { micros: 1000 });
+                let outcome = if self.echoes.is_empty() { answered } else { self.echoes.remove(0) };
+                outcome.map(|outcome| ToControl::Echoed { id, outcome }).into_iter().collect()
+            }
 }

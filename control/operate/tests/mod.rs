@@ -11,6 +11,7 @@ mod life;
 mod metrics;
 mod names;
 mod schemas;
+mod ping;
 mod shows;
 mod socket;
 mod syslog;

@@ -6,13 +6,14 @@
 //! in the order of the questions, but events may stand between. Unknown messages and fields are errors.
 
 use super::capture::CaptureSpec;
+use super::echo::{Echo, Echoed};
 use super::event::Event;
 use super::rows::{Filter, Rows, What};
 use super::trace::{Probe, Trace};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 /// Changes with any message; part of the greeting.
-pub const LINK_LAYOUT: u32 = 8;
+pub const LINK_LAYOUT: u32 = 9;
 
 /// What can go through a [`super::LinkSocket`].
 pub trait Message: Serialize + DeserializeOwned {
@@ -71,6 +72,13 @@ pub enum ToDataplane {
         id: u64,
         /// The packet.
         probe: Probe,
+    },
+    /// An echo request to be sent; answered by [`ToControl::Echoed`], unless nobody answers it.
+    Echo {
+        /// Comes back.
+        id: u64,
+        /// Which.
+        echo: Echo,
     },
     /// Answered by [`ToControl::Pong`].
     Ping {
@@ -134,6 +142,13 @@ pub enum ToControl {
         /// What would become of the packet; `None` while there is no policy.
         trace: Option<Trace>,
     },
+    /// Answers `Echo`.
+    Echoed {
+        /// Of the `Echo`.
+        id: u64,
+        /// What became of it.
+        outcome: Echoed,
+    },
     /// Answers `Ping`.
     Pong {
         /// Of the `Ping`.
@@ -157,6 +172,7 @@ impl Message for ToDataplane {
             | Self::Dump { .. }
             | Self::Clear { .. }
             | Self::Trace { .. }
+            | Self::Echo { .. }
             | Self::Ping { .. } => 0,
         }
     }
@@ -173,6 +189,7 @@ impl Message for ToControl {
             | Self::Rows { .. }
             | Self::Cleared { .. }
             | Self::Traced { .. }
+            | Self::Echoed { .. }
             | Self::Pong { .. }
             | Self::Event(_)
             | Self::Lost { .. } => 0,
