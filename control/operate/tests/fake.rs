@@ -274,7 +274,10 @@ impl State {
                 let count = if filter.domain.as_deref() == Some("partner1.example") { 3 } else { 6 };
                 vec![ToControl::Cleared { id, count }]
             }
-            ToDataplane::Clear { id, .. } => vec![ToControl::Cleared { id, count: 7 }],
+            ToDataplane::Clear { id, what, filter } => {
+                self.cleared.push((what, filter));
+                vec![ToControl::Cleared { id, count: 7 }]
+            }
             ToDataplane::Capture { captures } => {
                 (self.captures, self.rings) = (captures, fd.map(|fd| Region::map_rw(fd).unwrap()));
                 vec![]
@@ -283,13 +286,13 @@ impl State {
                 self.probe = Some(probe);
                 vec![ToControl::Traced { id, trace: self.trace.clone() }]
             }
-            ToDataplane::Ping { id } => vec![ToControl::Pong { id }],
-        }
-    }
             ToDataplane::Echo { id, echo } => {
                 self.asked.push(echo);
                 let answered = Some(Echoed::Answered { micros: 1000 });
                 let outcome = if self.echoes.is_empty() { answered } else { self.echoes.remove(0) };
                 outcome.map(|outcome| ToControl::Echoed { id, outcome }).into_iter().collect()
             }
+            ToDataplane::Ping { id } => vec![ToControl::Pong { id }],
+        }
+    }
 }

@@ -3,6 +3,7 @@
 
 mod attach;
 mod capture;
+mod cleared;
 mod commits;
 mod crypto;
 mod export;
@@ -10,8 +11,8 @@ mod fake;
 mod life;
 mod metrics;
 mod names;
-mod schemas;
 mod ping;
+mod schemas;
 mod shows;
 mod socket;
 mod syslog;
