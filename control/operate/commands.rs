@@ -13,6 +13,7 @@ use crate::config::source::Line;
 pub enum Run {
     Ping,
     PacketTracer,
+    SipTracer,
     Capture,
     NoCapture,
     ClearCapture,
@@ -105,6 +106,7 @@ impl Run {
         match self {
             Self::Ping
             | Self::PacketTracer
+            | Self::SipTracer
             | Self::Capture
             | Self::ShowNat
             | Self::ShowNatPool
@@ -265,6 +267,7 @@ pub const SPECS: &[Spec] = &[
     spec("copy /pcap", "copy /pcap capture:NAME FILE", "writes a capture as pcapng, for Wireshark: drop reasons and both sides of the translation are in packet comments", Run::CopyCapture),
     spec("ping", "ping [NAMEIF] HOST [repeat COUNT] [size BYTES] [timeout SECONDS]", "asks a host for echoes, from the address of the interface that leads there, by the packet path: `!` for each that comes back in time, `?` for each that does not. 5 of 100 bytes with 2 seconds each unless said; Ctrl-C ends it", Run::Ping),
     spec("packet-tracer input", "packet-tracer input NAMEIF {tcp SRC SPORT DST DPORT | udp SRC SPORT DST DPORT | icmp SRC TYPE CODE [ID] DST} [detailed]", "what would become of a packet that comes in by an interface: each decision of the workers' own, with the lines that decide; nothing is sent, counted or kept. `tcp` is a SYN", Run::PacketTracer),
+    spec("packet-tracer sip", "packet-tracer sip {inbound | outbound} METHOD FROM TO [uri URI] [certificate NAME]... [header NAME VALUE]... [tls-proxy NAME]", "what would become of a SIP request: each check of the workers' own, with the line that decides; nothing is sent, counted or kept. Without `certificate` the foreign peer's is taken for good", Run::SipTracer),
     spec("clear conn", "clear conn [address A] [port P] [protocol {tcp|udp|icmp|icmp6}]", "ends connections", Run::ClearConn),
     spec("clear xlate", "clear xlate [address A] [port P] [protocol {tcp|udp|icmp|icmp6}]", "ends translations and what uses them", Run::ClearXlate),
     spec("clear arp", "clear arp [address A]", "forgets neighbours", Run::ClearArp),

@@ -16,8 +16,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use fedgate_tables::link::{
-    Echo, Echoed, Event, Filter, LINK_LAYOUT, LinkError, LinkSocket, Message, Probe, Rows, ToControl,
-    ToDataplane, Trace, What,
+    Echo, Echoed, Event, Filter, LINK_LAYOUT, LinkError, LinkSocket, Message, Probe, Rows, SipProbe,
+    SipTrace, ToControl, ToDataplane, Trace, What,
 };
 use tokio::io::unix::AsyncFd;
 use tokio::sync::{Notify, mpsc, oneshot};
@@ -72,6 +72,7 @@ struct Waiting {
     counts: HashMap<u64, oneshot::Sender<u64>>,
     traces: HashMap<u64, oneshot::Sender<Option<Trace>>>,
     echoes: HashMap<u64, oneshot::Sender<Echoed>>,
+    sip_traces: HashMap<u64, oneshot::Sender<Result<SipTrace, String>>>,
 }
 
 /// A piece of a listing; without a last [`Part::End`] it was cut short.
@@ -182,6 +183,11 @@ impl Session {
             ToControl::Pong { id } => self.counted(id, 0),
             ToControl::Traced { id, trace } => self.traced(id, trace),
             ToControl::Echoed { id, outcome } => self.echoed(id, outcome),
+            ToControl::SipTraced { id, trace } => {
+                if let Some(waiter) = self.waiting.borrow_mut().sip_traces.remove(&id) {
+                    let _ = waiter.send(trace);
+                }
+            }
             ToControl::Event(event) => on_event(event),
             ToControl::Lost { events } => on_lost(events),
             ToControl::HelloAck { .. } => tracing::error!("the dataplane greeted twice"),
@@ -301,6 +307,20 @@ impl Session {
             Ok(Err(_)) => Err(Gone),
             Err(_) => Ok(None),
         }
+    }
+
+    /// What would become of a SIP request, or why nobody can say.
+    pub async fn trace_sip(&self, probe: SipProbe) -> Result<Result<SipTrace, String>, Gone> {
+        let id = self.next_id();
+        let (sender, receiver) = oneshot::channel();
+        self.waiting.borrow_mut().sip_traces.insert(id, sender);
+        let answered = async {
+            send(&self.socket, &ToDataplane::TraceSip { id, probe }, None).await.ok()?;
+            timeout(ANSWER, receiver).await.ok()?.ok()
+        };
+        let trace = answered.await;
+        self.waiting.borrow_mut().sip_traces.remove(&id);
+        trace.ok_or(Gone)
     }
 
     /// Says what is not answered.

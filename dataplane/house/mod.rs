@@ -13,7 +13,7 @@ mod time_ranges;
 #[cfg(test)]
 mod tests;
 
-use crate::worker::command::{Ask, Asker, Clear, Command, Desk, Dump, Reply};
+use crate::worker::command::{Ask, Asker, Clear, Command, Desk, Dump, Reply, SipAsk};
 use crate::worker::mates::{self, Mates};
 use crate::worker::ping;
 use crate::worker::runtime::Runtime;
@@ -121,6 +121,8 @@ pub struct House {
     asks: VecDeque<(usize, Ask)>,
     /// Echo requests that were ordered.
     echoes: u16,
+    /// SIP requests to be traced.
+    sip_asks: VecDeque<Box<SipAsk>>,
     /// Pages that workers were asked for and have not given.
     asked: usize,
     /// Neighbours (interface, address) that were listed already, by the request's number.
@@ -178,6 +180,7 @@ impl House {
             clears: VecDeque::new(),
             asks: VecDeque::new(),
             echoes: 0,
+            sip_asks: VecDeque::new(),
             asked: 0,
             arp_listed: HashMap::new(),
             lost: 0,
@@ -244,7 +247,7 @@ impl House {
         self.outbox.len() < OUTBOX
             && self.listings.len() < LISTINGS
             && self.clears.len() < LISTINGS
-            && self.asks.len() < LISTINGS
+            && self.asks.len() + self.sip_asks.len() < LISTINGS
             && !self.desks.iter().any(|desk| desk.commands.is_full())
     }
 
@@ -338,6 +341,10 @@ impl House {
                 // There is room, or nothing would have been read.
                 let full = self.desks[0].commands.push(Command::Echo(order)).is_err();
                 debug_assert!(!full);
+            }
+            ToDataplane::TraceSip { id, probe } => {
+                let ask = Box::new(SipAsk { asker: self.asker(id), probe });
+                self.sip_asks.push_back(ask);
             }
             ToDataplane::Ping { id } => self.outbox.push_back(ToControl::Pong { id }),
         }
@@ -446,6 +453,13 @@ impl House {
                 break;
             }
         }
+        // All workers judge alike, but for what their own sessions have said: the first is asked.
+        while let Some(ask) = self.sip_asks.pop_front() {
+            if let Err(Command::TraceSip(ask)) = self.desks[0].commands.push(Command::TraceSip(ask)) {
+                self.sip_asks.push_front(ask);
+                break;
+            }
+        }
         while self.outbox.len() < OUTBOX / 2
             && let Some(Listing { worker, dump }) = self.listings.pop_front()
         {
@@ -490,6 +504,10 @@ impl House {
             Reply::Elsewhere { ask, worker } => {
                 let owner = usize::from(worker).min(workers - 1);
                 self.asks.push_back((owner, Ask { handed: true, ..ask }));
+            }
+            Reply::SipTraced { asker, .. } if asker.link != self.links => {}
+            Reply::SipTraced { asker, trace } => {
+                self.outbox.push_back(ToControl::SipTraced { id: asker.id, trace });
             }
             Reply::Traced { ask, .. } if ask.asker.link != self.links => {}
             Reply::Traced { ask, trace } => {

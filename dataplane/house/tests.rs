@@ -128,7 +128,11 @@ fn listings_and_clears_go_through_all_workers() {
                         bench.seats[worker].desk.answer(Reply::Cleared { clear, next });
                     }
                     Some(
-                        Command::Port { .. } | Command::Trace(_) | Command::Capture(_) | Command::Echo(_),
+                        Command::Port { .. }
+                        | Command::Trace(_)
+                        | Command::TraceSip(_)
+                        | Command::Capture(_)
+                        | Command::Echo(_),
                     )
                     | None => {
                         panic!("worker {worker} is not asked")

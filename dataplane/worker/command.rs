@@ -24,7 +24,9 @@ use fedgate_flow::key::{TCP, UDP};
 use fedgate_flow::media::Hole;
 use fedgate_flow::tcp::{State, seen};
 use fedgate_flow::v6::Hot6;
-use fedgate_tables::link::{Addr, ArpRow, ConnRow, Echoed, End, Event, Filter, Probe, Rows, Trace, What};
+use fedgate_tables::link::{
+    Addr, ArpRow, ConnRow, Echoed, End, Event, Filter, Probe, Rows, SipProbe, SipTrace, Trace, What,
+};
 use std::sync::Arc;
 
 /// Rows in a page.
@@ -57,6 +59,8 @@ pub enum Command {
     Trace(Ask),
     /// Ask somebody for an echo.
     Echo(Order),
+    /// What would become of a SIP request.
+    TraceSip(Box<SipAsk>),
     /// Capture this from now on, or nothing.
     Capture(Option<tap::Order>),
 }
@@ -92,6 +96,15 @@ pub struct Ask {
     pub probe: Probe,
     /// A worker has said that it is this one's.
     pub handed: bool,
+}
+
+/// A SIP request to be traced.
+#[derive(Clone, Debug)]
+pub struct SipAsk {
+    /// Who asks.
+    pub asker: Asker,
+    /// The request.
+    pub probe: SipProbe,
 }
 
 /// Things to end, from a cursor on.
@@ -140,6 +153,13 @@ pub enum Reply {
         asker: Asker,
         /// The answer, or why there is none to wait for.
         outcome: Echoed,
+    },
+    /// What would become of a SIP request, or why nobody can say.
+    SipTraced {
+        /// Who asked.
+        asker: Asker,
+        /// The answer.
+        trace: Result<SipTrace, String>,
     },
     /// A packet that is another worker's.
     Elsewhere {

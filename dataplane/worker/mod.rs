@@ -287,6 +287,10 @@ impl Path {
                     self.seat.answer(refused);
                 }
             }
+            Command::TraceSip(ask) => {
+                let trace = self.sessions.foresee(&ask.probe, view, now);
+                self.seat.answer(command::Reply::SipTraced { asker: ask.asker, trace });
+            }
             Command::Clear(clear) => {
                 let answer = command::clear(&clear, &mut self.net, &mut self.sessions, view, now);
                 self.seat.answer(answer);

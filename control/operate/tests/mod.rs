@@ -14,6 +14,7 @@ mod names;
 mod ping;
 mod schemas;
 mod shows;
+mod sip_tracer;
 mod socket;
 mod syslog;
 mod tracer;

@@ -10,10 +10,11 @@ use super::echo::{Echo, Echoed};
 use super::event::Event;
 use super::rows::{Filter, Rows, What};
 use super::trace::{Probe, Trace};
+use super::trace_sip::{SipProbe, SipTrace};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 /// Changes with any message; part of the greeting.
-pub const LINK_LAYOUT: u32 = 9;
+pub const LINK_LAYOUT: u32 = 10;
 
 /// What can go through a [`super::LinkSocket`].
 pub trait Message: Serialize + DeserializeOwned {
@@ -79,6 +80,13 @@ pub enum ToDataplane {
         id: u64,
         /// Which.
         echo: Echo,
+    },
+    /// What would become of a SIP request; answered by [`ToControl::SipTraced`].
+    TraceSip {
+        /// Comes back.
+        id: u64,
+        /// The request.
+        probe: SipProbe,
     },
     /// Answered by [`ToControl::Pong`].
     Ping {
@@ -149,6 +157,13 @@ pub enum ToControl {
         /// What became of it.
         outcome: Echoed,
     },
+    /// Answers `TraceSip`.
+    SipTraced {
+        /// Of the `TraceSip`.
+        id: u64,
+        /// What would become of the request, or why nobody can say.
+        trace: Result<SipTrace, String>,
+    },
     /// Answers `Ping`.
     Pong {
         /// Of the `Ping`.
@@ -173,6 +188,7 @@ impl Message for ToDataplane {
             | Self::Clear { .. }
             | Self::Trace { .. }
             | Self::Echo { .. }
+            | Self::TraceSip { .. }
             | Self::Ping { .. } => 0,
         }
     }
@@ -190,6 +206,7 @@ impl Message for ToControl {
             | Self::Cleared { .. }
             | Self::Traced { .. }
             | Self::Echoed { .. }
+            | Self::SipTraced { .. }
             | Self::Pong { .. }
             | Self::Event(_)
             | Self::Lost { .. } => 0,
