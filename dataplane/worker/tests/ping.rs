@@ -150,7 +150,7 @@ fn the_oldest_are_forgotten() {
     let mut requests = vec![rig.arp_reply(INSIDE, WORK, &asked)[INSIDE][0].clone()];
     for seq in 1..=64 {
         rig.order(order(&rig, WORK.ip.into(), 64, seq));
-        requests.extend(rig.collect()[INSIDE].drain(..));
+        requests.append(&mut rig.collect()[INSIDE]);
     }
     assert_eq!(requests.len(), 65);
     rig.send(INSIDE, &answer(requests[0].clone()));
