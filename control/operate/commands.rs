@@ -12,6 +12,7 @@ use crate::config::source::Line;
 #[expect(missing_docs, reason = "each is a line of the table below, which says what it does")]
 pub enum Run {
     PacketTracer,
+    SipTracer,
     Capture,
     NoCapture,
     ClearCapture,
@@ -100,6 +101,7 @@ impl Run {
     pub fn reads_configuration(self) -> bool {
         match self {
             Self::PacketTracer
+            | Self::SipTracer
             | Self::Capture
             | Self::ShowNat
             | Self::ShowNatPool
@@ -256,6 +258,7 @@ pub const SPECS: &[Spec] = &[
     spec("show capture", "show capture [NAME] [detail | dump]", "captures; of one its frames, with drop reasons, `detail` with both sides of the translation", Run::ShowCapture),
     spec("copy /pcap", "copy /pcap capture:NAME FILE", "writes a capture as pcapng, for Wireshark: drop reasons and both sides of the translation are in packet comments", Run::CopyCapture),
     spec("packet-tracer input", "packet-tracer input NAMEIF {tcp SRC SPORT DST DPORT | udp SRC SPORT DST DPORT | icmp SRC TYPE CODE [ID] DST} [detailed]", "what would become of a packet that comes in by an interface: each decision of the workers' own, with the lines that decide; nothing is sent, counted or kept. `tcp` is a SYN", Run::PacketTracer),
+    spec("packet-tracer sip", "packet-tracer sip {inbound | outbound} METHOD FROM TO [uri URI] [certificate NAME]... [header NAME VALUE]... [tls-proxy NAME]", "what would become of a SIP request: each check of the workers' own, with the line that decides; nothing is sent, counted or kept. Without `certificate` the foreign peer's is taken for good", Run::SipTracer),
     spec("clear conn", "clear conn [address A] [port P] [protocol {tcp|udp|icmp|icmp6}]", "ends connections", Run::ClearConn),
     spec("clear xlate", "clear xlate [address A] [port P] [protocol {tcp|udp|icmp|icmp6}]", "ends translations and what uses them", Run::ClearXlate),
     spec("clear arp", "clear arp [address A]", "forgets neighbours", Run::ClearArp),

@@ -46,6 +46,7 @@ const GROUPS: &[(&str, &str)] = &[
     ("logging", "where messages go"),
     ("object", "a name for addresses or services"),
     ("object-group", "a group of addresses, services, protocols or ICMP types"),
+    ("packet-tracer", "what would become of a packet, or of a SIP request"),
     ("policy-map type", "what to do with something else"),
     ("policy-map type inspect", "what to do with what is inspected"),
     ("same-security-traffic", "between equal security levels"),

@@ -229,6 +229,11 @@ async fn perform(
         daemon.readable().map_err(Stop::Failed)?;
         return tracer::execute(daemon, &order, out).await;
     }
+    if spec.run == Run::SipTracer {
+        let order = tracer::sip::parse(&daemon.config().model, &mut args).map_err(wrong)?;
+        daemon.readable().map_err(Stop::Failed)?;
+        return tracer::sip::execute(daemon, &order, out).await;
+    }
     let (what, changes) = match spec.run {
         Run::ClearConn => (Some(What::Conns), true),
         Run::ClearXlate => (Some(What::Xlates), true),
@@ -418,7 +423,8 @@ async fn perform(
         | Run::ClearCapture
         | Run::ShowCapture
         | Run::CopyCapture
-        | Run::PacketTracer => Err(Stop::Usage("done above".to_owned())),
+        | Run::PacketTracer
+        | Run::SipTracer => Err(Stop::Usage("done above".to_owned())),
         Run::ShowTech => {
             // Of somebody who may look and no more: without hashes of passwords.
             let who = Who { privilege: 0, ..who.clone() };

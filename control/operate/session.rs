@@ -16,8 +16,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use fedgate_tables::link::{
-    Event, Filter, LINK_LAYOUT, LinkError, LinkSocket, Message, Probe, Rows, ToControl, ToDataplane, Trace,
-    What,
+    Event, Filter, LINK_LAYOUT, LinkError, LinkSocket, Message, Probe, Rows, SipProbe, SipTrace, ToControl,
+    ToDataplane, Trace, What,
 };
 use tokio::io::unix::AsyncFd;
 use tokio::sync::{Notify, mpsc, oneshot};
@@ -71,6 +71,7 @@ struct Waiting {
     listings: HashMap<u64, mpsc::Sender<Part>>,
     counts: HashMap<u64, oneshot::Sender<u64>>,
     traces: HashMap<u64, oneshot::Sender<Option<Trace>>>,
+    sip_traces: HashMap<u64, oneshot::Sender<Result<SipTrace, String>>>,
 }
 
 /// A piece of a listing; without a last [`Part::End`] it was cut short.
@@ -180,6 +181,11 @@ impl Session {
             ToControl::Cleared { id, count } => self.counted(id, count),
             ToControl::Pong { id } => self.counted(id, 0),
             ToControl::Traced { id, trace } => self.traced(id, trace),
+            ToControl::SipTraced { id, trace } => {
+                if let Some(waiter) = self.waiting.borrow_mut().sip_traces.remove(&id) {
+                    let _ = waiter.send(trace);
+                }
+            }
             ToControl::Event(event) => on_event(event),
             ToControl::Lost { events } => on_lost(events),
             ToControl::HelloAck { .. } => tracing::error!("the dataplane greeted twice"),
@@ -271,6 +277,20 @@ impl Session {
         };
         let trace = answered.await;
         self.waiting.borrow_mut().traces.remove(&id);
+        trace.ok_or(Gone)
+    }
+
+    /// What would become of a SIP request, or why nobody can say.
+    pub async fn trace_sip(&self, probe: SipProbe) -> Result<Result<SipTrace, String>, Gone> {
+        let id = self.next_id();
+        let (sender, receiver) = oneshot::channel();
+        self.waiting.borrow_mut().sip_traces.insert(id, sender);
+        let answered = async {
+            send(&self.socket, &ToDataplane::TraceSip { id, probe }, None).await.ok()?;
+            timeout(ANSWER, receiver).await.ok()?.ok()
+        };
+        let trace = answered.await;
+        self.waiting.borrow_mut().sip_traces.remove(&id);
         trace.ok_or(Gone)
     }
 

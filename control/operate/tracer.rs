@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! `packet-tracer input`: asks the dataplane what would become of a packet, and prints what it says in the ASA's layout.
+//! `packet-tracer`: asks the dataplane what would become of a packet, and prints what it says in the ASA's layout.
 //!
-//! The workers decide, by the code that decides on packets; [`phases`] puts names and lines of the configuration to what they tell.
+//! `packet-tracer input` is of packets, [`sip`] of SIP requests. The workers decide, by the code that decides on packets; [`phases`] puts names and lines of the configuration to what they tell.
 //! With JSON a phase is a line, and the result another. Called by [`super::run`] on the daemon's one thread.
 
 mod phases;
+pub mod sip;
 
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -177,6 +178,7 @@ fn result_json((from, to): &(Face, Option<Face>), fate: Fate) -> serde_json::Val
 }
 
 impl Shown {
+    /// As the ASA prints it.
     fn text(&self, number: u32) -> String {
         let lines = |lines: &[String]| lines.iter().map(|line| format!("{line}\n")).collect::<String>();
         format!(
@@ -189,6 +191,7 @@ impl Shown {
         )
     }
 
+    /// As an object.
     fn json(&self, number: u32) -> serde_json::Value {
         json!({
             "phase": number, "type": self.kind, "subtype": self.subtype, "permit": self.permit,

@@ -114,6 +114,44 @@ impl Default for Bounds {
     }
 }
 
+/// The web service for users.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Web {
+    /// Where it listens, by TLS.
+    pub listen: SocketAddr,
+    /// Users' sessions at once.
+    #[serde(default = "Web::sessions")]
+    pub sessions: usize,
+    /// Seconds without a request after which one ends.
+    #[serde(default = "Web::session_idle")]
+    pub session_idle: u64,
+    /// Connections at once.
+    #[serde(default = "Web::connections")]
+    pub connections: usize,
+    /// Of one address.
+    #[serde(default = "Web::connections_per_address")]
+    pub connections_per_address: usize,
+}
+
+impl Web {
+    fn sessions() -> usize {
+        10_000
+    }
+
+    fn session_idle() -> u64 {
+        3_600
+    }
+
+    fn connections() -> usize {
+        5_000
+    }
+
+    fn connections_per_address() -> usize {
+        100
+    }
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct File {
@@ -135,6 +173,7 @@ struct File {
     federation: Federation,
     #[serde(default)]
     limits: Bounds,
+    web: Option<Web>,
 }
 
 /// The configuration, checked.
@@ -170,6 +209,8 @@ pub struct Config {
     pub federation: Federation,
     /// Bounds.
     pub limits: Bounds,
+    /// The web service, where there is one.
+    pub web: Option<Web>,
 }
 
 impl Config {
@@ -195,6 +236,9 @@ impl Config {
         let wants_tls = file.listen.iter().any(|l| l.tls) || file.route.iter().any(|r| r.tls.is_some());
         if wants_tls && file.tls.is_none() {
             return bad("tls", "a listener or a route uses TLS, which needs certificate, key and ca");
+        }
+        if file.web.is_some() && file.tls.is_none() {
+            return bad("tls", "the web service uses TLS, which needs certificate, key and ca");
         }
         let subscribe_status = file.subscribe_status.unwrap_or(200);
         if !matches!(subscribe_status, 200 | 202) {
@@ -254,6 +298,7 @@ impl Config {
             routes,
             federation,
             limits: file.limits,
+            web: file.web,
         })
     }
 
@@ -374,6 +419,7 @@ mod tests {
             ("[[route]]\nhost = \"*\"\nto = \"b\"\n", "route.to"),
             ("[limits]\nidle = \"long\"\n", "idle"),
             ("[[route]]\nhost = \"*\"\nto = \"b:1\"\ntls = \"b\"\n", "certificate"),
+            ("[web]\nlisten = \"127.0.0.1:0\"\n", "web service"),
         ] {
             let why = with(text).expect_err(text).to_string();
             assert!(why.contains(word), "{why}");

@@ -75,10 +75,13 @@ async fn serve(stream: UnixStream, asked: mpsc::Sender<Asked>) -> io::Result<()>
             Err(why) => json!({ "ok": false, "why": why.to_string() }),
             Ok(command) => {
                 let (reply, replied) = oneshot::channel();
-                let sent = asked.send((command, reply)).await;
+                let sent = asked.send(Asked::Command(command, reply)).await;
                 match replied.await {
                     Ok(Reply::Done) if sent.is_ok() => json!({ "ok": true }),
                     Ok(Reply::Told(value)) if sent.is_ok() => json!({ "ok": true, "told": value }),
+                    Ok(Reply::Failed(status)) => {
+                        json!({ "ok": false, "why": format!("not delivered ({status})"), "sip": status })
+                    }
                     Ok(Reply::Refused(why)) => json!({ "ok": false, "why": why }),
                     Ok(_) | Err(_) => json!({ "ok": false, "why": "the node is ending" }),
                 }

@@ -16,10 +16,11 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::config::{Config, ConfigError};
 use crate::control;
-use crate::node::{Command, Core, Output, Reply};
+use crate::node::{Command, Core, Notice, Output, Reply};
 use crate::store::{Store, StoreError, Write};
 use crate::transport::{ConnId, Event, Sender, Transport, TransportError};
 use crate::users::{Users, UsersError};
+use crate::web;
 
 /// Outputs that may wait for the disk.
 const MAX_HELD: usize = 100_000;
@@ -51,8 +52,16 @@ pub enum NodeError {
     Random,
 }
 
-/// A command and where its reply goes.
-pub(crate) type Asked = (Command, oneshot::Sender<Reply>);
+/// What clients other than SIP's ask.
+#[derive(Debug)]
+pub(crate) enum Asked {
+    /// A command, and where its reply goes.
+    Command(Command, oneshot::Sender<Reply>),
+    /// A client of this user listens, under a number of its own; where it is told.
+    Listen(u64, String, mpsc::Sender<Notice>),
+    /// It does not any more.
+    Gone(u64),
+}
 
 /// Reads a configuration and its users; nothing is opened.
 pub fn check(path: &std::path::Path) -> Result<(), NodeError> {
@@ -74,9 +83,14 @@ pub async fn run(
     aws_lc_rs::rand::fill(&mut seed).map_err(|_| NodeError::Random)?;
     let clock = Clock::start();
     let cfg = Arc::new(cfg);
+    let counters = Arc::new(web::Counters::default());
     let core = Core::new(cfg.clone(), users, seed, image, clock.now());
-    let (transport, events, bound) = Transport::start(cfg.clone()).await?;
+    let core = if cfg.web.is_some() { core.with_web(counters.clone()) } else { core };
+    let (transport, events, mut bound) = Transport::start(cfg.clone()).await?;
     let (asked, commands) = mpsc::channel(64);
+    if let Some(web) = &cfg.web {
+        bound.push(web::start(&cfg, web, asked.clone(), counters).await?);
+    }
     let control = control::listen(&cfg.control, asked)
         .map_err(|why| NodeError::Control(cfg.control.display().to_string(), why))?;
     let (writes, committed, storing) = store_task(store);
@@ -91,6 +105,7 @@ pub async fn run(
         gathered: Vec::new(),
         committing: 0,
         tickets: HashMap::new(),
+        listeners: HashMap::new(),
         next_ticket: 0,
         writes,
     };
@@ -160,6 +175,7 @@ struct Driver {
     /// Writes in the transaction that is being committed.
     committing: usize,
     tickets: HashMap<u64, oneshot::Sender<Reply>>,
+    listeners: HashMap<u64, mpsc::Sender<Notice>>,
     next_ticket: u64,
     writes: mpsc::Sender<Vec<Write>>,
 }
@@ -177,7 +193,7 @@ impl Driver {
         self.carry_out();
         loop {
             let wake = self.core.next_time().map_or(1_000, |at| at.saturating_sub(self.clock.now()));
-            let has_room = self.held.len() < MAX_HELD && self.held_octets < MAX_HELD_OCTETS;
+            let has_room = self.has_room();
             tokio::select! {
                 biased;
                 () = &mut stop => break,
@@ -195,18 +211,24 @@ impl Driver {
                     }
                 }
                 asked = commands.recv(), if has_room => {
-                    if let Some((command, reply)) = asked {
-                        self.next_ticket += 1;
-                        self.tickets.insert(self.next_ticket, reply);
-                        self.core.on_command(self.next_ticket, command, self.clock.now());
+                    if let Some(asked) = asked {
+                        self.asked(asked);
                     }
                 }
                 () = tokio::time::sleep(Duration::from_millis(wake.min(1_000))) => {}
+            }
+            // Events come first, but never so many that nobody else is heard.
+            while let (true, Ok(asked)) = (self.has_room(), commands.try_recv()) {
+                self.asked(asked);
             }
             self.core.on_time(self.clock.now());
             self.carry_out();
         }
         Ok(())
+    }
+
+    fn has_room(&self) -> bool {
+        self.held.len() < MAX_HELD && self.held_octets < MAX_HELD_OCTETS
     }
 
     fn event(&mut self, event: Event) {
@@ -218,6 +240,25 @@ impl Driver {
             }
             Event::Message(message, _place) => self.core.on_message(message, now),
             Event::Closed(id) => self.core.on_closed(id, now),
+        }
+    }
+
+    fn asked(&mut self, asked: Asked) {
+        let now = self.clock.now();
+        match asked {
+            Asked::Command(command, reply) => {
+                self.next_ticket += 1;
+                self.tickets.insert(self.next_ticket, reply);
+                self.core.on_command(self.next_ticket, command, now);
+            }
+            Asked::Listen(id, user, told) => {
+                self.listeners.insert(id, told);
+                self.core.on_listen(id, &user, now);
+            }
+            Asked::Gone(id) => {
+                self.listeners.remove(&id);
+                self.core.on_gone(id, now);
+            }
         }
     }
 
@@ -298,6 +339,17 @@ impl Driver {
                     let _ = waiting.send(reply);
                 }
             }
+            Output::Tell(id, notice) => {
+                let told = self.listeners.get(&id).is_none_or(|listener| listener.try_send(notice).is_ok());
+                if !told {
+                    // It reads slower than things happen. Its stream ends, and with that it is gone.
+                    tracing::info!(id, "a web client does not read");
+                    self.listeners.remove(&id);
+                }
+            }
+            Output::Silence(id) => {
+                self.listeners.remove(&id);
+            }
             // Held back by `carry_out`; never here.
             Output::Write(_) => {}
         }
@@ -307,7 +359,8 @@ impl Driver {
 fn octets(output: &Output) -> usize {
     match output {
         Output::Send(_, bytes) => bytes.len(),
-        Output::Open(..) | Output::Close(_) | Output::Write(_) | Output::Reply(..) => 0,
+        Output::Tell(_, notice) => notice.body.len(),
+        Output::Open(..) | Output::Close(_) | Output::Write(_) | Output::Reply(..) | Output::Silence(_) => 0,
     }
 }
 
@@ -334,6 +387,7 @@ mod tests {
             gathered: Vec::new(),
             committing: 0,
             tickets: HashMap::new(),
+            listeners: HashMap::new(),
             next_ticket: 0,
             writes: mpsc::channel(1).0,
         };

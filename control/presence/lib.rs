@@ -6,7 +6,7 @@
 //!
 //! From outside to inside: `transport` (connections, framing), `driver` (the one task that owns the core and keeps promises behind the
 //! disk), `node` (the core: every decision, without I/O), `presence` and `im` (state machines and documents), `store`. The front for
-//! everything but SIP is `node::Command`, over the [`control`] socket.
+//! everything but SIP is `node::Command`, over the [`control`] socket and the `web` service.
 #![forbid(unsafe_code)]
 
 mod aor;
@@ -23,6 +23,7 @@ mod presence;
 mod store;
 mod transport;
 mod users;
+mod web;
 mod xml;
 
 pub use driver::{NodeError, check, run};

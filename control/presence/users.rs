@@ -9,6 +9,7 @@
 
 use std::collections::HashMap;
 
+use aws_lc_rs::constant_time;
 use serde::Deserialize;
 
 use crate::aor::Aor;
@@ -67,6 +68,15 @@ pub struct User {
 }
 
 impl User {
+    /// Whether this is his password, by the best that is known of it; in the same time wherever it differs.
+    pub fn has_password(&self, password: &str) -> bool {
+        let known = Algorithm::ALL.into_iter().find_map(|algorithm| Some((algorithm, self.ha1(algorithm)?)));
+        known.is_some_and(|(algorithm, ha1)| {
+            let shown = hash(algorithm, &format!("{}:{}:{password}", self.aor.user(), self.aor.domain()));
+            constant_time::verify_slices_are_equal(shown.as_bytes(), ha1.as_bytes()).is_ok()
+        })
+    }
+
     /// HA1 of RFC 7616 for this algorithm, hex.
     pub fn ha1(&self, algorithm: Algorithm) -> Option<&str> {
         match algorithm {
@@ -159,6 +169,9 @@ mod tests {
         let hashed = offered(&only_md5, &["MD5"]).expect("users");
         let user = hashed.get(&bob).expect("bob");
         assert_eq!((user.ha1(Algorithm::Md5), user.ha1(Algorithm::Sha256)), (Some(md5.as_str()), None));
+        for user in [user, plain.get(&bob).expect("bob")] {
+            assert!(user.has_password("secret") && !user.has_password("Secret") && !user.has_password(""));
+        }
         // A device that knows SHA-256 would take that, and never come in.
         let why = parse(&only_md5).expect_err("SHA-256 is offered").to_string();
         assert!(why.contains("ha1-sha256"), "{why}");

@@ -14,7 +14,7 @@ mod time_ranges;
 #[cfg(test)]
 mod tests;
 
-use crate::worker::command::{Ask, Asker, Clear, Command, Desk, Dump, Reply};
+use crate::worker::command::{Ask, Asker, Clear, Command, Desk, Dump, Reply, SipAsk};
 use crate::worker::mates::{self, Mates};
 use crate::worker::runtime::Runtime;
 use crate::worker::tap::Order;
@@ -120,6 +120,8 @@ pub struct House {
     clears: VecDeque<(usize, Clear)>,
     /// Packets to be traced, and by which worker.
     asks: VecDeque<(usize, Ask)>,
+    /// SIP requests to be traced.
+    sip_asks: VecDeque<Box<SipAsk>>,
     /// Pages that workers were asked for and have not given.
     asked: usize,
     /// Neighbours (interface, address) that were listed already, by the request's number.
@@ -176,6 +178,7 @@ impl House {
             listings: VecDeque::new(),
             clears: VecDeque::new(),
             asks: VecDeque::new(),
+            sip_asks: VecDeque::new(),
             asked: 0,
             arp_listed: HashMap::new(),
             lost: 0,
@@ -244,7 +247,7 @@ impl House {
         self.outbox.len() < OUTBOX
             && self.listings.len() < LISTINGS
             && self.clears.len() < LISTINGS
-            && self.asks.len() < LISTINGS
+            && self.asks.len() + self.sip_asks.len() < LISTINGS
             && !self.desks.iter().any(|desk| desk.commands.is_full())
     }
 
@@ -330,6 +333,10 @@ impl House {
             ToDataplane::Trace { id, probe } => {
                 let ask = Ask { asker: self.asker(id), probe, handed: false };
                 self.asks.push_back((0, ask));
+            }
+            ToDataplane::TraceSip { id, probe } => {
+                let ask = Box::new(SipAsk { asker: self.asker(id), probe });
+                self.sip_asks.push_back(ask);
             }
             ToDataplane::Ping { id } => self.outbox.push_back(ToControl::Pong { id }),
         }
@@ -438,6 +445,13 @@ impl House {
                 break;
             }
         }
+        // All workers judge alike, but for what their own sessions have said: the first is asked.
+        while let Some(ask) = self.sip_asks.pop_front() {
+            if let Err(Command::TraceSip(ask)) = self.desks[0].commands.push(Command::TraceSip(ask)) {
+                self.sip_asks.push_front(ask);
+                break;
+            }
+        }
         while self.outbox.len() < OUTBOX / 2
             && let Some(Listing { worker, dump }) = self.listings.pop_front()
         {
@@ -482,6 +496,10 @@ impl House {
             Reply::Elsewhere { ask, worker } => {
                 let owner = usize::from(worker).min(workers - 1);
                 self.asks.push_back((owner, Ask { handed: true, ..ask }));
+            }
+            Reply::SipTraced { asker, .. } if asker.link != self.links => {}
+            Reply::SipTraced { asker, trace } => {
+                self.outbox.push_back(ToControl::SipTraced { id: asker.id, trace });
             }
             Reply::Traced { ask, .. } if ask.asker.link != self.links => {}
             Reply::Traced { ask, trace } => {

@@ -127,7 +127,10 @@ fn listings_and_clears_go_through_all_workers() {
                         let clear = Clear { count: clear.count + 10, ..clear };
                         bench.seats[worker].desk.answer(Reply::Cleared { clear, next });
                     }
-                    Some(Command::Port { .. } | Command::Trace(_) | Command::Capture(_)) | None => {
+                    Some(
+                        Command::Port { .. } | Command::Trace(_) | Command::TraceSip(_) | Command::Capture(_),
+                    )
+                    | None => {
                         panic!("worker {worker} is not asked")
                     }
                 }

@@ -23,7 +23,9 @@ use fedgate_flow::media::Hole;
 use fedgate_flow::tcp::{State, seen};
 use fedgate_flow::v6::Hot6;
 use fedgate_tables::counters::Stat;
-use fedgate_tables::link::{Addr, ArpRow, ConnRow, End, Event, Filter, Probe, Rows, Trace, What, XlateRow};
+use fedgate_tables::link::{
+    Addr, ArpRow, ConnRow, End, Event, Filter, Probe, Rows, SipProbe, SipTrace, Trace, What, XlateRow,
+};
 use std::sync::Arc;
 
 /// Rows in a page.
@@ -54,6 +56,8 @@ pub enum Command {
     Clear(Clear),
     /// What would become of a packet.
     Trace(Ask),
+    /// What would become of a SIP request.
+    TraceSip(Box<SipAsk>),
     /// Capture this from now on, or nothing.
     Capture(Option<tap::Order>),
 }
@@ -89,6 +93,15 @@ pub struct Ask {
     pub probe: Probe,
     /// A worker has said that it is this one's.
     pub handed: bool,
+}
+
+/// A SIP request to be traced.
+#[derive(Clone, Debug)]
+pub struct SipAsk {
+    /// Who asks.
+    pub asker: Asker,
+    /// The request.
+    pub probe: SipProbe,
 }
 
 /// Things to end, from a cursor on.
@@ -130,6 +143,13 @@ pub enum Reply {
         ask: Ask,
         /// The answer; `None` without a policy.
         trace: Option<Trace>,
+    },
+    /// What would become of a SIP request, or why nobody can say.
+    SipTraced {
+        /// Who asked.
+        asker: Asker,
+        /// The answer.
+        trace: Result<SipTrace, String>,
     },
     /// A packet that is another worker's.
     Elsewhere {

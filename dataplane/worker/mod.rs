@@ -278,6 +278,10 @@ impl Path {
                 let answer = trace::answer(&ask, &mut self.net, view, now);
                 self.seat.answer(answer);
             }
+            Command::TraceSip(ask) => {
+                let trace = self.sessions.foresee(&ask.probe, view, now);
+                self.seat.answer(command::Reply::SipTraced { asker: ask.asker, trace });
+            }
             Command::Clear(clear) => {
                 let answer = command::clear(&clear, &mut self.net, &mut self.sessions, view, now);
                 self.seat.answer(answer);

@@ -31,7 +31,7 @@ use fedgate_sip::sdp::Ports;
 use fedgate_sip::translate::Transport;
 use fedgate_tables::counters::{Counter, Gauge, Histo, Stat};
 use fedgate_tables::drops::DropReason;
-use fedgate_tables::link;
+use fedgate_tables::link::{self, SipProbe, SipTrace};
 use fedgate_tables::policy::Interface;
 use fedgate_wire::Parsed;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -70,6 +70,22 @@ impl Sessions {
     #[must_use]
     pub fn of_several(self, roster: Arc<Roster>, worker: usize) -> Self {
         Self { engine: self.engine.of_several(roster, worker), ..self }
+    }
+
+    /// What would become of a SIP request.
+    ///
+    /// # Errors
+    /// Why nobody can say.
+    pub(super) fn foresee(
+        &self,
+        probe: &SipProbe,
+        view: Option<&View<'_>>,
+        now: Now,
+    ) -> Result<SipTrace, String> {
+        let view = view.ok_or("the dataplane has no policy yet")?;
+        let tls = view.image.tls.get(probe.proxy as usize).and_then(Option::as_ref);
+        let tls = tls.ok_or("that tls-proxy is not ready")?;
+        self.engine.foresee(probe, tls, now.proxy(), &context(view))
     }
 
     /// The connection of a session.

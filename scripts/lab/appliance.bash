@@ -4,22 +4,27 @@
 # The appliance in a lab: starting it, asking it, keeping what it logged. Sourced by scripts/demo, which says in $bin where the three
 # programs are, after lib.bash, peers.bash and checks.bash.
 
+# Where there are several in a lab, which one is meant; federation.bash says so. Names its processes, files and taps.
+appliance=''
+# In which node's network its control runs.
+control_at=host
+
 # appliance_up TEMPLATE [WORD=VALUE...]: both halves, with that configuration; its taps are fg<tag>o and fg<tag>i. The lab's certificates must be there.
 # shellcheck disable=SC2154 # bin
 appliance_up() {
     local pages=() template=$1 side
     shift
-    dataplane_socket=$LAB_DIR/dataplane.sock
-    control_socket=$LAB_DIR/control.sock
+    dataplane_socket=$LAB_DIR/dataplane$appliance.sock
+    control_socket=$LAB_DIR/control$appliance.sock
     lab_hugepages 256 || { echo '  no hugepages to be had here: running without' && pages=(--no-huge); }
-    lab_fill "$template" "TAG=$LAB_TAG" "$@" >"$LAB_DIR/fedgate.cfg"
-    lab_spawn host dataplane "$bin/fedgate-dataplane" --socket "$dataplane_socket" --cpu-main 0 --cpu-workers 1 --idle-sleep "${pages[@]}"
+    lab_fill "$template" "TAG=$LAB_TAG$appliance" "$@" >"$LAB_DIR/fedgate$appliance.cfg"
+    lab_spawn host "dataplane$appliance" "$bin/fedgate-dataplane" --socket "$dataplane_socket" --cpu-main 0 --cpu-workers 1 --idle-sleep "${pages[@]}"
     lab_wait 20 'the dataplane' test -S "$dataplane_socket"
     start_control
     # Before it says so, DPDK still works on a tap by its name: it must not be moved.
     for side in o i; do
-        lab_wait 20 "the appliance's port fg$LAB_TAG$side" \
-            grep -qF "port attached device=\"net_tap_fg$LAB_TAG$side," "$LAB_DIR/log/dataplane.log"
+        lab_wait 20 "the appliance's port fg$LAB_TAG$appliance$side" \
+            grep -qF "port attached device=\"net_tap_fg$LAB_TAG$appliance$side," "$LAB_DIR/log/dataplane$appliance.log"
     done
 }
 
@@ -27,8 +32,8 @@ appliance_up() {
 keep_logs() {
     rm -rf "$1"
     mkdir -p "$1"
-    cp -r "$LAB_DIR/log" "$LAB_DIR/fedgate.cfg" "$1" 2>/dev/null || true
-    tail -n 5 "$1"/log/{dataplane,control}.log >&2 || true
+    cp -r "$LAB_DIR/log" "$LAB_DIR"/fedgate*.cfg "$1" 2>/dev/null || true
+    tail -n 5 "$1"/log/{dataplane,control}*.log >&2 || true
     printf 'logs of this run: %s/log\n' "$1" >&2
 }
 
@@ -37,7 +42,7 @@ cli() {
 }
 
 start_control() {
-    lab_spawn host control "$bin/fedgate-control" --config "$LAB_DIR/fedgate.cfg" --state "$LAB_DIR/state" \
+    lab_spawn "$control_at" "control$appliance" "$bin/fedgate-control" --config "$LAB_DIR/fedgate$appliance.cfg" --state "$LAB_DIR/state$appliance" \
         --dataplane "$dataplane_socket" --listen "$control_socket"
 }
 
@@ -58,9 +63,14 @@ count() {
         END { print found ? n : -999999 }'
 }
 
-# dropped REASON: frames dropped for it; a reason that dropped none has no line.
+# dropped REASON: frames dropped for it; a reason that dropped none has no line, and one that there is not is no count.
 dropped() {
     local n
+    if ! grep -qF " \"$1\" \"" "$LAB_SCRIPTS/../../dataplane/tables/src/drops.rs"; then
+        printf 'lab: no frame is ever dropped as %s\n' "$1" >&2
+        echo -999999
+        return
+    fi
     n=$(count "($1)" show drops)
     if ((n < 0)) && cli show drops | grep -q '^Frame drop:'; then n=0; fi
     echo "$n"

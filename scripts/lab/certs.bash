@@ -19,15 +19,16 @@ lab_authority() {
         -addext basicConstraints=critical,CA:TRUE,pathlen:0 -addext keyUsage=critical,keyCertSign,cRLSign
 }
 
-# lab_authorities: both, and before any leaf.
+# lab_authorities [NAME...]: these, or foreign-ca and local-ca, and before any leaf. both-ca.crt has all.
 lab_authorities() {
+    local name
+    (($# > 0)) || set -- foreign-ca local-ca
     mkdir -m 700 "$LAB_DIR/certs"
     (
         umask 077
         cd "$LAB_DIR/certs" || exit
-        lab_authority foreign-ca
-        lab_authority local-ca
-        cat foreign-ca.crt local-ca.crt >both-ca.crt
+        for name; do lab_authority "$name"; done
+        cat "${@/%/.crt}" >both-ca.crt
     )
 }
 

@@ -46,6 +46,11 @@ lab_in() {
     ip netns exec "$(lab_ns "$node")" "$@"
 }
 
+# lab_loopback: an address of this lab's own in the host's network, for what control, which runs there, sends to and asks.
+lab_loopback() {
+    printf '127.77.%d.%d' $((LAB_TAG / 254 % 254 + 1)) $((LAB_TAG % 254 + 1))
+}
+
 # lab_init: names this run's lab and sweeps what killed runs left. Under a lock, so that nobody sweeps a lab that has no owner yet.
 lab_init() {
     local lock
@@ -151,7 +156,7 @@ lab_hugepages() {
         echo "$before" >"$pool"
         return 1
     fi
-    echo "$1" >"$LAB_DIR/hugepages"
+    echo $(($(cat "$LAB_DIR/hugepages" 2>/dev/null || echo 0) + $1)) >"$LAB_DIR/hugepages"
 }
 
 # lab_hugepages_back: takes out what lab_hugepages added, and no more: others may have changed the pool since.

@@ -126,7 +126,8 @@ lab_heard_any() {
     (($(lab_metered "$1" heard "$2") > 0))
 }
 
-# lab_web_server NODE ADDRESS PORT: nginx with /page.html of known content, the node's name in it; its log is in $LAB_DIR/NODE/access.log.
+# lab_web_server NODE ADDRESS PORT: nginx with /page.html of known content, the node's name in it, and /me, which is whom it sees; its log is in
+# $LAB_DIR/NODE/access.log.
 lab_web_server() {
     local dir=$LAB_DIR/$1
     mkdir -p "$dir/www"
@@ -149,11 +150,17 @@ http {
     server {
         listen $2:$3;
         root $dir/www;
+        location = /me { default_type text/plain; return 200 "\$remote_addr:\$remote_port"; }
     }
 }
 NGINX
     lab_spawn "$1" "nginx-$1" nginx -c "$dir/nginx.conf" -e "$dir/error.log"
     lab_wait 10 "the web server of $1" lab_listens "$1" tcp "$3"
+}
+
+# lab_listens_here tcp|udp ADDRESS:PORT: in the host's own network.
+lab_listens_here() {
+    ss -Hln "--$1" | grep -qF " $2 "
 }
 
 # lab_message FROM TO VIA-HOST CALL-ID: a MESSAGE as an edge would send it.
@@ -173,7 +180,7 @@ lab_tls_open() {
     rm -f "$pipe.in" "$pipe.out"
     mkfifo "$pipe.in" "$pipe.out"
     lab_in "$1" openssl s_client -quiet -no_ign_eof -nocommands -connect "$LAB_PUBLIC:${LAB_PORT:-5061}" -bind "$2:0" \
-        -cert "$LAB_DIR/certs/$3.crt" -key "$LAB_DIR/certs/$3.key" -CAfile "$LAB_DIR/certs/local-ca.crt" \
+        -cert "$LAB_DIR/certs/$3.crt" -key "$LAB_DIR/certs/$3.key" -CAfile "$LAB_DIR/certs/${LAB_PUBLIC_CA:-local-ca}.crt" \
         -verify_hostname "$LAB_PUBLIC_NAME" -verify_return_error <"$pipe.in" >"$pipe.out" 2>>"$LAB_DIR/log/s_client.log" &
     LAB_TLS_CLIENT=$!
     # Read and write on the first: to write to a client that has gone is then no SIGPIPE.

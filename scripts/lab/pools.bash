@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
 # shellcheck shell=bash
 #
-# A pool of three Kamailios behind one appliance: shares by weight, health checks, watchers that stay with their server, death in the
-# middle of a request, return, draining. A partner's requests are sent by hand over one TLS connection, so that it is known what had no
+# A pool of three Kamailios behind one appliance: shares by weight, a partner's rate, health checks, watchers that stay with their server,
+# death in the middle of a request, return, draining. A partner's requests are sent by hand over one TLS connection, so that it is known what had no
 # answer when; where they come to is read from the servers' own logs. Sourced by scripts/demo.
 #
 #   outsw (198.51.100.0/24)                  insw (10.10.0.0/24), default route .1
@@ -149,6 +149,27 @@ pools_demo() {
     same 'requests that each got, by show sip-pool' "$one $two $three" \
         "$(of_member 1 requests) $(of_member 2 requests) $(of_member 3 requests)"
 
+    title 'More texts than the partner may send'
+    check 'rate-limit 5 burst 5' partner_lines 'rate-limit 5 burst 5'
+    before=$(($(requests_at MESSAGE | tr ' ' +)))
+    seen=$(count sip_denied_rate show counters)
+    for n in {1..20}; do lab_tls_send "$(text "much$n")"; done
+    for n in {1..20}; do lab_tls_answer || break; done >"$LAB_DIR/rate"
+    one=$(grep -c '^SIP/2.0 200' "$LAB_DIR/rate" || true)
+    two=$(grep -c '^SIP/2.0 503' "$LAB_DIR/rate" || true)
+    same '20 texts at once: answered 200 or 503' 20 $((one + two))
+    check "200: expected 5 to 10, seen $one" test "$one" -ge 5 -a "$one" -le 10
+    same '503 with Retry-After: 1' "$two" "$(grep -c '^Retry-After: 1$' "$LAB_DIR/rate" || true)"
+    same 'received by the three' "$one" "$(($(requests_at MESSAGE | tr ' ' +) - before))"
+    same 'above the limit, by show domains' "$two" "$(cli show domains | awk '$1 == "partner.example" { print $8 }')"
+    same 'and by show counters' "$two" "$(($(count sip_denied_rate show counters) - seen))"
+    check 'no rate-limit' partner_lines 'no rate-limit'
+    for n in {1..20}; do
+        lab_tls_send "$(text "free$n")"
+        status
+    done >"$LAB_DIR/rate"
+    same '20 more' '200 x20' "$(tally <"$LAB_DIR/rate")"
+
     title 'Watchers stay with their server'
     watch_all {1..8}
     same 'SUBSCRIBE of eight watchers' '200 x8' "${REPLY//202/200}"
@@ -160,9 +181,9 @@ pools_demo() {
     lab_wait 5 'NOTIFYs' notified 8 || true
     same 'NOTIFYs at the edge, one of each' 8 "$(lab_seen edge request NOTIFY)"
     same 'dialogs of partner.example, by show dialogs' 8 "$(dialogs_now)"
-    same 'which the default timeout sip is too short for' 8 "$(cli show dialogs | grep -c 'WARNING: timeout sip 0:30:00')"
-    cli timeout sip 2:10:00
-    same 'with timeout sip 2:10:00' 0 "$(cli show dialogs | grep -c WARNING)"
+    same 'which the default timeout sip is too short for' 8 "$(dialogs_with 'WARNING: timeout sip 0:30:00')"
+    check 'timeout sip 2:10:00' cli timeout sip 2:10:00
+    same 'and now' 0 "$(dialogs_with WARNING)"
     watch_all {1..8}
     same 'they come again on the same connection' '200 x8' "${REPLY//202/200}"
     lab_tls_close
@@ -176,9 +197,10 @@ pools_demo() {
     n=$(lab_pid kamailio-front2)
     kill -STOP -- "-$n"
     seen=$(sum 'requests moved to another member')
+    before=$(of_member 2 requests)
     for n in {1..12}; do lab_tls_send "$(text "orphan$n")"; done
     sleep 0.5
-    more 'twelve texts, of which some wait for front2' 0 "$(cli --json show sip-pool | grep -F 10.10.0.12 | grep -c '"sessions":[1-9]')"
+    more 'twelve texts, of which front2 is sent some: its requests, by show sip-pool' "$before" "$(of_member 2 requests)"
     kill -KILL -- "-$(lab_pid kamailio-front2)"
     same 'it is killed: all twelve are answered, by others' '200 x12' "$(for _ in {1..12}; do status; done | tally)"
     more 'requests moved to another member' 0 "$(($(sum 'requests moved to another member') - seen))"
@@ -203,7 +225,7 @@ pools_demo() {
     more 'and front2 has its share again' 0 "$(($(lab_seen front2 request MESSAGE) - before))"
 
     title 'front1 is drained'
-    printf 'sip-pool front\nmember 10.10.0.11 weight 2 drain\n' | cli
+    check 'member 10.10.0.11 weight 2 drain' front_lines 'member 10.10.0.11 weight 2 drain'
     check 'show sip-pool says so' is_member 1 'up, draining'
     before=$(lab_seen front1 request MESSAGE)
     for n in {1..24}; do
@@ -215,19 +237,16 @@ pools_demo() {
     # shellcheck disable=SC2046
     watch_all $(at_home 1)
     same 'its watchers are still its own' "200 x$(at_home 1 | wc -l)" "${REPLY//202/200}"
-    printf 'sip-pool front\nmember 10.10.0.11 weight 2\n' | cli
+    check 'member 10.10.0.11 weight 2' front_lines 'member 10.10.0.11 weight 2'
     check 'and when it is not drained any more it is up' is_member 1 up
     lab_tls_close
     shown show sip-pool
 
     title 'What is forgotten'
-    cli clear dialogs domain partner.example
-    same 'dialogs after clear dialogs domain partner.example' 0 "$(dialogs_now)"
-    same 'packets dropped that have no session' 0 "$(dropped proxy-no-session)"
+    check 'clear dialogs domain partner.example' cli clear dialogs domain partner.example
+    same 'dialogs of it' 0 "$(dialogs_now)"
+    same 'packets dropped that have no session' 0 "$(dropped tls-proxy-no-session)"
     printf '  this took %d s\n' $((SECONDS - began))
-
-    title 'Summary'
-    verdict
 }
 
 # status: that of the next answer.
@@ -242,5 +261,25 @@ notified() {
 }
 
 dialogs_now() {
-    cli show dialogs domain partner.example | grep -c '^call-id' || true
+    dialogs_with '^call-id' domain partner.example
+}
+
+# dialogs_with PATTERN [WORDS...]: how many lines of `show dialogs WORDS` match; `unknown` where it failed.
+dialogs_with() {
+    local shown
+    if ! shown=$(cli show dialogs "${@:2}"); then
+        echo unknown
+        return
+    fi
+    grep -c -- "$1" <<<"$shown" || true
+}
+
+# front_lines LINE...: lines of the pool's sub-mode, as typed.
+front_lines() {
+    printf '%s\n' 'sip-pool front' "$@" | cli
+}
+
+# partner_lines LINE...: the same of what is said of the partner's domain.
+partner_lines() {
+    printf '%s\n' 'federation domain partner.example' "$@" | cli
 }

@@ -46,15 +46,16 @@ lab_scan() {
     lab_scan_with sslscan sslscan --no-colour --certs="$certs/foreign.crt" --pk="$certs/foreign.key" --sni-name=cup.local.example \
         --xml="$dir/sslscan.xml" "${at[@]}" &
     jobs+=($!)
-    if sslyze=$(lab_sslyze); then
+    sslyze=$(lab_sslyze) || sslyze=''
+    if [[ -n $sslyze ]]; then
         with=(--cert "$certs/foreign.crt" --key "$certs/foreign.key" --certinfo_ca_file "$certs/local-ca.crt" --certinfo)
         lab_scan_with sslyze "$sslyze" --quiet --sni cup.local.example --json_out "$dir/sslyze.json" "${with[@]}" --sslv2 --sslv3 --tlsv1 \
             --tlsv1_1 --tlsv1_2 --tlsv1_3 --compression --heartbleed --robot --openssl_ccs --reneg --ems "${at[@]}"
         lab_scan_with sslyze-stranger "$sslyze" --quiet --sni cup.local.example --json_out "$dir/stranger.json" --tlsv1_3 "${at[@]}"
-    else
-        printf '  (no sslyze: it cannot be had from PyPI here)\n'
     fi
     wait "${jobs[@]}"
+    # One that cannot be had has found nothing, which is not to be taken for good.
+    check 'sslyze is here, or to be had from PyPI' test -n "$sslyze"
     while IFS=$'\t' read -r scanner with; do found[$scanner]=$with; done < <("$LAB_SCRIPTS/scan.py" "$dir")
 
     same 'sslscan: versions' 'TLSv1.2 TLSv1.3' "${found[sslscan.versions]:-}"

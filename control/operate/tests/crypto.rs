@@ -8,7 +8,7 @@ use crate::operate::protocol::Request;
 
 impl Lab {
     /// Lines of a sub-mode, under `mode`.
-    fn under(&self, mode: &str, lines: &[&str]) {
+    pub(super) fn under(&self, mode: &str, lines: &[&str]) {
         for line in lines {
             let context = vec![mode.to_owned()];
             let (answer, _, err) = self.ask(&Request { line: (*line).into(), context, ..Request::default() });

@@ -12,8 +12,9 @@ use std::time::Duration;
 use fedgate_tables::counters::{Counters, WorkerCounters};
 use fedgate_tables::domains::{DomainReader, DomainWriter};
 use fedgate_tables::link::{
-    CaptureSpec, ClassRow, ConnRow, End, End2, Event, HostRow, LINK_LAYOUT, LinkError, LinkListener,
-    LinkSocket, MemberRow, PoolRow, Probe, Rows, SipRow, ToControl, ToDataplane, Trace, What,
+    Addr, ArpRow, CaptureSpec, ClassRow, ConnRow, End, End2, Event, HostRow, LINK_LAYOUT, LinkError,
+    LinkListener, LinkSocket, MemberRow, PoolRow, Probe, Rows, SipProbe, SipRow, SipTrace, ToControl,
+    ToDataplane, Trace, What,
 };
 use fedgate_tables::policy_view::Checked;
 use fedgate_tables::region::{Region, Shared};
@@ -44,6 +45,9 @@ pub struct State {
     /// What to tell of packets, and the last that was asked about.
     pub trace: Option<Trace>,
     pub probe: Option<Probe>,
+    /// The same of SIP requests.
+    pub sip_trace: Option<SipTrace>,
+    pub sip_probe: Option<SipProbe>,
     /// Cut the link.
     pub hang_up: bool,
     region: OwnedFd,
@@ -75,6 +79,8 @@ impl Fake {
             rings: None,
             trace: None,
             probe: None,
+            sip_trace: None,
+            sip_probe: None,
             hang_up: false,
             region: counters.region().fd().try_clone_to_owned().unwrap(),
             table_generation: 0,
@@ -261,6 +267,15 @@ impl State {
                 let rows = (0..self.conns).map(row).filter(wanted).collect();
                 ToControl::rows(id, Rows::Sip(rows), true)
             }
+            ToDataplane::Dump { id, what: what @ (What::Arp | What::Neighbors6), .. } => {
+                let addr = match what {
+                    What::Arp => Addr::V4(0x0a0a_000b),
+                    _ => Addr::V6((0xfe80 << 112 | 11).into()),
+                };
+                let mac = [2, 0, 0, 0, 1, 11];
+                let row = ArpRow { ifindex: 1, addr, mac, state: "resolved".into(), age_secs: 5 };
+                ToControl::rows(id, Rows::Arp(vec![row]), true)
+            }
             ToDataplane::Dump { id, .. } => ToControl::rows(id, Rows::Ports(vec![]), true),
             ToDataplane::Clear { id, what: What::Sip, filter } => {
                 let count = if filter.domain.as_deref() == Some("partner1.example") { 3 } else { 6 };
@@ -274,6 +289,11 @@ impl State {
             ToDataplane::Trace { id, probe } => {
                 self.probe = Some(probe);
                 vec![ToControl::Traced { id, trace: self.trace.clone() }]
+            }
+            ToDataplane::TraceSip { id, probe } => {
+                self.sip_probe = Some(probe);
+                let trace = self.sip_trace.clone().ok_or("the dataplane has no policy yet".to_owned());
+                vec![ToControl::SipTraced { id, trace }]
             }
             ToDataplane::Ping { id } => vec![ToControl::Pong { id }],
         }

@@ -12,6 +12,7 @@ mod metrics;
 mod names;
 mod schemas;
 mod shows;
+mod sip_tracer;
 mod socket;
 mod syslog;
 mod tracer;

@@ -7,6 +7,7 @@
 //! Part of the core.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use fedgate_sip::domain::Domain;
 use serde::Deserialize;
@@ -54,6 +55,74 @@ pub enum Command {
     },
     /// The node's counters and how much it holds.
     Statistics,
+    /// `user` is in this state, as one of his clients says; without a state that is taken back.
+    SetState {
+        /// Whose.
+        user: String,
+        /// `available`, `away`, `busy`, `do-not-disturb`, `unavailable`, or nothing.
+        state: Option<String>,
+        /// What he says about it.
+        #[serde(default)]
+        note: String,
+        /// As long as it holds, s.
+        seconds: Option<u32>,
+    },
+    /// `user` wants something to be so; without a value as it would be by itself.
+    Prefer {
+        /// Who.
+        user: String,
+        /// What.
+        name: String,
+        /// How.
+        value: Option<String>,
+    },
+    /// `user` says something to somebody. The reply comes when that has it, or cannot have it.
+    Say {
+        /// Who says it.
+        user: String,
+        /// To whom.
+        to: String,
+        /// What.
+        text: String,
+    },
+    /// A client of `user` has the text that it was told under this number.
+    Received {
+        /// Who.
+        user: String,
+        /// The text's number.
+        id: String,
+    },
+    /// Whether this is the user's password; told is his address. Not for the control socket, where nobody has to prove anything.
+    #[serde(skip)]
+    LogIn {
+        /// Who.
+        user: String,
+        /// What proves it.
+        password: Password,
+    },
+}
+
+/// A password on its way, which is never printed.
+#[derive(Clone, Deserialize)]
+#[serde(transparent)]
+pub struct Password(String);
+
+impl Password {
+    /// As it was typed.
+    pub fn new(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+
+    /// Octets.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+}
+
+impl fmt::Debug for Password {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Password")
+    }
 }
 
 /// What comes back.
@@ -63,6 +132,8 @@ pub enum Reply {
     Done,
     /// It cannot be done, and why.
     Refused(String),
+    /// A text was not delivered; the SIP status.
+    Failed(u16),
     /// What was asked.
     Told(Value),
 }
@@ -71,20 +142,39 @@ pub enum Reply {
 const MAX_NAME: usize = 256;
 
 impl Core {
-    pub(super) fn command(&mut self, command: Command) -> Reply {
+    /// The reply; none where it comes later, by the ticket.
+    pub(super) fn command(&mut self, ticket: u64, command: Command) -> Option<Reply> {
         let done = match command {
             Command::Decide { user, who, verdict } => self.decide(&user, &who, verdict.as_deref()),
             Command::AddContact { user, contact, name } => self.add_contact(&user, &contact, name),
             Command::RemoveContact { user, contact } => self.remove_contact(&user, &contact),
             Command::Show { user } => {
-                return self.user(&user).map_or_else(Reply::Refused, |u| Reply::Told(self.show(&u)));
+                return Some(self.user(&user).map_or_else(Reply::Refused, |u| Reply::Told(self.show(&u))));
             }
-            Command::Statistics => return Reply::Told(self.statistics()),
+            Command::Statistics => return Some(Reply::Told(self.statistics())),
+            Command::SetState { user, state, note, seconds } => {
+                self.set_state(&user, state.as_deref(), &note, seconds)
+            }
+            Command::Prefer { user, name, value } => self.prefer(&user, &name, value),
+            Command::Say { user, to, text } => {
+                self.client_says(ticket, &user, &to, text);
+                return None;
+            }
+            Command::Received { user, id } => self.received(&user, &id),
+            Command::LogIn { user, password } => return Some(self.log_in(&user, &password)),
         };
-        done.map_or_else(Reply::Refused, |()| Reply::Done)
+        Some(done.map_or_else(Reply::Refused, |()| Reply::Done))
     }
 
-    fn user(&self, text: &str) -> Result<Aor, String> {
+    fn log_in(&self, user: &str, password: &Password) -> Reply {
+        let user = Aor::parse(user).and_then(|aor| self.users.get(&aor));
+        match user.filter(|user| user.has_password(&password.0)) {
+            Some(user) => Reply::Told(json!(user.aor.as_str())),
+            None => Reply::Refused("the name or the password is wrong".to_owned()),
+        }
+    }
+
+    pub(super) fn user(&self, text: &str) -> Result<Aor, String> {
         let user = Aor::parse(text).filter(|aor| self.users.get(aor).is_some());
         user.ok_or_else(|| format!("{text}: no user of this node"))
     }
@@ -102,10 +192,13 @@ impl Core {
             None => None,
             Some(text) => Some(Verdict::of(text).ok_or_else(|| format!("{text}: neither allow nor block"))?),
         };
-        let before = self.concerned(&user, &subject);
+        let before = self.concerned(&user, |watcher| subject.covers(watcher));
         let policy = self.policies.entry(user.clone()).or_default();
         policy.decide(subject.clone(), verdict).map_err(|()| "too many decisions".to_owned())?;
-        self.write(Write::Policy(user.clone(), subject, verdict));
+        let shown = json!({ "who": subject.who(), "verdict": verdict.map(Verdict::name) });
+        self.write(Write::Policy(user.clone(), subject.clone(), verdict));
+        self.tell(&user, "decision", shown);
+        self.tell_decided(&user, &subject);
         if verdict.is_some() {
             for watcher in before.keys() {
                 self.has_been_answered(&user, watcher);
@@ -116,10 +209,10 @@ impl Core {
     }
 
     /// Watchers, present and waiting, whom a decision is about, and what they have.
-    fn concerned(&self, user: &Aor, subject: &Subject) -> BTreeMap<Aor, Access> {
+    pub(super) fn concerned(&self, user: &Aor, covers: impl Fn(&Aor) -> bool) -> BTreeMap<Aor, Access> {
         let present = self.watching(Package::Presence, user).map(|(watcher, _)| watcher.clone());
         let waiting = self.asked.get(user).into_iter().flat_map(|asked| asked.keys().cloned());
-        let covered = present.chain(waiting).filter(|watcher| subject.covers(watcher));
+        let covered = present.chain(waiting).filter(|watcher| covers(watcher));
         covered.map(|watcher| (watcher.clone(), self.access_of(user, &watcher))).collect()
     }
 
@@ -148,6 +241,7 @@ impl Core {
         if !self.is_local(&contact) {
             self.want_watch(&user, &contact);
         }
+        self.tell_contact(&user, &contact);
         Ok(())
     }
 
@@ -161,10 +255,11 @@ impl Core {
         if !self.is_local(&contact) {
             self.unwant_watch(&user, &contact);
         }
+        self.tell(&user, "contact-removed", json!({ "address": contact.as_str() }));
         Ok(())
     }
 
-    fn show(&self, user: &Aor) -> Value {
+    pub(super) fn show(&self, user: &Aor) -> Value {
         let state = self.state(user);
         let decisions = self.policies.get(user).map(|policy| policy.decisions()).unwrap_or_default();
         let decisions: Vec<Value> = decisions
@@ -172,19 +267,8 @@ impl Core {
             .map(|(subject, verdict)| json!({ "who": subject.who(), "verdict": verdict.name() }))
             .collect();
         let contacts = self.contacts.get(user).into_iter().flatten();
-        let contacts: Vec<Value> = contacts
-            .map(|(contact, name)| {
-                let seen =
-                    if self.is_local(contact) { Some(self.state(contact)) } else { self.seen(user, contact) };
-                json!({
-                    "address": contact.as_str(),
-                    "name": name,
-                    "reachability": seen.as_ref().map(|presence| presence.reach.name()),
-                    "shown": seen.as_ref().map(|presence| presence.reach.shown_at_cupc()),
-                    "note": seen.as_ref().and_then(|presence| presence.note.as_deref()),
-                })
-            })
-            .collect();
+        let contacts: Vec<Value> =
+            contacts.map(|(contact, name)| self.contact_shown(user, contact, name)).collect();
         let watchers: Vec<Value> = self
             .watchers(user)
             .into_iter()
@@ -192,6 +276,10 @@ impl Core {
             .collect();
         json!({
             "address": user.as_str(),
+            "name": self.users.get(user).and_then(|user| user.name.as_deref()),
+            "presence": self.own_presence(user),
+            "preferences": self.preferences(user),
+            "clients": self.listening(user),
             "reachability": state.reach.name(),
             "shown-to-foreign": state.reach.shown_at_communicator(),
             "note": state.note.as_deref(),
@@ -213,7 +301,9 @@ impl Core {
             "sessions": self.sessions.len(),
             "requests": self.clients.len(),
             "watch-listed": self.guards.values().filter(|guard| guard.watched).count(),
+            "clients": self.listeners(),
             "counters": self.counters,
+            "web": self.web.counters.as_ref().map(|counters| counters.shown()),
         })
     }
 }

@@ -7,11 +7,13 @@
 //!
 //! One value, owned by one task; no locks. Each file adds the part it is named for:
 //! `request` (whose is it, may he), `register`, `publish`, `subscribe` (watchers of users), `watchers` (who they are), `watch` (users' own foreign contacts),
-//! `pager` and `session` (instant messages), `command` (what users and operators decide), `transact` (requests of ours).
+//! `pager` and `session` (instant messages), `command` (what users and operators decide), `client` (users' clients that speak no SIP),
+//! `transact` (requests of ours).
 //!
 //! Bounds: those of the configuration, and the constants at each collection. Time is milliseconds since 1970 that never
 //! goes back while the process lives.
 
+mod client;
 mod command;
 mod flood;
 mod pager;
@@ -39,7 +41,8 @@ use crate::presence::state::Presence;
 use crate::store::{Image, Package, Write};
 use crate::transport::{ConnId, Peer, Target};
 use crate::users::Users;
-pub use command::{Command, Reply};
+pub use client::Notice;
+pub use command::{Command, Password, Reply};
 
 /// What the core wants done.
 #[derive(Debug, PartialEq)]
@@ -54,6 +57,10 @@ pub enum Output {
     Write(Write),
     /// Answer a command.
     Reply(u64, Reply),
+    /// Tell a listener.
+    Tell(u64, Notice),
+    /// A listener is told nothing more.
+    Silence(u64),
 }
 
 /// What is to happen at a time.
@@ -75,6 +82,8 @@ enum Timer {
     Ack(Tag),
     /// A session is looked at for idleness.
     Idle(Tag),
+    /// A text has not been acknowledged by any of a user's clients.
+    Told(u64),
 }
 
 /// A connection as the core knows it.
@@ -129,6 +138,7 @@ pub struct Core {
     deliveries: HashMap<u64, pager::Delivery>,
     guards: HashMap<usize, flood::Guard>,
     shares: flood::Shares,
+    web: client::Clients,
 }
 
 impl Core {
@@ -172,6 +182,7 @@ impl Core {
             deliveries: HashMap::new(),
             guards: HashMap::new(),
             shares: flood::Shares::default(),
+            web: client::Clients::default(),
         };
         core.restore(image);
         core
@@ -188,6 +199,7 @@ impl Core {
         for (owner, watcher, since) in image.asked {
             self.asked.entry(owner).or_default().insert(watcher, since);
         }
+        self.restore_preferences(image.preferences);
         self.restore_publications(image.publications);
         self.restore_bindings(image.bindings);
         self.restore_subscriptions(image.subscriptions);
@@ -240,8 +252,9 @@ impl Core {
     /// What users and operators want; the reply bears `ticket`.
     pub fn on_command(&mut self, ticket: u64, command: Command, now: u64) {
         self.now = now;
-        let reply = self.command(command);
-        self.out.push(Output::Reply(ticket, reply));
+        if let Some(reply) = self.command(ticket, command) {
+            self.out.push(Output::Reply(ticket, reply));
+        }
     }
 
     /// Time has passed.
@@ -257,10 +270,11 @@ impl Core {
                 Timer::Notify(tag) => self.flush(tag),
                 Timer::Expire(tag) => self.on_expired(tag),
                 Timer::Watch(tag) => self.on_watch_due(tag),
-                Timer::Publication(etag) => self.on_publication_expired(etag),
+                Timer::Publication(etag) => self.withdraw(etag),
                 Timer::Bindings => self.sweep_bindings(),
                 Timer::Ack(tag) => self.on_no_ack(tag),
                 Timer::Idle(tag) => self.on_idle(tag),
+                Timer::Told(number) => self.on_not_acknowledged(number),
             }
         }
     }

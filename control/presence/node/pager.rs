@@ -3,8 +3,8 @@
 //!
 //! A text from a device goes to another of our users as it is, or to a foreign user by the pair's conversation
 //! ([`super::session`]). A text for one of our users goes to each of his devices as a MESSAGE of its own; the first that takes it has
-//! delivered it, and only then is whoever sent it told so. Nothing is kept for later: a user without a device gets nothing, and
-//! the sender learns it (480).
+//! delivered it, and only then is whoever sent it told so. A client that listens ([`super::client`]) is a device in all this. Nothing is kept
+//! for later: a user without a device gets nothing, and the sender learns it (480).
 //!
 //! Plain text in UTF-8, and notices of typing, which are passed on where they are understood and answered for in any case.
 //! Part of the core.
@@ -22,14 +22,23 @@ use crate::presence::policy::Access;
 use fedgate_sip::headers::HeaderName;
 
 /// Texts.
-const PLAIN: &str = "text/plain;charset=UTF-8";
+pub(super) const PLAIN: &str = "text/plain;charset=UTF-8";
 /// Notices of typing (RFC 3994).
 pub(super) const COMPOSING: &str = "application/im-iscomposing+xml";
 
-/// A text on its way to a foreign user, with the request it came in.
+/// Who waits to hear what became of a text.
+#[derive(Debug)]
+pub(super) enum Waiting {
+    /// The device or the peer whose request it came in.
+    Request(Incoming),
+    /// A client of this user, by its ticket.
+    Client(u64, Aor),
+}
+
+/// A text on its way to a foreign user.
 #[derive(Debug)]
 pub(super) struct Text {
-    pub(super) request: Incoming,
+    pub(super) waiting: Waiting,
     pub(super) kind: &'static str,
     pub(super) body: String,
 }
@@ -37,7 +46,7 @@ pub(super) struct Text {
 /// A text on its way to a user's devices.
 pub(super) struct Delivery {
     /// Who waits for the outcome, and in which session.
-    origin: Option<(Incoming, Option<Tag>)>,
+    origin: Option<(Waiting, Option<Tag>)>,
     open: usize,
     best: u16,
 }
@@ -82,7 +91,11 @@ impl Core {
             return;
         }
         self.count("texts_out");
-        let text = Text { request, kind, body };
+        self.carry(pair, Text { waiting: Waiting::Request(request), kind, body });
+    }
+
+    /// Takes a text into the conversation of two.
+    pub(super) fn carry(&mut self, pair: super::session::Pair, text: Text) {
         self.pair_does(pair, |conversation| {
             conversation.say(text).unwrap_or_else(|text| vec![crate::im::Do::Done(text, 503)])
         });
@@ -103,7 +116,7 @@ impl Core {
             return;
         }
         self.count("texts_in");
-        self.deliver(local, from, kind, body, Some((request, session)));
+        self.deliver(local, from, kind, body, Some((Waiting::Request(request), session)));
     }
 
     fn refuse_text(&mut self, request: &Incoming, status: u16) {
@@ -115,15 +128,15 @@ impl Core {
         self.send_response(request, out);
     }
 
-    /// Sends to each device of a user. For a sender whom he has blocked there is none: that is the one place where a block is
-    /// looked at, so that all that goes before is the same as for a user who is not there.
+    /// Sends to each device of a user, and tells his clients. For a sender whom he has blocked there is neither: that is the one place where a
+    /// block is looked at, so that all that goes before is the same as for a user who is not there.
     pub(super) fn deliver(
         &mut self,
         local: &Aor,
         from: &Aor,
         kind: &str,
         body: String,
-        origin: Option<(Incoming, Option<Tag>)>,
+        origin: Option<(Waiting, Option<Tag>)>,
     ) {
         let number = self.ids.number();
         let is_blocked = self.access_of(local, from) == Access::Polite;
@@ -150,6 +163,15 @@ impl Core {
                 delivery.open += 1;
             }
         }
+        if is_blocked {
+            // Nobody is there.
+        } else if kind == COMPOSING {
+            self.tell_typing(local, from, &body);
+        } else if self.tell_text(number, local, from, &body)
+            && let Some(delivery) = self.deliveries.get_mut(&number)
+        {
+            delivery.open += 1;
+        }
         self.leg_ended(number, 480);
     }
 
@@ -157,7 +179,7 @@ impl Core {
         self.leg_ended(number, answer.status);
     }
 
-    fn leg_ended(&mut self, number: u64, status: u16) {
+    pub(super) fn leg_ended(&mut self, number: u64, status: u16) {
         let Some(delivery) = self.deliveries.get_mut(&number) else { return };
         delivery.open -= 1;
         // A device that does not take the text says more than one that is not there.
@@ -171,12 +193,20 @@ impl Core {
         if ended {
             self.deliveries.remove(&number);
         }
-        if let (Some(status), Some((request, session))) = (outcome, origin) {
-            if let Some(tag) = session {
+        if let (Some(status), Some((waiting, session))) = (outcome, origin) {
+            if let (Some(tag), Waiting::Request(request)) = (session, &waiting) {
                 self.text_taken(tag, request.msg().cseq.number, status);
             }
             self.count(if status == 200 { "texts_delivered" } else { "texts_failed" });
-            self.answer_deferred(&request, status);
+            self.answer_text(&waiting, status);
+        }
+    }
+
+    /// Whoever waits for it hears what became of a text.
+    pub(super) fn answer_text(&mut self, waiting: &Waiting, status: u16) {
+        match waiting {
+            Waiting::Request(request) => self.answer_deferred(request, status),
+            Waiting::Client(ticket, user) => self.reply_text(*ticket, user, status),
         }
     }
 }

@@ -90,16 +90,37 @@ impl Core {
         }
         let etag = self.ids.number();
         if seconds > 0 {
-            let expires = self.now + u64::from(seconds) * 1_000;
-            self.write(Write::Published(etag, user.clone(), expires, said.clone()));
-            self.at(expires, Timer::Publication(etag));
-            self.devices.entry(user.clone()).or_default().push(etag);
-            self.publications.insert(etag, Publication { owner: user.clone(), expires, presence: said });
+            self.keep(etag, &user, seconds, said);
         }
         let out = self.response(request, 200).with(rsip::headers::Expires::new(seconds.to_string()));
         let out = out.other("SIP-ETag", Tag(etag).to_string());
         self.send_response(request, out);
         self.recompose(&user);
+    }
+
+    fn keep(&mut self, etag: u64, owner: &Aor, seconds: u32, presence: Presence) {
+        let expires = self.now + u64::from(seconds) * 1_000;
+        self.write(Write::Published(etag, owner.clone(), expires, presence.clone()));
+        self.at(expires, Timer::Publication(etag));
+        self.devices.entry(owner.clone()).or_default().push(etag);
+        self.publications.insert(etag, Publication { owner: owner.clone(), expires, presence });
+    }
+
+    /// Publishes under a tag of the caller's, in the place of what stands under it. `false` where the user has too many devices.
+    pub(super) fn publish_as(&mut self, etag: u64, user: &Aor, seconds: u32, presence: Presence) -> bool {
+        let devices = self.devices.get(user).map_or(0, Vec::len);
+        if !self.publications.contains_key(&etag) && devices >= MAX_DEVICES {
+            return false;
+        }
+        self.forget(etag);
+        self.keep(etag, user, seconds, presence);
+        self.recompose(user);
+        true
+    }
+
+    /// What stands under a tag, and until when (ms).
+    pub(super) fn published(&self, etag: u64) -> Option<(&Presence, u64)> {
+        self.publications.get(&etag).map(|publication| (&publication.presence, publication.expires))
     }
 
     fn refuse_body(&mut self, request: &Incoming, status: u16) {
@@ -140,7 +161,8 @@ impl Core {
         self.write(Write::Unpublished(etag));
     }
 
-    pub(super) fn on_publication_expired(&mut self, etag: u64) {
+    /// Takes back what stands under a tag, whoever says so.
+    pub(super) fn withdraw(&mut self, etag: u64) {
         if let Some(owner) = self.publications.get(&etag).map(|publication| publication.owner.clone()) {
             self.forget(etag);
             self.recompose(&owner);

@@ -91,7 +91,7 @@ impl Core {
             }
         };
         let blocked = self.access_of(&local, &foreign) == Access::Polite;
-        if blocked || !self.bindings.contains_key(&local) {
+        if blocked || !self.is_there(&local) {
             return self.refuse(request, 480, "absent");
         }
         let tag = self.ids.tag();
@@ -341,7 +341,7 @@ impl Core {
                 Do::Invite => self.invite(&pair),
                 Do::Send(tag) => self.send_text(&pair, tag),
                 Do::End(tag) => self.end_session(tag),
-                Do::Done(text, status) => self.answer_deferred(&text.request, status),
+                Do::Done(text, status) => self.answer_text(&text.waiting, status),
             }
         }
         if self.pairs.get(&pair).is_some_and(crate::im::Conversation::is_over) {

@@ -423,12 +423,17 @@ impl Core {
             return Access::Active;
         }
         let access = self.policies.get(resource).map_or(Access::Pending, |policy| policy.access(watcher));
-        // Only foreign users have to ask.
-        if access == Access::Pending && self.is_local(watcher) { Access::Active } else { access }
+        match access {
+            // Only foreign users have to ask.
+            Access::Pending if self.is_local(watcher) => Access::Active,
+            Access::Pending => self.access_of_unknown(resource),
+            Access::Active | Access::Polite => access,
+        }
     }
 
     /// A user's state is another: those who may see it are told, five seconds apart at least.
     pub(super) fn on_state_changed(&mut self, user: &Aor) {
+        self.tell_state(user);
         let tags: Vec<Tag> = self.watching(Package::Presence, user).map(|(_, tag)| *tag).collect();
         for tag in tags {
             let sees = self.subs.get(&tag).is_some_and(|sub| self.access(sub) == Access::Active);
@@ -452,6 +457,7 @@ impl Core {
 
     /// What our own subscription to a foreign contact says is another.
     pub(super) fn on_contact_changed(&mut self, watcher: &Aor, contact: &Aor) {
+        self.tell_contact(watcher, contact);
         let tags: Vec<Tag> = self.watching_as(contact, watcher).collect();
         for tag in tags {
             self.changed(tag, false);

@@ -2,6 +2,7 @@
 //! The core against peers and devices played by the tests, with a real store behind it.
 
 mod chaos;
+mod client;
 mod im;
 mod lab;
 mod limits;

@@ -51,7 +51,7 @@ impl Core {
     }
 
     /// Where one watcher stands; `None` for one that has gone.
-    fn watcher(&self, resource: &Aor, watcher: &Aor) -> Option<Watcher> {
+    pub(super) fn watcher(&self, resource: &Aor, watcher: &Aor) -> Option<Watcher> {
         let watches = self.watching_as(resource, watcher).next().is_some();
         let has_asked = self.asked.get(resource).is_some_and(|asked| asked.contains_key(watcher));
         let status = match (watches, self.access_of(resource, watcher)) {
@@ -63,10 +63,14 @@ impl Core {
         Some(Watcher { id: watcher_id(watcher), who: watcher.clone(), status })
     }
 
-    /// Tells the user's own devices of watchers that have come, gone or been decided on.
+    /// Tells the user's own devices and clients of watchers that have come, gone or been decided on.
     pub(super) fn tell_watched(&mut self, resource: &Aor, package: Package, watchers: &[Aor]) {
+        if package != Package::Presence {
+            return;
+        }
+        self.tell_watchers(resource, watchers);
         let tags: Vec<Tag> = self.watching(Package::Winfo, resource).map(|(_, tag)| *tag).collect();
-        if package != Package::Presence || tags.is_empty() {
+        if tags.is_empty() {
             return;
         }
         let stands = |watcher: &Aor| {

@@ -109,6 +109,8 @@ pub enum Write {
     Bound(Aor, String, u64, u32, String),
     /// No longer.
     Unbound(Aor, String),
+    /// A user's preference by its name; `None` takes it back.
+    Preference(Aor, String, Option<String>),
 }
 
 /// All that was stored.
@@ -126,6 +128,8 @@ pub struct Image {
     pub publications: Vec<(u64, Aor, u64, Presence)>,
     /// Registrations.
     pub bindings: Vec<(Aor, String, u64, u32, String)>,
+    /// Preferences.
+    pub preferences: Vec<(Aor, String, String)>,
 }
 
 /// An open store.
@@ -222,6 +226,11 @@ impl Store {
             let aor = Aor::parse(&owner).ok_or_else(|| damaged("binding", &owner))?;
             let cseq = u32::try_from(time(&row, 3)?).map_err(|_| damaged("binding", &owner))?;
             image.bindings.push((aor, text(&row, 1)?, time(&row, 2)?, cseq, text(&row, 4)?));
+        }
+        for row in self.rows("SELECT owner, name, value FROM preference").await? {
+            let owner = text(&row, 0)?;
+            let aor = Aor::parse(&owner).ok_or_else(|| damaged("preference", &owner))?;
+            image.preferences.push((aor, text(&row, 1)?, text(&row, 2)?));
         }
         Ok(image)
     }
@@ -362,6 +371,15 @@ async fn apply(db: &mut AnyConnection, write: &Write) -> Result<(), StoreError> 
         Write::Unbound(owner, contact) => (
             "DELETE FROM binding WHERE owner = $1 AND contact = $2",
             vec![owner.into(), contact.as_str().into()],
+        ),
+        Write::Preference(owner, name, Some(value)) => (
+            "INSERT INTO preference (owner, name, value) VALUES ($1, $2, $3) \
+             ON CONFLICT (owner, name) DO UPDATE SET value = excluded.value",
+            vec![owner.into(), name.as_str().into(), value.as_str().into()],
+        ),
+        Write::Preference(owner, name, None) => (
+            "DELETE FROM preference WHERE owner = $1 AND name = $2",
+            vec![owner.into(), name.as_str().into()],
         ),
     };
     run(db, sql, values).await

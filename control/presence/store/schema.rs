@@ -6,7 +6,9 @@
 
 use super::*;
 
-const STEPS: &[&[&str]] = &[&[
+const STEPS: &[&[&str]] = &[FIRST, PREFERENCES];
+
+const FIRST: &[&str] = &[
     "CREATE TABLE policy (owner TEXT NOT NULL, kind TEXT NOT NULL, who TEXT NOT NULL, verdict TEXT NOT NULL, \
      PRIMARY KEY (owner, kind, who))",
     "CREATE TABLE contact (owner TEXT NOT NULL, contact TEXT NOT NULL, name TEXT NOT NULL, \
@@ -19,7 +21,11 @@ const STEPS: &[&[&str]] = &[&[
      reach TEXT NOT NULL, note TEXT NOT NULL)",
     "CREATE TABLE binding (owner TEXT NOT NULL, contact TEXT NOT NULL, expires BIGINT NOT NULL, \
      cseq BIGINT NOT NULL, call_id TEXT NOT NULL, PRIMARY KEY (owner, contact))",
-]];
+];
+
+const PREFERENCES: &[&str] = &[
+    "CREATE TABLE preference (owner TEXT NOT NULL, name TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (owner, name))",
+];
 
 pub(super) async fn migrate(db: &mut AnyConnection) -> Result<(), StoreError> {
     let known = i64::try_from(STEPS.len()).unwrap_or(i64::MAX);

@@ -48,6 +48,8 @@ async fn round(url: &str) {
             subscription(2, 30),
             Write::Published(9, bob.clone(), 40, note.clone()),
             Write::Bound(bob.clone(), "sip:b@h".into(), 50, u32::MAX, "c".into()),
+            Write::Preference(bob.clone(), "theme".into(), Some("light".into())),
+            Write::Preference(bob.clone(), "theme".into(), Some("d'ark".into())),
         ])
         .await
         .expect("committed");
@@ -70,6 +72,7 @@ async fn round(url: &str) {
     assert_eq!(subscriptions, [subscription(1, 20), subscription(2, 30)]);
     assert_eq!(image.publications, [(9, bob.clone(), 40, note)]);
     assert_eq!(image.bindings, [(bob.clone(), "sip:b@h".to_owned(), 50, u32::MAX, "c".to_owned())]);
+    assert_eq!(image.preferences, [(bob.clone(), "theme".to_owned(), "d'ark".to_owned())]);
     store
         .commit(&[
             Write::Policy(bob.clone(), Subject::User(x.clone()), None),
@@ -79,7 +82,8 @@ async fn round(url: &str) {
             Write::Unsubscribed(Tag(1)),
             Write::Unsubscribed(Tag(2)),
             Write::Unpublished(9),
-            Write::Unbound(bob, "sip:b@h".into()),
+            Write::Unbound(bob.clone(), "sip:b@h".into()),
+            Write::Preference(bob, "theme".into(), None),
         ])
         .await
         .expect("committed");

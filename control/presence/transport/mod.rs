@@ -11,10 +11,10 @@
 //! Tasks of the driver's runtime.
 
 mod connection;
+mod places;
 mod tls;
 
-use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -27,7 +27,9 @@ use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use crate::config::{Config, Listen};
 use crate::message::Incoming;
+pub(crate) use places::Places;
 pub use tls::TlsError;
+pub(crate) use tls::https;
 
 /// Octets that may wait to be sent on one connection to a peer.
 const MAX_UNSENT: usize = 4 << 20;
@@ -161,7 +163,7 @@ pub struct Transport {
     server: Option<TlsAcceptor>,
     client: Option<TlsConnector>,
     count: Arc<AtomicU64>,
-    open: Arc<AtomicUsize>,
+    places: Places,
 }
 
 /// Why the node cannot listen.
@@ -189,16 +191,15 @@ impl Transport {
             }
         };
         let count = Arc::new(AtomicU64::new(0));
-        let open = Arc::new(AtomicUsize::new(0));
-        let transport = Self { cfg: cfg.clone(), events, server, client, count, open };
+        let places = Places::new(cfg.limits.connections, cfg.limits.connections_per_address);
+        let transport = Self { cfg: cfg.clone(), events, server, client, count, places };
         let mut bound = Vec::new();
-        let addresses = Arc::new(std::sync::Mutex::new(HashMap::new()));
         for listen in &cfg.listen {
             let listener = TcpListener::bind(listen.address)
                 .await
                 .map_err(|why| TransportError::Bind(listen.address, why))?;
             bound.push(listener.local_addr().map_err(|why| TransportError::Bind(listen.address, why))?);
-            tokio::spawn(transport.acceptor(listen).run(listener, addresses.clone()));
+            tokio::spawn(transport.acceptor(listen).run(listener));
         }
         Ok((transport, receiver, bound))
     }
@@ -209,7 +210,7 @@ impl Transport {
             events: self.events.clone(),
             tls: self.server.clone().filter(|_| listen.tls),
             count: self.count.clone(),
-            open: self.open.clone(),
+            places: self.places.clone(),
         }
     }
 
@@ -278,52 +279,11 @@ struct Acceptor {
     events: Events,
     tls: Option<TlsAcceptor>,
     count: Arc<AtomicU64>,
-    open: Arc<AtomicUsize>,
-}
-
-type PerAddress = Arc<std::sync::Mutex<HashMap<IpAddr, usize>>>;
-
-/// A connection's place among those that may be open.
-struct Place {
-    open: Arc<AtomicUsize>,
-    addresses: PerAddress,
-    address: IpAddr,
-}
-
-impl Place {
-    fn take(acceptor: &Acceptor, addresses: &PerAddress, address: IpAddr) -> Option<Self> {
-        let limits = &acceptor.cfg.limits;
-        let mut map = addresses.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let here = map.entry(address).or_default();
-        if *here >= limits.connections_per_address
-            || acceptor.open.load(Ordering::Relaxed) >= limits.connections
-        {
-            if *here == 0 {
-                map.remove(&address);
-            }
-            return None;
-        }
-        *here += 1;
-        acceptor.open.fetch_add(1, Ordering::Relaxed);
-        Some(Self { open: acceptor.open.clone(), addresses: addresses.clone(), address })
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.open.fetch_sub(1, Ordering::Relaxed);
-        let mut map = self.addresses.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if let Some(here) = map.get_mut(&self.address) {
-            *here -= 1;
-            if *here == 0 {
-                map.remove(&self.address);
-            }
-        }
-    }
+    places: Places,
 }
 
 impl Acceptor {
-    async fn run(self, listener: TcpListener, addresses: PerAddress) {
+    async fn run(self, listener: TcpListener) {
         let acceptor = Arc::new(self);
         loop {
             let (stream, from) = match listener.accept().await {
@@ -335,7 +295,7 @@ impl Acceptor {
                     continue;
                 }
             };
-            let Some(place) = Place::take(&acceptor, &addresses, from.ip()) else {
+            let Some(place) = acceptor.places.take(from.ip()) else {
                 tracing::info!(%from, "too many connections");
                 continue;
             };

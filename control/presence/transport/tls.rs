@@ -62,6 +62,19 @@ pub(super) fn configs(files: &Tls) -> Result<(Arc<ServerConfig>, Arc<ClientConfi
     Ok((Arc::new(server), Arc::new(client)))
 }
 
+/// The configuration for browsers and other programs of users: the node's certificate, and nobody is asked for his.
+pub(crate) fn https(files: &Tls) -> Result<Arc<ServerConfig>, TlsError> {
+    let key =
+        PrivateKeyDer::from_pem_file(&files.key).map_err(|why| TlsError::File(files.key.clone(), why))?;
+    let mut config =
+        ServerConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
+            .with_safe_default_protocol_versions()?
+            .with_no_client_auth()
+            .with_single_cert(certificates(&files.certificate)?, key)?;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
+}
+
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let read = CertificateDer::pem_file_iter(path).and_then(|all| all.collect::<Result<Vec<_>, _>>());
     let all = read.map_err(|why| TlsError::File(path.to_owned(), why))?;

@@ -30,6 +30,7 @@ use fedgate_sip::partner::Tally;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+mod foresee;
 mod shows;
 mod trust;
 

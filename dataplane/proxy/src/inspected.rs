@@ -14,7 +14,7 @@ use crate::sip::{Origin, Way};
 use fedgate_sip::answer::{compose, reason_phrase};
 use fedgate_sip::asserted::Trust;
 use fedgate_sip::dialog::Note;
-use fedgate_sip::inspect::{Deed, Hit, Rates, Standing};
+use fedgate_sip::inspect::{Deed, Hit, Rates, Ruling, Standing};
 use fedgate_sip::message::{Message, Method};
 use fedgate_sip::named;
 use fedgate_sip::partner::{Bounds, Tally};
@@ -57,11 +57,10 @@ pub(crate) fn inspect<O: Output>(
     inspection: &mut Inspection,
     out: &mut O,
 ) -> Result<bool, Stop> {
-    let Some(inspector) = origin.hosts.tls.inspector() else { return Ok(false) };
-    let known = own || (note.in_dialog() && origin.dialogs.is_elsewhere(note));
-    let standing = Standing { known, whole: origin.dialogs.is_whole(), workers: inspection.workers };
-    let tell = |hit: Hit<'_>| told(&hit, inspector.name(), Some(message), origin, out);
-    let ruling = inspector.judge(message, standing, &mut inspection.rates, origin.now.0, tell);
+    let map = origin.hosts.tls.inspector().map_or("", |inspector| inspector.name());
+    let tell = |hit: Hit<'_>| told(&hit, map, Some(message), origin, out);
+    let (rates, workers) = (&mut inspection.rates, inspection.workers);
+    let Some(ruling) = ruling(message, own, note, origin, (rates, workers), tell) else { return Ok(false) };
     let status = match ruling.deed {
         Deed::Pass | Deed::Mask => return Ok(ruling.mask),
         Deed::DropConnection | Deed::Reset => {
@@ -76,6 +75,21 @@ pub(crate) fn inspect<O: Output>(
     let answer =
         message.is_answerable().then(|| compose(message, status, reason_phrase(status), origin.tag).ok());
     Err(Stop::Refuse { answer: answer.flatten() })
+}
+
+/// What the session's map says of a message, if it has one, rule by rule.
+pub(crate) fn ruling(
+    message: &Message<'_>,
+    own: bool,
+    note: &Note,
+    origin: &Origin<'_>,
+    (rates, workers): (&mut Rates, u32),
+    hit: impl FnMut(Hit<'_>),
+) -> Option<Ruling> {
+    let inspector = origin.hosts.tls.inspector()?;
+    let known = own || (note.in_dialog() && origin.dialogs.is_elsewhere(note));
+    let standing = Standing { known, whole: origin.dialogs.is_whole(), workers };
+    Some(inspector.judge(message, standing, rates, origin.now.0, hit))
 }
 
 /// Holds what comes from outside to dialogs and parties that it may name.

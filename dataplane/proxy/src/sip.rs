@@ -136,6 +136,11 @@ impl Head {
 }
 
 impl Passed {
+    /// Its dialog was let through before.
+    pub(crate) fn is_of_known_dialog(&self) -> bool {
+        self.dialog_peer.is_some()
+    }
+
     /// The foreign domain that it is of.
     pub(crate) fn domain(&self) -> Option<&Domain> {
         self.subject.domain.as_ref()
@@ -381,7 +386,7 @@ fn bounds_of<D: DomainList, L>(subject: &Subject, origin: &Origin<'_>, ctx: &Con
 
 /// Whose dialog the message is in, if that is known; an error where it cannot be of that dialog. What goes outside
 /// is held to its far peer when that is known ([`vouched`]).
-fn standing(note: &Note, origin: &Origin<'_>) -> Result<Option<u64>, Denial> {
+pub(crate) fn standing(note: &Note, origin: &Origin<'_>) -> Result<Option<u64>, Denial> {
     let is_another = |peer| origin.way == Way::Inward && peer != origin.dialogs.peer_key(origin.peer);
     match origin.dialogs.standing(note, origin.now.0) {
         Standing::Unknown => Ok(None),

@@ -65,7 +65,7 @@ pub fn check_pattern(pattern: &str) -> Result<(), BadPattern> {
 }
 
 /// Messages a second that a rule lets pass, by rule slot: a bucket of one second.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Rates(Vec<(u64, u32)>);
 
 impl Rates {

@@ -26,6 +26,12 @@ const POINTING: [HeaderName; 4] =
 /// What a request that Refer-To asks for may be.
 const METHODS: [&str; 3] = ["INVITE", "SUBSCRIBE", "MESSAGE"];
 
+/// Whether a request points at something else than what it is addressed to.
+#[inline]
+pub fn points(message: &Message<'_>) -> bool {
+    message.present.contains_any(&POINTING)
+}
+
 /// Holds a request from outside, of the domain `speaker`, to what it may point at. `has`: whether that domain has a dialog with us, by its Call-ID,
 /// the outside's tag and the inside's.
 ///
@@ -39,7 +45,7 @@ pub fn check(
     locals: &impl LocalDomains,
     has: impl Fn(&str, &str, &str) -> bool,
 ) -> Result<(), Denial> {
-    if !message.present.contains_any(&POINTING) {
+    if !points(message) {
         return Ok(());
     }
     checked(message, speaker, list, locals, has)

@@ -146,7 +146,7 @@ struct Bucket {
 const REQUEST: i64 = 1_000_000;
 
 /// What a worker has counted of the domains that it has bounds for: by the entry of the domain list, of which there are boundedly many.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Tally {
     buckets: HashMap<u32, Bucket>,
     sessions: HashMap<u32, u32>,

@@ -33,8 +33,11 @@ use crate::message::{Message, Method, Start};
 use crate::partner::{Bounds, Target};
 use crate::uri::Uri;
 pub use denial::{ALLOW, Denial};
+use heard::heard;
+pub use heard::{Ear, Step};
 
 mod denial;
+mod heard;
 
 /// What the domain list says of a domain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -205,10 +208,22 @@ pub fn inbound_by(
     locals: &impl LocalDomains,
     trust: Trust,
 ) -> Verdict {
+    inbound_heard(message, voucher, list, locals, trust, &mut ())
+}
+
+/// [`inbound_by`], told of check by check where it is a request.
+pub fn inbound_heard(
+    message: &Message<'_>,
+    voucher: Voucher<'_>,
+    list: &impl DomainList,
+    locals: &impl LocalDomains,
+    trust: Trust,
+    ear: &mut impl Ear,
+) -> Verdict {
     let mut subject = Subject { domain: None, id: None, method: message.method() };
     let checked = match message.start {
         Start::Request { uri, .. } => {
-            inbound_request(message, &uri, &mut subject, voucher, list, locals, trust)
+            inbound_request(message, &uri, &mut subject, voucher, (list, locals), trust, ear)
         }
         Start::Response { .. } => inbound_response(message, &mut subject, voucher, list, locals),
     };
@@ -220,28 +235,32 @@ fn inbound_request(
     request_uri: &Uri<'_>,
     subject: &mut Subject,
     voucher: Voucher<'_>,
-    list: &impl DomainList,
-    locals: &impl LocalDomains,
+    (list, locals): (&impl DomainList, &impl LocalDomains),
     trust: Trust,
+    ear: &mut impl Ear,
 ) -> Result<(), Denial> {
-    let from = domain_of(&message.from.uri).ok_or(Denial::NotPermitted)?;
-    subject.domain = Some(from);
+    let check = |said: bool, otherwise: Denial| if said { Ok(()) } else { Err(otherwise) };
+    let from = domain_of(&message.from.uri);
     let method = message.method_name().unwrap_or_default();
     let stays_outside = NOT_INWARD.iter().any(|no| method.eq_ignore_ascii_case(no.name()));
-    if locals.is_local(from.as_str()) {
+    let ours = from.is_some_and(|from| locals.is_local(from.as_str()));
+    let sender = match from {
+        None => Err(Denial::NotPermitted),
         // Our own users register from wherever they are, and are told that it is not done here.
-        return Err(if stays_outside { Denial::Method } else { Denial::SpoofLocal });
-    }
+        Some(_) if ours => Err(if stays_outside { Denial::Method } else { Denial::SpoofLocal }),
+        Some(_) => Ok(()),
+    };
+    subject.domain = from;
+    heard(ear, || Step::Sender { domain: from, ours }, sender)?;
+    let Some(from) = from else { return Err(Denial::NotPermitted) };
     let listed = list.lookup(from.as_str());
     subject.id = listed.id();
-    inbound_peer(&from, &listed, voucher)?;
-    if stays_outside {
-        return Err(Denial::Method);
-    }
-    if asks_for_extension(message) {
-        return Err(Denial::Extension);
-    }
-    asserted::check(message, &from, locals, trust)?;
+    let vouched = inbound_peer(&from, &listed, voucher);
+    tell_of_peer(&from, &listed, voucher, vouched, ear);
+    vouched?;
+    heard(ear, || Step::Method, check(!stays_outside, Denial::Method))?;
+    heard(ear, || Step::Extension, check(!asks_for_extension(message), Denial::Extension))?;
+    heard(ear, || Step::Identity, asserted::check(message, &from, locals, trust))?;
     // In a dialog that is known, our side has said at which ports it is reached.
     let known = matches!(voucher, Voucher::Dialog);
     let serves = |host: &Domain, port: Option<u16>| {
@@ -256,13 +275,11 @@ fn inbound_request(
             true => leads_to(request_uri, is_own),
             false => leads_to(request_uri, is_local),
         };
-    if !to_us {
-        return Err(Denial::Relay);
-    }
+    heard(ear, || Step::Addressee, check(to_us, Denial::Relay))?;
     for route in message.values(HeaderName::Route).flat_map(Addresses::new) {
-        if !leads_to(&route.ok_or(Denial::Malformed)?.uri, is_own) {
-            return Err(Denial::Relay);
-        }
+        let leads =
+            route.ok_or(Denial::Malformed).and_then(|it| check(leads_to(&it.uri, is_own), Denial::Relay));
+        heard(ear, || Step::Route, leads)?;
     }
     Ok(())
 }
@@ -280,6 +297,22 @@ fn inbound_peer(domain: &Domain, entry: &Listed, voucher: Voucher<'_>) -> Result
         Denial::OutboundBlocked => Denial::Blocked,
         _ => Denial::NotPermitted,
     })
+}
+
+/// [`inbound_peer`] is two checks: of the list, and of the certificate where the list permits.
+#[inline(always)]
+fn tell_of_peer(
+    domain: &Domain,
+    entry: &Listed,
+    voucher: Voucher<'_>,
+    said: Result<(), Denial>,
+    ear: &mut impl Ear,
+) {
+    let of_peer = said == Err(Denial::PeerMismatch);
+    ear.hear(|| Step::List { domain: Some(*domain), listed: *entry }, if of_peer { Ok(()) } else { said });
+    if let (Voucher::Peer(_), Listed::Permitted { peer, .. }) = (voucher, entry) {
+        ear.hear(|| Step::Certificate { domain: *domain, host: *peer }, said);
+    }
 }
 
 /// Option tags that begin so are Microsoft's, which its clients write into Proxy-Require for their own proxies and which
@@ -401,16 +434,41 @@ pub fn outbound_by(
     list: &impl DomainList,
     locals: &impl LocalDomains,
 ) -> Verdict {
+    outbound_heard(message, known, list, locals, &mut ())
+}
+
+/// [`outbound_by`], told of check by check where it is a request.
+pub fn outbound_heard(
+    message: &Message<'_>,
+    known: bool,
+    list: &impl DomainList,
+    locals: &impl LocalDomains,
+    ear: &mut impl Ear,
+) -> Verdict {
     let mut subject = Subject { domain: None, id: None, method: message.method() };
     let checked = match message.start {
-        Start::Request { uri, .. } => outbound_request(message, &uri, &mut subject, list, locals),
-        Start::Response { .. } => outbound_response(message, &mut subject, list, locals),
-    };
-    let checked = match checked {
-        Err(Denial::OutboundNotPermitted) if known && foreign(&subject, locals) => Ok(()),
-        other => other,
+        Start::Request { uri, .. } => {
+            outbound_request(message, &uri, &mut subject, known, (list, locals), ear)
+        }
+        Start::Response { .. } => {
+            let checked = outbound_response(message, &mut subject, list, locals);
+            unless_known(checked, known, &subject, locals)
+        }
     };
     Verdict::of(message, subject, checked)
+}
+
+/// In a dialog that was let through the list is only asked whether the domain is blocked.
+fn unless_known(
+    checked: Result<(), Denial>,
+    known: bool,
+    subject: &Subject,
+    locals: &impl LocalDomains,
+) -> Result<(), Denial> {
+    match checked {
+        Err(Denial::OutboundNotPermitted) if known && foreign(subject, locals) => Ok(()),
+        other => other,
+    }
 }
 
 /// There is a far domain, and it is not ours.
@@ -433,20 +491,23 @@ fn outbound_request(
     message: &Message<'_>,
     request_uri: &Uri<'_>,
     subject: &mut Subject,
-    list: &impl DomainList,
-    locals: &impl LocalDomains,
+    known: bool,
+    (list, locals): (&impl DomainList, &impl LocalDomains),
+    ear: &mut impl Ear,
 ) -> Result<(), Denial> {
     let target = if message.has_to_tag() { &message.to.uri } else { request_uri };
     subject.domain = domain_of(target);
-    if !is_local_domain(&message.from.uri, locals) {
-        return Err(Denial::OutboundFrom);
-    }
+    let from = domain_of(&message.from.uri);
+    let ours = from.is_some_and(|from| locals.is_local(from.as_str()));
+    let sender = if ours { Ok(()) } else { Err(Denial::OutboundFrom) };
+    heard(ear, || Step::Sender { domain: from, ours }, sender)?;
     let listed = match &subject.domain {
         Some(domain) if !locals.is_local(domain.as_str()) => list.lookup(domain.as_str()),
         Some(_) | None => Listed::Unlisted,
     };
     subject.id = listed.id();
-    outbound_permitted(&listed)
+    let permitted = unless_known(outbound_permitted(&listed), known, subject, locals);
+    heard(ear, || Step::List { domain: subject.domain, listed }, permitted)
 }
 
 /// A response from inside answers a request that came in: To is ours; From is whoever asked, so it is foreign and,

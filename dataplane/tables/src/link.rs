@@ -4,7 +4,7 @@
 //! Control connects and says [`ToDataplane`], the dataplane's housekeeping thread listens and says [`ToControl`].
 //! JSON, because nothing here is hot: bulk crosses as memory, and a message that a person can read in `strace` is
 //! worth more than its bytes. What is in the messages: `messages.rs`; rows of `show` commands: `rows.rs`; what the dataplane has to
-//! tell unasked: `event.rs`; what `packet-tracer` asks and is told: `trace.rs`; what is to be captured: `capture.rs`; the socket: `socket.rs`.
+//! tell unasked: `event.rs`; what `packet-tracer` asks and is told: `trace.rs`, of SIP `trace_sip.rs`; what is to be captured: `capture.rs`; the socket: `socket.rs`.
 //!
 //! Bounds: a datagram is at most [`MAX_DATAGRAM`] bytes and [`MAX_FDS`] descriptors. Rows are cut into as many
 //! messages as they need ([`ToControl::rows`]), texts that come from peers are clipped ([`MAX_TEXT`], [`MAX_IDENTITY`]).
@@ -19,6 +19,7 @@ mod socket;
 #[cfg(all(test, not(loom)))]
 mod tests;
 mod trace;
+mod trace_sip;
 
 pub use capture::{CaptureEnd, CaptureMatch, CaptureSpec, Source};
 pub use event::{AclFlow, BY_LEVEL, Bound, ClassBound, Event, NO_CONNECTION, Packet5};
@@ -30,3 +31,4 @@ pub use rows::{
 };
 pub use socket::{LinkError, LinkListener, LinkSocket, MAX_DATAGRAM, MAX_FDS};
 pub use trace::{AclPlace, Fate, Known, Phase, Probe, Socket, Trace, Translator};
+pub use trace_sip::{MAX_SIP_PROBE, SipCheck, SipFate, SipProbe, SipStep, SipTrace};

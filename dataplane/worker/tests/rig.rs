@@ -13,6 +13,7 @@ use dpdk::{Eal, Mempool, Port};
 use fedgate_flow::FlowConfig;
 use fedgate_flow::acl::Acls;
 use fedgate_flow::ports::Share;
+use fedgate_proxy::ProxyTls;
 use fedgate_tables::counters::{Counter, Counters, CountersReader, FragmentCounter, InterfaceCounter, Stat};
 use fedgate_tables::drops::DropReason;
 use fedgate_tables::link::Event;
@@ -221,8 +222,16 @@ impl Rig {
 
     fn publish_as(&mut self, slots: [u8; 2], macs: [MacAddr; 2], policy: PolicyBuilder, generation: u64) {
         let checked = Checked::copy_of(&policy.finish(generation).unwrap()).unwrap();
-        let acls = runtime::compile(&checked.view(), &Acls::default(), &[]);
+        let view = checked.view();
+        let acls = runtime::compile(&view, &Acls::default(), &[]);
+        // As the house does: what is not complete is not there.
+        let tls = (0..).zip(view.tls_proxies()).map(|(index, proxy)| {
+            let complete = proxy.server.shown > 0 && proxy.client.shown > 0;
+            complete.then(|| Arc::new(ProxyTls::build(&view, index, &[]).unwrap()))
+        });
+        let tls = tls.collect();
         let mut runtime = Runtime::new(Arc::new(checked), Arc::new(acls), None);
+        runtime.tls = tls;
         runtime.slots = slots.map(Some).to_vec();
         runtime.macs = macs.to_vec();
         self.publication.publish(Box::new(runtime));

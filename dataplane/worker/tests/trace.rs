@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! `packet-tracer` foretells what the worker does, and leaves no trace: under random policies random packets are traced, then really sent.
 
-use super::rig::{INSIDE, MACS, OUTSIDE, OWN, Rig, ip};
+use super::rig::{INSIDE, MACS, OUTSIDE, OWN, PUBLIC, Rig, SERVER, ip, policy};
 use super::v6::DETECTION;
 use crate::worker::command::{Ask, Asker, Command, Dump, Reply};
 use crate::worker::trace::{frame, frame6};
@@ -351,6 +351,81 @@ proptest! {
                     _ => {}
                 }
             }
+        }
+    }
+}
+
+/// The federation in small, whose SYNs of the class `calls` the TLS proxy answers if it has a certificate.
+fn proxied(complete: bool) -> PolicyBuilder {
+    let mut b = policy();
+    let mut proxy = TlsProxy { name: b.blob(b"inward"), ..TlsProxy::default() };
+    if complete {
+        let made = rcgen::generate_simple_self_signed(["cup.local.example".to_owned()]).unwrap();
+        let chain = made.cert.pem();
+        let (chain, key) = (b.blob(chain.as_bytes()), b.blob(made.signing_key.serialize_pem().as_bytes()));
+        let name = b.blob(b"own");
+        let own = b.trustpoint(Trustpoint { name, chain, key, cas: chain, ..Trustpoint::default() });
+        let face = b.face(&[Shown { trustpoint: own, ..Shown::default() }], &[own]);
+        (proxy.server, proxy.client) = (face, face);
+    }
+    let tls_proxy = b.tls_proxy(proxy);
+    let name = b.blob(b"calls");
+    let ace = Ace {
+        dst: SERVER,
+        dst_mask: !0,
+        sport: ANY_PORT,
+        dport: one_port(5061),
+        proto: TCP,
+        flags: ACE_PERMIT,
+        ..Ace::default()
+    };
+    let acl = b.acl(name, &[ace], &[]);
+    b.class(ServiceClass { name, acl, tls_proxy, slot: 3, ..ServiceClass::default() });
+    b
+}
+
+#[test]
+fn a_connection_for_the_tls_proxy_is_traced_and_comes_true() {
+    for complete in [true, false] {
+        let mut rig = Rig::with(proxied(complete));
+        rig.collect();
+        let src = host(OUTSIDE, 1);
+        let probe = Probe {
+            in_if: OUTSIDE as u8,
+            proto: TCP,
+            src: src.into(),
+            sport: 40_000,
+            dst: PUBLIC.into(),
+            dport: 5061,
+            icmp: [0; 2],
+        };
+        let told = trace_unseen(&mut rig, probe);
+        let fate = if complete { Fate::Proxied } else { Fate::Dropped(DropReason::ProxySessionLimit) };
+        assert_eq!(told.fate, fate);
+        assert_eq!(told.out_if, Some(INSIDE as u8));
+        let last = Phase::TlsProxy { class: 3, proxy: 0, permit: complete };
+        assert_eq!(told.phases.last(), Some(&last), "{:?}", told.phases);
+
+        let real = frame(&probe, (src, PUBLIC), MACS[OUTSIDE]);
+        let out = rig.exchange(OUTSIDE, &real, &stations());
+        rig.events();
+        let moved = rig.moved();
+        // The server hears nothing of a SYN: the proxy answers, or nobody does.
+        assert_eq!(out[INSIDE], Vec::<Vec<u8>>::new());
+        let answers = out[OUTSIDE].iter().filter_map(|frame| ends(frame)).collect::<Vec<_>>();
+        if complete {
+            assert_eq!(answers, [[Socket::v4(PUBLIC, 5061), Socket::v4(src, 40_000)]]);
+            assert_eq!(moved.get("proxy_sessions_opened"), Some(&1), "{moved:?}");
+            // What follows is found to be the session's.
+            let told = trace_unseen(&mut rig, probe);
+            assert_eq!(told.fate, Fate::Proxied);
+            let session =
+                |phase: &Phase| matches!(phase, Phase::Found { session: Some(_), permit: true, .. });
+            assert!(told.phases.iter().any(session), "{:?}", told.phases);
+        } else {
+            assert!(answers.is_empty(), "{answers:?}");
+            assert_eq!(moved.get(DropReason::ProxySessionLimit.name()), Some(&1), "{moved:?}");
+            assert_eq!(rig.flow().conns.in_use().0, 0);
         }
     }
 }

@@ -48,16 +48,16 @@ real_clients() {
     lab_client phone zoe@corp.example "$LAB_ONE" foreign-ca alice@eng.corp.example
     check 'a real client, alice, registers with the routing server' lab_wait 10 'alice' lab_client_said work 'registered successfully'
     check 'another, zoe, with the edge of corp.example' lab_wait 10 'zoe' lab_client_said phone 'registered successfully'
-    check 'alice sees zoe online' lab_wait 10 "zoe's presence" lab_client_sees work Online
-    check 'zoe sees alice online' lab_wait 10 "alice's presence" lab_client_sees phone Online
+    check 'alice sees zoe online' lab_client_comes_to_see work Online phone
+    check 'zoe sees alice online' lab_client_comes_to_see phone Online work
     lab_client_type work '/message good morning'
     check 'zoe reads what alice writes' lab_wait 10 'a message' lab_client_said phone 'sip:alice@eng.corp.example: "good morning"'
     lab_client_type phone '/message good night'
     check 'alice reads what zoe writes' lab_wait 10 'a message' lab_client_said work 'sip:zoe@corp.example: "good night"'
     lab_client_type phone /presence_offline
-    check 'alice sees zoe leave' lab_wait 10 "zoe's presence" lab_client_sees work Offline
+    check 'alice sees zoe leave' lab_client_comes_to_see work Offline phone
     lab_client_type work /presence_offline
-    check 'zoe sees alice leave' lab_wait 10 "alice's presence" lab_client_sees phone Offline
+    check 'zoe sees alice leave' lab_client_comes_to_see phone Offline work
     more "messages in which NAT changed alice's address, outward" 0 "$(count 'from inside in which NAT changed' show proxy)"
     more 'and back' 0 "$(count 'from outside in which NAT changed' show proxy)"
 }

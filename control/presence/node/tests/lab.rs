@@ -60,6 +60,9 @@ pub(super) struct Lab {
     pub(super) users: String,
     runs: u8,
     pub(super) cseq: u32,
+    pub(super) replies: Vec<(u64, Reply)>,
+    pub(super) silenced: Vec<u64>,
+    notices: Vec<(u64, Notice)>,
 }
 
 impl Lab {
@@ -81,6 +84,9 @@ impl Lab {
             users: USERS.to_owned(),
             runs: 0,
             cseq: 0,
+            replies: Vec::new(),
+            silenced: Vec::new(),
+            notices: Vec::new(),
         };
         lab.restart();
         lab
@@ -159,7 +165,9 @@ impl Lab {
                 }
                 Output::Open(conn, target) => self.opened.push((conn, target)),
                 Output::Close(conn) => self.closed.push(conn),
-                Output::Reply(..) => {}
+                Output::Reply(ticket, reply) => self.replies.push((ticket, reply)),
+                Output::Tell(id, notice) => self.notices.push((id, notice)),
+                Output::Silence(id) => self.silenced.push(id),
             }
         }
     }
@@ -178,9 +186,30 @@ impl Lab {
     pub(super) fn command(&mut self, command: serde_json::Value) -> Reply {
         let command = serde_json::from_value(command).expect("a command");
         self.core.now = self.now;
-        let reply = self.core.command(command);
+        let reply = self.core.command(0, command).expect("a reply at once");
         self.carry_out();
         reply
+    }
+
+    /// A command whose reply comes later, among [`Lab::replies`].
+    pub(super) fn later(&mut self, ticket: u64, command: serde_json::Value) {
+        let command = serde_json::from_value(command).expect("a command");
+        self.core.on_command(ticket, command, self.now);
+        self.carry_out();
+    }
+
+    pub(super) fn listen(&mut self, id: u64, user: &str) {
+        self.core.on_listen(id, user, self.now);
+        self.carry_out();
+    }
+
+    /// What a listener has been told since the last look.
+    pub(super) fn noticed(&mut self, id: u64) -> Vec<(&'static str, serde_json::Value)> {
+        let (here, rest) = std::mem::take(&mut self.notices).into_iter().partition(|(to, _)| *to == id);
+        self.notices = rest;
+        let read =
+            |(_, notice): (u64, Notice)| (notice.kind, serde_json::from_str(&notice.body).expect("JSON"));
+        Vec::into_iter(here).map(read).collect()
     }
 
     pub(super) fn show(&mut self, user: &str) -> serde_json::Value {

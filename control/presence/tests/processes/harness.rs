@@ -60,7 +60,7 @@ impl Node {
 
     pub fn run(&mut self) {
         let listeners = std::fs::read_to_string(self.dir.path().join("config")).expect("a configuration");
-        let count = listeners.matches("[[listen]]").count();
+        let count = listeners.matches("[[listen]]").count() + listeners.matches("[web]").count();
         let mut child = Command::new(env!("CARGO_BIN_EXE_fedgate-presence"))
             .args(["run", "--log", "warn", "--config"])
             .arg(self.dir.path().join("config"))

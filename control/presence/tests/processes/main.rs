@@ -4,6 +4,10 @@
 mod baresip;
 mod harness;
 mod hostile;
+mod http;
 mod killed;
+mod page;
 mod sipp;
+mod soap;
 mod tls;
+mod web;

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, SanType};
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
 use serde_json::json;
@@ -15,20 +15,21 @@ use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use crate::harness::{DEVICE, Node, Peer, connect, status};
 
-struct Ca(CertifiedIssuer<'static, KeyPair>);
+pub struct Ca(CertifiedIssuer<'static, KeyPair>);
 
 impl Ca {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let mut params = CertificateParams::new(Vec::new()).expect("parameters");
         params.distinguished_name.push(DnType::CommonName, "test CA");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         Self(CertifiedIssuer::self_signed(params, KeyPair::generate().expect("a key")).expect("a CA"))
     }
 
-    /// Certificate and key in PEM.
-    fn issue(&self, name: &str) -> (String, String) {
+    /// Certificate and key in PEM. The machine's own name is in it too, for tools that cannot be told another.
+    pub fn issue(&self, name: &str) -> (String, String) {
         let key = KeyPair::generate().expect("a key");
-        let params = named(name);
+        let mut params = named(name);
+        params.subject_alt_names.push(SanType::DnsName("localhost".try_into().expect("a name")));
         (params.signed_by(&key, &self.0).expect("signed").pem(), key.serialize_pem())
     }
 
@@ -39,7 +40,7 @@ impl Ca {
         (vec![der], PrivatePkcs8KeyDer::from(key.serialize_der()).into())
     }
 
-    fn roots(&self) -> Arc<RootCertStore> {
+    pub fn roots(&self) -> Arc<RootCertStore> {
         let mut roots = RootCertStore::empty();
         roots.add(self.0.der().clone()).expect("a root");
         Arc::new(roots)
@@ -52,23 +53,30 @@ fn named(name: &str) -> CertificateParams {
     params
 }
 
-fn provider() -> Arc<rustls::crypto::CryptoProvider> {
+pub fn provider() -> Arc<rustls::crypto::CryptoProvider> {
     Arc::new(rustls::crypto::aws_lc_rs::default_provider())
 }
 
-fn node(ca: &Ca, folder: &Path, extra: &str) -> Node {
+pub fn node(ca: &Ca, folder: &Path, extra: &str) -> Node {
+    Node::start(
+        "[[listen]]\naddress = \"127.0.0.1:0\"\ntls = true",
+        &format!("{}{extra}", tls_of(ca, folder)),
+    )
+}
+
+/// The table of certificates, with the files it names.
+pub fn tls_of(ca: &Ca, folder: &Path) -> String {
     let (certificate, key) = ca.issue("cup.local.example");
     let write = |name: &str, text: &str| {
         std::fs::write(folder.join(name), text).expect("written");
         folder.join(name).display().to_string()
     };
-    let tls = format!(
+    format!(
         "[tls]\ncertificate = \"{}\"\nkey = \"{}\"\nca = \"{}\"\n",
         write("certificate", &certificate),
         write("key", &key),
         write("ca", &ca.0.pem())
-    );
-    Node::start("[[listen]]\naddress = \"127.0.0.1:0\"\ntls = true", &format!("{tls}{extra}"))
+    )
 }
 
 async fn secured(

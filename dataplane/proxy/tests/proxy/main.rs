@@ -5,7 +5,7 @@
 //! The tests: `pass` (what goes through and what does not), `ends` (how sessions end), `hostile` (what peers may
 //! try), `bounds` (what one address, or a slow peer, may cost), `attacks` (the list of them, one by one), `torture` (RFC 4475),
 //! `dialogs`, `nat` (addresses in messages), `pool` (several servers behind one connection), `targets` (several edges of a foreign domain, and what a domain may send), `rough` (loss, reordering, scale),
-//! `vouched` (who is let go later), `trust` (whose certificates are taken where, and what of TLS is spoken).
+//! `foreseen` (`packet-tracer sip`), `vouched` (who is let go later), `trust` (whose certificates are taken where, and what of TLS is spoken).
 
 mod lists;
 mod net;
@@ -16,6 +16,7 @@ mod attacks;
 mod bounds;
 mod dialogs;
 mod ends;
+mod foreseen;
 mod hostile;
 mod inspected;
 mod nat;

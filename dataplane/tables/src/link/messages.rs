@@ -9,10 +9,11 @@ use super::capture::CaptureSpec;
 use super::event::Event;
 use super::rows::{Filter, Rows, What};
 use super::trace::{Probe, Trace};
+use super::trace_sip::{SipProbe, SipTrace};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 /// Changes with any message; part of the greeting.
-pub const LINK_LAYOUT: u32 = 8;
+pub const LINK_LAYOUT: u32 = 9;
 
 /// What can go through a [`super::LinkSocket`].
 pub trait Message: Serialize + DeserializeOwned {
@@ -71,6 +72,13 @@ pub enum ToDataplane {
         id: u64,
         /// The packet.
         probe: Probe,
+    },
+    /// What would become of a SIP request; answered by [`ToControl::SipTraced`].
+    TraceSip {
+        /// Comes back.
+        id: u64,
+        /// The request.
+        probe: SipProbe,
     },
     /// Answered by [`ToControl::Pong`].
     Ping {
@@ -134,6 +142,13 @@ pub enum ToControl {
         /// What would become of the packet; `None` while there is no policy.
         trace: Option<Trace>,
     },
+    /// Answers `TraceSip`.
+    SipTraced {
+        /// Of the `TraceSip`.
+        id: u64,
+        /// What would become of the request, or why nobody can say.
+        trace: Result<SipTrace, String>,
+    },
     /// Answers `Ping`.
     Pong {
         /// Of the `Ping`.
@@ -157,6 +172,7 @@ impl Message for ToDataplane {
             | Self::Dump { .. }
             | Self::Clear { .. }
             | Self::Trace { .. }
+            | Self::TraceSip { .. }
             | Self::Ping { .. } => 0,
         }
     }
@@ -173,6 +189,7 @@ impl Message for ToControl {
             | Self::Rows { .. }
             | Self::Cleared { .. }
             | Self::Traced { .. }
+            | Self::SipTraced { .. }
             | Self::Pong { .. }
             | Self::Event(_)
             | Self::Lost { .. } => 0,
