@@ -55,7 +55,7 @@ box_prompt() {
 
 # box_says COMMAND...: what the console answers to a command.
 box_says() {
-    python3 "$LAB_SCRIPTS/console.py" "$LAB_DIR/console" 60 '[A-Za-z0-9-]+[>#]' "$*"
+    python3 "$LAB_SCRIPTS/console.py" "$LAB_DIR/console" 600 '[A-Za-z0-9-]+[>#]' "$*"
 }
 
 # box_answers LINE PROMPT [SECONDS]: types a line, and waits for something else than the command line.
@@ -63,15 +63,20 @@ box_answers() {
     python3 "$LAB_SCRIPTS/console.py" "$LAB_DIR/console" "${3:-30}" "$2" "$1"
 }
 
-# make_stick FILE FOLDER: a USB stick with the files of the folder on it, as zero-touch takes them.
+# make_stick FILE FOLDER LABEL MIB: a USB stick with the files of the folder on it.
 make_stick() {
     rm -f "$1"
-    truncate -s 16M "$1"
-    mkfs.vfat -n FEDGATE-CFG "$1" >/dev/null
+    truncate -s "$4M" "$1"
+    mkfs.vfat -n "$3" "$1" >/dev/null
     mcopy -i "$1" -s "$2"/* ::
 }
 
-# with_stick FILE: arguments of box_up.
-with_stick() {
-    printf '%s\n' -device qemu-xhci,addr=9 -drive "if=none,id=stick,file=$1,format=raw,readonly=on" -device usb-storage,drive=stick
+# with_sticks FILE...: arguments of box_up.
+with_sticks() {
+    local stick number=0
+    printf '%s\n' -device qemu-xhci,addr=9
+    for stick; do
+        printf '%s\n' -drive "if=none,id=stick$number,file=$stick,format=raw,readonly=on" -device "usb-storage,drive=stick$number"
+        number=$((number + 1))
+    done
 }
