@@ -81,6 +81,8 @@ pub(crate) struct Endpoint {
     /// When the peer last said anything, and questions since whether it is there.
     heard: Micros,
     asked: u8,
+    /// Challenges sent in which of their windows.
+    challenged: (u32, u8),
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -136,6 +138,7 @@ impl Endpoint {
             progress: (iss, now),
             heard: now,
             asked: 0,
+            challenged: (0, 0),
         }
     }
 

@@ -6,6 +6,7 @@ mod harness;
 mod hostile;
 mod http;
 mod killed;
+mod ldap;
 mod page;
 mod sipp;
 mod soap;

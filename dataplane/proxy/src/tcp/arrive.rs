@@ -11,6 +11,10 @@ use crate::Micros;
 /// By so many of the same a sender knows that a segment is lost (RFC 5681 3.2).
 const DUPLICATES: u8 = 3;
 
+/// So many challenges in so long, microseconds: RFC 5961's own example.
+const CHALLENGES: u8 = 10;
+const CHALLENGE_WINDOW: u64 = 5_000_000;
+
 impl Endpoint {
     /// A segment in LISTEN.
     pub(super) fn called(&mut self, it: &Segment<'_>) {
@@ -54,6 +58,19 @@ impl Endpoint {
         self.send.meet(offer, it.window, it.seq);
     }
 
+    /// Answers what may be forged, so often and no more (RFC 5961 section 7): whoever forges would make us send as much as he does. Counted by
+    /// connection, for a count that all share tells one peer of another's (CVE-2016-5696).
+    fn challenge(&mut self, now: Micros) {
+        let window = (now.0 / CHALLENGE_WINDOW) as u32;
+        if self.challenged.0 != window {
+            self.challenged = (window, 0);
+        }
+        if self.challenged.1 < CHALLENGES {
+            self.challenged.1 += 1;
+            self.owes.ack = true;
+        }
+    }
+
     /// A segment in any of the synchronized states (RFC 9293 3.10.7.4), or SYN-RECEIVED.
     pub(super) fn arrives(&mut self, now: Micros, it: &Segment<'_>, room: usize) {
         let Segment { seq, ack, .. } = *it;
@@ -62,7 +79,7 @@ impl Endpoint {
             // In SYN-RECEIVED the peer has not had our answer; later it is a challenge's business (RFC 5961 section 4).
             match self.state {
                 State::SynReceived if seq.wrapping_add(1) == self.receive.nxt() => self.owes.syn = true,
-                _ => self.owes.ack = true,
+                _ => self.challenge(now),
             }
             return;
         }
@@ -81,7 +98,7 @@ impl Endpoint {
             if seq == self.receive.nxt() {
                 (self.state, self.owes) = (State::Closed, Owes::default());
             } else {
-                self.owes.ack = true;
+                self.challenge(now);
             }
             return;
         }
@@ -96,7 +113,7 @@ impl Endpoint {
         }
         let news = it.sacks().fold(false, |news, block| self.send.note(block) | news);
         if !self.send.acked(Ack { seq, ack, window: it.window, carries: len > 0, news }, now) {
-            self.owes.ack = true;
+            self.challenge(now);
             return;
         }
         if len > 0 {

@@ -275,6 +275,33 @@ fn forged_resets_and_syns_are_challenged() {
     assert!(sent(&mut wire.ends[1], wire.now).is_empty());
 }
 
+/// Whoever forges segments does not make us send as many.
+#[test]
+fn challenges_are_few() {
+    let mut wire = Wire::open(2);
+    let next = wire.ends[1].receive.nxt();
+    let mut storm = |wire: &mut Wire| {
+        let mut answers = 0;
+        for n in 0..1_000_u32 {
+            let forged = match n % 3 {
+                0 => segment(TcpControl::Rst, next.wrapping_add(1 + n), Some(0), 0, b""),
+                1 => segment(TcpControl::Syn, n, Some(0), 0, b""),
+                _ => segment(TcpControl::None, next, Some(n.wrapping_sub(900_000_000)), 0, b"x"),
+            };
+            wire.ends[1].input(wire.now, &forged, ROOM);
+            answers += sent(&mut wire.ends[1], wire.now).len();
+        }
+        answers
+    };
+    assert_eq!(storm(&mut wire), 10);
+    wire.now = wire.now.after(5_000_000);
+    assert_eq!(storm(&mut wire), 10);
+    assert_eq!(wire.ends[1].state, State::Open);
+    // What is no challenge goes on.
+    wire.ends[1].input(wire.now, &segment(TcpControl::Rst, next, None, 0, b""), ROOM);
+    assert!(wire.ends[1].is_dead());
+}
+
 /// A window that closes is probed, for ever, and data goes on when it opens, at once.
 #[test]
 fn a_closed_window_is_probed() {
