@@ -106,7 +106,13 @@ pub fn ask_until(
                     bar.finish_and_clear();
                 }
             }
-            Ok(Reply::Out { out: text }) => out.write_all(text.as_bytes())?,
+            Ok(Reply::Out { out: text }) => {
+                out.write_all(text.as_bytes())?;
+                if !text.ends_with('\n') {
+                    // More of the line takes its time.
+                    out.flush()?;
+                }
+            }
             Ok(Reply::Err { err: text }) => {
                 out.flush()?;
                 err.write_all(text.as_bytes())?;

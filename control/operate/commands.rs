@@ -11,6 +11,7 @@ use crate::config::source::Line;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "each is a line of the table below, which says what it does")]
 pub enum Run {
+    Ping,
     PacketTracer,
     SipTracer,
     Capture,
@@ -60,6 +61,9 @@ pub enum Run {
     ClearArp,
     ClearIpv6Neighbors,
     ClearDialogs,
+    ClearLocalHost,
+    ClearDrops,
+    ClearCounters,
     ConfigureReplace,
     Commit,
     CommitConfirmed,
@@ -104,7 +108,8 @@ impl Run {
     /// Whether it shows nothing where there is no configuration to show it of.
     pub fn reads_configuration(self) -> bool {
         match self {
-            Self::PacketTracer
+            Self::Ping
+            | Self::PacketTracer
             | Self::SipTracer
             | Self::Capture
             | Self::ShowNat
@@ -162,6 +167,9 @@ impl Run {
             | Self::ClearArp
             | Self::ClearIpv6Neighbors
             | Self::ClearDialogs
+            | Self::ClearLocalHost
+            | Self::ClearDrops
+            | Self::ClearCounters
             | Self::ConfigureReplace
             | Self::Commit
             | Self::CommitConfirmed
@@ -270,6 +278,7 @@ pub const SPECS: &[Spec] = &[
     spec("clear capture", "clear capture NAME", "forgets a capture's frames; it goes on", Run::ClearCapture),
     spec("show capture", "show capture [NAME] [detail | dump]", "captures; of one its frames, with drop reasons, `detail` with both sides of the translation", Run::ShowCapture),
     spec("copy /pcap", "copy /pcap capture:NAME FILE", "writes a capture as pcapng, for Wireshark: drop reasons and both sides of the translation are in packet comments", Run::CopyCapture),
+    spec("ping", "ping [NAMEIF] HOST [repeat COUNT] [size BYTES] [timeout SECONDS]", "asks a host for echoes, from the address of the interface that leads there, by the packet path: `!` for each that comes back in time, `?` for each that does not. 5 of 100 bytes with 2 seconds each unless said; Ctrl-C ends it", Run::Ping),
     spec("packet-tracer input", "packet-tracer input NAMEIF {tcp SRC SPORT DST DPORT | udp SRC SPORT DST DPORT | icmp SRC TYPE CODE [ID] DST} [detailed]", "what would become of a packet that comes in by an interface: each decision of the workers' own, with the lines that decide; nothing is sent, counted or kept. `tcp` is a SYN", Run::PacketTracer),
     spec("packet-tracer sip", "packet-tracer sip {inbound | outbound} METHOD FROM TO [uri URI] [certificate NAME]... [header NAME VALUE]... [tls-proxy NAME]", "what would become of a SIP request: each check of the workers' own, with the line that decides; nothing is sent, counted or kept. Without `certificate` the foreign peer's is taken for good", Run::SipTracer),
     spec("clear conn", "clear conn [address A] [port P] [protocol {tcp|udp|icmp|icmp6}]", "ends connections", Run::ClearConn),
@@ -277,6 +286,9 @@ pub const SPECS: &[Spec] = &[
     spec("clear arp", "clear arp [address A]", "forgets neighbours", Run::ClearArp),
     spec("clear ipv6 neighbors", "clear ipv6 neighbors", "forgets IPv6 neighbours", Run::ClearIpv6Neighbors),
     spec("clear dialogs", "clear dialogs [domain D]", "forgets SIP dialogs: their next requests are judged by the domain lists again", Run::ClearDialogs),
+    spec("clear local-host", "clear local-host [ADDRESS] [all]", "ends the connections and translations of a host, or of all", Run::ClearLocalHost),
+    spec("clear asp drop", "clear asp drop", "show drops counts from zero; metrics go on", Run::ClearDrops),
+    spec("clear counters", "clear counters", "show counters counts from zero, but for levels; metrics go on", Run::ClearCounters),
     spec("clear logging buffer", "clear logging buffer", "empties the buffer", Run::ClearLogging),
     spec("configure replace", "configure replace FILE [confirmed MINUTES]", "makes a file the configuration, as a whole or not at all; with `confirmed` as after commit confirmed", Run::ConfigureReplace),
     spec("commit confirmed", "commit confirmed MINUTES", "what is changed from now on is taken back after so many minutes, unless commit confirms it", Run::CommitConfirmed),

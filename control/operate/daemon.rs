@@ -31,6 +31,7 @@ use tokio::sync::Mutex;
 
 use super::access::Access;
 use super::capture::Captures;
+use super::cleared::Cleared;
 use super::events::EventLog;
 use super::files;
 use super::history::By;
@@ -124,6 +125,8 @@ pub struct Daemon {
     access: Access,
     metrics: Metrics,
     captures: Captures,
+    /// What counters stood at when they were cleared.
+    pub(super) cleared: Cleared,
 }
 
 impl Daemon {
@@ -159,6 +162,7 @@ impl Daemon {
             access: Access::default(),
             metrics: Metrics::default(),
             captures: Captures::default(),
+            cleared: Cleared::default(),
         });
         match startup {
             Some(loaded) => {

@@ -30,6 +30,7 @@ const GROUPS: &[(&str, &str)] = &[
     ("arp", "neighbours"),
     ("class-map type", "names a kind of something else"),
     ("clear", "ends, forgets or sets to zero"),
+    ("clear asp", "the packet path"),
     ("clock", "the time that time-ranges go by"),
     ("configure", "the configuration as a whole, or line by line"),
     ("crypto", "keys and certificates"),

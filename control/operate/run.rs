@@ -9,6 +9,7 @@ use tracing::info;
 
 use super::abbreviate::expand;
 use super::access::{self, Who};
+use super::cleared::{self, Group};
 use super::commands::{self, Run};
 use super::daemon::{Daemon, ListKind, MOST_MINUTES, Refusal};
 use super::events::escaped;
@@ -20,7 +21,7 @@ use super::protocol::{FAILED, OK, Reply, Request, USAGE};
 use super::server::Out;
 use super::session::Gone;
 use super::show::{self, Selection, hosts::HostQuery};
-use super::{capture, complete, crypto, help, pipe, top, tracer};
+use super::{capture, complete, crypto, help, ping, pipe, top, tracer};
 use crate::config::args::Args;
 use crate::config::diag::{Problem, Report};
 use crate::config::model::users::ADMIN;
@@ -233,6 +234,11 @@ async fn perform(
         }
         return capture::order::execute(daemon, order, out).await;
     }
+    if spec.run == Run::Ping {
+        let order = ping::parse(&daemon.config().model, &mut args).map_err(wrong)?;
+        daemon.readable().map_err(Stop::Failed)?;
+        return ping::execute(daemon, order, out).await;
+    }
     if spec.run == Run::PacketTracer {
         let order = tracer::parse(&daemon.config().model, &mut args).map_err(wrong)?;
         daemon.readable().map_err(Stop::Failed)?;
@@ -255,6 +261,9 @@ async fn perform(
         | Run::Rollback
         | Run::ImportDomains
         | Run::ClearLogging
+        | Run::ClearLocalHost
+        | Run::ClearDrops
+        | Run::ClearCounters
         | Run::WriteMemory => (None, true),
         Run::ShowConn => (Some(What::Conns), false),
         Run::ShowXlate => (Some(What::Xlates), false),
@@ -314,6 +323,10 @@ async fn perform(
         },
         _ => false,
     };
+    let host = match spec.run {
+        Run::ClearLocalHost => cleared::host(&mut args).map_err(wrong)?,
+        _ => None,
+    };
     let hosts = match spec.run {
         Run::ShowLocalHost => HostQuery::parse(&mut args).map_err(wrong)?,
         _ => HostQuery::default(),
@@ -366,6 +379,9 @@ async fn perform(
         Run::ShowDataplane => show::counts::dataplane(daemon, out).await,
         Run::ShowRunning => show::text::running(daemon, who, out).await,
         Run::ShowStartup => show::text::startup(daemon, who, out).await,
+        Run::ClearLocalHost => cleared::local_host(daemon, host, out).await,
+        Run::ClearDrops => cleared::counters(daemon, Group::Drops, out),
+        Run::ClearCounters => cleared::counters(daemon, Group::Counters, out),
         Run::ClearConn => clear(daemon, What::Conns, "connections", selection, out).await,
         Run::ClearXlate => clear(daemon, What::Xlates, "translations", selection, out).await,
         Run::ClearDialogs => clear(daemon, What::Sip, "dialogs", selection, out).await,
@@ -436,6 +452,7 @@ async fn perform(
         | Run::ImageInstall
         | Run::ImageActivate
         | Run::Reload
+        | Run::Ping
         | Run::PacketTracer
         | Run::SipTracer => Err(Stop::Usage("done above".to_owned())),
         Run::ShowTech => {

@@ -16,8 +16,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use fedgate_tables::link::{
-    Event, Filter, LINK_LAYOUT, LinkError, LinkSocket, Message, Probe, Rows, SipProbe, SipTrace, ToControl,
-    ToDataplane, Trace, What,
+    Echo, Echoed, Event, Filter, LINK_LAYOUT, LinkError, LinkSocket, Message, Probe, Rows, SipProbe,
+    SipTrace, ToControl, ToDataplane, Trace, What,
 };
 use tokio::io::unix::AsyncFd;
 use tokio::sync::{Notify, mpsc, oneshot};
@@ -71,6 +71,7 @@ struct Waiting {
     listings: HashMap<u64, mpsc::Sender<Part>>,
     counts: HashMap<u64, oneshot::Sender<u64>>,
     traces: HashMap<u64, oneshot::Sender<Option<Trace>>>,
+    echoes: HashMap<u64, oneshot::Sender<Echoed>>,
     sip_traces: HashMap<u64, oneshot::Sender<Result<SipTrace, String>>>,
 }
 
@@ -181,6 +182,7 @@ impl Session {
             ToControl::Cleared { id, count } => self.counted(id, count),
             ToControl::Pong { id } => self.counted(id, 0),
             ToControl::Traced { id, trace } => self.traced(id, trace),
+            ToControl::Echoed { id, outcome } => self.echoed(id, outcome),
             ToControl::SipTraced { id, trace } => {
                 if let Some(waiter) = self.waiting.borrow_mut().sip_traces.remove(&id) {
                     let _ = waiter.send(trace);
@@ -209,6 +211,13 @@ impl Session {
     fn traced(&self, id: u64, trace: Option<Trace>) {
         if let Some(waiter) = self.waiting.borrow_mut().traces.remove(&id) {
             let _ = waiter.send(trace);
+        }
+    }
+
+    fn echoed(&self, id: u64, outcome: Echoed) {
+        // One that comes too late is nobody's.
+        if let Some(waiter) = self.waiting.borrow_mut().echoes.remove(&id) {
+            let _ = waiter.send(outcome);
         }
     }
 
@@ -278,6 +287,26 @@ impl Session {
         let trace = answered.await;
         self.waiting.borrow_mut().traces.remove(&id);
         trace.ok_or(Gone)
+    }
+
+    /// Has an echo request sent; `None` where nothing came back within `patience`.
+    pub async fn echo(&self, echo: Echo, patience: Duration) -> Result<Option<Echoed>, Gone> {
+        let id = self.next_id();
+        let (sender, receiver) = oneshot::channel();
+        self.waiting.borrow_mut().echoes.insert(id, sender);
+        let answered = match send(&self.socket, &ToDataplane::Echo { id, echo }, None).await {
+            Ok(()) => timeout(patience, receiver).await,
+            Err(_) => {
+                self.waiting.borrow_mut().echoes.remove(&id);
+                return Err(Gone);
+            }
+        };
+        self.waiting.borrow_mut().echoes.remove(&id);
+        match answered {
+            Ok(Ok(outcome)) => Ok(Some(outcome)),
+            Ok(Err(_)) => Err(Gone),
+            Err(_) => Ok(None),
+        }
     }
 
     /// What would become of a SIP request, or why nobody can say.

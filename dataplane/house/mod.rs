@@ -16,6 +16,7 @@ mod tests;
 
 use crate::worker::command::{Ask, Asker, Clear, Command, Desk, Dump, Reply, SipAsk};
 use crate::worker::mates::{self, Mates};
+use crate::worker::ping;
 use crate::worker::runtime::Runtime;
 use crate::worker::tap::Order;
 use attach::Image;
@@ -120,6 +121,8 @@ pub struct House {
     clears: VecDeque<(usize, Clear)>,
     /// Packets to be traced, and by which worker.
     asks: VecDeque<(usize, Ask)>,
+    /// Echo requests that were ordered.
+    echoes: u16,
     /// SIP requests to be traced.
     sip_asks: VecDeque<Box<SipAsk>>,
     /// Pages that workers were asked for and have not given.
@@ -178,6 +181,7 @@ impl House {
             listings: VecDeque::new(),
             clears: VecDeque::new(),
             asks: VecDeque::new(),
+            echoes: 0,
             sip_asks: VecDeque::new(),
             asked: 0,
             arp_listed: HashMap::new(),
@@ -333,6 +337,14 @@ impl House {
             ToDataplane::Trace { id, probe } => {
                 let ask = Ask { asker: self.asker(id), probe, handed: false };
                 self.asks.push_back((0, ask));
+            }
+            ToDataplane::Echo { id, echo } => {
+                self.echoes = self.echoes.wrapping_add(1);
+                let (asker, seq) = (self.asker(id), self.echoes);
+                let order = ping::Order { asker, echo, seq, tsc: dpdk::tsc() };
+                // There is room, or nothing would have been read.
+                let full = self.desks[0].commands.push(Command::Echo(order)).is_err();
+                debug_assert!(!full);
             }
             ToDataplane::TraceSip { id, probe } => {
                 let ask = Box::new(SipAsk { asker: self.asker(id), probe });
@@ -504,6 +516,10 @@ impl House {
             Reply::Traced { ask, .. } if ask.asker.link != self.links => {}
             Reply::Traced { ask, trace } => {
                 self.outbox.push_back(ToControl::Traced { id: ask.asker.id, trace });
+            }
+            Reply::Echoed { asker, .. } if asker.link != self.links => {}
+            Reply::Echoed { asker, outcome } => {
+                self.outbox.push_back(ToControl::Echoed { id: asker.id, outcome });
             }
             // Begun is done, whoever asked.
             Reply::Cleared { clear, next } => match go_on(next) {

@@ -3,7 +3,7 @@
 
 use super::*;
 use crate::worker::DATA_ROOM;
-use fedgate_tables::link::{ArpRow, ConnRow, Fate, Filter, Phase, Probe, Trace};
+use fedgate_tables::link::{ArpRow, ConnRow, Echo, Echoed, Fate, Filter, Phase, Probe, Trace};
 use std::sync::atomic::AtomicU32;
 
 struct Bench {
@@ -128,7 +128,11 @@ fn listings_and_clears_go_through_all_workers() {
                         bench.seats[worker].desk.answer(Reply::Cleared { clear, next });
                     }
                     Some(
-                        Command::Port { .. } | Command::Trace(_) | Command::TraceSip(_) | Command::Capture(_),
+                        Command::Port { .. }
+                        | Command::Trace(_)
+                        | Command::TraceSip(_)
+                        | Command::Capture(_)
+                        | Command::Echo(_),
                     )
                     | None => {
                         panic!("worker {worker} is not asked")
@@ -167,6 +171,32 @@ fn a_packet_is_traced_by_its_worker() {
     bench.house.turn();
     assert_eq!(link.try_recv::<ToControl>().unwrap().0, ToControl::Traced { id: 7, trace: Some(trace) });
     assert!(bench.seats.iter_mut().all(|seat| seat.desk.take().is_none()));
+}
+
+/// The first worker asks for echoes; an answer for a control that has gone goes to nobody.
+#[test]
+fn an_echo_is_the_first_workers_to_ask_for() {
+    let mut bench = Bench::with_workers(2);
+    let link = bench.attach();
+    let echo = Echo { ifindex: Some(1), to: Addr::V4(2), len: 100 };
+    let mut seqs = Vec::new();
+    for id in [7, 8] {
+        link.try_send(&ToDataplane::Echo { id, echo }, &[]).unwrap();
+        bench.house.turn();
+        let Some(Command::Echo(order)) = bench.seats[0].desk.take() else { panic!("the first is asked") };
+        assert_eq!((order.echo, order.asker.id), (echo, id));
+        seqs.push(order.seq);
+        let stale = Asker { link: order.asker.link + 1, ..order.asker };
+        for asker in [stale, order.asker] {
+            bench.seats[0].desk.answer(Reply::Echoed { asker, outcome: Echoed::Answered { micros: id } });
+        }
+        bench.house.turn();
+        let outcome = Echoed::Answered { micros: id };
+        assert_eq!(link.try_recv::<ToControl>().unwrap().0, ToControl::Echoed { id, outcome });
+        assert!(matches!(link.try_recv::<ToControl>(), Err(LinkError::WouldBlock)));
+    }
+    assert_ne!(seqs[0], seqs[1]);
+    assert!(bench.seats[1].desk.take().is_none());
 }
 
 /// Neighbours are each worker's own and mostly the same: one row each.

@@ -10,10 +10,12 @@ use super::census;
 use super::clock::Now;
 use super::neigh::{Entry, State as ArpState};
 use super::net::{Net, Outlet};
+use super::ping::Order;
 use super::proxied::Sessions;
 use super::runtime::{IoSlot, View};
 use super::spoken;
 use super::tap;
+use super::xlates;
 use crossbeam::queue::ArrayQueue;
 use dpdk::RxQueue;
 use fedgate_flow::TICKS;
@@ -22,9 +24,8 @@ use fedgate_flow::key::{TCP, UDP};
 use fedgate_flow::media::Hole;
 use fedgate_flow::tcp::{State, seen};
 use fedgate_flow::v6::Hot6;
-use fedgate_tables::counters::Stat;
 use fedgate_tables::link::{
-    Addr, ArpRow, ConnRow, End, Event, Filter, Probe, Rows, SipProbe, SipTrace, Trace, What, XlateRow,
+    Addr, ArpRow, ConnRow, Echoed, End, Event, Filter, Probe, Rows, SipProbe, SipTrace, Trace, What,
 };
 use std::sync::Arc;
 
@@ -56,6 +57,8 @@ pub enum Command {
     Clear(Clear),
     /// What would become of a packet.
     Trace(Ask),
+    /// Ask somebody for an echo.
+    Echo(Order),
     /// What would become of a SIP request.
     TraceSip(Box<SipAsk>),
     /// Capture this from now on, or nothing.
@@ -144,6 +147,13 @@ pub enum Reply {
         /// The answer; `None` without a policy.
         trace: Option<Trace>,
     },
+    /// What became of an echo request.
+    Echoed {
+        /// Who asked.
+        asker: Asker,
+        /// The answer, or why there is none to wait for.
+        outcome: Echoed,
+    },
     /// What would become of a SIP request, or why nobody can say.
     SipTraced {
         /// Who asked.
@@ -210,7 +220,7 @@ impl Desk {
 pub fn page(dump: &Dump, net: &Net, sessions: &Sessions, view: Option<&View<'_>>, now: Now) -> Reply {
     let (rows, next) = match (dump.what, view) {
         (What::Conns, Some(view)) => conns(dump, net, view, now),
-        (What::Xlates, Some(view)) => xlates(dump, net, view, now),
+        (What::Xlates, Some(view)) => xlates::page(dump, net, view, now),
         (What::Arp, Some(view)) => (Rows::Arp(arp(net, view, now)), None),
         (What::Neighbors6, Some(view)) => (Rows::Arp(neighbours6(net, view, now)), None),
         (What::Proxy, Some(_)) => spoken::sessions(dump, net, sessions, now),
@@ -259,11 +269,7 @@ pub fn clear(
             let next = if clear.what == What::Conns { next.or(begin6(net)) } else { next };
             (found.len() as u64, next)
         }
-        What::Xlates => {
-            let (ended, next) = net.flow.xlates.clear_idle(clear.cursor, SCAN);
-            net.counters.add(Stat::XlatesTornDown, ended.into());
-            (ended.into(), next)
-        }
+        What::Xlates => xlates::clear(clear, net, sessions, view, now),
         What::Arp => {
             let count = net.neigh.entries().count() as u64;
             net.clear_neighbours(view, now);
@@ -467,33 +473,6 @@ fn flags(proto: u8, state: State, history: u8, inbound: bool, proxied: bool) -> 
     add(fin_inside, "f");
     add(proxied, "T");
     flags
-}
-
-fn xlates(dump: &Dump, net: &Net, view: &View<'_>, now: Now) -> (Rows, Option<u32>) {
-    let (found, next) = net.flow.xlates.page(dump.cursor, PAGE, SCAN);
-    let filter = &dump.filter;
-    let wanted = found.into_iter().filter(|x| {
-        filter.proto.is_none_or(|p| p == x.proto)
-            && filter.address.is_none_or(|a| [x.real, x.mapped].map(Addr::V4).contains(&a))
-            && filter.port.is_none_or(|p| p == x.real_port || p == x.mapped_port)
-    });
-    let rows = wanted.map(|x| XlateRow {
-        proto: x.proto,
-        real_if: x.real_if,
-        real: x.real,
-        real_port: x.real_port,
-        mapped_if: x.mapped_if,
-        mapped: x.mapped,
-        mapped_port: x.mapped_port,
-        flags: if x.proto == TCP || x.proto == UDP { "ri".into() } else { "i".into() },
-        idle_secs: x.idle_since().map_or(0, |since| now.tick().wrapping_sub(since) / TICKS),
-        timeout_secs: match x.is_one_to_one() {
-            true => view.flow.globals.timeout_xlate,
-            false => view.flow.globals.timeout_pat_xlate,
-        },
-        conns: x.conns(),
-    });
-    (Rows::Xlates(rows.collect()), next)
 }
 
 fn arp(net: &Net, view: &View<'_>, now: Now) -> Vec<ArpRow> {

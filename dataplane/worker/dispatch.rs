@@ -80,6 +80,12 @@ pub(super) fn collector6(net: &Net, view: &View<'_>, ifindex: u8, key: &Tuple6) 
     unless_here(net, view, ifindex, worker, Errand::Collect)
 }
 
+/// The first worker, for what is its business whoever receives it; None where it stays.
+#[cold]
+pub(super) fn to_first(net: &Net, view: &View<'_>, ifindex: u8) -> Option<Elsewhere> {
+    unless_here(net, view, ifindex, 0, Errand::Own).filter(|_| net.may_hand_over())
+}
+
 /// The ways of a packet that may begin a connection, and which mapped ports would bring its replies here.
 pub(super) struct Ways<'a, 'v> {
     view: &'a View<'v>,

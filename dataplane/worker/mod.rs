@@ -26,6 +26,7 @@ pub mod mates;
 mod media;
 pub mod neigh;
 pub mod net;
+pub mod ping;
 pub mod probe;
 pub mod proxied;
 pub mod reassembly;
@@ -39,6 +40,7 @@ pub mod tap;
 mod tell;
 mod trace;
 pub mod v6;
+mod xlates;
 
 #[cfg(test)]
 mod tests;
@@ -253,6 +255,7 @@ impl Path {
         work += collect::expire(&mut self.net, view, now);
         work += tell::due(&mut self.net, view, now);
         self.net.tell_flows(now);
+        work += self.tell_pings();
         work += self.sessions.poll(&mut self.net, view, now);
         self.gauges();
         work
@@ -278,6 +281,12 @@ impl Path {
                 let answer = trace::answer(&ask, &mut self.net, view, now);
                 self.seat.answer(answer);
             }
+            Command::Echo(order) => {
+                let since = self.clock.at(order.tsc).micros;
+                if let Some(refused) = ping::send(&mut self.net, view, now, &order, since) {
+                    self.seat.answer(refused);
+                }
+            }
             Command::TraceSip(ask) => {
                 let trace = self.sessions.foresee(&ask.probe, view, now);
                 self.seat.answer(command::Reply::SipTraced { asker: ask.asker, trace });
@@ -288,6 +297,18 @@ impl Path {
             }
         }
         1
+    }
+
+    /// Answers to our echo requests, while there is room to tell them.
+    fn tell_pings(&mut self) -> usize {
+        let mut told = 0;
+        while !self.seat.replies.is_full()
+            && let Some(reply) = self.net.pings.next()
+        {
+            self.seat.answer(reply);
+            told += 1;
+        }
+        told
     }
 
     fn gauges(&mut self) {

@@ -16,6 +16,7 @@ use super::icmp::{Rate, Responder, TokenBucket};
 use super::intercept;
 use super::mates::Mates;
 use super::neigh::{Action, Limits, Neighbours};
+use super::ping::Pings;
 use super::runtime::{IoSlot, View};
 use super::slow;
 use super::tap::{self, Taps};
@@ -124,6 +125,8 @@ pub struct Net {
     defence: TokenBucket,
     /// What IPv6 needs beside its connections.
     pub(super) v6: V6,
+    /// Echo requests of ours.
+    pub(super) pings: Pings,
     /// Connections that routes lead elsewhere.
     pub(super) floating: Floating,
     /// What is to be captured, if anything.
@@ -175,6 +178,7 @@ impl Net {
             announcements: Announcements::default(),
             defence: TokenBucket::full(DEFENCE_RATE),
             v6: V6::new(flow.seed.rotate_left(42)),
+            pings: Pings::default(),
             floating: Floating::default(),
             taps: None,
             mates,

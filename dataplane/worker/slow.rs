@@ -10,7 +10,7 @@ use super::clock::Now;
 use super::net::Net;
 use super::proxied::Sessions;
 use super::runtime::View;
-use super::{dispatch, intercept, stages, tell, v6};
+use super::{dispatch, intercept, ping, stages, tell, v6};
 use dpdk::Mbuf;
 use fedgate_flow::ahead::Seen;
 use fedgate_flow::conn::{ConnId, Dir};
@@ -37,10 +37,14 @@ pub(super) fn packet(
     view: &View<'_>,
     now: Now,
     ifindex: u8,
-    mbuf: Mbuf,
+    mut mbuf: Mbuf,
     parsed: &Parsed,
     seen: Option<&Seen>,
 ) {
+    if parsed.tuple.proto == proto::ICMP && parsed.icmp_type == icmp4::ECHO_REPLY {
+        let Err(left) = ping::hear(net, view, now, ifindex, mbuf, parsed) else { return };
+        mbuf = left;
+    }
     if net.may_hand_over()
         && let Some(there) = dispatch::elsewhere(net, view, ifindex, mbuf.data(), parsed)
     {

@@ -4,6 +4,7 @@
 //! Each scenario names every counter that must move; [`rig::Rig::moved`] gives all that did, so a silent side effect fails.
 
 mod bursts;
+mod clearing;
 mod crew;
 mod floating;
 mod flows;
@@ -13,6 +14,7 @@ mod garbage;
 mod icmp_errors;
 mod intercept;
 mod media;
+mod ping;
 mod rig;
 mod sanity;
 mod shards;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What is counted, and what the programs are: `show drops`, `show counters`, `show version`, `show dataplane`.
+//! What is counted, since it was last cleared, and what the programs are: `show drops`, `show counters`, `show version`, `show dataplane`.
 
 use std::time::Instant;
 
@@ -9,6 +9,7 @@ use serde_json::json;
 
 use super::{attached, hms};
 use crate::clock;
+use crate::operate::cleared::Group;
 use crate::operate::crypto::least_days_left;
 use crate::operate::daemon::{Attached, Daemon, Standing};
 use crate::operate::run::Stop;
@@ -17,9 +18,10 @@ use crate::operate::server::Out;
 /// `show asp drop`: what is zero is left out, counts end in column 80 (asa.md 5.4).
 pub async fn drops(daemon: &Daemon, out: &mut Out) -> Result<(), Stop> {
     let attached = attached(daemon)?;
+    let since = daemon.cleared.since(Group::Drops, &attached);
     out.note("\nFrame drop:\n").await?;
     for reason in DropReason::ALL {
-        let count = attached.counters.sum(Counter::Drop(*reason));
+        let count = since.count(Counter::Drop(*reason));
         if count > 0 {
             out.row(
                 || drop_line(reason.text(), reason.name(), count),
@@ -28,7 +30,8 @@ pub async fn drops(daemon: &Daemon, out: &mut Out) -> Result<(), Stop> {
             .await?;
         }
     }
-    Ok(out.note("\nLast clearing: Never\n\nFlow drop:\n\nLast clearing: Never\n").await?)
+    let last = since.last();
+    Ok(out.note(&format!("\nLast clearing: {last}\n\nFlow drop:\n\nLast clearing: {last}\n")).await?)
 }
 
 fn drop_line(text: &str, name: &str, count: u64) -> String {
@@ -40,9 +43,9 @@ fn drop_line(text: &str, name: &str, count: u64) -> String {
 /// `show counters`
 pub async fn counters(daemon: &Daemon, out: &mut Out) -> Result<(), Stop> {
     let attached = attached(daemon)?;
-    let counters = &attached.counters;
+    let since = daemon.cleared.since(Group::Counters, &attached);
     for stat in Stat::ALL {
-        let value = counters.sum(Counter::Stat(*stat));
+        let value = since.count(Counter::Stat(*stat));
         out.row(
             || drop_line(stat.text(), stat.name(), value),
             || json!({ "name": stat.name(), "value": value }),
@@ -50,7 +53,7 @@ pub async fn counters(daemon: &Daemon, out: &mut Out) -> Result<(), Stop> {
         .await?;
     }
     for gauge in Gauge::ALL {
-        let value = counters.sum(Counter::Gauge(*gauge));
+        let value = attached.counters.sum(Counter::Gauge(*gauge));
         out.row(
             || drop_line(gauge.text(), gauge.name(), value),
             || json!({ "name": gauge.name(), "value": value }),
@@ -62,7 +65,7 @@ pub async fn counters(daemon: &Daemon, out: &mut Out) -> Result<(), Stop> {
         out.row(|| format!("  {text} ({name}): {days}"), || json!({ "name": name, "value": days })).await?;
     }
     for histo in Histo::ALL {
-        let values = counters.histo(*histo).hdr();
+        let values = since.histo(*histo).hdr();
         let [p50, p99, p999] = [0.5, 0.99, 0.999].map(|q| values.value_at_quantile(q));
         let (count, most) = (values.len(), values.max());
         out.row(
@@ -74,7 +77,7 @@ pub async fn counters(daemon: &Daemon, out: &mut Out) -> Result<(), Stop> {
         )
         .await?;
     }
-    Ok(())
+    Ok(out.note(&format!("\nLast clearing: {}\n", since.last())).await?)
 }
 
 /// `show version`

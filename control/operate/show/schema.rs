@@ -306,6 +306,13 @@ pub const ROWS: &[Rows] = &[
             MATCHING,
         ],
     ),
+    rows(
+        "ping",
+        &[(
+            "at the end",
+            "host:text size:int timeout_seconds:int sent:int answered:int min_us:int? avg_us:int? max_us:int?",
+        )],
+    ),
     rows("who", &[("a caller", "user:text uid:int privilege:int idle_seconds:int requests:int")]),
 ];
 

@@ -12,9 +12,9 @@ use std::time::Duration;
 use fedgate_tables::counters::{Counters, WorkerCounters};
 use fedgate_tables::domains::{DomainReader, DomainWriter};
 use fedgate_tables::link::{
-    Addr, ArpRow, CaptureSpec, ClassRow, ConnRow, End, End2, Event, HostRow, LINK_LAYOUT, LinkError,
-    LinkListener, LinkSocket, MemberRow, PoolRow, Probe, Rows, SipProbe, SipRow, SipTrace, ToControl,
-    ToDataplane, Trace, What,
+    Addr, ArpRow, CaptureSpec, ClassRow, ConnRow, Echo, Echoed, End, End2, Event, Filter, HostRow,
+    LINK_LAYOUT, LinkError, LinkListener, LinkSocket, MemberRow, PoolRow, Probe, Rows, SipProbe, SipRow,
+    SipTrace, ToControl, ToDataplane, Trace, What,
 };
 use fedgate_tables::policy_view::Checked;
 use fedgate_tables::region::{Region, Shared};
@@ -45,6 +45,11 @@ pub struct State {
     /// What to tell of packets, and the last that was asked about.
     pub trace: Option<Trace>,
     pub probe: Option<Probe>,
+    /// What becomes of the next echo requests, nothing of some; the others are answered. And those that came.
+    pub echoes: Vec<Option<Echoed>>,
+    pub asked: Vec<Echo>,
+    /// What was cleared of hosts' state.
+    pub cleared: Vec<(What, Filter)>,
     /// The same of SIP requests.
     pub sip_trace: Option<SipTrace>,
     pub sip_probe: Option<SipProbe>,
@@ -79,6 +84,9 @@ impl Fake {
             rings: None,
             trace: None,
             probe: None,
+            echoes: Vec::new(),
+            asked: Vec::new(),
+            cleared: Vec::new(),
             sip_trace: None,
             sip_probe: None,
             hang_up: false,
@@ -281,7 +289,10 @@ impl State {
                 let count = if filter.domain.as_deref() == Some("partner1.example") { 3 } else { 6 };
                 vec![ToControl::Cleared { id, count }]
             }
-            ToDataplane::Clear { id, .. } => vec![ToControl::Cleared { id, count: 7 }],
+            ToDataplane::Clear { id, what, filter } => {
+                self.cleared.push((what, filter));
+                vec![ToControl::Cleared { id, count: 7 }]
+            }
             ToDataplane::Capture { captures } => {
                 (self.captures, self.rings) = (captures, fd.map(|fd| Region::map_rw(fd).unwrap()));
                 vec![]
@@ -289,6 +300,12 @@ impl State {
             ToDataplane::Trace { id, probe } => {
                 self.probe = Some(probe);
                 vec![ToControl::Traced { id, trace: self.trace.clone() }]
+            }
+            ToDataplane::Echo { id, echo } => {
+                self.asked.push(echo);
+                let answered = Some(Echoed::Answered { micros: 1000 });
+                let outcome = if self.echoes.is_empty() { answered } else { self.echoes.remove(0) };
+                outcome.map(|outcome| ToControl::Echoed { id, outcome }).into_iter().collect()
             }
             ToDataplane::TraceSip { id, probe } => {
                 self.sip_probe = Some(probe);

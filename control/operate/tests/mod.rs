@@ -3,6 +3,7 @@
 
 mod attach;
 mod capture;
+mod cleared;
 mod commits;
 mod crypto;
 mod export;
@@ -10,6 +11,7 @@ mod fake;
 mod life;
 mod metrics;
 mod names;
+mod ping;
 mod schemas;
 mod shows;
 mod sip_tracer;

@@ -459,13 +459,19 @@ impl Xlates {
         }
     }
 
-    /// Ends the xlates that no connection uses, looking at `scan` from number `from` on (`clear xlate`). Returns how many, and
-    /// where to go on.
-    pub fn clear_idle(&mut self, from: u32, scan: usize) -> (u32, Option<u32>) {
+    /// Ends those `wanted` of the xlates that no connection uses, looking at `scan` from number `from` on (`clear xlate`). Returns
+    /// how many, and where to go on.
+    pub fn clear_idle(
+        &mut self,
+        from: u32,
+        scan: usize,
+        wanted: impl Fn(&Xlate) -> bool,
+    ) -> (u32, Option<u32>) {
         let mut ended = 0;
         let end = (self.used as usize).min((from as usize).saturating_add(scan));
         for id in from..end as u32 {
-            if self.slots[id as usize].state() == IDLE {
+            let slot = &self.slots[id as usize];
+            if slot.state() == IDLE && wanted(slot) {
                 self.end(id);
                 ended += 1;
             }

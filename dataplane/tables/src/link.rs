@@ -11,6 +11,7 @@
 //! A message states how many descriptors belong to it ([`Message::fds`]); one with fewer or more is refused.
 
 mod capture;
+mod echo;
 mod event;
 mod flow_note;
 mod messages;
@@ -22,6 +23,7 @@ mod trace;
 mod trace_sip;
 
 pub use capture::{CaptureEnd, CaptureMatch, CaptureSpec, Source};
+pub use echo::{Echo, Echoed};
 pub use event::{AclFlow, BY_LEVEL, Bound, ClassBound, Event, NO_CONNECTION, Packet5};
 pub use flow_note::{FlowEnd, FlowNote, MAX_NOTES, Over, Place};
 pub use messages::{LINK_LAYOUT, Message, ToControl, ToDataplane};

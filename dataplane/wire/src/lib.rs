@@ -8,7 +8,7 @@
 //! - The views ([`Ethernet`], [`Arp`], [`Ipv4`], [`Ipv6`], [`Tcp`], [`Udp`], [`Icmp4`]) read and write single fields of
 //!   headers that lie in a `&[u8]` or `&mut [u8]`; their `new_checked` is the only length check.
 //! - [`emit`] and [`emit6`] write whole frames: ARP and neighbour discovery, ICMP echo replies, ICMP errors.
-//!   [`emit_tcp`] writes datagrams: TCP segments without data.
+//!   [`emit_tcp`] and [`emit_echo`] write datagrams: TCP segments without data, echo requests.
 //!
 //! Addresses and ports are numbers in host order everywhere in this crate's interface; only the bytes of a frame
 //! are in network order. No allocation, no IO, no clock, no `unsafe`, no `std`. Ethernet II only: a VLAN
@@ -25,6 +25,7 @@ pub mod arp;
 pub mod checksum;
 pub mod emit;
 pub mod emit6;
+pub mod emit_echo;
 pub mod emit_tcp;
 pub mod error;
 pub mod ethernet;

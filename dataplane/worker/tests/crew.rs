@@ -151,6 +151,11 @@ impl Crew {
         self.micros
     }
 
+    /// The TSC of a worker as of now.
+    pub fn tsc(&self, worker: usize) -> u64 {
+        self.workers[worker].clock.tsc_of(self.micros)
+    }
+
     /// Turns one worker once.
     pub fn turn_only(&mut self, worker: usize) {
         let worker = &mut self.workers[worker];

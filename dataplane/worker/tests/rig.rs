@@ -271,6 +271,25 @@ impl Rig {
         self.micros
     }
 
+    /// The TSC as of now.
+    pub fn tsc(&self) -> u64 {
+        self.worker.clock.tsc_of(self.micros)
+    }
+
+    /// What the worker has to say that is no answer to a command.
+    pub fn reply(&mut self) -> Option<Reply> {
+        self.replies.pop()
+    }
+
+    /// Answers an ARP request as `station` would.
+    pub fn arp_reply(&mut self, side: usize, station: Station, request: &[u8]) -> [Vec<Vec<u8>>; 2] {
+        let asker = Arp::new_checked(&request[14..]).unwrap();
+        let to = Station { mac: asker.sender_mac(), ip: asker.sender_ip() };
+        let mut reply = [0; emit::ARP_FRAME_LEN];
+        emit::arp_reply(&mut reply, station, to).unwrap();
+        self.send(side, &reply)
+    }
+
     /// The worker itself.
     pub fn worker(&mut self) -> &mut Worker {
         &mut self.worker
@@ -303,11 +322,7 @@ impl Rig {
         for (at, station) in stations {
             let asked = out[*at].iter().position(|f| arp_target(f) == Some(station.ip));
             if let Some(request) = asked.map(|i| out[*at].remove(i)) {
-                let asker = Arp::new_checked(&request[14..]).unwrap();
-                let to = Station { mac: asker.sender_mac(), ip: asker.sender_ip() };
-                let mut reply = [0; emit::ARP_FRAME_LEN];
-                emit::arp_reply(&mut reply, *station, to).unwrap();
-                let [outside, inside] = self.send(*at, &reply);
+                let [outside, inside] = self.arp_reply(*at, *station, &request);
                 out[0].extend(outside);
                 out[1].extend(inside);
             }

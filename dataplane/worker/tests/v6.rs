@@ -16,6 +16,7 @@ mod addresses;
 pub(super) mod fragments;
 mod intercept;
 mod neighbours;
+mod ping;
 
 const fn addr(net: u16, host: u16) -> u128 {
     0x2001_0db8_0000 << 80 | (net as u128) << 64 | host as u128

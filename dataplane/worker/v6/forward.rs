@@ -9,7 +9,7 @@ use super::neighbours::write_stations;
 use crate::worker::clock::Now;
 use crate::worker::net::{Net, unanswered};
 use crate::worker::runtime::View;
-use crate::worker::{dispatch, tell};
+use crate::worker::{dispatch, ping, tell};
 use dpdk::Mbuf;
 use fedgate_flow::conn::{ConnId, Dir, NO_HOP};
 use fedgate_flow::firewall::Hits;
@@ -275,7 +275,7 @@ pub(super) fn icmp_error(
 }
 
 impl Net {
-    /// Answers an echo request to an address of the interface, or drops what else is for us.
+    /// Answers an echo request to an address of the interface, takes the answer to one of ours, or drops what else is for us.
     pub(super) fn local_delivery6(
         &mut self,
         view: &View<'_>,
@@ -284,6 +284,8 @@ impl Net {
         mut mbuf: Mbuf,
         parsed: &Parsed6,
     ) {
+        let Err(left) = ping::hear6(self, view, now, ifindex, mbuf, parsed) else { return };
+        mbuf = left;
         let routes = self.routes6(view);
         let answer = self.v6.icmp.echo(now.millis(), &routes, ifindex, mbuf.data_mut(), parsed);
         match answer {

@@ -157,7 +157,7 @@ impl Net {
 
     /// Sends a packet (behind [`HEADER_ROOM`] bytes) to `dst` out of `egress`, asking for the next hop's MAC where need be.
     /// The handle of one that is known is for keeping.
-    pub(super) fn send_to6(
+    pub(in crate::worker) fn send_to6(
         &mut self,
         view: &View<'_>,
         now: Now,

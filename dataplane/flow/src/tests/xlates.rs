@@ -86,8 +86,10 @@ fn xlate_table_refuses_when_full_and_recovers() {
         table.obtain(0, &key(src, 2, UDP), 0).unwrap();
     }
     assert_eq!(table.obtain(0, &key(9, 2, UDP), 0), Err(XlateError::TableFull));
-    assert_eq!(table.xlates.clear_idle(0, 3), (3, Some(3)));
-    assert_eq!(table.xlates.clear_idle(3, 3), (1, None));
+    assert_eq!(table.xlates.clear_idle(0, 9, |x| x.real == 2), (1, None));
+    assert!(table.obtain(0, &key(2, 2, UDP), 0).is_ok());
+    assert_eq!(table.xlates.clear_idle(0, 3, |_| true), (3, Some(3)));
+    assert_eq!(table.xlates.clear_idle(3, 3, |_| true), (1, None));
     assert!(table.obtain(0, &key(9, 2, UDP), 0).is_ok());
 }
 

@@ -280,7 +280,7 @@ fn forged_resets_and_syns_are_challenged() {
 fn challenges_are_few() {
     let mut wire = Wire::open(2);
     let next = wire.ends[1].receive.nxt();
-    let mut storm = |wire: &mut Wire| {
+    let storm = |wire: &mut Wire| {
         let mut answers = 0;
         for n in 0..1_000_u32 {
             let forged = match n % 3 {

@@ -51,6 +51,13 @@ impl HistoValues {
         self.counts.iter().enumerate().filter(|&(_, &n)| n != 0).map(|(bucket, &n)| (value_of(bucket), n))
     }
 
+    /// What was observed since `before`, of the same histogram.
+    #[must_use]
+    pub fn since(&self, before: &Self) -> Self {
+        let pairs = self.counts.iter().zip(&before.counts);
+        Self::new(pairs.map(|(now, then)| now.saturating_sub(*then)))
+    }
+
     /// How many values were observed.
     pub fn total(&self) -> u64 {
         self.counts.iter().fold(0, |sum, &n| sum.saturating_add(n))

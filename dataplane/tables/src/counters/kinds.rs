@@ -43,6 +43,8 @@ kinds! {
         NdAdvertisements "nd_advertisements" "IPv6 neighbour advertisements sent";
         IcmpErrorsSent "icmp_errors_sent" "ICMP errors sent";
         IcmpEchoReplies "icmp_echo_replies" "ICMP echo replies sent";
+        IcmpEchoRequests "icmp_echo_requests" "ICMP echo requests sent";
+        IcmpEchoAnswers "icmp_echo_answers" "ICMP echo requests answered";
         ProxySessionsOpened "proxy_sessions_opened" "TLS proxy sessions opened";
         ProxySessionsClosed "proxy_sessions_closed" "TLS proxy sessions closed";
         ProxySourceRefused "proxy_source_refused" "TLS proxy sessions refused: one address has its share";

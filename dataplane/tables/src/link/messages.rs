@@ -6,6 +6,7 @@
 //! in the order of the questions, but events may stand between. Unknown messages and fields are errors.
 
 use super::capture::CaptureSpec;
+use super::echo::{Echo, Echoed};
 use super::event::Event;
 use super::rows::{Filter, Rows, What};
 use super::trace::{Probe, Trace};
@@ -13,7 +14,7 @@ use super::trace_sip::{SipProbe, SipTrace};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 /// Changes with any message; part of the greeting.
-pub const LINK_LAYOUT: u32 = 9;
+pub const LINK_LAYOUT: u32 = 10;
 
 /// What can go through a [`super::LinkSocket`].
 pub trait Message: Serialize + DeserializeOwned {
@@ -72,6 +73,13 @@ pub enum ToDataplane {
         id: u64,
         /// The packet.
         probe: Probe,
+    },
+    /// An echo request to be sent; answered by [`ToControl::Echoed`], unless nobody answers it.
+    Echo {
+        /// Comes back.
+        id: u64,
+        /// Which.
+        echo: Echo,
     },
     /// What would become of a SIP request; answered by [`ToControl::SipTraced`].
     TraceSip {
@@ -142,6 +150,13 @@ pub enum ToControl {
         /// What would become of the packet; `None` while there is no policy.
         trace: Option<Trace>,
     },
+    /// Answers `Echo`.
+    Echoed {
+        /// Of the `Echo`.
+        id: u64,
+        /// What became of it.
+        outcome: Echoed,
+    },
     /// Answers `TraceSip`.
     SipTraced {
         /// Of the `TraceSip`.
@@ -172,6 +187,7 @@ impl Message for ToDataplane {
             | Self::Dump { .. }
             | Self::Clear { .. }
             | Self::Trace { .. }
+            | Self::Echo { .. }
             | Self::TraceSip { .. }
             | Self::Ping { .. } => 0,
         }
@@ -189,6 +205,7 @@ impl Message for ToControl {
             | Self::Rows { .. }
             | Self::Cleared { .. }
             | Self::Traced { .. }
+            | Self::Echoed { .. }
             | Self::SipTraced { .. }
             | Self::Pong { .. }
             | Self::Event(_)
