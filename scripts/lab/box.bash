@@ -38,7 +38,7 @@ box_up() {
         -monitor "unix:$LAB_DIR/monitor,server=on,wait=off" "${ports[@]}" "$@"
     lab_wait 20 'the emulator' test -S "$LAB_DIR/monitor"
     for port in o:outsw i:insw; do
-        ip link set dev "fg$LAB_TAG${port%:*}" up
+        lab_wait 20 'its port' ip link set dev "fg$LAB_TAG${port%:*}" up
         lab_plug_tap "fg$LAB_TAG${port%:*}" "${port#*:}"
     done
 }
