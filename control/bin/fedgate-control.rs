@@ -99,6 +99,7 @@ async fn run(cli: Cli) -> Result<(), String> {
         .map_err(|why| format!("cannot listen on {}: {why}", cli.listen.display()))?;
     let ended = async {
         let daemon = Daemon::start(paths).await.map_err(|report| report.render(false))?;
+        supervised();
         let mut terminate = signal(SignalKind::terminate()).map_err(|why| why.to_string())?;
         tokio::select! {
             () = server::serve(daemon.clone(), listener) => {}
@@ -111,4 +112,24 @@ async fn run(cli: Cli) -> Result<(), String> {
     // A socket that is left behind is replaced by the next control all the same.
     let _ = std::fs::remove_file(&cli.listen);
     ended
+}
+
+/// Tells systemd that we are there, and from then on, in a quarter of the time that it gives us (`WatchdogSec=`), that this thread
+/// still comes to its next task.
+fn supervised() {
+    let tell = |state| {
+        if let Err(why) = sd_notify::notify(&[state]) {
+            tracing::warn!("the supervisor cannot be told: {why}");
+        }
+    };
+    tell(sd_notify::NotifyState::Ready);
+    if let Some(time) = sd_notify::watchdog_enabled() {
+        tokio::task::spawn_local(async move {
+            let mut every = tokio::time::interval(time / 4);
+            loop {
+                every.tick().await;
+                tell(sd_notify::NotifyState::Watchdog);
+            }
+        });
+    }
 }

@@ -84,6 +84,10 @@ pub enum Run {
     CryptoCaExport,
     CryptoCaCrlRequest,
     ShowTech,
+    ShowImage,
+    ImageInstall,
+    ImageActivate,
+    Reload,
     ShowHistory,
     ShowCurpriv,
     Who,
@@ -177,6 +181,10 @@ impl Run {
             | Self::CryptoKeyGenerate
             | Self::CryptoKeyZeroize
             | Self::ShowTech
+            | Self::ShowImage
+            | Self::ImageInstall
+            | Self::ImageActivate
+            | Self::Reload
             | Self::ShowHistory
             | Self::ShowCurpriv
             | Self::Who
@@ -184,6 +192,11 @@ impl Run {
             | Self::Enable
             | Self::Help => false,
         }
+    }
+
+    /// Whether [`super::image`] does it.
+    pub fn is_image(self) -> bool {
+        matches!(self, Self::ShowImage | Self::ImageInstall | Self::ImageActivate | Self::Reload)
     }
 
     /// Whether [`super::crypto`] does it.
@@ -289,6 +302,10 @@ pub const SPECS: &[Spec] = &[
     spec("enable", "enable", "privilege 15, by the enable password", Run::Enable),
     spec("show diff", "show diff [N]", "what the configuration has more and less than N commits ago, or than the startup-config", Run::ShowDiff),
     spec("import domains", "import domains {permit | block} FILE", "adds the names in a file, one a line, to a list: all or none", Run::ImportDomains),
+    spec("show image", "show image", "the slots of a flashed box: what is in them, which one runs, which one starts next", Run::ShowImage),
+    spec("image install", "image install FILE", "checks the signature of an update and writes it to the slot that does not run, which then starts next", Run::ImageInstall),
+    spec("image activate", "image activate {a | b}", "which slot starts next", Run::ImageActivate),
+    spec("reload", "reload", "starts the box anew", Run::Reload),
     spec("write memory", "write memory", "makes the running-config the startup-config", Run::WriteMemory),
     spec("show crypto ca certificates", "show crypto ca certificates [TRUSTPOINT]", "certificates in force, with the days they have left", Run::ShowCryptoCertificates),
     spec("show crypto ca trustpoints", "show crypto ca trustpoints", "trustpoints, and what they have", Run::ShowCryptoTrustpoints),

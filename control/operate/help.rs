@@ -39,6 +39,7 @@ const GROUPS: &[(&str, &str)] = &[
     ("crypto ca crl", "revocation lists"),
     ("crypto key", "key pairs"),
     ("flow-export", "NAT events as IPFIX"),
+    ("image", "the firmware of a flashed box"),
     ("import", "many lines from a file"),
     ("ip", "IPv4"),
     ("ip verify", "where packets come from"),

@@ -21,6 +21,7 @@ pub mod export;
 pub mod files;
 pub mod help;
 pub mod history;
+pub mod image;
 pub mod journal;
 pub mod messages;
 pub mod metrics;

@@ -14,6 +14,7 @@ use super::commands::{self, Run};
 use super::daemon::{Daemon, ListKind, MOST_MINUTES, Refusal};
 use super::events::escaped;
 use super::history::By;
+use super::image;
 use super::messages::sessions::{executed, looked};
 use super::pipe::Pipes;
 use super::protocol::{FAILED, OK, Reply, Request, USAGE};
@@ -209,6 +210,14 @@ async fn perform(
             daemon.readable().map_err(Stop::Failed)?;
         }
         return crypto::execute(daemon, order, &request.input, out).await;
+    }
+    if spec.run.is_image() {
+        let order = image::parse(spec.run, &mut args).and_then(|order| args.end().map(|()| order));
+        let order = order.map_err(wrong)?;
+        if order != image::Order::Show {
+            out.audit("command");
+        }
+        return image::execute(order, out).await;
     }
     if let Run::Login | Run::Enable = spec.run {
         let user = match spec.run {
@@ -439,6 +448,10 @@ async fn perform(
         | Run::ClearCapture
         | Run::ShowCapture
         | Run::CopyCapture
+        | Run::ShowImage
+        | Run::ImageInstall
+        | Run::ImageActivate
+        | Run::Reload
         | Run::Ping
         | Run::PacketTracer
         | Run::SipTracer => Err(Stop::Usage("done above".to_owned())),

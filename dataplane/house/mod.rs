@@ -8,6 +8,7 @@
 
 pub mod attach;
 pub mod ports;
+pub mod supervisor;
 mod time_ranges;
 
 #[cfg(test)]
@@ -37,6 +38,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use supervisor::Supervisor;
 
 /// Commands, answers and events that may wait between the threads.
 const COMMANDS: usize = 64;
@@ -195,9 +197,11 @@ impl House {
     /// # Errors
     /// [`HouseError::Poll`].
     pub fn run(&mut self, stop: &AtomicBool, worker_gone: impl Fn() -> bool) -> Result<(), HouseError> {
+        let mut supervisor = Supervisor::greet(&self.counters);
         while !stop.load(Ordering::Relaxed) && !worker_gone() {
             self.wait()?;
             self.turn();
+            supervisor.look(self.image.policy_generation() > 0);
         }
         Ok(())
     }

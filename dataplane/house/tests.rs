@@ -235,3 +235,21 @@ fn queues_are_planned() {
     assert_eq!(queues(plan(2, 1, 0, 3)), [(Some(0), Ok(0)), (Some(1), Err(0)), (None, Err(0))]);
     assert_eq!(queues(plan(1, 3, 2, 4)), [(None, Ok(2)), (None, Err(2)), (Some(0), Ok(0)), (None, Ok(1))]);
 }
+
+/// The supervisor hears of us only while every worker turns.
+#[test]
+fn a_worker_that_hangs_is_seen() {
+    let bench = Bench::with_workers(2);
+    let mut supervisor = supervisor::Supervisor::every(&bench.house.counters, None);
+    assert!(!supervisor.all_turn());
+    let turn = |worker: usize, cycles| bench.seats[worker].counters.set(Gauge::CyclesAll, cycles);
+    (turn(0, 1), turn(1, 1));
+    assert!(supervisor.all_turn());
+    turn(0, 2);
+    assert!(!supervisor.all_turn());
+    turn(1, 2);
+    // The first has stood still in the meantime.
+    assert!(!supervisor.all_turn());
+    (turn(0, 3), turn(1, 3));
+    assert!(supervisor.all_turn());
+}

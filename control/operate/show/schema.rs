@@ -180,6 +180,13 @@ pub const ROWS: &[Rows] = &[
         "show fragment",
         &[("an interface, with its counts", "interface:text size:int chain:int timeout_seconds:int *:int")],
     ),
+    rows(
+        "show image",
+        &[
+            ("what runs", "version:text slot:text?"),
+            ("a slot", "slot:text good:bool booted:bool next:bool version:text?"),
+        ],
+    ),
     rows("show history", &[("a command", "command:text")]),
     rows(
         "show interface",

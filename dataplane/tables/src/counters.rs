@@ -56,6 +56,14 @@ impl Counters {
         Ok((Self { region }, handles, house))
     }
 
+    /// A reading end for the dataplane's own use.
+    ///
+    /// # Panics
+    /// Never: the segment is of this build's layout.
+    pub fn reader(&self) -> CountersReader<Arc<Region<Shared>>> {
+        CountersReader::attach(self.region.clone()).expect("the segment is of this build's layout")
+    }
+
     /// The segment, to be sent to control.
     pub fn region(&self) -> &Region<Shared> {
         &self.region
