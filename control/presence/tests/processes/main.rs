@@ -6,6 +6,9 @@ mod harness;
 mod hostile;
 mod http;
 mod killed;
+#[path = "../../../names/tests/server.rs"]
+#[expect(dead_code, reason = "the appliance's tests of names misuse it in more ways")]
+mod names;
 mod page;
 mod sipp;
 mod soap;
