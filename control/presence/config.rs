@@ -163,6 +163,52 @@ impl Web {
     }
 }
 
+/// A directory of users (LDAP).
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Directory {
+    /// `ldaps://host:port`, or `ldap://host:port` for StartTLS.
+    pub url: String,
+    /// Distinguished name of the account that reads it.
+    pub bind: String,
+    /// The file with that account's password.
+    pub password_file: PathBuf,
+    /// The entry below which users are.
+    pub base: String,
+    /// Which of the entries there are users.
+    #[serde(default = "Directory::filter")]
+    pub filter: String,
+    /// The attribute with a user's address.
+    #[serde(default = "Directory::address")]
+    pub address: String,
+    /// The attribute with his name.
+    #[serde(default = "Directory::name")]
+    pub name: String,
+    /// Who may sign the directory's certificate; those who may sign a peer's if it is not said.
+    pub ca: Option<PathBuf>,
+    /// Seconds between two readings.
+    #[serde(default = "Directory::refresh")]
+    pub refresh: u64,
+}
+
+impl Directory {
+    fn filter() -> String {
+        "(objectClass=person)".to_owned()
+    }
+
+    fn address() -> String {
+        "mail".to_owned()
+    }
+
+    fn name() -> String {
+        "displayName".to_owned()
+    }
+
+    fn refresh() -> u64 {
+        300
+    }
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct File {
@@ -187,6 +233,7 @@ struct File {
     #[serde(default)]
     limits: Bounds,
     web: Option<Web>,
+    directory: Option<Directory>,
 }
 
 /// The configuration, checked.
@@ -226,6 +273,8 @@ pub struct Config {
     pub limits: Bounds,
     /// The web service, where there is one.
     pub web: Option<Web>,
+    /// The directory of users, where there is one.
+    pub directory: Option<Directory>,
 }
 
 impl Config {
@@ -252,6 +301,17 @@ impl Config {
             file.listen.iter().any(|l| l.tls) || file.route.iter().any(|r| r.tls.is_some() || r.dns);
         if wants_tls && file.tls.is_none() {
             return bad("tls", "a listener or a route uses TLS, which needs certificate, key and ca");
+        }
+        if let Some(directory) = &file.directory {
+            if !directory.url.starts_with("ldaps://") && !directory.url.starts_with("ldap://") {
+                return bad("directory.url", "ldaps://host:port or ldap://host:port");
+            }
+            if directory.ca.is_none() && file.tls.is_none() {
+                return bad("directory.ca", "who may sign the directory's certificate");
+            }
+            if !(1..=86_400).contains(&directory.refresh) {
+                return bad("directory.refresh", "1 to 86400");
+            }
         }
         if file.web.is_some() && file.tls.is_none() {
             return bad("tls", "the web service uses TLS, which needs certificate, key and ca");
@@ -326,6 +386,7 @@ impl Config {
             federation,
             limits: file.limits,
             web: file.web,
+            directory: file.directory,
         })
     }
 
@@ -451,6 +512,14 @@ mod tests {
             (
                 "[tls]\ncertificate = \"c\"\nkey = \"k\"\nca = \"a\"\n[[route]]\nhost = \"*\"\ndns = true\n",
                 "dns.servers",
+            ),
+            (
+                "[directory]\nurl = \"http://d\"\nbind = \"b\"\npassword-file = \"p\"\nbase = \"b\"\n",
+                "directory.url",
+            ),
+            (
+                "[directory]\nurl = \"ldap://d\"\nbind = \"b\"\npassword-file = \"p\"\nbase = \"b\"\n",
+                "directory.ca",
             ),
             ("[web]\nlisten = \"127.0.0.1:0\"\n", "web service"),
         ] {

@@ -16,6 +16,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::config::{Config, ConfigError};
 use crate::control;
+use crate::directory::{Directory, DirectoryError};
 use crate::node::{Command, Core, Notice, Output, Reply};
 use crate::store::{Store, StoreError, Write};
 use crate::transport::{ConnId, Event, Sender, Transport, TransportError};
@@ -44,6 +45,9 @@ pub enum NodeError {
     /// The listeners.
     #[error(transparent)]
     Transport(#[from] TransportError),
+    /// The directory.
+    #[error(transparent)]
+    Directory(#[from] DirectoryError),
     /// The control socket.
     #[error("the control socket {0}: {1}")]
     Control(String, std::io::Error),
@@ -61,12 +65,15 @@ pub(crate) enum Asked {
     Listen(u64, String, mpsc::Sender<Notice>),
     /// It does not any more.
     Gone(u64),
+    /// These are the users from now on.
+    Users(Users),
 }
 
 /// Reads a configuration and its users; nothing is opened.
 pub fn check(path: &std::path::Path) -> Result<(), NodeError> {
     let cfg = Config::read(path)?;
     Users::read(&cfg)?;
+    Directory::open(&cfg)?;
     Ok(())
 }
 
@@ -83,13 +90,19 @@ pub async fn run(
     aws_lc_rs::rand::fill(&mut seed).map_err(|_| NodeError::Random)?;
     let clock = Clock::start();
     let cfg = Arc::new(cfg);
+    let (asked, commands) = mpsc::channel(64);
+    let directory = Directory::open(&cfg)?.map(Arc::new);
+    let users = match &directory {
+        // Before anybody connects, so that nobody is told that there is no such user.
+        Some(directory) => directory.clone().follow(cfg.clone(), users, asked.clone()).await,
+        None => users,
+    };
     let counters = Arc::new(web::Counters::default());
     let core = Core::new(cfg.clone(), users, seed, image, clock.now());
     let core = if cfg.web.is_some() { core.with_web(counters.clone()) } else { core };
     let (transport, events, mut bound) = Transport::start(cfg.clone()).await?;
-    let (asked, commands) = mpsc::channel(64);
     if let Some(web) = &cfg.web {
-        bound.push(web::start(&cfg, web, asked.clone(), counters).await?);
+        bound.push(web::start(&cfg, web, asked.clone(), directory, counters).await?);
     }
     let control = control::listen(&cfg.control, asked)
         .map_err(|why| NodeError::Control(cfg.control.display().to_string(), why))?;
@@ -255,6 +268,7 @@ impl Driver {
                 self.listeners.insert(id, told);
                 self.core.on_listen(id, &user, now);
             }
+            Asked::Users(users) => self.core.on_users(users, now),
             Asked::Gone(id) => {
                 self.listeners.remove(&id);
                 self.core.on_gone(id, now);

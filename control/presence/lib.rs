@@ -14,6 +14,7 @@ pub mod config;
 pub mod control;
 mod dialog;
 mod digest;
+mod directory;
 mod driver;
 mod ids;
 mod im;

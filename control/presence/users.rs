@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The users of the node, from a file.
+//! The users of the node, from a file, and from a directory if there is one ([`crate::directory`]).
 //!
 //! A TOML file of `[[user]]` tables: `address`, optionally `name` (shown to others), and what the user proves himself by:
 //! `password`, or `ha1-md5` and `ha1-sha256` (hex of user:realm:password), by which the file need not hold the password.
 //! Passwords are turned into the two at the start. The realm is the user's domain.
 //!
-//! Read at the start; asked by the core.
+//! The file is read at the start; asked by the core.
 
 use std::collections::HashMap;
 
@@ -15,6 +15,7 @@ use serde::Deserialize;
 use crate::aor::Aor;
 use crate::config::Config;
 use crate::digest::{Algorithm, hash};
+use crate::directory::Listed;
 
 /// Why the file is refused.
 #[derive(Debug, thiserror::Error)]
@@ -65,9 +66,16 @@ pub struct User {
     pub name: Option<String>,
     md5: Option<String>,
     sha256: Option<String>,
+    /// His entry in the directory, which judges his password.
+    dn: Option<String>,
 }
 
 impl User {
+    /// The distinguished name by which he proves himself to the directory; `None` where he is the file's alone.
+    pub(crate) fn dn(&self) -> Option<&str> {
+        self.dn.as_deref()
+    }
+
     /// Whether this is his password, by the best that is known of it; in the same time wherever it differs.
     pub fn has_password(&self, password: &str) -> bool {
         let known = Algorithm::ALL.into_iter().find_map(|algorithm| Some((algorithm, self.ha1(algorithm)?)));
@@ -115,7 +123,7 @@ impl Users {
             if md5.is_none() && sha256.is_none() {
                 return Err(UsersError::Secret(aor));
             }
-            let user = User { aor: aor.clone(), name: entry.name, md5, sha256 };
+            let user = User { aor: aor.clone(), name: entry.name, md5, sha256, dn: None };
             if let Some(offered) = cfg.digest.iter().find(|algorithm| user.ha1(**algorithm).is_none()) {
                 let (key, name) = match offered {
                     Algorithm::Md5 => ("ha1-md5", "MD5"),
@@ -128,6 +136,18 @@ impl Users {
             }
         }
         Ok(Self(users))
+    }
+
+    /// These, and those of a directory. Who is in both has the file's digests and the directory's password.
+    pub(crate) fn and(&self, listed: Vec<Listed>) -> Self {
+        let mut users = self.0.clone();
+        for Listed { aor, name, dn } in listed {
+            let fresh = || User { aor: aor.clone(), name: None, md5: None, sha256: None, dn: None };
+            let user = users.entry(aor.clone()).or_insert_with(fresh);
+            user.name = user.name.take().or(name);
+            user.dn = Some(dn);
+        }
+        Self(users)
     }
 
     /// The user with this address.

@@ -114,12 +114,12 @@ seeing_demo() {
     curl -sS -m 5 -o "$LAB_DIR/log/metrics" "http://$monitor:9478/metrics"
     check 'promtool finds nothing to say of the page' promtool check metrics <"$LAB_DIR/log/metrics"
     check "Prometheus reads it: SYNs denied, as show drops has them, $(dropped acl-drop)" \
-        lab_wait 5 'Prometheus' sampled 'fedgate_drops_total{reason="acl-drop"}' "$(dropped acl-drop)"
-    check 'that it works as configured' sampled 'fedgate_dataplane_up * fedgate_configuration_in_force' 1
-    check 'connections begun, as above' sampled fedgate_conns_built_total "$(begun_and_over | cut -d ' ' -f 1)"
-    check 'handshakes, done and failed, as above' sampled 'fedgate_tls_handshake_seconds_count + fedgate_tls_failures_total' 4
+        comes_to_have 'fedgate_drops_total{reason="acl-drop"}' "$(dropped acl-drop)"
+    check 'that it works as configured' comes_to_have 'fedgate_dataplane_up * fedgate_configuration_in_force' 1
+    check 'connections begun, as above' comes_to_have fedgate_conns_built_total "$(begun_and_over | cut -d ' ' -f 1)"
+    check 'handshakes, done and failed, as above' comes_to_have 'fedgate_tls_handshake_seconds_count + fedgate_tls_failures_total' 4
     check "packets outside, as show interface has them" sampled_packets
-    check 'texts denied, by their domain' sampled 'sum(fedgate_unlisted_domain_requests_total{verdict!="in"})' 1
+    check 'texts denied, by their domain' comes_to_have 'sum(fedgate_unlisted_domain_requests_total{verdict!="in"})' 1
 
     title 'By IPFIX: nfcapd and nfdump'
     check 'it has events of all of them' lab_wait 5 'records of IPFIX' exported_all
@@ -170,7 +170,12 @@ octets() {
     lab_in "$1" nft -j list set ip lab "$2" | grep -oP "\"elem\": \{\"val\": \"${3//./\\.}\", \"counter\": \{\"packets\": [0-9]+, \"bytes\": \K[0-9]+" || echo none
 }
 
-# sampled QUERY VALUE: whether that is what Prometheus has.
+# comes_to_have QUERY VALUE: whether that is what Prometheus has before long: it reads once a second.
+comes_to_have() {
+    lab_wait 5 "Prometheus to have $1" sampled "$@"
+}
+
+# sampled QUERY VALUE: whether that is what it has.
 sampled() {
     [[ $(promtool query instant "http://$monitor:9090" "$1") == *"=> $2 @"* ]]
 }
@@ -178,7 +183,7 @@ sampled() {
 sampled_packets() {
     local before
     before=$(packets_in outside)
-    lab_wait 5 'packets outside' sampled 'fedgate_interface_rx_packets_total{interface="outside"}' "$before"
+    comes_to_have 'fedgate_interface_rx_packets_total{interface="outside"}' "$before"
 }
 
 # exported_all: whether as many events were sent as connections began and ended, all of which are translated.

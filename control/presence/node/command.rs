@@ -92,7 +92,7 @@ pub enum Command {
         /// The text's number.
         id: String,
     },
-    /// Whether this is the user's password; told is his address. Not for the control socket, where nobody has to prove anything.
+    /// Whether this is the user's password; told is his address, and the entry of the directory that is yet to judge. Not for the control socket, where nobody has to prove anything.
     #[serde(skip)]
     LogIn {
         /// Who.
@@ -111,6 +111,11 @@ impl Password {
     /// As it was typed.
     pub fn new(text: &str) -> Self {
         Self(text.to_owned())
+    }
+
+    /// To show it to whoever judges.
+    pub fn text(&self) -> &str {
+        &self.0
     }
 
     /// Octets.
@@ -168,9 +173,11 @@ impl Core {
 
     fn log_in(&self, user: &str, password: &Password) -> Reply {
         let user = Aor::parse(user).and_then(|aor| self.users.get(&aor));
-        match user.filter(|user| user.has_password(&password.0)) {
-            Some(user) => Reply::Told(json!(user.aor.as_str())),
-            None => Reply::Refused("the name or the password is wrong".to_owned()),
+        match user {
+            Some(user) if user.dn().is_some() || user.has_password(&password.0) => {
+                Reply::Told(json!({ "user": user.aor.as_str(), "directory": user.dn() }))
+            }
+            Some(_) | None => Reply::Refused("the name or the password is wrong".to_owned()),
         }
     }
 

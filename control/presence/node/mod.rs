@@ -257,6 +257,23 @@ impl Core {
         }
     }
 
+    /// There are other users than before. Contacts of those who are new are watched from now on.
+    pub fn on_users(&mut self, users: Users, now: u64) {
+        self.now = now;
+        let before = std::mem::replace(&mut self.users, users);
+        let is_new = |user: &Aor| before.get(user).is_none() && self.users.get(user).is_some();
+        let lists = self.contacts.iter().filter(|(owner, _)| is_new(owner));
+        let wanted: Vec<(Aor, Aor)> = lists
+            .flat_map(|(owner, contacts)| {
+                contacts.keys().map(move |contact| (owner.clone(), contact.clone()))
+            })
+            .filter(|(_, contact)| !self.is_local(contact))
+            .collect();
+        for (owner, contact) in wanted {
+            self.want_watch(&owner, &contact);
+        }
+    }
+
     /// Time has passed.
     pub fn on_time(&mut self, now: u64) {
         self.now = now;

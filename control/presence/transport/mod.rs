@@ -31,7 +31,7 @@ use crate::message::Incoming;
 use dns::Resolver;
 pub(crate) use places::Places;
 pub use tls::TlsError;
-pub(crate) use tls::https;
+pub(crate) use tls::{https, trusting};
 
 /// Octets that may wait to be sent on one connection to a peer.
 const MAX_UNSENT: usize = 4 << 20;

@@ -62,6 +62,20 @@ pub(super) fn configs(files: &Tls) -> Result<(Arc<ServerConfig>, Arc<ClientConfi
     Ok((Arc::new(server), Arc::new(client)))
 }
 
+/// The configuration for servers of others, whose certificates these may sign.
+pub(crate) fn trusting(ca: &Path) -> Result<Arc<ClientConfig>, TlsError> {
+    let mut roots = RootCertStore::empty();
+    for ca in certificates(ca)? {
+        roots.add(ca)?;
+    }
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Ok(Arc::new(config))
+}
+
 /// The configuration for browsers and other programs of users: the node's certificate, and nobody is asked for his.
 pub(crate) fn https(files: &Tls) -> Result<Arc<ServerConfig>, TlsError> {
     let key =

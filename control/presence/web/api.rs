@@ -6,7 +6,7 @@
 //! it; a page never sees one. What a call has changed is on the disk when it returns.
 
 use std::net::IpAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::body::Bytes;
 use axum::extract::{FromRequestParts, Path, State};
@@ -17,16 +17,20 @@ use axum::routing::{MethodRouter, delete, get, post, put};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use tokio::time::timeout;
 
 use super::problem::Problem;
 use super::session::{Key, key_of, secret};
 use super::{From, Service, Shared, events, one_more};
+use crate::aor::Aor;
 use crate::node::{Command, Password, Reply};
 
 /// The cookie: bound to this host, its root path and TLS by its name's prefix.
 const COOKIE: &str = "__Host-fedgate";
 /// The description of all this.
 const OPENAPI: &str = include_str!("openapi.json");
+/// For the directory to judge a password.
+const DIRECTORY: Duration = Duration::from_secs(15);
 /// Octets of a name or a password that are looked at.
 const MAX_CREDENTIAL: usize = 1_024;
 
@@ -157,32 +161,54 @@ impl Service {
                 "the name or the password is too long",
             ));
         }
-        // As it is counted: one user is one user however he is written.
-        let name = user.trim().to_lowercase();
-        let name = if name.contains('@') {
-            name
-        } else {
-            format!("{name}@{}", self.domains.first().map_or("", String::as_str))
-        };
-        if let Some(seconds) = self.attempts().wait(from, &name, Instant::now()) {
-            one_more(&self.counters.logins_limited);
-            let detail = "too many wrong passwords; try again later";
-            return Err(Problem::later(StatusCode::TOO_MANY_REQUESTS, detail, seconds));
+        let name = user.trim();
+        let domain = self.domains.first().map_or("", String::as_str);
+        let name = if name.contains('@') { name.to_owned() } else { format!("{name}@{domain}") };
+        // One user is one user however he is written, so that nobody is tried more often under other names.
+        let name = Aor::parse(&name).map_or(name, |aor| aor.as_str().to_owned());
+        {
+            let (mut attempts, now) = (self.attempts(), Instant::now());
+            if let Some(seconds) = attempts.wait(from, &name, now) {
+                one_more(&self.counters.logins_limited);
+                let detail = "too many wrong passwords; try again later";
+                return Err(Problem::later(StatusCode::TOO_MANY_REQUESTS, detail, seconds));
+            }
+            attempts.tried(from, &name, now);
         }
-        let judged =
-            self.ask(Command::LogIn { user: name.clone(), password }).await.ok_or_else(Problem::ending)?;
-        let Reply::Told(Value::String(user)) = judged else {
-            self.attempts().wrong(from, &name, Instant::now());
+        let judged = self.judge(&name, password).await;
+        let judged = judged.inspect_err(|_| self.attempts().not_judged(from, &name))?;
+        let Some(user) = judged else {
             one_more(&self.counters.logins_wrong);
             return Err(Problem::new(StatusCode::UNAUTHORIZED, "the name or the password is wrong"));
         };
-        self.attempts().right(&name);
+        self.attempts().right(from, &name);
         let secret = secret().ok_or_else(Problem::ending)?;
         let mut sessions = self.sessions();
         let begun = sessions.begin(key_of(&secret), &user, Instant::now());
         self.count_sessions(sessions.len());
         begun.map_err(|()| Problem::later(StatusCode::SERVICE_UNAVAILABLE, "too many are logged in", 60))?;
         Ok((secret, user))
+    }
+
+    /// The address of who has this password: by what the node knows, or by the directory.
+    async fn judge(&self, name: &str, password: Password) -> Result<Option<String>, Problem> {
+        let command = Command::LogIn { user: name.to_owned(), password: password.clone() };
+        let Reply::Told(told) = self.ask(command).await.ok_or_else(Problem::ending)? else { return Ok(None) };
+        if let Some(dn) = told["directory"].as_str() {
+            let late =
+                || Problem::later(StatusCode::SERVICE_UNAVAILABLE, "the directory does not answer", 10);
+            let directory = self.directory.as_ref().ok_or_else(late)?;
+            let judged =
+                timeout(DIRECTORY, directory.judges(dn, password.text())).await.map_err(|_| late())?;
+            let good = judged.map_err(|why| {
+                tracing::warn!(%why, "nobody can be judged");
+                late()
+            })?;
+            if !good {
+                return Ok(None);
+            }
+        }
+        Ok(told["user"].as_str().map(str::to_owned))
     }
 
     /// Ends a session.

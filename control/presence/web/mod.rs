@@ -37,6 +37,7 @@ use tokio_rustls::TlsAcceptor;
 use tower_service::Service as _;
 
 use crate::config::{Config, Web};
+use crate::directory::Directory;
 use crate::driver::Asked;
 use crate::node::{Command, Reply};
 use crate::transport::{Places, TransportError, https};
@@ -98,6 +99,8 @@ fn one_more(counter: &AtomicU64) {
 /// What all requests share.
 struct Service {
     asked: mpsc::Sender<Asked>,
+    /// What judges the passwords of those who are in it.
+    directory: Option<Arc<Directory>>,
     sessions: Mutex<session::Sessions>,
     attempts: Mutex<session::Attempts>,
     counters: Arc<Counters>,
@@ -116,9 +119,16 @@ type Shared = Arc<Service>;
 struct From(IpAddr);
 
 impl Service {
-    fn new(cfg: &Config, web: &Web, asked: mpsc::Sender<Asked>, counters: Arc<Counters>) -> Shared {
+    fn new(
+        cfg: &Config,
+        web: &Web,
+        asked: mpsc::Sender<Asked>,
+        directory: Option<Arc<Directory>>,
+        counters: Arc<Counters>,
+    ) -> Shared {
         Arc::new(Self {
             asked,
+            directory,
             sessions: Mutex::new(session::Sessions::new(web.sessions, Duration::from_secs(web.session_idle))),
             attempts: Mutex::default(),
             counters,
@@ -150,6 +160,7 @@ pub(crate) async fn start(
     cfg: &Config,
     web: &Web,
     asked: mpsc::Sender<Asked>,
+    directory: Option<Arc<Directory>>,
     counters: Arc<Counters>,
 ) -> Result<SocketAddr, TransportError> {
     let failed = |why| TransportError::Bind(web.listen, why);
@@ -160,7 +171,7 @@ pub(crate) async fn start(
     let listener = TcpListener::bind(web.listen).await.map_err(failed)?;
     let bound = listener.local_addr().map_err(failed)?;
     let places = Places::new(web.connections, web.connections_per_address);
-    let service = Service::new(cfg, web, asked, counters);
+    let service = Service::new(cfg, web, asked, directory, counters);
     tokio::spawn(accept(listener, tls, places, router(service.clone()), service));
     Ok(bound)
 }

@@ -169,8 +169,8 @@ impl Attempts {
         of(&network(from), FROM_ONE).max(of(&Source::For(user.to_owned()), FOR_ONE))
     }
 
-    /// One more was wrong.
-    pub(super) fn wrong(&mut self, from: IpAddr, user: &str, now: Instant) {
+    /// One more is tried, and counts as wrong until it has been judged otherwise: so many at once are no way around the limit.
+    pub(super) fn tried(&mut self, from: IpAddr, user: &str, now: Instant) {
         for source in [network(from), Source::For(user.to_owned())] {
             if !self.all.contains_key(&source) && self.all.len() >= MAX_ATTEMPTS {
                 self.make_room(now);
@@ -183,9 +183,25 @@ impl Attempts {
         }
     }
 
-    /// One was right: what was wrong before it was a slip.
-    pub(super) fn right(&mut self, user: &str) {
+    /// One was right: what was wrong for this user before it was a slip.
+    pub(super) fn right(&mut self, from: IpAddr, user: &str) {
         self.all.remove(&Source::For(user.to_owned()));
+        self.take_back(&network(from));
+    }
+
+    /// One could not be judged.
+    pub(super) fn not_judged(&mut self, from: IpAddr, user: &str) {
+        self.take_back(&network(from));
+        self.take_back(&Source::For(user.to_owned()));
+    }
+
+    fn take_back(&mut self, source: &Source) {
+        if let Some((count, _)) = self.all.get_mut(source) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                self.all.remove(source);
+            }
+        }
     }
 
     fn make_room(&mut self, now: Instant) {
@@ -262,7 +278,7 @@ mod tests {
         let (mut attempts, start) = (Attempts::default(), Instant::now());
         for n in 0..FOR_ONE {
             assert_eq!(attempts.wait(HERE, "bob", start), None, "{n}");
-            attempts.wrong(HERE, "bob", start);
+            attempts.tried(HERE, "bob", start);
         }
         // From anywhere, but only bob.
         let there: IpAddr = "2001:db8::1".parse().expect("an address");
@@ -270,20 +286,28 @@ mod tests {
         assert_eq!(attempts.wait(HERE, "ann", start), None);
         assert_eq!(attempts.wait(HERE, "bob", start + WINDOW), None);
         for n in 0..FROM_ONE {
-            attempts.wrong(there, &format!("user{n}"), start);
+            attempts.tried(there, &format!("user{n}"), start);
         }
         let neighbour: IpAddr = "2001:db8::2".parse().expect("an address");
         assert!(attempts.wait(neighbour, "ann", start).is_some());
         assert_eq!(attempts.wait("2001:db8:0:1::1".parse().expect("an address"), "ann", start), None);
-        attempts.right("bob");
+        attempts.right(HERE, "bob");
         assert_eq!(attempts.wait(HERE, "bob", start), None);
+        // What was right, or not judged, is not counted.
+        for _ in 0..100 {
+            attempts.tried(HERE, "cid", start);
+            attempts.right(HERE, "cid");
+            attempts.tried(HERE, "cid", start);
+            attempts.not_judged(HERE, "cid");
+        }
+        assert_eq!(attempts.wait(HERE, "cid", start), None);
     }
 
     #[test]
     fn what_is_remembered_is_bounded() {
         let (mut attempts, start) = (Attempts::default(), Instant::now());
         for n in 0..MAX_ATTEMPTS + 10 {
-            attempts.wrong(HERE, &n.to_string(), start + Duration::from_millis(n as u64 / 1_000));
+            attempts.tried(HERE, &n.to_string(), start + Duration::from_millis(n as u64 / 1_000));
         }
         assert_eq!(attempts.all.len(), MAX_ATTEMPTS);
     }

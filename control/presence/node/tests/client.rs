@@ -286,7 +286,7 @@ fn a_password_is_judged_and_never_printed() {
         assert!(!format!("{command:?}").contains("secret"));
         lab.core.command(0, command).expect("a reply at once")
     };
-    assert_eq!(judged("Bob@Local.Example", "b"), Reply::Told(json!(BOB_AOR)));
+    assert_eq!(judged("Bob@Local.Example", "b"), Reply::Told(json!({ "user": BOB_AOR, "directory": null })));
     for (user, password) in [(BOB_AOR, "secret"), (BOB_AOR, ""), ("nobody@local.example", "b"), ("", "b")] {
         assert!(matches!(judged(user, password), Reply::Refused(_)), "{user}");
     }

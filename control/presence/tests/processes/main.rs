@@ -6,6 +6,7 @@ mod harness;
 mod hostile;
 mod http;
 mod killed;
+mod ldap;
 #[path = "../../../names/tests/server.rs"]
 #[expect(dead_code, reason = "the appliance's tests of names misuse it in more ways")]
 mod names;

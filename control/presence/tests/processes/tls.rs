@@ -40,6 +40,10 @@ impl Ca {
         (vec![der], PrivatePkcs8KeyDer::from(key.serialize_der()).into())
     }
 
+    pub fn pem(&self) -> String {
+        self.0.pem()
+    }
+
     pub fn roots(&self) -> Arc<RootCertStore> {
         let mut roots = RootCertStore::empty();
         roots.add(self.0.der().clone()).expect("a root");
