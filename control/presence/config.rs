@@ -57,9 +57,20 @@ pub struct Route {
     /// The host of the next URI (a domain, or a machine named in a route set), or `*` for all others.
     pub host: String,
     /// Where to connect: `name:port` or `address:port`.
-    pub to: String,
+    pub to: Option<String>,
     /// The name the peer's certificate must bear; plain TCP without.
     pub tls: Option<String>,
+    /// Instead of both: where the host's own records say, by TLS, with a certificate for the host.
+    #[serde(default)]
+    pub dns: bool,
+}
+
+/// Name servers, for the routes that ask them.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Dns {
+    /// Asked in this order.
+    pub servers: Vec<SocketAddr>,
 }
 
 /// Who may speak for foreign domains, and which.
@@ -216,6 +227,8 @@ struct File {
     #[serde(default)]
     route: Vec<Route>,
     #[serde(default)]
+    dns: Dns,
+    #[serde(default)]
     federation: Federation,
     #[serde(default)]
     limits: Bounds,
@@ -252,6 +265,8 @@ pub struct Config {
     pub tls: Option<Tls>,
     /// Ways out.
     pub routes: Vec<Route>,
+    /// Whom routes ask that go by DNS.
+    pub dns: Dns,
     /// Foreign domains.
     pub federation: Federation,
     /// Bounds.
@@ -282,7 +297,8 @@ impl Config {
         if file.listen.is_empty() {
             return bad("listen", "the node needs one at least");
         }
-        let wants_tls = file.listen.iter().any(|l| l.tls) || file.route.iter().any(|r| r.tls.is_some());
+        let wants_tls =
+            file.listen.iter().any(|l| l.tls) || file.route.iter().any(|r| r.tls.is_some() || r.dns);
         if wants_tls && file.tls.is_none() {
             return bad("tls", "a listener or a route uses TLS, which needs certificate, key and ca");
         }
@@ -327,12 +343,22 @@ impl Config {
             if route.host != "*" {
                 route.host = canonical("route.host", &route.host)?;
             }
-            if !route
-                .to
-                .rsplit_once(':')
-                .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
-            {
-                return bad("route.to", "name:port or address:port");
+            let to = route.to.as_ref().map(|to| {
+                to.rsplit_once(':')
+                    .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
+            });
+            match (to, route.dns) {
+                (Some(true), false) => {}
+                (None, true) if route.tls.is_some() => {
+                    return bad("route.tls", "what goes by DNS must bear the host's own name");
+                }
+                (None, true) if file.dns.servers.is_empty() => {
+                    return bad("dns.servers", "a route asks them");
+                }
+                (None, true) => {}
+                (Some(_), true) => return bad("route.to", "where to is said, DNS is not asked"),
+                (Some(false), false) => return bad("route.to", "name:port or address:port"),
+                (None, false) => return bad("route.to", "name:port or address:port, or dns = true"),
             }
         }
         let digest = match &file.digest {
@@ -356,6 +382,7 @@ impl Config {
             listen: file.listen,
             tls: file.tls,
             routes,
+            dns: file.dns,
             federation,
             limits: file.limits,
             web: file.web,
@@ -465,8 +492,8 @@ mod tests {
             "[[route]]\nhost = \"*\"\nto = \"b:5060\"\n[[route]]\nhost = \"A.example\"\nto = \"a:5060\"\n",
         )
         .expect("a configuration");
-        assert_eq!(config.route("a.EXAMPLE.").map(|r| r.to.as_str()), Some("a:5060"));
-        assert_eq!(config.route("c.example").map(|r| r.to.as_str()), Some("b:5060"));
+        assert_eq!(config.route("a.EXAMPLE.").and_then(|r| r.to.as_deref()), Some("a:5060"));
+        assert_eq!(config.route("c.example").and_then(|r| r.to.as_deref()), Some("b:5060"));
     }
 
     #[test]
@@ -480,6 +507,12 @@ mod tests {
             ("[[route]]\nhost = \"*\"\nto = \"b\"\n", "route.to"),
             ("[limits]\nidle = \"long\"\n", "idle"),
             ("[[route]]\nhost = \"*\"\nto = \"b:1\"\ntls = \"b\"\n", "certificate"),
+            ("[[route]]\nhost = \"*\"\n", "dns = true"),
+            ("[[route]]\nhost = \"*\"\ndns = true\n", "certificate"),
+            (
+                "[tls]\ncertificate = \"c\"\nkey = \"k\"\nca = \"a\"\n[[route]]\nhost = \"*\"\ndns = true\n",
+                "dns.servers",
+            ),
             (
                 "[directory]\nurl = \"http://d\"\nbind = \"b\"\npassword-file = \"p\"\nbase = \"b\"\n",
                 "directory.url",

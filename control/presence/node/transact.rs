@@ -18,7 +18,7 @@ use crate::dialog::Dialog;
 use crate::ids::Tag;
 use crate::message::compose::{Outgoing, unfolded};
 use crate::message::{Incoming, number};
-use crate::transport::{ConnId, Origin, Peer, Target};
+use crate::transport::{ConnId, Kind, Origin, Peer, Target};
 
 /// 64*T1: as long as a request waits for an answer, ms.
 pub(super) const TIMER_F: u64 = 32_000;
@@ -88,7 +88,14 @@ impl Core {
         let uri = Uri::parse(uri)?;
         let host = uri.host?;
         let route = self.cfg.route(host)?;
-        let target = Target { to: route.to.clone(), tls: route.tls.clone(), is_client: false };
+        let target = match &route.to {
+            Some(to) => Target { to: to.clone(), tls: route.tls.clone(), kind: Kind::Peer },
+            None => {
+                let host = host.to_ascii_lowercase();
+                let to = uri.port.map_or(host.clone(), |port| format!("{host}:{port}"));
+                Target { to, tls: Some(host), kind: Kind::Found }
+            }
+        };
         self.conn_for(target)
     }
 
@@ -104,7 +111,7 @@ impl Core {
         self.conn_for(Target {
             to: format!("{host}:{}", uri.port.unwrap_or(5060)),
             tls: None,
-            is_client: true,
+            kind: Kind::Device,
         })
     }
 
@@ -112,9 +119,13 @@ impl Core {
         if let Some(conn) = self.pool.get(&target) {
             return Some(*conn);
         }
+        if self.pool.len() >= self.cfg.limits.connections {
+            self.count("connections_full");
+            return None;
+        }
         self.opened += 1;
         let conn = ConnId::outgoing(self.opened);
-        let origin = if target.is_client { Origin::Client } else { Origin::Federation };
+        let origin = target.kind.origin();
         let peer = Peer { origin, tls: target.tls.is_some() };
         self.conns.insert(
             conn,

@@ -11,6 +11,7 @@
 //! Tasks of the driver's runtime.
 
 mod connection;
+mod dns;
 mod places;
 mod tls;
 
@@ -27,6 +28,7 @@ use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use crate::config::{Config, Listen};
 use crate::message::Incoming;
+use dns::Resolver;
 pub(crate) use places::Places;
 pub use tls::TlsError;
 pub(crate) use tls::{https, trusting};
@@ -37,6 +39,8 @@ const MAX_UNSENT: usize = 4 << 20;
 const MAX_UNSENT_CLIENT: usize = 512 << 10;
 /// For a connection to be made and secured.
 const CONNECT: Duration = Duration::from_secs(10);
+/// For one that has to be found first; requests wait for it, and for 32 s in all.
+const SEARCH: Duration = Duration::from_secs(25);
 /// Messages that wait for the driver.
 const QUEUE: usize = 4_096;
 /// Octets of them; the longest message there may be is a small part of it.
@@ -79,12 +83,33 @@ pub struct Peer {
 /// Where to connect.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Target {
-    /// `host:port`.
+    /// `host:port`; of what is found by DNS perhaps without the port.
     pub to: String,
     /// The name the certificate must bear; plain TCP without.
     pub tls: Option<String>,
-    /// A user's device, and not a peer.
-    pub is_client: bool,
+    /// What it is.
+    pub kind: Kind,
+}
+
+/// What is connected to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// A user's device.
+    Device,
+    /// A peer of the configuration.
+    Peer,
+    /// A foreign domain's server, found by DNS.
+    Found,
+}
+
+impl Kind {
+    /// For whom it speaks.
+    pub fn origin(self) -> Origin {
+        match self {
+            Self::Device => Origin::Client,
+            Self::Peer | Self::Found => Origin::Federation,
+        }
+    }
 }
 
 /// What connections tell the driver.
@@ -162,6 +187,8 @@ pub struct Transport {
     events: Events,
     server: Option<TlsAcceptor>,
     client: Option<TlsConnector>,
+    /// For routes that go by DNS.
+    resolver: Option<Resolver>,
     count: Arc<AtomicU64>,
     places: Places,
 }
@@ -175,6 +202,9 @@ pub enum TransportError {
     /// Certificates.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// The name servers.
+    #[error("the name servers: {0}")]
+    Dns(String),
 }
 
 impl Transport {
@@ -190,9 +220,12 @@ impl Transport {
                 (Some(TlsAcceptor::from(server)), Some(TlsConnector::from(client)))
             }
         };
+        let servers = &cfg.dns.servers;
+        let resolver = (!servers.is_empty()).then(|| Resolver::new(servers)).transpose();
+        let resolver = resolver.map_err(TransportError::Dns)?;
         let count = Arc::new(AtomicU64::new(0));
         let places = Places::new(cfg.limits.connections, cfg.limits.connections_per_address);
-        let transport = Self { cfg: cfg.clone(), events, server, client, count, places };
+        let transport = Self { cfg: cfg.clone(), events, server, client, resolver, count, places };
         let mut bound = Vec::new();
         for listen in &cfg.listen {
             let listener = TcpListener::bind(listen.address)
@@ -216,14 +249,18 @@ impl Transport {
 
     /// Connects; the outcome comes as an event. What is sent meanwhile waits in the sender that comes back.
     pub fn connect(&self, id: ConnId, target: Target) -> Sender {
-        let origin = if target.is_client { Origin::Client } else { Origin::Federation };
+        let origin = target.kind.origin();
         let (sender, writer) = channel(origin);
         let (client, events) = (self.client.clone(), self.events.clone());
+        let resolver = self.resolver.clone();
         let idle = Duration::from_secs(self.cfg.limits.idle);
         let sender_of_event = sender.clone();
         tokio::spawn(async move {
             let peer = Peer { origin, tls: target.tls.is_some() };
-            let made = timeout(CONNECT, dial(client, &target)).await;
+            let made = match (target.kind, resolver) {
+                (Kind::Found, Some(resolver)) => timeout(SEARCH, search(&resolver, client, &target)).await,
+                _ => timeout(CONNECT, dial(client, &target.to, target.tls.as_deref())).await,
+            };
             match made {
                 Ok(Ok(stream)) => {
                     // The driver has a sender already; this one is for the record only.
@@ -260,13 +297,55 @@ fn channel(origin: Origin) -> (Sender, connection::Writer) {
     (Sender { queue, unsent, most, given_up }, writer)
 }
 
-async fn dial(client: Option<TlsConnector>, target: &Target) -> Result<connection::Stream, std::io::Error> {
-    let stream = TcpStream::connect(&target.to).await?;
+/// Connects to the first of a host's servers that is there and is who it should be.
+async fn search(
+    resolver: &Resolver,
+    client: Option<TlsConnector>,
+    target: &Target,
+) -> Result<connection::Stream, std::io::Error> {
+    let (host, port) = match target.to.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => (host, port.parse().ok()),
+        _ => (target.to.as_str(), None),
+    };
+    let hops = resolver.hops(host, port, lot).await.map_err(std::io::Error::other)?;
+    let mut last = std::io::Error::other("it has no servers");
+    for hop in hops {
+        for name in &hop.names {
+            match timeout(CONNECT / 2, dial(client.clone(), hop.address, Some(name))).await {
+                Ok(Ok(stream)) => return Ok(stream),
+                Ok(Err(why)) => last = why,
+                Err(_) => last = std::io::ErrorKind::TimedOut.into(),
+            }
+            tracing::info!(to = target.to, at = %hop.address, name, why = %last, "the next is tried");
+            // Only where it is another's certificate may the other name do.
+            if last.kind() != std::io::ErrorKind::InvalidData {
+                break;
+            }
+        }
+    }
+    Err(last)
+}
+
+/// A number below `below`.
+fn lot(below: u32) -> u32 {
+    let mut drawn = [0; 4];
+    // Without random numbers the node has not started; all the same, the first server is as good as another.
+    let _ = aws_lc_rs::rand::fill(&mut drawn);
+    u32::from_be_bytes(drawn) % below.max(1)
+}
+
+async fn dial(
+    client: Option<TlsConnector>,
+    to: impl tokio::net::ToSocketAddrs,
+    tls: Option<&str>,
+) -> Result<connection::Stream, std::io::Error> {
+    let stream = TcpStream::connect(to).await?;
     stream.set_nodelay(true)?;
-    match (&target.tls, client) {
+    match (tls, client) {
         (None, _) => Ok(Box::new(stream)),
         (Some(name), Some(client)) => {
-            let name = rustls_pki_types::ServerName::try_from(name.clone()).map_err(std::io::Error::other)?;
+            let name =
+                rustls_pki_types::ServerName::try_from(name.to_owned()).map_err(std::io::Error::other)?;
             Ok(Box::new(client.connect(name, stream).await?))
         }
         (Some(_), None) => Err(std::io::Error::other("no certificates are configured")),

@@ -7,6 +7,9 @@ mod hostile;
 mod http;
 mod killed;
 mod ldap;
+#[path = "../../../names/tests/server.rs"]
+#[expect(dead_code, reason = "the appliance's tests of names misuse it in more ways")]
+mod names;
 mod page;
 mod sipp;
 mod soap;

@@ -102,6 +102,21 @@ async fn secured(
     Some(Peer::over(Box::new(stream), "tls"))
 }
 
+/// The far side's end, which wants a certificate.
+fn acceptor(ca: &Ca, name: &str) -> TlsAcceptor {
+    let verifier = rustls::server::WebPkiClientVerifier::builder_with_provider(ca.roots(), provider())
+        .build()
+        .expect("a verifier");
+    let (chain, key) = ca.identity(name);
+    let config = ServerConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_client_cert_verifier(verifier)
+        .with_single_cert(chain, key)
+        .expect("an identity");
+    TlsAcceptor::from(Arc::new(config))
+}
+
 #[tokio::test]
 async fn a_certificate_says_who_speaks_for_foreign_users() {
     let (ca, other, folder) = (Ca::new(), Ca::new(), tempfile::tempdir().expect("a folder"));
@@ -135,17 +150,7 @@ async fn the_node_believes_only_the_name_it_asked_for() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
     let address = listener.local_addr().expect("an address");
     let route = |name: &str| format!("[[route]]\nhost = \"*\"\nto = \"{address}\"\ntls = \"{name}\"\n");
-    let verifier = rustls::server::WebPkiClientVerifier::builder_with_provider(ca.roots(), provider())
-        .build()
-        .expect("a verifier");
-    let (chain, key) = ca.identity("border.example");
-    let config = ServerConfig::builder_with_provider(provider())
-        .with_safe_default_protocol_versions()
-        .expect("versions")
-        .with_client_cert_verifier(verifier)
-        .with_single_cert(chain, key)
-        .expect("an identity");
-    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let acceptor = acceptor(&ca, "border.example");
     for (name, believed) in [("border.example", true), ("other.example", false)] {
         let node = node(&ca, folder.path(), &route(name));
         let added = node.ask(
@@ -169,6 +174,52 @@ async fn the_node_believes_only_the_name_it_asked_for() {
                 "{subscribe}"
             );
         }
+    }
+}
+
+/// A route that goes by DNS: the domain's records lead to its edge, which must be what they say or the domain itself.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_records_of_a_domain_lead_to_its_edge() {
+    let (ca, folder) = (Ca::new(), tempfile::tempdir().expect("a folder"));
+    let names = crate::names::Server::start();
+    for (certificate, target, believed) in [
+        ("edge.foreign.example", "edge.foreign.example.", true),
+        ("foreign.example", "edge.foreign.example.", true),
+        ("foreign.example", "host.elsewhere.example.", true),
+        ("host.elsewhere.example", "host.elsewhere.example.", false),
+    ] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
+        let port = listener.local_addr().expect("an address").port();
+        {
+            let mut zone = names.zone.lock().expect("not poisoned");
+            zone.records.clear();
+            zone.srv("_sipfederationtls._tcp.foreign.example.", 60, (0, 0, port), target);
+            zone.a(target, 60, "127.0.0.1");
+        }
+        let acceptor = acceptor(&ca, certificate);
+        let route =
+            format!("[[route]]\nhost = \"*\"\ndns = true\n[dns]\nservers = [\"127.0.0.1:{}\"]\n", names.port);
+        let node = node(&ca, folder.path(), &route);
+        let added = node.ask(
+            &json!({ "do": "add-contact", "user": "bob@local.example", "contact": "x@foreign.example" }),
+        );
+        assert!(added.is_ok(), "{added:?}");
+        let heard = async {
+            loop {
+                let (stream, _) = listener.accept().await.expect("a connection");
+                if let Ok(stream) = acceptor.accept(stream).await
+                    && let Some(subscribe) = Peer::over(Box::new(stream), "edge").receive().await
+                {
+                    return subscribe;
+                }
+            }
+        };
+        let subscribe = tokio::time::timeout(Duration::from_secs(3), heard).await;
+        assert_eq!(subscribe.is_ok(), believed, "{certificate} at {target}");
+        assert!(
+            subscribe.is_err()
+                || subscribe.is_ok_and(|it| it.starts_with("SUBSCRIBE sip:x@foreign.example "))
+        );
     }
 }
 
