@@ -243,13 +243,15 @@ fn a_worker_that_hangs_is_seen() {
     let mut supervisor = supervisor::Supervisor::every(&bench.house.counters, None);
     assert!(!supervisor.all_turn());
     let turn = |worker: usize, cycles| bench.seats[worker].counters.set(Gauge::CyclesAll, cycles);
-    (turn(0, 1), turn(1, 1));
+    turn(0, 1);
+    turn(1, 1);
     assert!(supervisor.all_turn());
     turn(0, 2);
     assert!(!supervisor.all_turn());
     turn(1, 2);
     // The first has stood still in the meantime.
     assert!(!supervisor.all_turn());
-    (turn(0, 3), turn(1, 3));
+    turn(0, 3);
+    turn(1, 3);
     assert!(supervisor.all_turn());
 }
