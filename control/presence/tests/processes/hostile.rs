@@ -81,7 +81,8 @@ async fn what_cannot_be_read_is_refused_by_name_and_the_node_goes_on() {
 async fn who_does_not_read_is_closed_and_nobody_waits() {
     let node = Node::start(
         "[[listen]]\naddress = \"127.0.0.1:0\"",
-        "[limits]\nsubscriptions-per-watcher = 1000000\n",
+        // So that what waits is most of what is held: of the subscriptions themselves one entry may have half, of 2 KiB each.
+        "[limits]\nsubscriptions-per-watcher = 1000000\nsubscriptions = 20000\n",
     );
     let to = node.addresses[0];
     let mut flood = Peer::connect(EDGE, to).await;
