@@ -119,7 +119,9 @@ async fn who_does_not_read_is_closed_and_nobody_waits() {
         .lines()
         .find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB")?.trim().parse().ok())
         .expect("its size");
-    assert!(kib < 200_000, "{kib} KiB");
+    // Where the disk is slow all of it fills up at once: 16 MiB of messages, 64 of answers with what is written for them, 20 of subscriptions,
+    // 4 unsent; the allocator has as much again.
+    assert!(kib < 300_000, "{kib} KiB");
     assert!(node.ask(&json!({ "do": "statistics" })).is_ok());
 }
 
