@@ -98,6 +98,11 @@ fn rsyslogd_understands_every_form() {
     std::fs::write(lab.path("startup.cfg"), format!("{CONFIG}{lines}")).unwrap();
     let _control = lab.control();
     wait("collectors are up", || lab.good("show logging").matches(" up,").count() == 4);
+    // Of UDP nobody knows whether anybody is there, and rsyslogd opens one input after the other.
+    let bound = format!(":{udp:04X} ");
+    wait("its UDP input is there", || {
+        std::fs::read_to_string("/proc/net/udp").is_ok_and(|it| it.lines().any(|it| it.contains(&bound)))
+    });
     lab.good("block domain bad.example");
     let packet = Packet5 {
         proto: 6,
