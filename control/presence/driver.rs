@@ -108,20 +108,7 @@ pub async fn run(
         .map_err(|why| NodeError::Control(cfg.control.display().to_string(), why))?;
     let (writes, committed, storing) = store_task(store);
     ready(&bound);
-    let driver = Driver {
-        core,
-        clock,
-        transport,
-        senders: HashMap::new(),
-        held: VecDeque::new(),
-        held_octets: 0,
-        gathered: Vec::new(),
-        committing: 0,
-        tickets: HashMap::new(),
-        listeners: HashMap::new(),
-        next_ticket: 0,
-        writes,
-    };
+    let driver = Driver::new(core, clock, transport, writes);
     let ended = driver.run(events, commands, committed, stop).await;
     control.abort();
     let _ = std::fs::remove_file(&cfg.control);
@@ -194,6 +181,24 @@ struct Driver {
 }
 
 impl Driver {
+    /// With nobody connected and nothing to write.
+    fn new(core: Core, clock: Clock, transport: Transport, writes: mpsc::Sender<Vec<Write>>) -> Self {
+        Self {
+            core,
+            clock,
+            transport,
+            senders: HashMap::new(),
+            held: VecDeque::new(),
+            held_octets: 0,
+            gathered: Vec::new(),
+            committing: 0,
+            tickets: HashMap::new(),
+            listeners: HashMap::new(),
+            next_ticket: 0,
+            writes,
+        }
+    }
+
     async fn run(
         mut self,
         mut events: mpsc::Receiver<Event>,
@@ -391,20 +396,8 @@ mod tests {
                       [[listen]]\naddress = \"127.0.0.1:0\"\n";
         let cfg = Arc::new(Config::parse(config, "config").expect("a configuration"));
         let (transport, _events, _) = Transport::start(cfg.clone()).await.expect("started");
-        let mut driver = Driver {
-            core: Core::new(cfg, Users::default(), [0; 48], Image::default(), 0),
-            clock: Clock::start(),
-            transport,
-            senders: HashMap::new(),
-            held: VecDeque::new(),
-            held_octets: 0,
-            gathered: Vec::new(),
-            committing: 0,
-            tickets: HashMap::new(),
-            listeners: HashMap::new(),
-            next_ticket: 0,
-            writes: mpsc::channel(1).0,
-        };
+        let core = Core::new(cfg, Users::default(), [0; 48], Image::default(), 0);
+        let mut driver = Driver::new(core, Clock::start(), transport, mpsc::channel(1).0);
         let conn = ConnId(7);
         driver.core.on_open(conn, Peer { origin: Origin::Federation, tls: false }, 1);
         driver.senders.insert(conn, Sender::to_nobody());
