@@ -28,17 +28,6 @@ CONFIG
     echo "<sip:$2;transport=tls>;outbound=\"sip:$3:5061;transport=tls\";regint=600;pubint=600$login" >"$dir/accounts"
     echo "\"friend\" <sip:$5>;presence=p2p" >"$dir/contacts"
     [[ -z ${7:-} ]] || echo "\"other\" <sip:$7>;presence=p2p" >>"$dir/contacts"
-    # baresip 1 publishes its state a tenth of a second after its start, and again when it is registered, which it says by "open". Where the second goes out
-    # before the first was answered, and is not the first to say so, the server has two such publications, and the one that it knows nothing of
-    # says "open" when it has long left. So its first SYN is lost: a second later it registers, and what was published first says "unknown".
-    lab_in "$1" nft -f - <<'NFT'
-table ip late {
-    chain leaving {
-        type filter hook output priority filter; policy accept;
-        tcp dport 5061 tcp flags & (syn | ack) == syn quota until 60 bytes drop
-    }
-}
-NFT
     # Read and write: the keyboard stays when nobody types.
     lab_spawn "$1" "client-$1" bash -c "exec baresip -4 -s -f '$dir' <>'$dir/keys'"
 }
