@@ -16,6 +16,8 @@
 mod client;
 mod command;
 mod flood;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzed;
 mod pager;
 mod publish;
 mod register;

@@ -6,5 +6,7 @@ mod client;
 mod im;
 mod lab;
 mod limits;
+mod polite;
 mod presence;
+mod publish;
 mod registrar;
