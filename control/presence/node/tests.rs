@@ -8,3 +8,4 @@ mod lab;
 mod limits;
 mod presence;
 mod registrar;
+mod restarts;
