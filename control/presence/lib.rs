@@ -30,4 +30,8 @@ mod users;
 mod web;
 mod xml;
 
+#[cfg(test)]
+#[path = "tests/postgres/mod.rs"]
+mod postgres;
+
 pub use driver::{NodeError, check, run};

@@ -10,3 +10,4 @@ mod polite;
 mod presence;
 mod publish;
 mod registrar;
+mod restarts;

@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::harness::{DEVICE, EDGE, Node, Peer, header, status};
+use crate::postgres::Server;
 
 const SUBSCRIBE: &str = "Event: presence\r\nExpires: 7200\r\nContact: <sip:x@192.0.2.1;transport=tcp>\r\n";
 
@@ -37,8 +38,18 @@ fn decide(node: &Node, round: usize, stop: Arc<AtomicBool>) -> std::thread::Join
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_was_acknowledged_outlives_the_process() {
-    let mut node = Node::plain();
+async fn what_was_acknowledged_outlives_the_process_in_sqlite() {
+    killed(Node::plain()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_acknowledged_outlives_the_process_in_postgresql() {
+    let server = Server::start();
+    let listen = "[[listen]]\naddress = \"127.0.0.1:0\"";
+    killed(Node::on(Some(&server.database()), listen, "", "\"127.0.0.1\", \"127.0.0.2\"")).await;
+}
+
+async fn killed(mut node: Node) {
     let mut decisions = BTreeSet::new();
     // Dialogs: what a refresh has to say.
     let mut dialogs: Vec<String> = Vec::new();
