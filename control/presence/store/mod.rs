@@ -310,7 +310,7 @@ async fn apply(db: &mut AnyConnection, write: &Write) -> Result<(), StoreError> 
         Write::Contact(owner, contact, Some(entry)) => (
             "INSERT INTO contact (owner, contact, name, in_groups) VALUES ($1, $2, $3, $4) \
              ON CONFLICT (owner, contact) DO UPDATE SET name = excluded.name, in_groups = excluded.in_groups",
-            vec![owner.into(), contact.into(), entry.name.as_str().into(), entry.lines().into()],
+            vec![owner.into(), contact.into(), entry.name.as_str().into(), entry.lines().as_str().into()],
         ),
         Write::Contact(owner, contact, None) => {
             ("DELETE FROM contact WHERE owner = $1 AND contact = $2", vec![owner.into(), contact.into()])
