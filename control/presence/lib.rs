@@ -16,6 +16,7 @@ mod dialog;
 mod digest;
 mod directory;
 mod driver;
+mod homing;
 mod ids;
 mod im;
 mod message;

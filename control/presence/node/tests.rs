@@ -6,6 +6,7 @@ mod client;
 mod im;
 mod lab;
 mod limits;
+mod nodes;
 mod presence;
 mod registrar;
 mod restarts;
