@@ -16,6 +16,9 @@ mod dialog;
 mod digest;
 mod directory;
 mod driver;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzed;
 mod homing;
 mod ids;
 mod im;

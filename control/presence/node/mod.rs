@@ -17,6 +17,8 @@ mod client;
 mod command;
 mod elsewhere;
 mod flood;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzed;
 mod pager;
 mod publish;
 mod register;

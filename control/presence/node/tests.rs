@@ -7,6 +7,8 @@ mod im;
 mod lab;
 mod limits;
 mod nodes;
+mod polite;
 mod presence;
+mod publish;
 mod registrar;
 mod restarts;

@@ -13,7 +13,7 @@ use crate::postgres::Server;
 
 const SUBSCRIBE: &str = "Event: presence\r\nExpires: 7200\r\nContact: <sip:x@192.0.2.1;transport=tcp>\r\n";
 
-/// Acknowledged decisions.
+/// Acknowledged decisions, and each tenth a contact.
 fn decide(node: &Node, round: usize, stop: Arc<AtomicBool>) -> std::thread::JoinHandle<Vec<String>> {
     let socket = node.socket();
     std::thread::spawn(move || {
@@ -23,8 +23,11 @@ fn decide(node: &Node, round: usize, stop: Arc<AtomicBool>) -> std::thread::Join
                 break;
             }
             let who = format!("w{n}@r{round}.example");
-            let command =
-                json!({ "do": "decide", "user": "bob@local.example", "who": who, "verdict": "block" });
+            let command = if n % 10 == 0 {
+                json!({ "do": "add-contact", "user": "bob@local.example", "contact": who })
+            } else {
+                json!({ "do": "decide", "user": "bob@local.example", "who": who, "verdict": "block" })
+            };
             match fedgate_presence::control::ask(&socket, &command) {
                 Ok(_) => kept.push(who),
                 Err(_) => break,
@@ -127,12 +130,12 @@ async fn killed(mut node: Node) {
         dialogs.extend(taken.lock().expect("not poisoned").drain(..));
         node.run();
         let shown = node.show("bob@local.example");
-        let stored: BTreeSet<String> = shown["decisions"]
-            .as_array()
-            .expect("decisions")
-            .iter()
-            .filter_map(|decision| decision["who"].as_str().map(str::to_owned))
-            .collect();
+        let all = |of: &str, name: &str| -> Vec<String> {
+            let rows = shown[of].as_array().expect("rows");
+            rows.iter().filter_map(|row| row[name].as_str().map(str::to_owned)).collect()
+        };
+        let stored: BTreeSet<String> =
+            all("decisions", "who").into_iter().chain(all("contacts", "address")).collect();
         let lost: Vec<_> = decisions.difference(&stored).collect();
         assert!(lost.is_empty(), "round {round}: {lost:?}");
     }
