@@ -20,6 +20,7 @@ mod driver;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzzed;
+mod homing;
 mod ids;
 mod im;
 mod message;

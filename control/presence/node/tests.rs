@@ -6,6 +6,7 @@ mod client;
 mod im;
 mod lab;
 mod limits;
+mod nodes;
 mod polite;
 mod presence;
 mod publish;

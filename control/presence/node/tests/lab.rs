@@ -102,6 +102,23 @@ impl Lab {
         lab
     }
 
+    /// With another configuration, or more of it, and other users.
+    pub(super) fn of(more: &str, name: &str, users: &str) -> Self {
+        let mut lab = Self::new();
+        let config = CONFIG.replace("cup.local.example", name) + more;
+        lab.cfg = Arc::new(Config::parse(&config, "config").expect("a configuration"));
+        lab.users = users.to_owned();
+        lab.restart();
+        lab
+    }
+
+    /// Everything sent on one connection and not looked at yet, in order.
+    pub(super) fn take_on(&mut self, conn: ConnId) -> Vec<Incoming> {
+        let (here, rest) = std::mem::take(&mut self.sent).into_iter().partition(|(on, _)| *on == conn);
+        self.sent = rest;
+        VecDeque::into_iter(here).map(|(_, message)| message).collect()
+    }
+
     /// Without its store, for tests of many steps: what is written goes nowhere.
     pub(super) fn forgetful() -> Self {
         let mut lab = Self::new();
@@ -120,6 +137,12 @@ impl Lab {
     pub(super) fn open(&mut self, conn: ConnId, origin: Origin) {
         self.core.on_open(conn, Peer { origin, tls: false }, self.now);
         self.carry_out();
+    }
+
+    /// Octets as they come.
+    pub(super) fn hand(&mut self, conn: ConnId, message: &Incoming) {
+        let text = format!("{}{}", message.msg().head(), body_of(message));
+        self.send(conn, &text);
     }
 
     /// Kills the core; the next one knows what was stored and nothing else. Peers connect again.
