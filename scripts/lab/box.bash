@@ -76,12 +76,12 @@ box_console() {
 
 # box_prompt SECONDS: until its console's command line is there.
 box_prompt() {
-    box_console "$1" '[A-Za-z0-9-]+[>#]' >/dev/null
+    box_console "$1" '[A-Za-z0-9)-]+[>#]' >/dev/null
 }
 
 # box_says COMMAND...: what the console answers to a command.
 box_says() {
-    box_console 600 '[A-Za-z0-9-]+[>#]' "$*"
+    box_console 600 '[A-Za-z0-9)-]+[>#]' "$*"
 }
 
 # box_root COMMAND: what a root shell in it says to a line, on the second serial port (behind the echo of that). No box has one but those of the test (root_shell).
