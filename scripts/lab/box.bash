@@ -113,7 +113,7 @@ UNIT
 box_menu() {
     local keys=''
     for ((; ${#keys} < $1; )); do keys+=$'\x0e'; done
-    box_console 60 '...Esc for the boot menu' '' >/dev/null && box_console 20 '...Start slot b' $'\e' >/dev/null &&
+    box_console 300 '...Esc for the boot menu' '' >/dev/null && box_console 20 '...Start slot b' $'\e' >/dev/null &&
         box_console 20 '...fedgate: slot' "$keys"$'\r' >/dev/null
 }
 
