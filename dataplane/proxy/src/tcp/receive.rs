@@ -108,6 +108,11 @@ impl Receiver {
         &self.buf[self.start..]
     }
 
+    /// The same, to be changed where they are.
+    pub(super) fn bytes_mut(&mut self) -> &mut [u8] {
+        &mut self.buf[self.start..]
+    }
+
     /// They have been read, so many of them.
     pub(super) fn consume(&mut self, len: usize) {
         self.start += len;
