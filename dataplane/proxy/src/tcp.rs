@@ -175,7 +175,7 @@ impl Endpoint {
     /// Sends what may be sent now, [`SEGMENTS_A_CALL`] at most; true when more may be left.
     pub(crate) fn output<O: Output>(&mut self, now: Micros, mut port: Port<'_, O>) -> bool {
         if let Some(seq) = self.owes.reset.take() {
-            self.emit(&mut port, &Outgoing { control: Control::Rst, seq, ..Outgoing::default() });
+            self.emit(now, &mut port, &Outgoing { control: Control::Rst, seq, ..Outgoing::default() });
         }
         let expired = match self.state {
             State::SynSent | State::SynReceived | State::Open => self.send.expired(now),
@@ -189,7 +189,11 @@ impl Endpoint {
             self.owes = Owes::default();
             let seq = self.send.syn(now);
             let answers = self.state == State::SynReceived;
-            self.emit(&mut port, &Outgoing { control: Control::Syn, seq, answers, ..Outgoing::default() });
+            self.emit(
+                now,
+                &mut port,
+                &Outgoing { control: Control::Syn, seq, answers, ..Outgoing::default() },
+            );
         }
         let mut sent = 0;
         if self.state == State::Open {
@@ -199,7 +203,7 @@ impl Endpoint {
                 sent += 1;
                 let control = if chunk.fin { Control::Fin } else { Control::None };
                 let it = Outgoing { control, seq: chunk.seq, answers: true, chunk: Some(chunk) };
-                self.emit(&mut port, &it);
+                self.emit(now, &mut port, &it);
             }
         }
         let acks = match self.state {
@@ -213,11 +217,11 @@ impl Endpoint {
         if acks {
             for _ in 0..=std::mem::take(&mut self.owes.more) {
                 let seq = self.send.max();
-                self.emit(&mut port, &Outgoing { seq, answers: true, ..Outgoing::default() });
+                self.emit(now, &mut port, &Outgoing { seq, answers: true, ..Outgoing::default() });
             }
         }
         if self.alive_at().is_some_and(|at| at <= now) {
-            self.ask_whether_alive(&mut port);
+            self.ask_whether_alive(now, &mut port);
         }
         sent == SEGMENTS_A_CALL
     }
@@ -229,18 +233,18 @@ impl Endpoint {
     }
 
     #[cold]
-    fn ask_whether_alive<O: Output>(&mut self, port: &mut Port<'_, O>) {
+    fn ask_whether_alive<O: Output>(&mut self, now: Micros, port: &mut Port<'_, O>) {
         if self.asked == ALIVE_TIMES {
             return self.abort();
         }
         self.asked += 1;
         // A number that the peer has had: it can but answer.
         let seq = self.send.una().wrapping_sub(1);
-        self.emit(port, &Outgoing { seq, answers: true, ..Outgoing::default() });
+        self.emit(now, port, &Outgoing { seq, answers: true, ..Outgoing::default() });
     }
 
     /// Writes one segment out.
-    fn emit<O: Output>(&mut self, port: &mut Port<'_, O>, it: &Outgoing) {
+    fn emit<O: Output>(&mut self, now: Micros, port: &mut Port<'_, O>, it: &Outgoing) {
         let is_syn = it.control == Control::Syn;
         let window = if it.control == Control::Rst { 0 } else { self.receive.offer(is_syn) };
         let offer = match is_syn {
@@ -252,7 +256,7 @@ impl Endpoint {
             false => Offer::default(),
         };
         if it.answers {
-            self.receive.acked();
+            self.receive.acked(now, it.chunk.is_some());
             // Data has no room for what came early: an acknowledgement of its own tells that.
             self.owes.ack &= it.chunk.is_some() && self.receive.has_gap();
         }

@@ -155,6 +155,13 @@ impl Peers {
         Self { trusts: trusts.into(), hints, meets, algorithms, known, accepts: accepts.into(), bound }
     }
 
+    /// Who trusts nobody.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn of_nobody(meets_clients: bool, algorithms: WebPkiSupportedAlgorithms) -> Self {
+        let meets = if meets_clients { Meets::Anybody } else { Meets::Servers };
+        Self::new(Vec::new(), meets, algorithms, String::new(), Bound::default())
+    }
+
     /// What is spoken here.
     pub(super) fn accepts(&self) -> &str {
         &self.accepts

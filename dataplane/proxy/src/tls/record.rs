@@ -19,7 +19,7 @@ use rustls::{
 /// What comes before a record: type, version and length.
 const HEADER: usize = 5;
 /// The most of plaintext in a record (RFC 8446 5.1).
-const PLAIN: usize = 1 << 14;
+pub(super) const PLAIN: usize = 1 << 14;
 /// What a record may be longer than its plaintext (RFC 8446 5.2, RFC 5246 6.2.3).
 const OVER_13: usize = 256;
 const OVER_12: usize = 2048;
@@ -79,11 +79,11 @@ impl Half {
         nonce
     }
 
-    /// The additional data of TLS 1.2 (RFC 5246 6.2.3.3).
-    fn aad_12(&self, kind: u8, len: usize) -> Aad<[u8; 13]> {
+    /// The additional data of TLS 1.2 (RFC 5246 6.2.3.3), by a record's header and the length of its content.
+    fn aad_12(&self, header: [u8; HEADER], len: usize) -> Aad<[u8; 13]> {
         let mut aad = [0; 13];
         aad[..8].copy_from_slice(&self.seq.to_be_bytes());
-        (aad[8], aad[9], aad[10]) = (kind, VERSION[0], VERSION[1]);
+        aad[8..11].copy_from_slice(&header[..3]);
         aad[11..].copy_from_slice(&(len as u16).to_be_bytes());
         Aad::from(aad)
     }
@@ -144,12 +144,12 @@ impl Opener {
                 nonce[NONCE_LEN - EXPLICIT..].copy_from_slice(explicit);
                 let len = sealed.len().checked_sub(TAG).ok_or(Error::DecryptError)?;
                 let nonce = Nonce::assume_unique_for_key(nonce);
-                half.key.open_in_place(nonce, half.aad_12(kind, len), sealed).map_err(broken)?
+                half.key.open_in_place(nonce, half.aad_12(*header, len), sealed).map_err(broken)?
             }
             Form::Chacha12 => {
                 let len = body.len().checked_sub(TAG).ok_or(Error::DecryptError)?;
                 let nonce = Nonce::assume_unique_for_key(half.nonce());
-                half.key.open_in_place(nonce, half.aad_12(kind, len), body).map_err(broken)?
+                half.key.open_in_place(nonce, half.aad_12(*header, len), body).map_err(broken)?
             }
         };
         half.seq = half.seq.checked_add(1).ok_or(Error::DecryptError)?;
@@ -202,6 +202,20 @@ impl Sealer {
         self.half.seq >= self.worn_at
     }
 
+    /// One record, however much is in it.
+    #[cfg(test)]
+    pub(super) fn sealed_whole(&mut self, content: &[u8]) -> Vec<u8> {
+        let mut out = Vec::new();
+        self.seal_one(ContentType::ApplicationData.into(), content, &mut out);
+        out
+    }
+
+    /// Worn from this number on.
+    #[cfg(test)]
+    pub(super) fn wear(&mut self, at: u64) {
+        self.worn_at = at;
+    }
+
     /// The length that so much content has when it is sealed.
     pub(super) fn sealed(&self, content: usize) -> usize {
         content + content.div_ceil(PLAIN).max(1) * self.half.overhead()
@@ -241,7 +255,7 @@ impl Sealer {
         let tag = match half.form {
             Form::Tls13 => half.key.seal_in_place_separate_tag(nonce, Aad::from(header), &mut out[start..]),
             Form::Gcm12 | Form::Chacha12 => {
-                let aad = half.aad_12(kind, part.len());
+                let aad = half.aad_12(header, part.len());
                 half.key.seal_in_place_separate_tag(nonce, aad, &mut out[start..])
             }
         };

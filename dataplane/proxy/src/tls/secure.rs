@@ -296,6 +296,12 @@ impl Secure {
         !self.sealer.is_worn() || self.is_13() && self.renew(out).is_ok()
     }
 
+    /// Appends whatever a peer of ill will may say.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn say(&mut self, kind: ContentType, content: &[u8], out: &mut Vec<u8>) {
+        self.sealer.seal(kind, content, out);
+    }
+
     /// Appends a close_notify.
     pub(crate) fn close(&mut self, out: &mut Vec<u8>) {
         let alert = [WARNING, AlertDescription::CloseNotify.into()];
@@ -325,3 +331,6 @@ fn about(tls: &CommonState) -> (bool, Option<Box<[CertificateDer<'static>]>>) {
     let resumed = tls.handshake_kind() == Some(HandshakeKind::Resumed);
     (resumed, tls.peer_certificates().map(Into::into))
 }
+
+#[cfg(test)]
+mod tests;
