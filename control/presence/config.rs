@@ -5,6 +5,7 @@
 //! file's. An unknown key is an error, so that no misspelt limit is silently the default. docs/presence.md has an example of
 //! each key.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
@@ -12,6 +13,7 @@ use fedgate_sip::domain::Domain;
 use serde::Deserialize;
 
 use crate::digest::Algorithm;
+use crate::homing::{Home, Homes, PeerNode};
 
 /// Why the configuration is refused.
 #[derive(Debug, thiserror::Error)]
@@ -227,6 +229,10 @@ struct File {
     #[serde(default)]
     route: Vec<Route>,
     #[serde(default)]
+    node: Vec<PeerNode>,
+    #[serde(default)]
+    homes: BTreeMap<String, String>,
+    #[serde(default)]
     dns: Dns,
     #[serde(default)]
     federation: Federation,
@@ -265,6 +271,10 @@ pub struct Config {
     pub tls: Option<Tls>,
     /// Ways out.
     pub routes: Vec<Route>,
+    /// The other nodes of the enterprise.
+    pub nodes: Vec<PeerNode>,
+    /// Which users are at home on which node.
+    pub homes: Homes,
     /// Whom routes ask that go by DNS.
     pub dns: Dns,
     /// Foreign domains.
@@ -297,10 +307,14 @@ impl Config {
         if file.listen.is_empty() {
             return bad("listen", "the node needs one at least");
         }
-        let wants_tls =
-            file.listen.iter().any(|l| l.tls) || file.route.iter().any(|r| r.tls.is_some() || r.dns);
+        let wants_tls = file.listen.iter().any(|l| l.tls)
+            || file.route.iter().any(|r| r.tls.is_some() || r.dns)
+            || !file.node.is_empty();
         if wants_tls && file.tls.is_none() {
-            return bad("tls", "a listener or a route uses TLS, which needs certificate, key and ca");
+            return bad(
+                "tls",
+                "a listener, a route or another node uses TLS, which needs certificate, key and ca",
+            );
         }
         if let Some(directory) = &file.directory {
             if !directory.url.starts_with("ldaps://") && !directory.url.starts_with("ldap://") {
@@ -338,15 +352,16 @@ impl Config {
         if federation.watch_list == 0 {
             federation.watch_list = 1_000;
         }
+        let name = canonical("name", &file.name)?;
+        let nodes = nodes(file.node, &name)?;
+        let is_local = |domain: &str| domains.iter().any(|local| local == domain);
+        let homes = Homes::parse(&file.homes, |node| home_named(&name, &nodes, node), is_local)?;
         let mut routes = file.route;
         for route in &mut routes {
             if route.host != "*" {
                 route.host = canonical("route.host", &route.host)?;
             }
-            let to = route.to.as_ref().map(|to| {
-                to.rsplit_once(':')
-                    .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
-            });
+            let to = route.to.as_ref().map(|to| is_place(to));
             match (to, route.dns) {
                 (Some(true), false) => {}
                 (None, true) if route.tls.is_some() => {
@@ -369,7 +384,7 @@ impl Config {
             return bad("digest", "SHA-256, MD5 or both");
         }
         Ok(Self {
-            name: canonical("name", &file.name)?,
+            name,
             port: file.port.or(tls_port).unwrap_or(5061),
             domains,
             store: file.store,
@@ -382,6 +397,8 @@ impl Config {
             listen: file.listen,
             tls: file.tls,
             routes,
+            nodes,
+            homes,
             dns: file.dns,
             federation,
             limits: file.limits,
@@ -393,6 +410,25 @@ impl Config {
     /// Whether a canonical domain is the node's. By equality, never by suffix.
     pub fn is_local(&self, domain: &str) -> bool {
         self.domains.iter().any(|local| local == domain)
+    }
+
+    /// The other node of this name, canonical or not.
+    pub(crate) fn node(&self, host: &str) -> Option<usize> {
+        let host = Domain::canonical(host.as_bytes()).ok()?;
+        self.nodes.iter().position(|node| node.name == host.as_str())
+    }
+
+    /// The node of this name, this one or another.
+    pub(crate) fn home_named(&self, name: &str) -> Option<Home> {
+        home_named(&self.name, &self.nodes, name)
+    }
+
+    /// The name of a node.
+    pub(crate) fn name_of(&self, home: Home) -> &str {
+        match home {
+            Home::Here => &self.name,
+            Home::At(node) => self.nodes.get(node).map_or("", |node| &node.name),
+        }
     }
 
     /// Which entry of the permitted domains a canonical foreign domain is permitted by: its own name before a `*.x`.
@@ -428,6 +464,35 @@ pub enum Permission {
     Below(usize),
     /// Not at all, or it is the node's own.
     Refused,
+}
+
+fn nodes(nodes: Vec<PeerNode>, own: &str) -> Result<Vec<PeerNode>, ConfigError> {
+    let bad = |key, why: String| Err(ConfigError::Value(key, why));
+    let mut all: Vec<PeerNode> = Vec::new();
+    for PeerNode { name, to } in nodes {
+        let name = canonical("node.name", &name)?;
+        if name == own || all.iter().any(|other| other.name == name) {
+            return bad("node.name", format!("{name} stands twice"));
+        }
+        if to.is_empty() || !to.iter().all(|to| is_place(to)) {
+            return bad("node.to", format!("{name}: name:port or address:port, one at least"));
+        }
+        all.push(PeerNode { name, to });
+    }
+    Ok(all)
+}
+
+fn home_named(own: &str, nodes: &[PeerNode], name: &str) -> Option<Home> {
+    let name = Domain::canonical(name.as_bytes()).ok()?;
+    if name.as_str() == own {
+        return Some(Home::Here);
+    }
+    nodes.iter().position(|node| node.name == name.as_str()).map(Home::At)
+}
+
+/// `name:port` or `address:port`.
+fn is_place(to: &str) -> bool {
+    to.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
 }
 
 fn permitted(entries: &[String], local: &[String]) -> Result<Vec<String>, ConfigError> {
@@ -521,6 +586,9 @@ mod tests {
                 "[directory]\nurl = \"ldap://d\"\nbind = \"b\"\npassword-file = \"p\"\nbase = \"b\"\n",
                 "directory.ca",
             ),
+            ("[[node]]\nname = \"b\"\nto = [\"b:1\"]\n", "another node uses TLS"),
+            ("[homes]\n\"bob@cup.cisco.example\" = \"cup2.local.example\"\n", "no node cup2.local.example"),
+            ("[homes]\n\"bob@else.example\" = \"cup.local.example\"\n", "not of the node's domains"),
             ("[web]\nlisten = \"127.0.0.1:0\"\n", "web service"),
         ] {
             let why = with(text).expect_err(text).to_string();

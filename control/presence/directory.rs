@@ -118,7 +118,7 @@ impl Directory {
     /// The users, if it says who they are.
     async fn known(&self, cfg: &Config, file: &Users) -> Option<Users> {
         match timeout(WHOLE, self.read(|domain| cfg.is_local(domain))).await {
-            Ok(Ok(listed)) => Some(file.and(listed)),
+            Ok(Ok(listed)) => Some(file.and(listed, cfg)),
             Ok(Err(why)) => {
                 tracing::warn!(%why, "who was a user stays one");
                 None

@@ -26,7 +26,7 @@ use crate::web;
 /// Outputs that may wait for the disk.
 const MAX_HELD: usize = 100_000;
 /// Octets in them.
-const MAX_HELD_OCTETS: usize = 64 << 20;
+const MAX_HELD_OCTETS: usize = 16 << 20;
 /// Events decided in one go.
 const BATCH: usize = 512;
 

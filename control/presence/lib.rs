@@ -16,6 +16,10 @@ mod dialog;
 mod digest;
 mod directory;
 mod driver;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzed;
+mod homing;
 mod ids;
 mod im;
 mod message;
@@ -26,5 +30,9 @@ mod transport;
 mod users;
 mod web;
 mod xml;
+
+#[cfg(test)]
+#[path = "tests/postgres/mod.rs"]
+mod postgres;
 
 pub use driver::{NodeError, check, run};

@@ -74,6 +74,18 @@ enum Verb {
         #[command(flatten)]
         node: Node,
     },
+    /// The enterprise's other nodes, and how it goes with them.
+    Nodes {
+        #[command(flatten)]
+        node: Node,
+    },
+    /// Which node somebody is at home on.
+    Home {
+        /// Who.
+        user: String,
+        #[command(flatten)]
+        node: Node,
+    },
     /// What the node holds and has counted.
     Statistics {
         #[command(flatten)]
@@ -116,6 +128,8 @@ fn main() -> ExitCode {
             (node, json!({ "do": "remove-contact", "user": user, "contact": contact }))
         }
         Verb::Show { user, node } => (node, json!({ "do": "show", "user": user })),
+        Verb::Nodes { node } => (node, json!({ "do": "nodes" })),
+        Verb::Home { user, node } => (node, json!({ "do": "home", "user": user })),
         Verb::Statistics { node } => (node, json!({ "do": "statistics" })),
     };
     match control::ask(&node.socket, &command) {

@@ -3,7 +3,8 @@
 //!
 //! A TOML file of `[[user]]` tables: `address`, optionally `name` (shown to others), and what the user proves himself by:
 //! `password`, or `ha1-md5` and `ha1-sha256` (hex of user:realm:password), by which the file need not hold the password.
-//! Passwords are turned into the two at the start. The realm is the user's domain.
+//! Of one who is at home on another
+//! node (`node`, or the configuration's table) nothing more is read. Passwords are turned into the two at the start. The realm is the user's domain.
 //!
 //! The file is read at the start; asked by the core.
 
@@ -16,6 +17,7 @@ use crate::aor::Aor;
 use crate::config::Config;
 use crate::digest::{Algorithm, hash};
 use crate::directory::Listed;
+use crate::homing::Home;
 
 /// Why the file is refused.
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +34,12 @@ pub enum UsersError {
     /// Twice the same.
     #[error("user {0} stands twice")]
     Twice(Aor),
+    /// At home on a node that there is not.
+    #[error("user {0}: there is no node {1}")]
+    Node(Aor, String),
+    /// At home on one node by the file, on another by the configuration.
+    #[error("user {0}: at home on {1} by this file, on {2} by [homes]")]
+    Homes(Aor, String, String),
     /// Nothing to prove himself by.
     #[error("user {0} has neither password nor ha1-md5 or ha1-sha256")]
     Secret(Aor),
@@ -52,6 +60,7 @@ struct File {
 struct Entry {
     address: String,
     name: Option<String>,
+    node: Option<String>,
     password: Option<String>,
     ha1_md5: Option<String>,
     ha1_sha256: Option<String>,
@@ -96,7 +105,11 @@ impl User {
 
 /// All of them.
 #[derive(Clone, Debug, Default)]
-pub struct Users(HashMap<Aor, User>);
+pub struct Users {
+    here: HashMap<Aor, User>,
+    /// Which node the file says that a user is at home on.
+    homes: HashMap<Aor, Home>,
+}
 
 impl Users {
     /// Reads the file of the configuration.
@@ -109,10 +122,24 @@ impl Users {
     /// Reads the text of the file called `shown`.
     pub fn parse(text: &str, shown: &str, cfg: &Config) -> Result<Self, UsersError> {
         let file: File = toml::from_str(text).map_err(|why| UsersError::Form(shown.to_owned(), why))?;
-        let mut users = HashMap::new();
+        let (mut users, mut homes) = (HashMap::new(), HashMap::new());
         for entry in file.user {
             let aor = Aor::parse(&entry.address).filter(|aor| cfg.is_local(aor.domain()));
             let aor = aor.ok_or(UsersError::Address(entry.address))?;
+            if let Some(node) = entry.node {
+                let home =
+                    cfg.home_named(&node).ok_or_else(|| UsersError::Node(aor.clone(), node.clone()))?;
+                if let Some(other) = cfg.homes.of_user(&aor).filter(|other| *other != home) {
+                    return Err(UsersError::Homes(aor, node, cfg.name_of(other).to_owned()));
+                }
+                if homes.insert(aor.clone(), home).is_some() {
+                    return Err(UsersError::Twice(aor));
+                }
+            }
+            let home = homes.get(&aor).copied().or_else(|| cfg.homes.of(&aor)).unwrap_or(Home::Here);
+            if home != Home::Here {
+                continue;
+            }
             let made = |algorithm| {
                 let password = entry.password.as_ref()?;
                 Some(hash(algorithm, &format!("{}:{}:{password}", aor.user(), aor.domain())))
@@ -135,29 +162,42 @@ impl Users {
                 return Err(UsersError::Twice(aor));
             }
         }
-        Ok(Self(users))
+        Ok(Self { here: users, homes })
+    }
+
+    /// Which node the file says that a user is at home on.
+    pub fn home(&self, user: &Aor) -> Option<Home> {
+        self.homes.get(user).copied()
+    }
+
+    /// How many it says so of, of one node.
+    pub fn named(&self, home: Home) -> usize {
+        self.homes.values().filter(|other| **other == home).count()
     }
 
     /// These, and those of a directory. Who is in both has the file's digests and the directory's password.
-    pub(crate) fn and(&self, listed: Vec<Listed>) -> Self {
-        let mut users = self.0.clone();
+    pub(crate) fn and(&self, listed: Vec<Listed>, cfg: &Config) -> Self {
+        let mut users = self.here.clone();
         for Listed { aor, name, dn } in listed {
+            if self.home(&aor).or_else(|| cfg.homes.of(&aor)).is_some_and(|home| home != Home::Here) {
+                continue;
+            }
             let fresh = || User { aor: aor.clone(), name: None, md5: None, sha256: None, dn: None };
             let user = users.entry(aor.clone()).or_insert_with(fresh);
             user.name = user.name.take().or(name);
             user.dn = Some(dn);
         }
-        Self(users)
+        Self { here: users, homes: self.homes.clone() }
     }
 
     /// The user with this address.
     pub fn get(&self, aor: &Aor) -> Option<&User> {
-        self.0.get(aor)
+        self.here.get(aor)
     }
 
-    /// How many there are.
+    /// How many there are at home here.
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.here.len()
     }
 }
 

@@ -2,7 +2,7 @@
 # shellcheck shell=bash
 #
 # Two enterprises, alpha.example and beta.example, with nothing but fedgate: each has an appliance at its border and a presence node behind it.
-# Their users (baresip) see each other come and go and write to each other. Sourced by scripts/demo.
+# Their users (baresip, linphonec, and curl for the node's web service) see each other come and go and write to each other. Sourced by scripts/demo.
 #
 #   world (198.51.100.0/24)                                inside, 10.10.0.0/24 of alpha and 10.20.0.0/24 of beta
 #     .2  .3    alpha's appliance, and its node's address    .1   the appliance, everybody's default route
@@ -10,6 +10,7 @@
 #     .53 .63   alpha's and beta's DMZ name servers          .53  the private name server
 #     .40       the edge of gamma.example, a stranger        .2   the appliance's control, which asks that server
 #                                                            .50  anna of alpha, bert of beta
+#                                                            .51  carl of beta
 #
 # In the world an enterprise is what its DMZ server says: _sipfederationtls._tcp of its domain, and the address of the host that this names. The private
 # one knows its own hosts by their own addresses, and asks the other enterprise's DMZ server for all that is theirs, through the appliance.
@@ -48,20 +49,20 @@ federation_up() {
 
 # network_up ENTERPRISE: its hosts, its name servers and its certificates.
 network_up() {
-    local name=$1 other=${PARTNER[$1]} net=${NET[$1]} host user=anna
-    [[ $name == alpha ]] || user=bert
+    local name=$1 other=${PARTNER[$1]} net=${NET[$1]} host last=50
+    local -a users=(anna)
+    [[ $name == alpha ]] || users=(bert carl)
     lab_switch "in-$name"
-    for host in "dmz-$name" "dns-$name" "node-$name" "control-$name" "$user"; do
+    for host in "dmz-$name" "dns-$name" "node-$name" "control-$name" "${users[@]}"; do
         lab_node "$host" </dev/null
         echo "nameserver $net.53" >"/etc/netns/$(lab_ns "$host")/resolv.conf"
     done
     lab_cable world "dmz-$name" "${DMZ[$name]}/24"
     lab_cable "in-$name" "control-$name" "$net.2/24"
     lab_cable "in-$name" "node-$name" "$net.11/24"
-    lab_cable "in-$name" "$user" "$net.50/24"
+    for host in "${users[@]}"; do lab_cable "in-$name" "$host" "$net.$((last++))/24"; done
     lab_cable "in-$name" "dns-$name" "$net.53/24"
-    for host in dns node control; do ip -n "$(lab_ns "$host-$name")" route add default via "$net.1"; done
-    ip -n "$(lab_ns "$user")" route add default via "$net.1"
+    for host in "dns-$name" "node-$name" "control-$name" "${users[@]}"; do ip -n "$(lab_ns "$host")" route add default via "$net.1"; done
     name_server "dmz-$name" --listen-address="${DMZ[$name]}" --no-resolv --local="/$name.example/" \
         --srv-host="_sipfederationtls._tcp.$name.example,cup.$name.example,5061,10,0" --host-record="cup.$name.example,${PUBLIC[$name]}"
     name_server "dns-$name" --listen-address="$net.53" --no-resolv --local="/$name.example/" --host-record="cup.$name.example,$net.11" \
@@ -125,7 +126,9 @@ federation_demo() {
     check 'bert is told nothing of anna' lab_client_sees bert Unknown
     check 'anna allows all of beta.example' node alpha allow anna@alpha.example beta.example
     check 'bert sees anna online' lab_client_comes_to_see bert Online anna
-    check 'carl allows anna' node beta allow carl@beta.example anna@alpha.example
+    check "carl, who has no device, is told at his node's web service that anna asks" told_by_web carl watchers \
+        '{"address":"anna@alpha.example","status":"pending"}'
+    check 'carl allows anna there' web carl PUT decisions/anna@alpha.example '{"verdict": "allow"}'
     check 'anna sees carl offline' lab_wait 10 "carl's presence" lab_client_sees anna Offline other
 
     title 'They come and go'
@@ -166,6 +169,30 @@ federation_demo() {
     check 'bert takes it back' node beta forget bert@beta.example alpha.example
     check 'anna sees bert return' lab_client_comes_to_see anna Online bert
 
+    title 'A client of another make'
+    lab_linphone carl carl@beta.example cup.beta.example ca-beta secret-carl anna@alpha.example
+    check 'carl logs in with linphone, and anna sees him online' lab_wait 20 'carl' lab_client_sees anna Online other
+    check 'carl sees anna online' lab_wait 10 'anna' lab_linphone_sees carl Online
+    lab_client_type anna /presence_offline
+    check 'and leave' lab_wait 10 'anna' lab_linphone_sees carl Offline
+    lab_client_type anna /presence_online
+    check 'and return' lab_wait 10 'anna' lab_linphone_sees carl Online
+    lab_client_type carl 'chat sip:anna@alpha.example hello from linphone'
+    check 'carl writes to anna' lab_wait 10 'the text' lab_client_said anna 'sip:carl@beta.example: "hello from linphone"'
+    lab_client_type anna /contact_next
+    lab_client_type anna '/message hello from baresip'
+    check 'anna to carl' lab_wait 10 'the text' lab_client_said carl 'hello from baresip'
+    check 'carl blocks anna, at the web service' web carl PUT decisions/anna@alpha.example '{"verdict": "block"}'
+    check 'anna sees carl leave' lab_wait 10 'carl' lab_client_sees anna Offline other
+    check 'her text is refused' refused anna 'are you there, carl'
+    check 'and carl does not read it' not lab_client_said carl 'are you there, carl'
+    check 'carl still sees anna' lab_linphone_sees carl Online
+    check 'carl allows her again' web carl PUT decisions/anna@alpha.example '{"verdict": "allow"}'
+    check 'anna sees carl return' lab_wait 10 'carl' lab_client_sees anna Online other
+    lab_client_type anna /contact_prev
+    lab_client_type carl quit
+    check 'carl ends his client, and anna sees him leave' lab_wait 10 'carl' lab_client_sees anna Offline other
+
     title 'A domain refused at the border'
     # shellcheck disable=SC2034 # lab_tls_open's
     LAB_PUBLIC=${PUBLIC[beta]} LAB_PUBLIC_NAME=cup.beta.example LAB_PUBLIC_CA=ca-beta
@@ -203,6 +230,19 @@ permitted() {
 watched() {
     node "$1" show "$2" | python3 -c 'import json, sys
 sys.exit({"address": sys.argv[1], "status": sys.argv[2]} not in json.load(sys.stdin)["watchers"])' "$3" "$4"
+}
+
+# web USER METHOD PATH [JSON]: what the web service of beta's node answers that user; fails where it refuses.
+web() {
+    local at=https://cup.beta.example:8443/api/v1 token
+    local -a curl=(lab_in "$1" curl -sf --cacert "$LAB_DIR/certs/ca-beta.crt")
+    token=$("${curl[@]}" "$at/session" --json "{\"user\": \"$1\", \"password\": \"secret-$1\", \"bearer\": true}" | sed 's/.*"token":"\([^"]*\)".*/\1/')
+    "${curl[@]}" -H "Authorization: Bearer $token" -X "$2" ${4:+--json "$4"} "$at/$3"
+}
+
+# told_by_web USER PATH TEXT: whether that is in its answer.
+told_by_web() {
+    [[ $(web "$1" GET "$2") == *"$3"* ]]
 }
 
 # of_node ENTERPRISE FIELD: a number of its node's statistics.

@@ -100,6 +100,10 @@ impl Outgoing {
         }
         let _ = write!(text, "Content-Length: {}\r\n\r\n", self.body.len());
         text.push_str(&self.body);
+        // Answers wait for the disk by the thousand, and a long one has been given twice its length by now.
+        if text.capacity() - text.len() > 512 {
+            text.shrink_to_fit();
+        }
         text.into_bytes()
     }
 }

@@ -8,6 +8,7 @@
 //! Used by the transport (which scans) and the core (which reads). A message lives as long as it has to be answered.
 
 pub mod compose;
+pub mod relay;
 
 use fedgate_sip::frame::Limits;
 use fedgate_sip::headers::HeaderName;

@@ -229,7 +229,7 @@ impl Core {
 
     /// A contact as its owner sees it; nothing of the state where it has not been told.
     pub(super) fn contact_shown(&self, user: &Aor, contact: &Aor, name: &str) -> Value {
-        let seen = if self.is_local(contact) {
+        let seen = if self.is_ours(contact) {
             match self.access_of(contact, user) {
                 Access::Active => Some(self.state(contact)),
                 Access::Polite => Some(Presence::OFFLINE),
@@ -352,7 +352,7 @@ impl Core {
             return Err(Reply::Failed(503));
         }
         let waiting = Waiting::Client(ticket, user.clone());
-        if self.is_local(&to) {
+        if self.is_ours(&to) {
             if self.users.get(&to).is_none() {
                 return Err(Reply::Failed(404));
             }
@@ -363,7 +363,7 @@ impl Core {
             self.count("texts_in");
             self.deliver(&to, &user, PLAIN, text, Some((waiting, None)));
         } else {
-            if self.cfg.route(to.domain()).is_none() {
+            if !self.is_reachable(&to) {
                 return Err(Reply::Failed(404));
             }
             *self.web.saying.entry(user.clone()).or_default() += 1;

@@ -55,6 +55,13 @@ pub enum Command {
     },
     /// The node's counters and how much it holds.
     Statistics,
+    /// The enterprise's nodes, and how it goes with them.
+    Nodes,
+    /// Which node somebody is at home on.
+    Home {
+        /// Who.
+        user: String,
+    },
     /// `user` is in this state, as one of his clients says; without a state that is taken back.
     SetState {
         /// Whose.
@@ -157,6 +164,10 @@ impl Core {
                 return Some(self.user(&user).map_or_else(Reply::Refused, |u| Reply::Told(self.show(&u))));
             }
             Command::Statistics => return Some(Reply::Told(self.statistics())),
+            Command::Nodes => return Some(Reply::Told(self.nodes_shown())),
+            Command::Home { user } => {
+                return Some(self.home_shown(&user).map_or_else(Reply::Refused, Reply::Told));
+            }
             Command::SetState { user, state, note, seconds } => {
                 self.set_state(&user, state.as_deref(), &note, seconds)
             }
@@ -182,7 +193,11 @@ impl Core {
     }
 
     pub(super) fn user(&self, text: &str) -> Result<Aor, String> {
-        let user = Aor::parse(text).filter(|aor| self.users.get(aor).is_some());
+        let aor = Aor::parse(text);
+        if let Some(user) = aor.as_ref().filter(|user| self.is_elsewhere(user)) {
+            return Err(format!("{user}: at home on {}", self.cfg.name_of(self.home(user))));
+        }
+        let user = aor.filter(|aor| self.users.get(aor).is_some());
         user.ok_or_else(|| format!("{text}: no user of this node"))
     }
 
@@ -245,7 +260,7 @@ impl Core {
         }
         contacts.insert(contact.clone(), name.clone());
         self.write(Write::Contact(user.clone(), contact.clone(), Some(name)));
-        if !self.is_local(&contact) {
+        if !self.is_ours(&contact) {
             self.want_watch(&user, &contact);
         }
         self.tell_contact(&user, &contact);
@@ -259,7 +274,7 @@ impl Core {
         });
         let contact = known.ok_or_else(|| format!("{contact}: not in the list"))?;
         self.write(Write::Contact(user.clone(), contact.clone(), None));
-        if !self.is_local(&contact) {
+        if !self.is_ours(&contact) {
             self.unwant_watch(&user, &contact);
         }
         self.tell(&user, "contact-removed", json!({ "address": contact.as_str() }));

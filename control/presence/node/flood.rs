@@ -132,7 +132,8 @@ impl Core {
         entry: usize,
         target: Option<&Aor>,
     ) -> Result<Who, Answered> {
-        let exists = target.is_some_and(|aor| self.users.get(aor).is_some());
+        // Whether one who is at home elsewhere exists is that node's to say, and it guards itself.
+        let exists = target.is_some_and(|aor| self.users.get(aor).is_some() || self.is_elsewhere(aor));
         let (rate, list) = (self.cfg.federation.unlisted_rate, self.cfg.federation.watch_list);
         let guard = self.guards.entry(entry).or_default();
         let was = guard.watched;

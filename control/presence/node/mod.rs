@@ -8,14 +8,17 @@
 //! One value, owned by one task; no locks. Each file adds the part it is named for:
 //! `request` (whose is it, may he), `register`, `publish`, `subscribe` (watchers of users), `watchers` (who they are), `watch` (users' own foreign contacts),
 //! `pager` and `session` (instant messages), `command` (what users and operators decide), `client` (users' clients that speak no SIP),
-//! `transact` (requests of ours).
+//! `transact` (requests of ours), `elsewhere` (the enterprise's other nodes).
 //!
 //! Bounds: those of the configuration, and the constants at each collection. Time is milliseconds since 1970 that never
 //! goes back while the process lives.
 
 mod client;
 mod command;
+mod elsewhere;
 mod flood;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzed;
 mod pager;
 mod publish;
 mod register;
@@ -84,11 +87,15 @@ enum Timer {
     Idle(Tag),
     /// A text has not been acknowledged by any of a user's clients.
     Told(u64),
+    /// The 200 of an INVITE that was passed on does not come again.
+    Accepted(u64),
 }
 
 /// A connection as the core knows it.
 struct Conn {
     peer: Peer,
+    /// It is there; one of ours is not as long as it is being made.
+    open: bool,
     /// Users that have proved themselves on it.
     users: HashSet<Aor>,
     /// Credentials on it that were wrong.
@@ -138,6 +145,7 @@ pub struct Core {
     deliveries: HashMap<u64, pager::Delivery>,
     guards: HashMap<usize, flood::Guard>,
     shares: flood::Shares,
+    elsewhere: elsewhere::Elsewhere,
     web: client::Clients,
 }
 
@@ -182,6 +190,7 @@ impl Core {
             deliveries: HashMap::new(),
             guards: HashMap::new(),
             shares: flood::Shares::default(),
+            elsewhere: elsewhere::Elsewhere::default(),
             web: client::Clients::default(),
         };
         core.restore(image);
@@ -216,7 +225,8 @@ impl Core {
         }
         // One of ours may have requests waiting already.
         let (target, waiting) = old.map_or((None, 0), |old| (old.target, old.waiting));
-        self.conns.insert(conn, Conn { peer, users: HashSet::new(), failures: 0, target, waiting });
+        self.conns
+            .insert(conn, Conn { peer, open: true, users: HashSet::new(), failures: 0, target, waiting });
     }
 
     /// A connection is gone, or could not be made, or is not wanted any more. What was said on it before may still leave.
@@ -267,7 +277,7 @@ impl Core {
             .flat_map(|(owner, contacts)| {
                 contacts.keys().map(move |contact| (owner.clone(), contact.clone()))
             })
-            .filter(|(_, contact)| !self.is_local(contact))
+            .filter(|(_, contact)| !self.is_ours(contact))
             .collect();
         for (owner, contact) in wanted {
             self.want_watch(&owner, &contact);
@@ -292,6 +302,7 @@ impl Core {
                 Timer::Ack(tag) => self.on_no_ack(tag),
                 Timer::Idle(tag) => self.on_idle(tag),
                 Timer::Told(number) => self.on_not_acknowledged(number),
+                Timer::Accepted(branch) => self.on_accepted_over(branch),
             }
         }
     }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Texts between the node and its users' devices (the design's pager mode), and the conversion between the two modes.
 //!
-//! A text from a device goes to another of our users as it is, or to a foreign user by the pair's conversation
+//! A text from a device goes to another of our users as it is, or to a foreign user or one at home on another node by the pair's conversation
 //! ([`super::session`]). A text for one of our users goes to each of his devices as a MESSAGE of its own; the first that takes it has
 //! delivered it, and only then is whoever sent it told so. A client that listens ([`super::client`]) is a device in all this. Nothing is kept
 //! for later: a user without a device gets nothing, and the sender learns it (480).
@@ -59,7 +59,7 @@ impl Core {
         let Some(target) = target else { return self.refuse(&request, 404, "no_user") };
         match who {
             Who::Foreign(_) if !self.cfg.federation.pager => self.refuse(&request, 405, "pager_foreign"),
-            Who::Local(from) if !self.is_local(&target) => self.say(request, from, target),
+            Who::Local(from) if !self.is_ours(&target) => self.say(request, from, target),
             Who::Foreign(from) | Who::Local(from) => {
                 let Ok(local) = self.local_target(&request) else { return };
                 self.take_text(request, &local, &from, None);
@@ -69,7 +69,7 @@ impl Core {
 
     /// A device says something to a foreign user.
     fn say(&mut self, request: Incoming, local: Aor, foreign: Aor) {
-        if self.cfg.route(foreign.domain()).is_none() {
+        if !self.is_reachable(&foreign) {
             return self.refuse(&request, 404, "no_user");
         }
         let (kind, body) = match content(&request) {

@@ -5,9 +5,14 @@
 //! which they last published. Entity tags change with each PUBLISH, and publications are stored before they are acknowledged: after a
 //! restart a device goes on with the tag it has.
 //!
+//! RFC 3903 leaves to the server what becomes of several publications by one device. Clients do that: baresip publishes at its start and again
+//! when it is registered, without waiting for the first answer, and knows the second tag only; who loses his connection may begin anew. So one that
+//! names no tag takes the place of what the same device ([`Source`]) has published before, or nobody could take that back until it runs out.
+//!
 //! Bound: [`MAX_DEVICES`] publications a user. Part of the core.
 
 use fedgate_sip::headers::HeaderName;
+use fedgate_sip::via::Vias;
 use rsip::headers::UntypedHeader as _;
 
 use super::request::Who;
@@ -18,6 +23,7 @@ use crate::message::Incoming;
 use crate::presence::pidf;
 use crate::presence::state::{Presence, Reach, compose};
 use crate::store::Write;
+use crate::transport::ConnId;
 
 /// Publications of one user at once.
 const MAX_DEVICES: usize = 16;
@@ -32,6 +38,24 @@ pub(super) struct Publication {
     owner: Aor,
     expires: u64,
     presence: Presence,
+    /// Which device's; unknown of clients that speak no SIP, and after a restart.
+    source: Option<Source>,
+}
+
+/// What tells one device of a user from another: the connection, and as a proxy may bring several on one, the Via of the device itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Source {
+    conn: ConnId,
+    host: Box<str>,
+    port: Option<u16>,
+}
+
+impl Source {
+    fn of(request: &Incoming) -> Option<Self> {
+        let own =
+            request.msg().values(HeaderName::Via).last().and_then(|value| Vias::new(value).last())??;
+        Some(Self { conn: request.conn, host: own.host.to_ascii_lowercase().into(), port: own.port })
+    }
 }
 
 impl Core {
@@ -39,7 +63,7 @@ impl Core {
         for (etag, owner, expires, presence) in stored {
             self.at(expires, Timer::Publication(etag));
             self.devices.entry(owner.clone()).or_default().push(etag);
-            self.publications.insert(etag, Publication { owner, expires, presence });
+            self.publications.insert(etag, Publication { owner, expires, presence, source: None });
         }
         let owners: Vec<Aor> = self.devices.keys().cloned().collect();
         for owner in owners {
@@ -82,15 +106,21 @@ impl Core {
             Ok(said) => said,
             Err(status) => return self.refuse_body(request, status),
         };
-        if old.is_none() && self.devices.get(&user).is_some_and(|devices| devices.len() >= MAX_DEVICES) {
+        let source = Source::of(request);
+        let replaced = match old {
+            Some(old) => vec![old],
+            None => self.same_device(&user, source.as_ref()),
+        };
+        if replaced.is_empty() && self.devices.get(&user).is_some_and(|devices| devices.len() >= MAX_DEVICES)
+        {
             return self.refuse(request, 503, "publish_many");
         }
-        if let Some(old) = old {
+        for old in replaced {
             self.forget(old);
         }
         let etag = self.ids.number();
         if seconds > 0 {
-            self.keep(etag, &user, seconds, said);
+            self.keep(etag, &user, seconds, said, source);
         }
         let out = self.response(request, 200).with(rsip::headers::Expires::new(seconds.to_string()));
         let out = out.other("SIP-ETag", Tag(etag).to_string());
@@ -98,12 +128,24 @@ impl Core {
         self.recompose(&user);
     }
 
-    fn keep(&mut self, etag: u64, owner: &Aor, seconds: u32, presence: Presence) {
+    /// What a user's device has published before: on this connection, or from this host on one that is gone.
+    fn same_device(&self, user: &Aor, source: Option<&Source>) -> Vec<u64> {
+        let Some(source) = source else { return Vec::new() };
+        let is_same = |etag: &u64| {
+            let before = self.publications.get(etag).and_then(|publication| publication.source.as_ref());
+            before.is_some_and(|before| {
+                before == source || (before.host == source.host && !self.conns.contains_key(&before.conn))
+            })
+        };
+        self.devices.get(user).into_iter().flatten().copied().filter(is_same).collect()
+    }
+
+    fn keep(&mut self, etag: u64, owner: &Aor, seconds: u32, presence: Presence, source: Option<Source>) {
         let expires = self.now + u64::from(seconds) * 1_000;
         self.write(Write::Published(etag, owner.clone(), expires, presence.clone()));
         self.at(expires, Timer::Publication(etag));
         self.devices.entry(owner.clone()).or_default().push(etag);
-        self.publications.insert(etag, Publication { owner: owner.clone(), expires, presence });
+        self.publications.insert(etag, Publication { owner: owner.clone(), expires, presence, source });
     }
 
     /// Publishes under a tag of the caller's, in the place of what stands under it. `false` where the user has too many devices.
@@ -113,7 +155,7 @@ impl Core {
             return false;
         }
         self.forget(etag);
-        self.keep(etag, user, seconds, presence);
+        self.keep(etag, user, seconds, presence, None);
         self.recompose(user);
         true
     }

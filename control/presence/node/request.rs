@@ -3,6 +3,7 @@
 //!
 //! From the appliance or another peer of the configuration come requests of foreign users: From must be of a permitted domain, the
 //! target ours (the peer's certificate was checked when it connected; that it speaks for the From domain is the appliance's to check).
+//! What is for another node of the enterprise has been passed on before ([`super::elsewhere`]).
 //! From anywhere else come requests of our own users, who must prove themselves by digest once a connection.
 //! The order of the checks is RFC 3261 section 8.2; what is refused is answered and counted by name.
 //!
@@ -16,6 +17,7 @@ use super::{Core, Output};
 use crate::aor::Aor;
 use crate::config::Permission;
 use crate::digest::Denied;
+use crate::homing::Home;
 use crate::ids::Tag;
 use crate::message::Incoming;
 use crate::message::compose::{ALLOW, EVENTS, Outgoing, unfolded};
@@ -35,7 +37,7 @@ const MAX_DEFERRED_OCTETS: usize = 32 << 20;
 pub(super) enum Who {
     /// One of our users.
     Local(Aor),
-    /// A user of a permitted domain.
+    /// A user of a permitted domain, or one of the enterprise's at home on the node that has sent it.
     Foreign(Aor),
 }
 
@@ -53,8 +55,9 @@ impl Who {
 
 impl Core {
     pub(super) fn on_request(&mut self, request: Incoming) {
+        let Some(method) = request.msg().method() else { return };
+        let Some(request) = self.unless_elsewhere(request, method) else { return };
         let msg = request.msg();
-        let Some(method) = msg.method() else { return };
         if method == Method::Ack {
             return self.on_ack(&request);
         }
@@ -146,7 +149,15 @@ impl Core {
         let origin = self.conns.get(&request.conn).map(|conn| conn.peer.origin);
         match (origin, from) {
             (Some(_), None) => Err(self.refused(request, 403, "from_uri")),
-            (Some(Origin::Federation), Some(from)) => match self.cfg.permission(from.domain()) {
+            (Some(Origin::Node(node)), Some(from)) if self.is_local(&from) => {
+                // One at home here, or on a third, is not that node's to speak for.
+                let speaks = self.home(&from) == Home::At(node);
+                if speaks { Ok(Who::Foreign(from)) } else { Err(self.refused(request, 403, "spoof_node")) }
+            }
+            (Some(Origin::Federation | Origin::Node(_)), Some(from)) => match self
+                .cfg
+                .permission(from.domain())
+            {
                 Permission::Refused if self.is_local(&from) => Err(self.refused(request, 403, "spoof_local")),
                 Permission::Refused => Err(self.refused(request, 403, "domain_refused")),
                 Permission::Listed => Ok(Who::Foreign(from)),
@@ -271,11 +282,16 @@ impl Core {
         true
     }
 
-    /// Answers a request that has been deferred.
-    pub(super) fn answer_deferred(&mut self, request: &Incoming, status: u16) {
+    /// A request that has been deferred is answered, or about to be.
+    pub(super) fn undefer(&mut self, request: &Incoming) {
         if let Some(octets) = self.deferred.remove(&transaction(request)) {
             self.deferred_octets -= octets;
         }
+    }
+
+    /// Answers a request that has been deferred.
+    pub(super) fn answer_deferred(&mut self, request: &Incoming, status: u16) {
+        self.undefer(request);
         let out = self.response(request, status);
         let out = match status {
             415 => out.with(rsip::headers::Accept::new("text/plain")),
@@ -287,7 +303,12 @@ impl Core {
 }
 
 /// What names a server transaction (RFC 3261 section 17.2.3); senders of before RFC 3261 have no branch to go by.
-fn transaction(request: &Incoming) -> String {
+pub(super) fn transaction(request: &Incoming) -> String {
+    transaction_of(request, request.msg().cseq.method)
+}
+
+/// That of the request of this method which a request is about.
+pub(super) fn transaction_of(request: &Incoming, method: &str) -> String {
     let msg = request.msg();
     let via = &msg.top_via;
     format!(
@@ -297,6 +318,6 @@ fn transaction(request: &Incoming) -> String {
         via.port,
         msg.call_id,
         msg.cseq.number,
-        msg.cseq.method
+        method
     )
 }

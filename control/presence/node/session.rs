@@ -22,7 +22,7 @@ use crate::im::{Do, sdp};
 use crate::message::Incoming;
 use crate::message::compose::{ALLOW, Outgoing};
 use crate::presence::policy::Access;
-use crate::transport::{ConnId, Origin};
+use crate::transport::ConnId;
 
 /// What we take as bodies, for OPTIONS and 200.
 pub(super) const ACCEPT: &str = "application/sdp, text/plain, application/pidf+xml";
@@ -206,10 +206,11 @@ impl Core {
     pub(super) fn on_ack(&mut self, request: &Incoming) {
         let msg = request.msg();
         let tag = msg.to.tag.and_then(|tag| tag.parse().ok()).unwrap_or(Tag(0));
-        let origin = self.conns.get(&request.conn).map(|conn| conn.peer.origin);
+        let Some(session) = self.sessions.get(&tag) else { return };
+        let speaks = self.speaks_for(request.conn, &session.pair.1);
         let Some(session) = self.sessions.get_mut(&tag) else { return };
         let is_peer = Aor::of(&msg.from.uri).as_ref() == Some(&session.pair.1) && session.dialog.knows(msg);
-        if origin == Some(Origin::Federation) && is_peer {
+        if speaks && is_peer {
             session.dialog.conn = Some(request.conn);
             self.acknowledged(tag);
         }

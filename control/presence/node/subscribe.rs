@@ -70,9 +70,12 @@ enum Substate {
 impl Core {
     pub(super) fn restore_subscriptions(&mut self, stored: Vec<StoredSubscription>) {
         for sub in stored {
-            if !self.may_watch(&sub.watcher)
-                || (self.is_local(&sub.resource) && self.users.get(&sub.resource).is_none())
-            {
+            let is_here = if self.is_ours(&sub.resource) {
+                self.users.get(&sub.resource).is_some()
+            } else {
+                self.is_ours(&sub.watcher)
+            };
+            if !is_here || !self.may_watch(&sub.watcher) {
                 // The configuration is another: its next refresh is answered by that.
                 self.write(Write::Unsubscribed(sub.dialog.tag));
                 continue;
@@ -101,7 +104,7 @@ impl Core {
     /// Whether the configuration knows such a watcher.
     fn may_watch(&self, watcher: &Aor) -> bool {
         if self.is_local(watcher) {
-            self.users.get(watcher).is_some()
+            !self.is_ours(watcher) || self.users.get(watcher).is_some()
         } else {
             self.cfg.permission(watcher.domain()) != Permission::Refused
         }
@@ -197,14 +200,14 @@ impl Core {
             octets: 0,
             watchers: None,
         };
-        if package == Package::Presence && self.is_local(&resource) && self.access(&sub) == Access::Pending {
+        if package == Package::Presence && self.is_ours(&resource) && self.access(&sub) == Access::Pending {
             self.ask(&resource, who.aor());
         }
         self.count("subscriptions");
         self.add(sub);
         self.accept(request, tag, seconds);
         self.tell_watched(&resource, package, std::slice::from_ref(who.aor()));
-        if package == Package::Presence && !self.is_local(&resource) && seconds > 0 {
+        if package == Package::Presence && !self.is_ours(&resource) && seconds > 0 {
             self.want_watch(who.aor(), &resource);
         }
     }
@@ -220,8 +223,8 @@ impl Core {
                 own.ok_or_else(|| self.refused(request, 403, "winfo_other"))
             }
             (Who::Local(_), Package::Presence) => match target {
-                Some(target) if self.is_local(&target) => self.local_target(request),
-                Some(target) if self.cfg.route(target.domain()).is_some() => Ok(target),
+                Some(target) if self.is_ours(&target) => self.local_target(request),
+                Some(target) if self.is_reachable(&target) => Ok(target),
                 Some(_) | None => Err(self.refused(request, 404, "no_user")),
             },
         }
@@ -307,7 +310,7 @@ impl Core {
     fn ended(&mut self, tag: Tag) {
         let Some(sub) = self.remove(tag) else { return };
         self.tell_watched(&sub.resource, sub.package, std::slice::from_ref(&sub.watcher));
-        if sub.package == Package::Presence && !self.is_local(&sub.resource) {
+        if sub.package == Package::Presence && !self.is_ours(&sub.resource) {
             self.unwant_watch(&sub.watcher, &sub.resource);
         }
     }
@@ -330,7 +333,7 @@ impl Core {
 
     fn notify(&mut self, tag: Tag) {
         let Some(sub) = self.subs.get(&tag) else { return };
-        let is_device = self.is_local(&sub.watcher);
+        let is_device = self.is_ours(&sub.watcher);
         let dialog = sub.dialog.clone();
         let conn = self.conn_of(&dialog, is_device);
         let now = self.now;
@@ -394,7 +397,7 @@ impl Core {
             let text = winfo::write(&sub.resource, version, full, &watchers);
             return (Substate::Active, Some((winfo::TYPE, text)));
         }
-        let (state, presence, name) = if self.is_local(&sub.resource) {
+        let (state, presence, name) = if self.is_ours(&sub.resource) {
             let user = self.users.get(&sub.resource).and_then(|user| user.name.clone());
             match self.access(sub) {
                 Access::Pending if !sub.was_active => return (Substate::Pending, None),

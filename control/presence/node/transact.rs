@@ -45,6 +45,8 @@ pub(super) enum Purpose {
     Text(Tag),
     /// MESSAGE to a device of a user: the delivery and its leg.
     Leg(u64),
+    /// Somebody else's, passed on under this branch.
+    Pass(u64),
     /// BYE, CANCEL, what nobody waits for.
     Nothing,
 }
@@ -83,10 +85,13 @@ impl Core {
         if is_device { self.conn_to_device(dialog.next_hop()) } else { self.conn_to(dialog.next_hop()) }
     }
 
-    /// The connection to the next hop of a URI, by the routes of the configuration.
+    /// The connection to the next hop of a URI, by the nodes and the routes of the configuration.
     pub(super) fn conn_to(&mut self, uri: &str) -> Option<ConnId> {
         let uri = Uri::parse(uri)?;
         let host = uri.host?;
+        if let Some(target) = self.target_at_node(&uri) {
+            return self.conn_for(target);
+        }
         let route = self.cfg.route(host)?;
         let target = match &route.to {
             Some(to) => Target { to: to.clone(), tls: route.tls.clone(), kind: Kind::Peer },
@@ -115,7 +120,7 @@ impl Core {
         })
     }
 
-    fn conn_for(&mut self, target: Target) -> Option<ConnId> {
+    pub(super) fn conn_for(&mut self, target: Target) -> Option<ConnId> {
         if let Some(conn) = self.pool.get(&target) {
             return Some(*conn);
         }
@@ -129,14 +134,21 @@ impl Core {
         let peer = Peer { origin, tls: target.tls.is_some() };
         self.conns.insert(
             conn,
-            Conn { peer, users: Default::default(), failures: 0, target: Some(target.clone()), waiting: 0 },
+            Conn {
+                peer,
+                open: false,
+                users: Default::default(),
+                failures: 0,
+                target: Some(target.clone()),
+                waiting: 0,
+            },
         );
         self.pool.insert(target.clone(), conn);
         self.out.push(Output::Open(conn, target));
         Some(conn)
     }
 
-    fn is_tls(&self, conn: ConnId) -> bool {
+    pub(super) fn is_tls(&self, conn: ConnId) -> bool {
         self.conns.get(&conn).is_some_and(|conn| conn.peer.tls)
     }
 
@@ -163,9 +175,23 @@ impl Core {
         purpose: Purpose,
         request: Outgoing,
     ) -> Result<(), ()> {
+        let is_invite = matches!(purpose, Purpose::Invite(_));
+        self.start_request(conn, branch, purpose, request.bytes(), is_invite, TIMER_F)
+    }
+
+    /// As [`Core::send_request`], of octets that are whole, with a time of its own to wait (ms).
+    pub(super) fn start_request(
+        &mut self,
+        conn: ConnId,
+        branch: u64,
+        purpose: Purpose,
+        bytes: Vec<u8>,
+        is_invite: bool,
+        patience: u64,
+    ) -> Result<(), ()> {
         let is_full = self.clients.len() >= MAX_CLIENTS;
         let has_room = |on: &&mut Conn| match on.peer.origin {
-            Origin::Federation => on.waiting < MAX_ON_PEER,
+            Origin::Federation | Origin::Node(_) => on.waiting < MAX_ON_PEER,
             Origin::Client => on.waiting < MAX_ON_CLIENT,
         };
         let Some(on) = self.conns.get_mut(&conn).filter(|_| !is_full).filter(has_room) else {
@@ -173,9 +199,8 @@ impl Core {
             return Err(());
         };
         on.waiting += 1;
-        let bytes = request.bytes();
-        let invite = matches!(purpose, Purpose::Invite(_)).then(|| bytes.clone().into_boxed_slice());
-        let deadline = self.now + TIMER_F;
+        let invite = is_invite.then(|| bytes.clone().into_boxed_slice());
+        let deadline = self.now + patience;
         self.clients
             .insert(branch, Client { conn, purpose, deadline, invite, rings: false, cancelled: false });
         self.at(deadline, Timer::Request(branch));
@@ -189,7 +214,11 @@ impl Core {
             msg.top_via.branch.and_then(|b| b.strip_prefix(COOKIE)).and_then(|b| b.parse::<Tag>().ok());
         let Some(Tag(branch)) = branch else { return self.count("stray_response") };
         let Some(client) = self.clients.get_mut(&branch) else {
-            return self.on_late_response(incoming, status);
+            let is_ok = msg.cseq.method == "INVITE" && (200..300).contains(&status);
+            if !(is_ok && self.on_passed_again(branch, incoming)) {
+                self.on_late_response(incoming, status);
+            }
+            return;
         };
         let is_invite = client.invite.is_some();
         // A CANCEL has its INVITE's branch; its own answer means nothing.
@@ -204,6 +233,9 @@ impl Core {
                 let new = (client.deadline, Timer::Request(branch));
                 self.timers.remove(&old);
                 self.timers.insert(new);
+            }
+            if let Purpose::Pass(branch) = client.purpose {
+                self.on_passed_provisional(branch, status, incoming);
             }
             return;
         }
@@ -230,7 +262,17 @@ impl Core {
     }
 
     pub(super) fn on_no_answer(&mut self, branch: u64) {
-        let Some(client) = self.clients.get_mut(&branch) else { return };
+        if self.cancel(branch) {
+            return;
+        }
+        let Some(client) = self.finish(branch) else { return };
+        self.count("request_timeout");
+        self.on_answer(client.purpose, &Answer::own(408));
+    }
+
+    /// Cancels an INVITE, if it can be.
+    pub(super) fn cancel(&mut self, branch: u64) -> bool {
+        let Some(client) = self.clients.get_mut(&branch) else { return false };
         // What has not been answered at all cannot be cancelled (RFC 3261 section 9.1).
         if client.rings
             && !client.cancelled
@@ -238,17 +280,16 @@ impl Core {
         {
             // It may be answered yet: by 487, or by a 200 that has crossed the CANCEL.
             client.cancelled = true;
-            client.deadline = self.now + TIMER_F;
+            let old = std::mem::replace(&mut client.deadline, self.now + TIMER_F);
             let (conn, deadline) = (client.conn, client.deadline);
+            self.timers.remove(&(old, Timer::Request(branch)));
             self.at(deadline, Timer::Request(branch));
             if let Ok(msg) = Message::scan(&invite) {
                 self.out.push(Output::Send(conn, of_invite("CANCEL", &msg, None).bytes()));
             }
-            return;
+            return true;
         }
-        let Some(client) = self.finish(branch) else { return };
-        self.count("request_timeout");
-        self.on_answer(client.purpose, &Answer::own(408));
+        false
     }
 
     pub(super) fn fail_requests_on(&mut self, conn: ConnId) {
@@ -273,6 +314,7 @@ impl Core {
             Purpose::Invite(tag) => self.on_invite_answer(tag, answer),
             Purpose::Text(tag) => self.on_text_answer(tag, answer),
             Purpose::Leg(delivery) => self.on_leg_answer(delivery, answer),
+            Purpose::Pass(branch) => self.on_passed_answer(branch, answer),
             Purpose::Nothing => {}
         }
     }
@@ -289,10 +331,12 @@ impl Core {
 fn of_invite(method: &str, invite: &Message<'_>, to: Option<String>) -> Outgoing {
     let uri = invite.request_uri().map_or("", |uri| uri.text);
     let mut out = Outgoing::request(method, uri);
+    let mut first_via = true;
     for header in invite.headers() {
         let value = header.value.to_owned();
         out = match header.id {
-            HeaderName::Via => out.with(rsip::headers::Via::new(value)),
+            // This hop's, which stands first: those below it of one that was passed on are for others.
+            HeaderName::Via if std::mem::take(&mut first_via) => out.with(rsip::headers::Via::new(value)),
             HeaderName::Route => out.with(rsip::headers::Route::new(value)),
             HeaderName::From => out.with(rsip::headers::From::new(value)),
             HeaderName::To => out.with(rsip::headers::To::new(to.clone().unwrap_or(value))),

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Our users' foreign contacts: one subscription of ours for each local watcher and foreign contact.
+//! Our users' foreign contacts: one subscription of ours for each local watcher and foreign contact. A contact who is at home on another of
+//! the enterprise's nodes is watched there in the same way.
 //!
 //! There is one as long as somebody wants it: the contact stands in the user's list, or one of his devices has subscribed to
 //! it here. Several of his devices share one; two users watching the same contact have two, as the design demands, for the
@@ -25,7 +26,6 @@ use crate::presence::pidf::{self, PidfError};
 use crate::presence::state::Presence;
 use crate::presence::watch::{Next, Pace};
 use crate::store::Package;
-use crate::transport::Origin;
 use crate::xml::XmlError;
 
 /// Between the first SUBSCRIBEs of a restarted node, ms.
@@ -60,7 +60,7 @@ impl Core {
         let mut pairs: Vec<(Aor, Aor)> = in_lists
             .chain(watching)
             // Who is no user any more watches nobody.
-            .filter(|(local, foreign)| self.users.get(local).is_some() && !self.is_local(foreign))
+            .filter(|(local, foreign)| self.users.get(local).is_some() && !self.is_ours(foreign))
             .map(|(local, foreign)| (local.clone(), foreign.clone()))
             .collect();
         pairs.sort_unstable();
@@ -250,10 +250,9 @@ impl Core {
 
     pub(super) fn on_notify(&mut self, request: &Incoming, tag: Tag) {
         let msg = request.msg();
-        let is_federation =
-            self.conns.get(&request.conn).is_some_and(|conn| conn.peer.origin == Origin::Federation);
         let Some(watch) = self.watches.get(&tag) else { return };
-        let known = is_federation && msg.call_id == &*watch.dialog.call_id && watch.asked();
+        let is_peer = self.speaks_for(request.conn, &watch.foreign);
+        let known = is_peer && msg.call_id == &*watch.dialog.call_id && watch.asked();
         let (local, foreign) = (watch.local.clone(), watch.foreign.clone());
         if !known || Aor::of(&msg.from.uri).as_ref() != Some(&foreign) {
             return self.refuse(request, 481, "no_dialog");

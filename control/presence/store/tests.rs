@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 use super::*;
+use crate::postgres::Server;
 use crate::transport::{ConnId, LIMITS};
 
 fn aor(text: &str) -> Aor {
@@ -92,17 +93,9 @@ async fn round(url: &str) {
     store.close().await.expect("closed");
 }
 
-#[tokio::test]
-async fn sqlite_gives_back_what_it_was_given() {
-    let dir = tempfile::tempdir().expect("a folder");
-    round(&format!("sqlite:{}", dir.path().join("store").display())).await;
-}
-
-#[tokio::test]
-async fn a_later_store_is_refused_and_a_damaged_row_is_named() {
-    let dir = tempfile::tempdir().expect("a folder");
-    let url = format!("sqlite:{}", dir.path().join("store").display());
-    let mut store = Store::open(&url).await.expect("a store");
+/// A store from a later version, and one that somebody has been at.
+async fn not_ours(url: &str) {
+    let mut store = Store::open(url).await.expect("a store");
     store
         .db
         .execute("INSERT INTO policy VALUES ('bob@local.example', 'user', 'x@f.example', 'maybe')")
@@ -112,80 +105,56 @@ async fn a_later_store_is_refused_and_a_damaged_row_is_named() {
     assert!(why.contains("policy") && why.contains("bob@local.example"), "{why}");
     store.db.execute("UPDATE schema_version SET version = 99").await.expect("done");
     store.close().await.expect("closed");
-    assert!(matches!(Store::open(&url).await, Err(StoreError::Later { found: 99, .. })));
+    assert!(matches!(Store::open(url).await, Err(StoreError::Later { found: 99, .. })));
+}
+
+/// A transaction is all of it or nothing: where one write cannot be made, none of the others has been.
+async fn all_or_nothing(url: &str) {
+    let (bob, x) = (aor("bob@local.example"), aor("x@f.example"));
+    let mut store = Store::open(url).await.expect("a store");
+    store.db.execute("DROP TABLE preference").await.expect("dropped");
+    let writes = [
+        Write::Contact(bob.clone(), x.clone(), Some("X".into())),
+        Write::Preference(bob.clone(), "theme".into(), Some("light".into())),
+    ];
+    assert!(matches!(store.commit(&writes).await, Err(StoreError::Database(_))));
+    store.db.execute("CREATE TABLE preference (owner TEXT, name TEXT, value TEXT)").await.expect("made");
+    assert_eq!(store.load().await.expect("an image").contacts, []);
+    store.close().await.expect("closed");
+}
+
+fn file(dir: &tempfile::TempDir) -> String {
+    format!("sqlite:{}", dir.path().join("store").display())
+}
+
+#[tokio::test]
+async fn sqlite_gives_back_what_it_was_given() {
+    round(&file(&tempfile::tempdir().expect("a folder"))).await;
+}
+
+#[tokio::test]
+async fn sqlite_refuses_a_later_store_and_names_a_damaged_row() {
+    not_ours(&file(&tempfile::tempdir().expect("a folder"))).await;
+}
+
+#[tokio::test]
+async fn sqlite_commits_all_or_nothing() {
+    all_or_nothing(&file(&tempfile::tempdir().expect("a folder"))).await;
 }
 
 #[tokio::test]
 async fn two_nodes_never_share_a_file() {
     let dir = tempfile::tempdir().expect("a folder");
-    let url = format!("sqlite:{}", dir.path().join("store").display());
-    let store = Store::open(&url).await.expect("a store");
-    assert!(matches!(Store::open(&url).await, Err(StoreError::Database(_))));
+    let store = Store::open(&file(&dir)).await.expect("a store");
+    assert!(matches!(Store::open(&file(&dir)).await, Err(StoreError::Database(_))));
     store.close().await.expect("closed");
 }
 
-/// A server of its own in a folder of its own; as the user `postgres`, since it will not run as root.
-#[test]
-fn postgresql_gives_back_what_it_was_given() {
-    let server = postgres::Server::start().expect("PostgreSQL, which scripts/setup installs");
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    runtime.block_on(round(&server.url));
-}
-
-mod postgres {
-    use std::path::PathBuf;
-    use std::process::{Command, Stdio};
-
-    pub(super) struct Server {
-        pub(super) url: String,
-        dir: tempfile::TempDir,
-        bin: PathBuf,
-    }
-
-    impl Server {
-        pub(super) fn start() -> Option<Self> {
-            let versions = std::fs::read_dir("/usr/lib/postgresql").ok()?;
-            let bin =
-                versions.flatten().map(|v| v.path().join("bin")).find(|bin| bin.join("initdb").exists())?;
-            let dir = tempfile::tempdir().expect("a folder");
-            let path = dir.path().display().to_string();
-            let is_root = Command::new("id").arg("-u").output().is_ok_and(|out| out.stdout == b"0\n");
-            if is_root && !Command::new("chown").args(["postgres", &path]).status().is_ok_and(|s| s.success())
-            {
-                return None;
-            }
-            let server = Self { url: format!("postgres://fedgate@localhost/postgres?host={path}"), dir, bin };
-            let data = format!("{path}/data");
-            let init =
-                server.run("initdb", &["-D", &data, "-U", "fedgate", "-A", "trust", "--no-sync"], is_root);
-            let options = format!("-k {path} -c listen_addresses= -c fsync=off");
-            let log = format!("{path}/log");
-            let start =
-                server.run("pg_ctl", &["-D", &data, "-w", "-l", &log, "-o", &options, "start"], is_root);
-            assert!(init && start, "PostgreSQL does not start");
-            Some(server)
-        }
-
-        fn run(&self, program: &str, arguments: &[&str], is_root: bool) -> bool {
-            let program = self.bin.join(program);
-            let mut command = if is_root {
-                let mut command = Command::new("runuser");
-                command.args(["-u", "postgres", "--"]).arg(program);
-                command
-            } else {
-                Command::new(program)
-            };
-            let command =
-                command.args(arguments).current_dir("/").stdout(Stdio::null()).stderr(Stdio::null());
-            command.status().is_ok_and(|status| status.success())
-        }
-    }
-
-    impl Drop for Server {
-        fn drop(&mut self) {
-            let data = self.dir.path().join("data").display().to_string();
-            let is_root = Command::new("id").arg("-u").output().is_ok_and(|out| out.stdout == b"0\n");
-            self.run("pg_ctl", &["-D", &data, "-m", "immediate", "stop"], is_root);
-        }
-    }
+/// All of it again in PostgreSQL, each in a database of its own.
+#[tokio::test]
+async fn postgresql_does_what_sqlite_does() {
+    let server = Server::start();
+    round(&server.database()).await;
+    not_ours(&server.database()).await;
+    all_or_nothing(&server.database()).await;
 }

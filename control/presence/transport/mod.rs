@@ -67,6 +67,8 @@ impl ConnId {
 pub enum Origin {
     /// The appliance or another peer of the configuration: speaks for foreign users.
     Federation,
+    /// The enterprise's other node of this number: speaks for the users it is home to, and for foreign ones.
+    Node(usize),
     /// Anybody else: speaks for users that prove themselves.
     Client,
 }
@@ -98,6 +100,8 @@ pub enum Kind {
     Device,
     /// A peer of the configuration.
     Peer,
+    /// The enterprise's other node of this number.
+    Node(usize),
     /// A foreign domain's server, found by DNS.
     Found,
 }
@@ -107,6 +111,7 @@ impl Kind {
     pub fn origin(self) -> Origin {
         match self {
             Self::Device => Origin::Client,
+            Self::Node(node) => Origin::Node(node),
             Self::Peer | Self::Found => Origin::Federation,
         }
     }
@@ -253,12 +258,17 @@ impl Transport {
         let (sender, writer) = channel(origin);
         let (client, events) = (self.client.clone(), self.events.clone());
         let resolver = self.resolver.clone();
-        let idle = Duration::from_secs(self.cfg.limits.idle);
+        let cfg = self.cfg.clone();
+        let idle = Duration::from_secs(cfg.limits.idle);
         let sender_of_event = sender.clone();
         tokio::spawn(async move {
             let peer = Peer { origin, tls: target.tls.is_some() };
             let made = match (target.kind, resolver) {
                 (Kind::Found, Some(resolver)) => timeout(SEARCH, search(&resolver, client, &target)).await,
+                (Kind::Node(node), _) => {
+                    let places = cfg.nodes.get(node).map(|node| node.to.as_slice()).unwrap_or_default();
+                    timeout(CONNECT, first_of(places, client, &target)).await
+                }
                 _ => timeout(CONNECT, dial(client, &target.to, target.tls.as_deref())).await,
             };
             match made {
@@ -289,7 +299,7 @@ fn channel(origin: Origin) -> (Sender, connection::Writer) {
     let (queue, receiver) = mpsc::unbounded_channel();
     let unsent = Arc::new(AtomicUsize::new(0));
     let most = match origin {
-        Origin::Federation => MAX_UNSENT,
+        Origin::Federation | Origin::Node(_) => MAX_UNSENT,
         Origin::Client => MAX_UNSENT_CLIENT,
     };
     let given_up = Arc::new(Notify::new());
@@ -322,6 +332,25 @@ async fn search(
                 break;
             }
         }
+    }
+    Err(last)
+}
+
+/// Connects to the first of a node's addresses at which it is.
+async fn first_of(
+    places: &[String],
+    client: Option<TlsConnector>,
+    target: &Target,
+) -> Result<connection::Stream, std::io::Error> {
+    let each = CONNECT / u32::try_from(places.len().max(1)).unwrap_or(1);
+    let mut last = std::io::Error::other("it has no address");
+    for place in places {
+        match timeout(each, dial(client.clone(), place.as_str(), target.tls.as_deref())).await {
+            Ok(Ok(stream)) => return Ok(stream),
+            Ok(Err(why)) => last = why,
+            Err(_) => last = std::io::ErrorKind::TimedOut.into(),
+        }
+        tracing::info!(node = target.to, at = place, why = %last, "the node is not there");
     }
     Err(last)
 }
@@ -393,7 +422,8 @@ impl Acceptor {
         let secured = match &self.tls {
             None => {
                 let known = self.cfg.federation.addresses.contains(&from.ip().to_canonical());
-                Ok((Box::new(stream) as connection::Stream, known))
+                let origin = if known { Origin::Federation } else { Origin::Client };
+                Ok((Box::new(stream) as connection::Stream, origin))
             }
             Some(acceptor) => match timeout(CONNECT, acceptor.accept(stream)).await {
                 Err(_) => Err("the handshake took too long".to_owned()),
@@ -401,19 +431,24 @@ impl Acceptor {
                 Ok(Ok(stream)) => {
                     let chain = stream.get_ref().1.peer_certificates();
                     let names = chain.and_then(|chain| chain.first()).and_then(|der| tls::identity(der));
-                    let known = names.is_some_and(|names| {
+                    let origin = names.map_or(Origin::Client, |names| {
                         let peers = &self.cfg.federation.peers;
-                        names.names().any(|name| peers.iter().any(|peer| peer == name))
+                        let node = names.names().find_map(|name| self.cfg.node(name));
+                        let known = || names.names().any(|name| peers.iter().any(|peer| peer == name));
+                        match node {
+                            Some(node) => Origin::Node(node),
+                            None if known() => Origin::Federation,
+                            None => Origin::Client,
+                        }
                     });
-                    Ok((Box::new(stream) as connection::Stream, known))
+                    Ok((Box::new(stream) as connection::Stream, origin))
                 }
             },
         };
         match secured {
             Err(why) => tracing::info!(%from, why, "no connection"),
-            Ok((stream, known)) => {
+            Ok((stream, origin)) => {
                 let id = ConnId(self.count.fetch_add(1, Ordering::Relaxed));
-                let origin = if known { Origin::Federation } else { Origin::Client };
                 let (sender, writer) = channel(origin);
                 let peer = Peer { origin, tls: self.tls.is_some() };
                 if self.events.tell(Event::Open(id, peer, sender)).await {

@@ -17,7 +17,7 @@ mod guard;
 mod page;
 mod problem;
 mod session;
-mod soap;
+pub(crate) mod soap;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! A core, its store, and those who talk to it: what the tests of the core are written with.
 //!
-//! The lab carries out what the core says as the driver does, but at once: writes go to a SQLite file, what is sent is kept for the test to
-//! look at. [`Lab::restart`] kills the core and makes a new one from the file.
+//! The lab carries out what the core says as the driver does, but at once: writes go to a store, what is sent is kept for the test to
+//! look at. [`Lab::restart`] kills the core and makes a new one from the store.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -46,7 +46,9 @@ password = "a"
 
 pub(super) struct Lab {
     runtime: tokio::runtime::Runtime,
-    dir: tempfile::TempDir,
+    url: String,
+    /// Where the store is, if it is a file.
+    _dir: Option<tempfile::TempDir>,
     store: Option<Store>,
     pub(super) core: Core,
     cfg: Arc<Config>,
@@ -66,14 +68,22 @@ pub(super) struct Lab {
 }
 
 impl Lab {
+    /// With a store in a file.
     pub(super) fn new() -> Self {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         let dir = tempfile::tempdir().expect("a folder");
+        let url = format!("sqlite:{}", dir.path().join("store").display());
+        Self { _dir: Some(dir), ..Self::on(url) }
+    }
+
+    /// With the store that has this URL.
+    pub(super) fn on(url: String) -> Self {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         let cfg = Arc::new(Config::parse(CONFIG, "config").expect("a configuration"));
         let mut lab = Self {
             core: Core::new(cfg.clone(), Users::default(), [0; 48], Image::default(), 0),
             runtime,
-            dir,
+            url,
+            _dir: None,
             store: None,
             cfg,
             now: 1_800_000_000_000,
@@ -90,6 +100,23 @@ impl Lab {
         };
         lab.restart();
         lab
+    }
+
+    /// With another configuration, or more of it, and other users.
+    pub(super) fn of(more: &str, name: &str, users: &str) -> Self {
+        let mut lab = Self::new();
+        let config = CONFIG.replace("cup.local.example", name) + more;
+        lab.cfg = Arc::new(Config::parse(&config, "config").expect("a configuration"));
+        lab.users = users.to_owned();
+        lab.restart();
+        lab
+    }
+
+    /// Everything sent on one connection and not looked at yet, in order.
+    pub(super) fn take_on(&mut self, conn: ConnId) -> Vec<Incoming> {
+        let (here, rest) = std::mem::take(&mut self.sent).into_iter().partition(|(on, _)| *on == conn);
+        self.sent = rest;
+        VecDeque::into_iter(here).map(|(_, message)| message).collect()
     }
 
     /// Without its store, for tests of many steps: what is written goes nowhere.
@@ -112,14 +139,19 @@ impl Lab {
         self.carry_out();
     }
 
+    /// Octets as they come.
+    pub(super) fn hand(&mut self, conn: ConnId, message: &Incoming) {
+        let text = format!("{}{}", message.msg().head(), body_of(message));
+        self.send(conn, &text);
+    }
+
     /// Kills the core; the next one knows what was stored and nothing else. Peers connect again.
     pub(super) fn restart(&mut self) {
-        let url = format!("sqlite:{}", self.dir.path().join("store").display());
         if let Some(store) = self.store.take() {
             self.runtime.block_on(store.close()).expect("closed");
         }
         let (store, image) = self.runtime.block_on(async {
-            let mut store = Store::open(&url).await.expect("a store");
+            let mut store = Store::open(&self.url).await.expect("a store");
             let image = store.load().await.expect("an image");
             (store, image)
         });

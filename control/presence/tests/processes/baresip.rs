@@ -99,4 +99,13 @@ async fn baresip_logs_in_sees_presence_and_talks() {
         assert!(start.elapsed() < Duration::from_secs(10), "{}", String::from_utf8_lossy(&output));
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
+    // It has published at its start and when it was registered; the node has one publication of it, and that can be taken back.
+    let keys = device.0.stdin.as_mut().expect("its input");
+    keys.write_all(b"/presence_offline\n").expect("typed");
+    until(&node, "bob@local.example", |bob| bob["reachability"] == "unavailable");
+    let keys = device.0.stdin.as_mut().expect("its input");
+    keys.write_all(b"/presence_online\n").expect("typed");
+    until(&node, "bob@local.example", |bob| bob["reachability"] == "available");
+    let statistics = node.ask(&serde_json::json!({ "do": "statistics" })).expect("told");
+    assert_eq!(statistics["publications"], 2, "ann's and bob's: {statistics}");
 }

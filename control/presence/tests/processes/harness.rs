@@ -35,16 +35,22 @@ impl Node {
 
     /// With other addresses that foreign users come from.
     pub fn with(listen: &str, extra: &str, peers: &str) -> Self {
+        Self::on(None, listen, extra, peers)
+    }
+
+    /// On a store of its own in its folder, or on the one with this URL.
+    pub fn on(store: Option<&str>, listen: &str, extra: &str, peers: &str) -> Self {
         let dir = tempfile::tempdir().expect("a folder");
         let path = |name: &str| dir.path().join(name).display().to_string();
+        let own = format!("sqlite:{}", path("store"));
+        let store = store.unwrap_or(&own);
         let users = "[[user]]\naddress = \"bob@local.example\"\nname = \"Bob\"\npassword = \"b\"\n\
                      [[user]]\naddress = \"ann@local.example\"\npassword = \"a\"\n";
         std::fs::write(path("users"), users).expect("written");
         let config = format!(
-            "name = \"cup.local.example\"\nport = 5060\ndomains = [\"local.example\"]\nstore = \"sqlite:{}\"\nusers = \"{}\"\n\
+            "name = \"cup.local.example\"\nport = 5060\ndomains = [\"local.example\"]\nstore = \"{store}\"\nusers = \"{}\"\n\
              control = \"{}\"\n{listen}\n[federation]\npermitted = [\"foreign.example\"]\naddresses = [{peers}]\n\
              peers = [\"border.example\"]\n{extra}",
-            path("store"),
             path("users"),
             path("control")
         );

@@ -9,10 +9,11 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::harness::{DEVICE, EDGE, Node, Peer, header, status};
+use crate::postgres::Server;
 
 const SUBSCRIBE: &str = "Event: presence\r\nExpires: 7200\r\nContact: <sip:x@192.0.2.1;transport=tcp>\r\n";
 
-/// Acknowledged decisions.
+/// Acknowledged decisions, and each tenth a contact.
 fn decide(node: &Node, round: usize, stop: Arc<AtomicBool>) -> std::thread::JoinHandle<Vec<String>> {
     let socket = node.socket();
     std::thread::spawn(move || {
@@ -22,8 +23,11 @@ fn decide(node: &Node, round: usize, stop: Arc<AtomicBool>) -> std::thread::Join
                 break;
             }
             let who = format!("w{n}@r{round}.example");
-            let command =
-                json!({ "do": "decide", "user": "bob@local.example", "who": who, "verdict": "block" });
+            let command = if n % 10 == 0 {
+                json!({ "do": "add-contact", "user": "bob@local.example", "contact": who })
+            } else {
+                json!({ "do": "decide", "user": "bob@local.example", "who": who, "verdict": "block" })
+            };
             match fedgate_presence::control::ask(&socket, &command) {
                 Ok(_) => kept.push(who),
                 Err(_) => break,
@@ -34,8 +38,18 @@ fn decide(node: &Node, round: usize, stop: Arc<AtomicBool>) -> std::thread::Join
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_was_acknowledged_outlives_the_process() {
-    let mut node = Node::plain();
+async fn what_was_acknowledged_outlives_the_process_in_sqlite() {
+    killed(Node::plain()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_acknowledged_outlives_the_process_in_postgresql() {
+    let server = Server::start();
+    let listen = "[[listen]]\naddress = \"127.0.0.1:0\"";
+    killed(Node::on(Some(&server.database()), listen, "", "\"127.0.0.1\", \"127.0.0.2\"")).await;
+}
+
+async fn killed(mut node: Node) {
     let mut decisions = BTreeSet::new();
     // Dialogs: what a refresh has to say.
     let mut dialogs: Vec<String> = Vec::new();
@@ -116,12 +130,12 @@ async fn what_was_acknowledged_outlives_the_process() {
         dialogs.extend(taken.lock().expect("not poisoned").drain(..));
         node.run();
         let shown = node.show("bob@local.example");
-        let stored: BTreeSet<String> = shown["decisions"]
-            .as_array()
-            .expect("decisions")
-            .iter()
-            .filter_map(|decision| decision["who"].as_str().map(str::to_owned))
-            .collect();
+        let all = |of: &str, name: &str| -> Vec<String> {
+            let rows = shown[of].as_array().expect("rows");
+            rows.iter().filter_map(|row| row[name].as_str().map(str::to_owned)).collect()
+        };
+        let stored: BTreeSet<String> =
+            all("decisions", "who").into_iter().chain(all("contacts", "address")).collect();
         let lost: Vec<_> = decisions.difference(&stored).collect();
         assert!(lost.is_empty(), "round {round}: {lost:?}");
     }

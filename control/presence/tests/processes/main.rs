@@ -11,6 +11,8 @@ mod ldap;
 #[expect(dead_code, reason = "the appliance's tests of names misuse it in more ways")]
 mod names;
 mod page;
+#[path = "../postgres/mod.rs"]
+mod postgres;
 mod sipp;
 mod soap;
 mod tls;

@@ -116,11 +116,14 @@ impl Version {
             Self::V11 => "text/xml; charset=utf-8",
             Self::V12 => "application/soap+xml; charset=utf-8",
         };
-        let text = format!(
+        (status, [(header::CONTENT_TYPE, kind)], self.enveloped(&body)).into_response()
+    }
+
+    fn enveloped(self, body: &str) -> String {
+        format!(
             "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<soap:Envelope xmlns:soap=\"{}\" xmlns:epas=\"{EPAS}\"><soap:Body>{body}</soap:Body></soap:Envelope>\n",
             self.namespace()
-        );
-        (status, [(header::CONTENT_TYPE, kind)], text).into_response()
+        )
     }
 
     /// By SOAP 1.1 section 6.2 a fault is a 500; by 1.2 (part 2, section 7.4.2) one of the sender's is a 400.
@@ -146,6 +149,20 @@ impl Version {
             ),
         };
         (status, body)
+    }
+}
+
+/// What is fuzzed (`crate::fuzzed`): a request is one element of the service, and what is said to anything else is an envelope itself.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn fuzzed(data: &[u8]) {
+    match Envelope::read(data) {
+        Ok(envelope) => assert_eq!(envelope.request.ns, EPAS),
+        Err((version, fault)) => {
+            let version = version.unwrap_or(Version::V11);
+            let text = version.enveloped(&version.fault(&fault).1);
+            let root = xml::parse(text.as_bytes()).expect("our own");
+            assert_eq!((root.ns.as_str(), root.children.len()), (version.namespace(), 1), "{text}");
+        }
     }
 }
 

@@ -27,6 +27,8 @@ use super::session::key_of;
 use super::{From, Service, Shared};
 use crate::node::{Command, Password, Reply};
 use crate::xml::{Element, escape};
+#[cfg(any(test, fuzzing))]
+pub(crate) use envelope::fuzzed;
 use envelope::{Envelope, Fault, Version};
 
 /// The contract; its addresses are those under which it was asked for.
