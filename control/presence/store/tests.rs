@@ -41,7 +41,11 @@ async fn round(url: &str) {
             Write::Policy(bob.clone(), Subject::User(x.clone()), Some(Verdict::Allow)),
             Write::Policy(bob.clone(), Subject::User(x.clone()), Some(Verdict::Block)),
             Write::Policy(bob.clone(), domain.clone(), Some(Verdict::Allow)),
-            Write::Contact(bob.clone(), x.clone(), Some("X".into())),
+            Write::Contact(
+                bob.clone(),
+                x.clone(),
+                Some(Contact { name: "X".into(), groups: vec!["a".into(), "b".into()] }),
+            ),
             Write::Asked(bob.clone(), x.clone(), Some(5)),
             Write::Asked(bob.clone(), x.clone(), Some(6)),
             subscription(1, 10),
@@ -66,7 +70,10 @@ async fn round(url: &str) {
             (bob.clone(), domain.clone(), Verdict::Allow)
         ]
     );
-    assert_eq!(image.contacts, [(bob.clone(), x.clone(), "X".to_owned())]);
+    assert_eq!(
+        image.contacts,
+        [(bob.clone(), x.clone(), Contact { name: "X".into(), groups: vec!["a".into(), "b".into()] })]
+    );
     assert_eq!(image.asked, [(bob.clone(), x.clone(), 5)]);
     let subscriptions: Vec<_> =
         image.subscriptions.into_iter().map(|sub| Write::Subscribed(Box::new(sub))).collect();
@@ -114,7 +121,7 @@ async fn all_or_nothing(url: &str) {
     let mut store = Store::open(url).await.expect("a store");
     store.db.execute("DROP TABLE preference").await.expect("dropped");
     let writes = [
-        Write::Contact(bob.clone(), x.clone(), Some("X".into())),
+        Write::Contact(bob.clone(), x.clone(), Some(Contact::default())),
         Write::Preference(bob.clone(), "theme".into(), Some("light".into())),
     ];
     assert!(matches!(store.commit(&writes).await, Err(StoreError::Database(_))));
@@ -123,8 +130,33 @@ async fn all_or_nothing(url: &str) {
     store.close().await.expect("closed");
 }
 
+/// Of the version before there were groups, with a contact in it.
+async fn without_groups(url: &str) {
+    let mut store = Store::open(url).await.expect("a store");
+    store.db.execute("ALTER TABLE contact DROP COLUMN in_groups").await.expect("dropped");
+    store.db.execute("UPDATE schema_version SET version = 2").await.expect("done");
+    store
+        .db
+        .execute("INSERT INTO contact VALUES ('bob@local.example', 'x@f.example', 'X')")
+        .await
+        .expect("done");
+    store.close().await.expect("closed");
+    let mut store = Store::open(url).await.expect("a store");
+    let of = Contact { name: "X".into(), groups: Vec::new() };
+    assert_eq!(
+        store.load().await.expect("an image").contacts,
+        [(aor("bob@local.example"), aor("x@f.example"), of)]
+    );
+    store.close().await.expect("closed");
+}
+
 fn file(dir: &tempfile::TempDir) -> String {
     format!("sqlite:{}", dir.path().join("store").display())
+}
+
+#[tokio::test]
+async fn a_store_of_before_is_brought_forward() {
+    without_groups(&file(&tempfile::tempdir().expect("a folder"))).await;
 }
 
 #[tokio::test]
