@@ -115,6 +115,28 @@ impl<'p, M: Middle> Crowd<'p, M> {
         Ok(())
     }
 
+    /// Has every line ask `each` requests, one line after the other in turn, with `at_once` of them unanswered among all.
+    pub fn go_round(&mut self, each: u64, at_once: u64) -> Result<(), Failure> {
+        let (mut asked, heard) = (0, self.heard());
+        // Looking at all lines is not for every packet: what each has heard is counted where it hears.
+        let mut counted = heard;
+        for _ in 0..each {
+            for n in 0..self.lines.len() {
+                while asked + heard >= counted + at_once {
+                    counted += self.step()?;
+                }
+                let Some(line) = &mut self.lines[n] else { continue };
+                line.client.talker.ask(1, 1);
+                self.touch(n, Leg::Client)?;
+                asked += 1;
+            }
+        }
+        while counted < asked + heard {
+            counted += self.step()?;
+        }
+        Ok(())
+    }
+
     /// Has every line from number `first` on ask a request, and gives the packets that say it instead of sending them.
     pub fn prepare(&mut self, first: usize) -> Result<Packets, Failure> {
         let mut packets = Packets::new();
@@ -180,20 +202,28 @@ impl<'p, M: Middle> Crowd<'p, M> {
         Ok(false)
     }
 
-    /// Carries what is in the air, each packet with what follows from it.
-    fn step(&mut self) -> Result<(), Failure> {
+    /// Carries what is in the air, each packet with what follows from it. Gives how many answers callers had by that.
+    fn step(&mut self) -> Result<u64, Failure> {
         self.middle.output(&mut self.air)?;
         if self.air.is_empty() {
-            return self.wait();
+            self.wait()?;
+            return Ok(0);
         }
         self.moved = Instant::now();
+        let mut answers = 0;
         for _ in 0..self.air.len() {
             let Some((leg, packet)) = self.air.pop_front() else { break };
             if let Some(n) = line_of(leg, &packet) {
+                let before = self.heard_by(n);
                 self.work(n, leg, Some(&packet))?;
+                answers += self.heard_by(n) - before;
             }
         }
-        Ok(())
+        Ok(answers)
+    }
+
+    fn heard_by(&self, n: usize) -> u64 {
+        self.lines.get(n).and_then(Option::as_ref).map_or(0, |line| line.client.talker.heard)
     }
 
     /// Nothing moves: TCP may have something to repeat.

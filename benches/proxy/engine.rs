@@ -35,14 +35,19 @@ pub struct InProcess {
     /// with the hosts' work between them. Buffers go round.
     burst: Vec<(SessionId, Leg, Vec<u8>)>,
     spare: Vec<Vec<u8>>,
+    out: VecDeque<(Leg, Vec<u8>)>,
+    taken: u64,
 }
 
 /// Packets of a burst, as the worker takes them from a port.
 const BURST: usize = 64;
 
+/// What the engine puts out: into memory that the next call uses again, as a driver's buffers are. The hosts have it copied after the call.
 #[derive(Default)]
 struct Sink {
-    packets: VecDeque<(Leg, Vec<u8>)>,
+    bytes: Vec<u8>,
+    packets: Vec<(Leg, usize)>,
+    sent: u64,
     closed: Vec<CloseReason>,
     denied: u64,
 }
@@ -51,10 +56,13 @@ impl Output for Sink {
     fn packet(&mut self, _: SessionId, road: Road, len: usize, fill: impl FnOnce(&mut [u8])) {
         // Without a pool there is no other.
         let Road::Leg(leg) = road else { return };
-        let (mut packet, packets) = (Vec::new(), &mut self.packets);
-        allocation_counter::opt_out(|| packet = vec![0; len]);
-        fill(&mut packet);
-        allocation_counter::opt_out(|| packets.push_back((leg, packet)));
+        let start = self.bytes.len();
+        allocation_counter::opt_out(|| {
+            self.bytes.resize(start + len, 0);
+            self.packets.push((leg, len));
+        });
+        fill(&mut self.bytes[start..]);
+        self.sent += 1;
     }
 
     fn connect(&mut self, _: SessionId, _: u8, _: Option<Addr>, _: Addr) -> Option<(Addr, u16)> {
@@ -107,6 +115,8 @@ impl InProcess {
             held: 0,
             burst: Vec::with_capacity(BURST),
             spare: Vec::new(),
+            out: VecDeque::new(),
+            taken: 0,
         })
     }
 
@@ -119,6 +129,11 @@ impl InProcess {
     pub fn weighed(&mut self) -> i64 {
         self.weighs = false;
         self.held
+    }
+
+    /// Packets in and out so far.
+    pub fn packets(&self) -> (u64, u64) {
+        (self.taken, self.sink.sent)
     }
 
     /// Sessions, and what the engine's own account has them at.
@@ -137,6 +152,13 @@ impl InProcess {
             done = Some(work(self, now));
         }
         self.ticks += dpdk::tsc() - before;
+        let mut rest = &self.sink.bytes[..];
+        for (leg, len) in self.sink.packets.drain(..) {
+            let (packet, after) = rest.split_at(len);
+            self.out.push_back((leg, packet.to_vec()));
+            rest = after;
+        }
+        self.sink.bytes.clear();
         done
     }
 }
@@ -145,6 +167,7 @@ impl InProcess {
     /// One turn of a worker, as far as it is the engine's.
     fn work(&mut self) {
         let burst = std::mem::take(&mut self.burst);
+        self.taken += burst.len() as u64;
         self.call(|me, now| {
             for (id, leg, packet) in &burst {
                 me.engine.prefetch(*id, dpdk::prefetch_near_at);
@@ -206,7 +229,7 @@ impl Middle for InProcess {
         if self.sink.denied > 0 {
             return Err("the engine denied a message, or a handshake".into());
         }
-        out.append(&mut self.sink.packets);
+        out.append(&mut self.out);
         Ok(())
     }
 

@@ -81,14 +81,19 @@ fn many(options: &Options, pki: &Pki, hz: u64) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Messages that `sessions` open ones take in a second of a CPU.
+/// Messages in a second of a CPU that go round `sessions` open ones, as many unanswered at a time whatever their number: it is the
+/// sessions that are compared, not queues.
 fn rate(crowd: &mut Crowd<'_, InProcess>, sessions: usize) -> Result<f64, Failure> {
     let each = REQUESTS.div_ceil(sessions) as u64;
     let mut rates = Vec::new();
     for _ in 0..3 {
-        let before = crowd.middle.busy();
-        crowd.talk(0, each, 1)?;
-        rates.push((2 * each * sessions as u64) as f64 / (crowd.middle.busy() - before));
+        let (before, (came, went)) = (crowd.middle.busy(), crowd.middle.packets());
+        crowd.go_round(each, FEW as u64)?;
+        let messages = (2 * each * sessions as u64) as f64;
+        rates.push(messages / (crowd.middle.busy() - before));
+        let packets = crowd.middle.packets();
+        let (came, went) = ((packets.0 - came) as f64 / messages, (packets.1 - went) as f64 / messages);
+        println!("{sessions} sessions: {came:.2} packets in and {went:.2} out a message");
     }
     Ok(median(&mut rates))
 }

@@ -11,6 +11,7 @@
 
 mod aor;
 pub mod config;
+mod contact;
 pub mod control;
 mod dialog;
 mod digest;

@@ -55,6 +55,9 @@ enum Verb {
         /// As he is shown.
         #[arg(default_value = "")]
         name: String,
+        /// A group that he stands in; several may be said. Without any, those he has stood in.
+        #[arg(long)]
+        group: Option<Vec<String>>,
         #[command(flatten)]
         node: Node,
     },
@@ -121,9 +124,10 @@ fn main() -> ExitCode {
             (d.node, json!({ "do": "decide", "user": d.user, "who": d.who, "verdict": "block" }))
         }
         Verb::Forget(d) => (d.node, json!({ "do": "decide", "user": d.user, "who": d.who, "verdict": null })),
-        Verb::AddContact { user, contact, name, node } => {
-            (node, json!({ "do": "add-contact", "user": user, "contact": contact, "name": name }))
-        }
+        Verb::AddContact { user, contact, name, group: groups, node } => (
+            node,
+            json!({ "do": "add-contact", "user": user, "contact": contact, "name": name, "groups": groups }),
+        ),
         Verb::RemoveContact { user, contact, node } => {
             (node, json!({ "do": "remove-contact", "user": user, "contact": contact }))
         }

@@ -21,6 +21,7 @@ use super::pager::{PLAIN, Text, Waiting};
 use super::transact::TIMER_F;
 use super::{Core, Output, Reply, Timer};
 use crate::aor::Aor;
+use crate::contact::Contact;
 use crate::ids::Tag;
 use crate::presence::policy::{Access, Subject};
 use crate::presence::state::{Presence, Reach};
@@ -172,9 +173,9 @@ impl Core {
 
     /// What is known of a user's contact is another.
     pub(super) fn tell_contact(&mut self, user: &Aor, contact: &Aor) {
-        let name = self.contacts.get(user).and_then(|contacts| contacts.get(contact));
-        if let Some(name) = name.filter(|_| self.is_listening(user)) {
-            let body = self.contact_shown(user, contact, name);
+        let entry = self.contacts.get(user).and_then(|contacts| contacts.get(contact));
+        if let Some(entry) = entry.filter(|_| self.is_listening(user)) {
+            let body = self.contact_shown(user, contact, entry);
             self.tell(user, "contact", body);
         }
     }
@@ -228,7 +229,7 @@ impl Core {
     }
 
     /// A contact as its owner sees it; nothing of the state where it has not been told.
-    pub(super) fn contact_shown(&self, user: &Aor, contact: &Aor, name: &str) -> Value {
+    pub(super) fn contact_shown(&self, user: &Aor, contact: &Aor, entry: &Contact) -> Value {
         let seen = if self.is_ours(contact) {
             match self.access_of(contact, user) {
                 Access::Active => Some(self.state(contact)),
@@ -240,7 +241,8 @@ impl Core {
         };
         json!({
             "address": contact.as_str(),
-            "name": name,
+            "name": entry.name,
+            "groups": entry.groups,
             "reachability": seen.as_ref().map(|presence| presence.reach.name()),
             "shown": seen.as_ref().map(|presence| presence.reach.shown_at_cupc()),
             "note": seen.as_ref().and_then(|presence| presence.note.as_deref()),

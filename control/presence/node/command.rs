@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 
 use super::Core;
 use crate::aor::Aor;
+use crate::contact::Contact;
 use crate::presence::policy::{Access, Subject, Verdict};
 use crate::store::{Package, Write};
 
@@ -31,7 +32,7 @@ pub enum Command {
         /// `allow`, `block`, or nothing.
         verdict: Option<String>,
     },
-    /// `user` puts somebody into his list, or gives him another name.
+    /// `user` puts somebody into his list, or gives him another name or other groups.
     AddContact {
         /// Whose list.
         user: String,
@@ -40,6 +41,8 @@ pub enum Command {
         /// As he is shown.
         #[serde(default)]
         name: String,
+        /// What he stands in; without them, what he has stood in.
+        groups: Option<Vec<String>>,
     },
     /// `user` takes somebody out of his list.
     RemoveContact {
@@ -150,15 +153,14 @@ pub enum Reply {
     Told(Value),
 }
 
-/// Longest name of a contact, octets.
-const MAX_NAME: usize = 256;
-
 impl Core {
     /// The reply; none where it comes later, by the ticket.
     pub(super) fn command(&mut self, ticket: u64, command: Command) -> Option<Reply> {
         let done = match command {
             Command::Decide { user, who, verdict } => self.decide(&user, &who, verdict.as_deref()),
-            Command::AddContact { user, contact, name } => self.add_contact(&user, &contact, name),
+            Command::AddContact { user, contact, name, groups } => {
+                self.add_contact(&user, &contact, name, groups)
+            }
             Command::RemoveContact { user, contact } => self.remove_contact(&user, &contact),
             Command::Show { user } => {
                 return Some(self.user(&user).map_or_else(Reply::Refused, |u| Reply::Told(self.show(&u))));
@@ -248,18 +250,24 @@ impl Core {
         }
     }
 
-    fn add_contact(&mut self, user: &str, contact: &str, name: String) -> Result<(), String> {
+    fn add_contact(
+        &mut self,
+        user: &str,
+        contact: &str,
+        name: String,
+        groups: Option<Vec<String>>,
+    ) -> Result<(), String> {
         let user = self.user(user)?;
         let contact = Aor::parse(contact).ok_or_else(|| format!("{contact}: not an address"))?;
-        if name.len() > MAX_NAME || name.chars().any(char::is_control) {
-            return Err("the name is too long or has controls in it".to_owned());
-        }
+        let before = self.contacts.get(&user).and_then(|contacts| contacts.get(&contact));
+        let groups = groups.or_else(|| before.map(|entry| entry.groups.clone()));
+        let entry = Contact::new(name, groups.unwrap_or_default())?;
         let contacts = self.contacts.entry(user.clone()).or_default();
         if contacts.len() >= self.cfg.limits.contacts && !contacts.contains_key(&contact) {
             return Err("the list is full".to_owned());
         }
-        contacts.insert(contact.clone(), name.clone());
-        self.write(Write::Contact(user.clone(), contact.clone(), Some(name)));
+        contacts.insert(contact.clone(), entry.clone());
+        self.write(Write::Contact(user.clone(), contact.clone(), Some(entry)));
         if !self.is_ours(&contact) {
             self.want_watch(&user, &contact);
         }
@@ -290,7 +298,7 @@ impl Core {
             .collect();
         let contacts = self.contacts.get(user).into_iter().flatten();
         let contacts: Vec<Value> =
-            contacts.map(|(contact, name)| self.contact_shown(user, contact, name)).collect();
+            contacts.map(|(contact, entry)| self.contact_shown(user, contact, entry)).collect();
         let watchers: Vec<Value> = self
             .watchers(user)
             .into_iter()

@@ -88,7 +88,7 @@ struct Held {
     octets: usize,
 }
 
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 impl Shares {
     /// Whether all has been given back.
     pub(super) fn is_empty(&self) -> bool {

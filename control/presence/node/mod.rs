@@ -36,6 +36,7 @@ use fedgate_sip::message::Start;
 
 use crate::aor::Aor;
 use crate::config::Config;
+use crate::contact::Contact;
 use crate::digest::Authenticator;
 use crate::ids::{Ids, Tag};
 use crate::message::Incoming;
@@ -125,7 +126,7 @@ pub struct Core {
     deferred_octets: usize,
     bindings: HashMap<Aor, Vec<register::Binding>>,
     policies: HashMap<Aor, Policy>,
-    contacts: HashMap<Aor, BTreeMap<Aor, String>>,
+    contacts: HashMap<Aor, BTreeMap<Aor, Contact>>,
     asked: HashMap<Aor, BTreeMap<Aor, u64>>,
     states: HashMap<Aor, Presence>,
     publications: HashMap<u64, publish::Publication>,
@@ -202,8 +203,8 @@ impl Core {
             // There was room when it was stored.
             let _ = self.policies.entry(owner).or_default().decide(subject, Some(verdict));
         }
-        for (owner, contact, name) in image.contacts {
-            self.contacts.entry(owner).or_default().insert(contact, name);
+        for (owner, contact, entry) in image.contacts {
+            self.contacts.entry(owner).or_default().insert(contact, entry);
         }
         for (owner, watcher, since) in image.asked {
             self.asked.entry(owner).or_default().insert(watcher, since);

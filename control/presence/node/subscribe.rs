@@ -410,7 +410,7 @@ impl Core {
                 return (Substate::Pending, None);
             };
             let name = self.contacts.get(&sub.watcher).and_then(|contacts| contacts.get(&sub.resource));
-            (Substate::Active, presence, name.cloned())
+            (Substate::Active, presence, name.map(|contact| contact.name.clone()))
         };
         let name = name.filter(|name| !name.is_empty());
         (state, Some((pidf::TYPE, pidf::write(&sub.resource, name.as_deref(), &presence))))

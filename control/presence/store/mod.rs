@@ -19,6 +19,7 @@ use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, AssertSqlSafe, Connection as _, Executor as _, Row as _};
 
 use crate::aor::Aor;
+use crate::contact::Contact;
 use crate::dialog::Dialog;
 use crate::ids::Tag;
 use crate::presence::policy::{Subject, Verdict};
@@ -98,8 +99,8 @@ pub struct StoredSubscription {
 pub enum Write {
     /// A user's decision; `None` takes it back.
     Policy(Aor, Subject, Option<Verdict>),
-    /// A contact of a user with the name it is shown by; `None` removes it.
-    Contact(Aor, Aor, Option<String>),
+    /// A contact of a user; `None` removes it.
+    Contact(Aor, Aor, Option<Contact>),
     /// Somebody asks to watch a user (time in ms), or no longer does.
     Asked(Aor, Aor, Option<u64>),
     /// A subscription is made or refreshed.
@@ -123,8 +124,8 @@ pub enum Write {
 pub struct Image {
     /// Decisions.
     pub policy: Vec<(Aor, Subject, Verdict)>,
-    /// Contacts with names.
-    pub contacts: Vec<(Aor, Aor, String)>,
+    /// Lists of contacts.
+    pub contacts: Vec<(Aor, Aor, Contact)>,
     /// Who asks, since when.
     pub asked: Vec<(Aor, Aor, u64)>,
     /// Inbound subscriptions.
@@ -212,9 +213,10 @@ impl Store {
             let ((owner, subject), verdict) = good.ok_or_else(|| damaged("policy", &owner))?;
             image.policy.push((owner, subject, verdict));
         }
-        for row in self.rows("SELECT owner, contact, name FROM contact").await? {
+        for row in self.rows("SELECT owner, contact, name, in_groups FROM contact").await? {
             let (owner, contact) = pair(&row, "contact")?;
-            image.contacts.push((owner, contact, text(&row, 2)?));
+            let entry = Contact::stored(text(&row, 2)?, &text(&row, 3)?);
+            image.contacts.push((owner, contact, entry));
         }
         for row in self.rows("SELECT owner, watcher, since FROM asked").await? {
             let (owner, watcher) = pair(&row, "asked")?;
@@ -332,10 +334,10 @@ async fn apply(db: &mut AnyConnection, write: &Write) -> Result<(), StoreError> 
             "DELETE FROM policy WHERE owner = $1 AND kind = $2 AND who = $3",
             vec![owner.into(), subject.kind().into(), subject.who().into()],
         ),
-        Write::Contact(owner, contact, Some(name)) => (
-            "INSERT INTO contact (owner, contact, name) VALUES ($1, $2, $3) \
-             ON CONFLICT (owner, contact) DO UPDATE SET name = excluded.name",
-            vec![owner.into(), contact.into(), name.as_str().into()],
+        Write::Contact(owner, contact, Some(entry)) => (
+            "INSERT INTO contact (owner, contact, name, in_groups) VALUES ($1, $2, $3, $4) \
+             ON CONFLICT (owner, contact) DO UPDATE SET name = excluded.name, in_groups = excluded.in_groups",
+            vec![owner.into(), contact.into(), entry.name.as_str().into(), entry.lines().as_str().into()],
         ),
         Write::Contact(owner, contact, None) => {
             ("DELETE FROM contact WHERE owner = $1 AND contact = $2", vec![owner.into(), contact.into()])

@@ -6,7 +6,7 @@
 
 use super::*;
 
-const STEPS: &[&[&str]] = &[FIRST, PREFERENCES, LEASE];
+const STEPS: &[&[&str]] = &[FIRST, PREFERENCES, GROUPS, LEASE];
 
 const FIRST: &[&str] = &[
     "CREATE TABLE policy (owner TEXT NOT NULL, kind TEXT NOT NULL, who TEXT NOT NULL, verdict TEXT NOT NULL, \
@@ -26,6 +26,9 @@ const FIRST: &[&str] = &[
 const PREFERENCES: &[&str] = &[
     "CREATE TABLE preference (owner TEXT NOT NULL, name TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (owner, name))",
 ];
+
+/// Of contacts; a line each.
+const GROUPS: &[&str] = &["ALTER TABLE contact ADD COLUMN in_groups TEXT NOT NULL DEFAULT ''"];
 
 const LEASE: &[&str] = &[
     "CREATE TABLE lease (id BIGINT NOT NULL PRIMARY KEY, holder TEXT NOT NULL, token BIGINT NOT NULL, until BIGINT NOT NULL)",

@@ -45,7 +45,11 @@ async fn round(url: &str) {
             Write::Policy(bob.clone(), Subject::User(x.clone()), Some(Verdict::Allow)),
             Write::Policy(bob.clone(), Subject::User(x.clone()), Some(Verdict::Block)),
             Write::Policy(bob.clone(), domain.clone(), Some(Verdict::Allow)),
-            Write::Contact(bob.clone(), x.clone(), Some("X".into())),
+            Write::Contact(
+                bob.clone(),
+                x.clone(),
+                Some(Contact { name: "X".into(), groups: vec!["a".into(), "b".into()] }),
+            ),
             Write::Asked(bob.clone(), x.clone(), Some(5)),
             Write::Asked(bob.clone(), x.clone(), Some(6)),
             subscription(1, 10),
@@ -70,7 +74,10 @@ async fn round(url: &str) {
             (bob.clone(), domain.clone(), Verdict::Allow)
         ]
     );
-    assert_eq!(image.contacts, [(bob.clone(), x.clone(), "X".to_owned())]);
+    assert_eq!(
+        image.contacts,
+        [(bob.clone(), x.clone(), Contact { name: "X".into(), groups: vec!["a".into(), "b".into()] })]
+    );
     assert_eq!(image.asked, [(bob.clone(), x.clone(), 5)]);
     let subscriptions: Vec<_> =
         image.subscriptions.into_iter().map(|sub| Write::Subscribed(Box::new(sub))).collect();
@@ -118,7 +125,7 @@ async fn all_or_nothing(url: &str) {
     let mut store = Store::open(url).await.expect("a store");
     store.db.execute("DROP TABLE preference").await.expect("dropped");
     let writes = [
-        Write::Contact(bob.clone(), x.clone(), Some("X".into())),
+        Write::Contact(bob.clone(), x.clone(), Some(Contact::default())),
         Write::Preference(bob.clone(), "theme".into(), Some("light".into())),
     ];
     assert!(matches!(store.commit(&writes).await, Err(StoreError::Database(_))));
@@ -130,8 +137,9 @@ async fn all_or_nothing(url: &str) {
 /// Two nodes on one store: one writes, and one that has been given up writes nothing any more.
 async fn one_writes(url: &str) {
     let (bob, x) = (aor("bob@local.example"), aor("x@f.example"));
-    let contact = |name: &str| [Write::Contact(bob.clone(), x.clone(), Some(name.into()))];
-    let names = |image: Image| image.contacts.into_iter().map(|(_, _, name)| name).collect::<Vec<_>>();
+    let entry = |name: &str| Contact { name: name.into(), groups: Vec::new() };
+    let contact = |name: &str| [Write::Contact(bob.clone(), x.clone(), Some(entry(name)))];
+    let names = |image: Image| image.contacts.into_iter().map(|(_, _, of)| of.name).collect::<Vec<_>>();
     let term = Duration::from_millis(600);
     let (mut first, mut second) =
         (Store::open(url).await.expect("a store"), Store::open(url).await.expect("a store"));
@@ -177,8 +185,34 @@ async fn one_writes(url: &str) {
     assert!(two.take().await.expect("asked").is_some());
 }
 
+/// Of the version before there were groups, with a contact in it.
+async fn without_groups(url: &str) {
+    let mut store = Store::open(url).await.expect("a store");
+    store.db.execute("ALTER TABLE contact DROP COLUMN in_groups").await.expect("dropped");
+    store.db.execute("DROP TABLE lease").await.expect("dropped");
+    store.db.execute("UPDATE schema_version SET version = 2").await.expect("done");
+    store
+        .db
+        .execute("INSERT INTO contact VALUES ('bob@local.example', 'x@f.example', 'X')")
+        .await
+        .expect("done");
+    store.close().await.expect("closed");
+    let mut store = Store::open(url).await.expect("a store");
+    let of = Contact { name: "X".into(), groups: Vec::new() };
+    assert_eq!(
+        store.load().await.expect("an image").contacts,
+        [(aor("bob@local.example"), aor("x@f.example"), of)]
+    );
+    store.close().await.expect("closed");
+}
+
 fn file(dir: &tempfile::TempDir) -> String {
     format!("sqlite:{}", dir.path().join("store").display())
+}
+
+#[tokio::test]
+async fn a_store_of_before_is_brought_forward() {
+    without_groups(&file(&tempfile::tempdir().expect("a folder"))).await;
 }
 
 #[tokio::test]
@@ -211,5 +245,6 @@ async fn postgresql_does_what_sqlite_does() {
     round(&server.database()).await;
     not_ours(&server.database()).await;
     all_or_nothing(&server.database()).await;
+    without_groups(&server.database()).await;
     one_writes(&server.database()).await;
 }

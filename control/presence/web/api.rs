@@ -279,9 +279,10 @@ impl Service {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Named {
+struct Listed {
     #[serde(default)]
     name: String,
+    groups: Option<Vec<String>>,
 }
 
 async fn put_contact(
@@ -291,8 +292,8 @@ async fn put_contact(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, Problem> {
-    let Named { name } = read(&headers, &body)?;
-    let command = Command::AddContact { user: user.address, contact, name };
+    let Listed { name, groups } = read(&headers, &body)?;
+    let command = Command::AddContact { user: user.address, contact, name, groups };
     service.change(command, StatusCode::UNPROCESSABLE_ENTITY).await
 }
 

@@ -7,9 +7,16 @@ use crate::api::{CloseReason, Leg, Micros, Output, Road, SessionId};
 use crate::event::Event;
 use crate::identity::identity;
 use crate::tcp::{Addr, Buffers, Endpoint, Port};
-use crate::tls::Hello;
+use crate::tls::{Beginning, Handshake, Hello, Link, Peers, Secure};
 use fedgate_tables::counters::{Counter, Histo};
 use fedgate_wire::{checksum, proto};
+use rustls::client::UnbufferedClientConnection;
+use rustls::crypto::aws_lc_rs::default_provider;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::server::UnbufferedServerConnection;
+use rustls::version::{TLS12, TLS13};
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use std::sync::Arc;
 
 /// The ClientHello reader: any octets, in any two pieces; the text for the log is bounded and of one line.
 pub fn client_hello(data: &[u8]) {
@@ -87,6 +94,112 @@ pub fn segments(data: &[u8]) {
         assert!(end.held() <= 2 * most, "{} bytes", end.held());
         assert!(end.next_poll().is_none_or(|at| at.0 < now.0 + 86_400_000_000));
     }
+}
+
+/// What a peer says once the handshake is over, in records with good tags: the first octet has the version and who says it, then come a type, a
+/// length and that many octets, over and over. What is held stays within one message of a handshake, and what one end says of itself
+/// (answers, alerts) the other can read.
+pub fn tls_records(data: &[u8]) {
+    let Some((first, mut rest)) = data.split_first() else { return };
+    let (client, server) = secured(first & 1 == 1);
+    let (mut says, mut hears) = if first & 2 == 2 { (client, server) } else { (server, client) };
+    while let Some((&[kind, len], tail)) = rest.split_first_chunk() {
+        let (content, after) = tail.split_at(usize::from(len).min(tail.len()));
+        rest = after;
+        let mut record = Vec::new();
+        says.say(kind.into(), content, &mut record);
+        let mut heard = 0;
+        match hears.take(&mut record, |content| heard = content.len()) {
+            Ok(_) => assert!(heard <= content.len() && hears.held() <= 2 * (4 + 0xffff + 256)),
+            Err(why) => {
+                let mut alert = Vec::new();
+                hears.alert(&why, &mut alert);
+                if !alert.is_empty() {
+                    assert!(says.take(&mut alert, |_| ()).is_err());
+                }
+                return;
+            }
+        }
+        let mut replies = hears.replies();
+        while replies.len() >= 5 {
+            let len = 5 + usize::from(u16::from_be_bytes([replies[3], replies[4]]));
+            if says.take(&mut replies[..len], |_| ()).is_err() {
+                return;
+            }
+            replies.drain(..len);
+        }
+    }
+}
+
+/// A handshake's octets: the first says whether we are called; then a type, a length and that many octets of a record, over and over. What we say is
+/// bounded, and after an error nothing is asked again.
+pub fn tls_handshake(data: &[u8]) {
+    let Some((first, mut rest)) = data.split_first() else { return };
+    let mut end = beginning(first & 1 == 1, first & 2 == 2);
+    while let Some((&[kind, high, low], tail)) = rest.split_first_chunk() {
+        let len = usize::from(u16::from_be_bytes([high & 0x0f, low]));
+        let (content, after) = tail.split_at(len.min(tail.len()));
+        rest = after;
+        let mut record = vec![kind, 3, 3];
+        record.extend((content.len() as u16).to_be_bytes());
+        record.extend_from_slice(content);
+        let done = end.take(&record);
+        assert!(end.out.len() < 1 << 16);
+        if !matches!(done, Ok(false)) {
+            return;
+        }
+    }
+}
+
+/// An end that knows the certificate of `fuzz/identity`, or has it.
+fn beginning(client: bool, of_13: bool) -> Handshake {
+    let cert = CertificateDer::from(&include_bytes!("../fuzz/identity/certificate.der")[..]);
+    let provider = Arc::new(default_provider());
+    let algorithms = provider.signature_verification_algorithms;
+    let versions = [if of_13 { &TLS13 } else { &TLS12 }];
+    let tls = if client {
+        let mut roots = RootCertStore::empty();
+        roots.add(cert).expect("a certificate");
+        let config = ClientConfig::builder_with_provider(provider).with_protocol_versions(&versions);
+        let mut config = config.expect("versions").with_root_certificates(roots).with_no_client_auth();
+        config.enable_secret_extraction = true;
+        let name = ServerName::try_from("fuzz.example").expect("a name");
+        Beginning::Client(UnbufferedClientConnection::new(Arc::new(config), name).expect("a client"))
+    } else {
+        let key = PrivateKeyDer::try_from(&include_bytes!("../fuzz/identity/key.der")[..]).expect("a key");
+        let config = ServerConfig::builder_with_provider(provider).with_protocol_versions(&versions);
+        let config = config.expect("versions").with_no_client_auth().with_single_cert(vec![cert], key);
+        let mut config = config.expect("an identity");
+        config.enable_secret_extraction = true;
+        Beginning::Server(UnbufferedServerConnection::new(Arc::new(config)).expect("a server"))
+    };
+    Handshake::new(Link { tls, peers: Arc::new(Peers::of_nobody(!client, algorithms)), choice: None })
+}
+
+/// Two ends whose handshake is over.
+fn secured(of_13: bool) -> (Secure, Secure) {
+    let (mut client, mut server) = (beginning(true, of_13), beginning(false, of_13));
+    let (mut up, mut down) = (Vec::new(), Vec::new());
+    let record = |wire: &mut Vec<u8>| -> Option<Vec<u8>> {
+        let len = 5 + usize::from(u16::from_be_bytes([*wire.get(3)?, *wire.get(4)?]));
+        (len <= wire.len()).then(|| wire.drain(..len).collect())
+    };
+    let (mut is_up, mut is_met) = (false, false);
+    while !(is_up && is_met) {
+        up.append(&mut client.out);
+        down.append(&mut server.out);
+        if let Some(record) = record(&mut up) {
+            is_met = server.take(&record).expect("good records");
+        } else if let Some(record) = record(&mut down).filter(|_| !is_up) {
+            is_up = client.take(&record).expect("good records");
+        }
+    }
+    down.append(&mut server.out);
+    let mut client = client.finish().expect("a connection");
+    while let Some(mut record) = record(&mut down) {
+        client.take(&mut record, |_| ()).expect("tickets");
+    }
+    (client, server.finish().expect("a connection"))
 }
 
 /// A segment of the peer's with good checksums and whatever flags.
@@ -174,6 +287,16 @@ mod tests {
     #[test]
     fn certificates() {
         replay("certificate", super::certificate);
+    }
+
+    #[test]
+    fn tls_records() {
+        replay("tls_records", super::tls_records);
+    }
+
+    #[test]
+    fn tls_handshakes() {
+        replay("tls_handshake", super::tls_handshake);
     }
 
     #[test]

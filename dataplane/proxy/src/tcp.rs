@@ -17,7 +17,6 @@ use crate::{Met, Micros, Output, Road, SessionId};
 use receive::Receiver;
 use segment::{BLOCKS, Came, Control, Draft, HEADERS, Offer, Segment};
 use send::{Chunk, Sender};
-use std::io;
 
 mod arrive;
 mod board;
@@ -34,8 +33,10 @@ const SEGMENTS_A_CALL: usize = 64;
 const LEAST_MTU: u16 = 576;
 /// The most that a TLS record may claim to hold (RFC 5246 6.2.3); what claims more is TLS's to refuse.
 const RECORD: usize = (16 << 10) + 2048;
+/// What comes before a record.
+const HEADER: usize = 5;
 /// The least receive buffer: one record with its header.
-pub(crate) const LEAST_RX: usize = RECORD + 5;
+pub(crate) const LEAST_RX: usize = RECORD + HEADER;
 /// How long an endpoint stays after both ends have closed; Linux's is six times as long.
 const TIME_WAIT: u64 = 10_000_000;
 /// After how much silence a peer is asked whether it is there, how often it is asked, and after how many questions without an answer
@@ -51,6 +52,17 @@ pub(crate) struct Buffers {
     pub(crate) rx: usize,
     /// Sent or to be sent, and not acknowledged.
     pub(crate) tx: usize,
+}
+
+/// How what was received begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Framed {
+    /// With a whole record of so many bytes.
+    Whole(usize),
+    /// With a part of one, or there is nothing.
+    Part,
+    /// With what is none.
+    NoTls,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -163,7 +175,7 @@ impl Endpoint {
     /// Sends what may be sent now, [`SEGMENTS_A_CALL`] at most; true when more may be left.
     pub(crate) fn output<O: Output>(&mut self, now: Micros, mut port: Port<'_, O>) -> bool {
         if let Some(seq) = self.owes.reset.take() {
-            self.emit(&mut port, &Outgoing { control: Control::Rst, seq, ..Outgoing::default() });
+            self.emit(now, &mut port, &Outgoing { control: Control::Rst, seq, ..Outgoing::default() });
         }
         let expired = match self.state {
             State::SynSent | State::SynReceived | State::Open => self.send.expired(now),
@@ -177,7 +189,11 @@ impl Endpoint {
             self.owes = Owes::default();
             let seq = self.send.syn(now);
             let answers = self.state == State::SynReceived;
-            self.emit(&mut port, &Outgoing { control: Control::Syn, seq, answers, ..Outgoing::default() });
+            self.emit(
+                now,
+                &mut port,
+                &Outgoing { control: Control::Syn, seq, answers, ..Outgoing::default() },
+            );
         }
         let mut sent = 0;
         if self.state == State::Open {
@@ -187,7 +203,7 @@ impl Endpoint {
                 sent += 1;
                 let control = if chunk.fin { Control::Fin } else { Control::None };
                 let it = Outgoing { control, seq: chunk.seq, answers: true, chunk: Some(chunk) };
-                self.emit(&mut port, &it);
+                self.emit(now, &mut port, &it);
             }
         }
         let acks = match self.state {
@@ -201,11 +217,11 @@ impl Endpoint {
         if acks {
             for _ in 0..=std::mem::take(&mut self.owes.more) {
                 let seq = self.send.max();
-                self.emit(&mut port, &Outgoing { seq, answers: true, ..Outgoing::default() });
+                self.emit(now, &mut port, &Outgoing { seq, answers: true, ..Outgoing::default() });
             }
         }
         if self.alive_at().is_some_and(|at| at <= now) {
-            self.ask_whether_alive(&mut port);
+            self.ask_whether_alive(now, &mut port);
         }
         sent == SEGMENTS_A_CALL
     }
@@ -217,18 +233,18 @@ impl Endpoint {
     }
 
     #[cold]
-    fn ask_whether_alive<O: Output>(&mut self, port: &mut Port<'_, O>) {
+    fn ask_whether_alive<O: Output>(&mut self, now: Micros, port: &mut Port<'_, O>) {
         if self.asked == ALIVE_TIMES {
             return self.abort();
         }
         self.asked += 1;
         // A number that the peer has had: it can but answer.
         let seq = self.send.una().wrapping_sub(1);
-        self.emit(port, &Outgoing { seq, answers: true, ..Outgoing::default() });
+        self.emit(now, port, &Outgoing { seq, answers: true, ..Outgoing::default() });
     }
 
     /// Writes one segment out.
-    fn emit<O: Output>(&mut self, port: &mut Port<'_, O>, it: &Outgoing) {
+    fn emit<O: Output>(&mut self, now: Micros, port: &mut Port<'_, O>, it: &Outgoing) {
         let is_syn = it.control == Control::Syn;
         let window = if it.control == Control::Rst { 0 } else { self.receive.offer(is_syn) };
         let offer = match is_syn {
@@ -240,7 +256,7 @@ impl Endpoint {
             false => Offer::default(),
         };
         if it.answers {
-            self.receive.acked();
+            self.receive.acked(now, it.chunk.is_some());
             // Data has no room for what came early: an acknowledgement of its own tells that.
             self.owes.ack &= it.chunk.is_some() && self.receive.has_gap();
         }
@@ -316,35 +332,36 @@ impl Endpoint {
         matches!(self.state, State::TimeWait(_))
     }
 
-    /// The peer will send nothing more, and all that it sent has been read.
-    pub(crate) fn is_read_out(&self) -> bool {
-        self.is_up() && !self.can_recv() && (self.state != State::Open || self.receive.ended())
+    /// The peer will send nothing more.
+    pub(crate) fn has_heard_all(&self) -> bool {
+        self.is_up() && (self.state != State::Open || self.receive.ended())
     }
 
-    /// Received bytes wait.
-    pub(crate) fn can_recv(&self) -> bool {
-        !self.receive.bytes().is_empty()
-    }
-
-    /// Bytes of the whole TLS records that wait (RFC 8446 5.1), when what waits begins with one; all that waits, where no more will
-    /// come, or where this is no TLS.
-    pub(crate) fn whole_records(&self) -> usize {
+    /// The TLS record (RFC 8446 5.1) that what was received begins with.
+    pub(crate) fn record(&self) -> Framed {
         let waiting = self.receive.bytes();
-        if self.state != State::Open || self.receive.ended() {
-            return waiting.len();
+        let Some([kind, major, _, high, low]) = waiting.first_chunk() else { return Framed::Part };
+        let len = usize::from(u16::from_be_bytes([*high, *low]));
+        if !(20..=24).contains(kind) || *major != 3 || len > RECORD {
+            return Framed::NoTls;
         }
-        let mut whole = 0;
-        while let Some([kind, major, _, high, low]) = waiting.get(whole..whole + 5) {
-            let len = usize::from(u16::from_be_bytes([*high, *low]));
-            if !(20..=24).contains(kind) || *major != 3 || len > RECORD {
-                return waiting.len();
-            }
-            if whole + 5 + len > waiting.len() {
-                break;
-            }
-            whole += 5 + len;
-        }
-        whole
+        if HEADER + len <= waiting.len() { Framed::Whole(HEADER + len) } else { Framed::Part }
+    }
+
+    /// All that was received and not consumed, to be decrypted where it stands.
+    pub(crate) fn received(&mut self) -> &mut [u8] {
+        self.receive.bytes_mut()
+    }
+
+    /// So much of it has been dealt with.
+    pub(crate) fn consume(&mut self, len: usize) {
+        self.receive.consume(len);
+    }
+
+    /// The send buffer, to have up to `len` bytes appended, whatever room there is: [`Self::can_send`] is asked before. `None` on a
+    /// connection that takes nothing more.
+    pub(crate) fn lend(&mut self, len: usize) -> Option<&mut Vec<u8>> {
+        if self.state == State::Open { self.send.lend(len) } else { None }
     }
 
     /// There is room to send.
@@ -409,28 +426,28 @@ impl Default for Outgoing {
     }
 }
 
-/// Received bytes, for `rustls::Connection::read_tls`.
-impl io::Read for Endpoint {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+/// As a stream, within the buffers' bounds, for what knows of no records.
+#[cfg(any(test, fuzzing))]
+impl std::io::Read for Endpoint {
+    fn read(&mut self, buf: &mut [u8]) -> std::io::Result<usize> {
         let waiting = self.receive.bytes();
-        if waiting.is_empty() {
-            return Err(io::ErrorKind::WouldBlock.into());
-        }
         let n = waiting.len().min(buf.len());
         buf[..n].copy_from_slice(&waiting[..n]);
-        self.receive.consume(n);
-        Ok(n)
+        self.consume(n);
+        if n == 0 { Err(std::io::ErrorKind::WouldBlock.into()) } else { Ok(n) }
     }
 }
 
-/// Bytes to send, for `rustls::Connection::write_tls`.
-impl io::Write for Endpoint {
-    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        let taken = if self.state == State::Open { self.send.write(buf) } else { 0 };
-        if taken == 0 && !buf.is_empty() { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(taken) }
+#[cfg(any(test, fuzzing))]
+impl std::io::Write for Endpoint {
+    fn write(&mut self, buf: &[u8]) -> std::io::Result<usize> {
+        let taken = buf.len().min(self.send.room());
+        let out = self.lend(taken).filter(|_| taken > 0).ok_or(std::io::ErrorKind::WouldBlock)?;
+        out.extend_from_slice(&buf[..taken]);
+        Ok(taken)
     }
 
-    fn flush(&mut self) -> io::Result<()> {
+    fn flush(&mut self) -> std::io::Result<()> {
         Ok(())
     }
 }
@@ -444,12 +461,17 @@ pub(crate) struct Port<'a, O> {
 
 /// Appends to a buffer that holds at most `most`, which grows by half, and by `step` at least; what is kept for growth stays below `most`, too.
 fn append(buf: &mut Vec<u8>, bytes: &[u8], step: usize, most: usize) {
-    let (len, had) = (buf.len() + bytes.len(), buf.capacity());
+    reserve(buf, bytes.len(), step, most);
+    buf.extend_from_slice(bytes);
+}
+
+/// The room for that.
+fn reserve(buf: &mut Vec<u8>, more: usize, step: usize, most: usize) {
+    let (len, had) = (buf.len() + more, buf.capacity());
     if len > had {
         let wanted = (had + step.max(had)).min(most);
         buf.reserve_exact(len.max(wanted) - buf.len());
     }
-    buf.extend_from_slice(bytes);
 }
 
 /// Whether one sequence number comes before another; they are within half of all numbers of each other.

@@ -27,28 +27,32 @@ use fedgate_tables::policy_view::PolicyView;
 use material::Reader;
 use peers::{Bound, Meets, Trust};
 use rustls::client::Resumption;
+use rustls::client::UnbufferedClientConnection;
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::aws_lc_rs::{ALL_CIPHER_SUITES, Ticketer, default_provider};
 use rustls::pki_types::ServerName;
-use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
+use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert, UnbufferedServerConnection};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::version::{TLS12, TLS13};
-use rustls::{
-    ClientConfig, ClientConnection, Connection, ServerConfig, ServerConnection, SupportedProtocolVersion,
-};
+use rustls::{ClientConfig, ServerConfig, SupportedProtocolVersion};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 mod error;
+mod handshake;
 mod hello;
 mod known;
 mod limits;
 mod material;
 mod peers;
+mod record;
+mod secure;
 
 pub use error::{TlsConfigError, Warning, WarningKind};
+pub(crate) use handshake::{Beginning, HANDSHAKE_BYTES, Handshake};
 pub(crate) use hello::Hello;
 pub(crate) use peers::Peers;
+pub(crate) use secure::{Secure, Taken};
 
 /// Most CA certificates that vouch for one face: each is named in every request for a certificate, and the handshake has a bound.
 pub const MAX_CAS: usize = 256;
@@ -159,7 +163,7 @@ type Print = [u8; 32];
 
 /// A connection of TLS, and who judges its peer.
 pub(crate) struct Link {
-    pub(crate) tls: Connection,
+    pub(crate) tls: Beginning,
     pub(crate) peers: Arc<Peers>,
     /// Where the name that the client calls may change both.
     pub(crate) choice: Option<Choice>,
@@ -358,17 +362,17 @@ impl ProxyTls {
     /// Our end towards a TCP client; `foreign` if that client is on the outside.
     pub(crate) fn accept(&self, foreign: bool) -> Result<Link, rustls::Error> {
         let end = self.server.end(foreign);
-        let tls = ServerConnection::new(end.config.clone())?;
+        let tls = UnbufferedServerConnection::new(end.config.clone())?;
         let choice = || Choice { named: self.named.clone(), default: end.clone(), foreign };
         let choice = (!self.named.is_empty()).then(choice);
-        Ok(Link { tls: tls.into(), peers: end.peers.clone(), choice })
+        Ok(Link { tls: Beginning::Server(tls), peers: end.peers.clone(), choice })
     }
 
     /// Our end towards a TCP server. The name is sent as SNI where it is a DNS name; it is not compared with
     /// the certificate.
     pub(crate) fn connect(&self, name: ServerName<'static>) -> Result<Link, rustls::Error> {
-        let tls = ClientConnection::new(self.client.config.clone(), name)?;
-        Ok(Link { tls: tls.into(), peers: self.client.peers.clone(), choice: None })
+        let tls = UnbufferedClientConnection::new(self.client.config.clone(), name)?;
+        Ok(Link { tls: Beginning::Client(tls), peers: self.client.peers.clone(), choice: None })
     }
 
     /// 64 bits that nobody can guess.
@@ -459,6 +463,8 @@ impl Spoken {
         config.ticketer = Ticketer::new()?;
         config.send_tls13_tickets = 1;
         config.max_early_data_size = 0;
+        // For our own record layer.
+        config.enable_secret_extraction = true;
         Ok(config)
     }
 
@@ -478,6 +484,7 @@ impl Spoken {
         };
         config.resumption = Resumption::in_memory_sessions(SESSIONS);
         config.enable_early_data = false;
+        config.enable_secret_extraction = true;
         Ok(config)
     }
 }

@@ -119,9 +119,9 @@ async fn who_does_not_read_is_closed_and_nobody_waits() {
         .lines()
         .find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB")?.trim().parse().ok())
         .expect("its size");
-    // Where the disk is slow all of it fills up at once: 16 MiB of messages, 64 of answers with what is written for them, 20 of subscriptions,
-    // 4 unsent; the allocator has as much again.
-    assert!(kib < 300_000, "{kib} KiB");
+    // Where the disk is slow all of it fills up at once: 16 MiB of messages, 20 of answers, 6 of what is written for them, 20 of subscriptions, 4
+    // unsent, and 12 of the program; by heaptrack that is all there is. 70 to 78 were seen; the allocator may leave holes.
+    assert!(kib < 130_000, "{kib} KiB");
     assert!(node.ask(&json!({ "do": "statistics" })).is_ok());
 }
 

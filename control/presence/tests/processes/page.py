@@ -101,6 +101,19 @@ def test(browser: Browser) -> None:
     ann.keyboard.press("Enter")
     expect(contact(bob, "Ann")).to_contain_text("Do not disturb – writing")
 
+    # She stands in two groups, and then in none.
+    people = bob.get_by_role("region", name="Contacts")
+    for groups, shown in [("Work, Friends & more", ["Friends & more", "Work"]), ("", [])]:
+        contact(bob, "Ann").first.click()
+        bob.get_by_role("button", name="Edit").click()
+        expect(bob.get_by_role("dialog")).to_contain_text("Change a contact")
+        bob.get_by_label("Groups").fill(groups)
+        bob.get_by_role("button", name="Change").click()
+        expect(people.get_by_role("heading", level=3)).to_have_text(shown)
+        expect(contact(bob, "Ann")).to_have_count(max(len(shown), 1))
+        if shown:
+            look(bob, "groups")
+
     # They talk. What is written is text, whatever it looks like.
     contact(bob, "Ann").click()
     expect(bob.get_by_role("textbox", name="Message")).to_be_focused()

@@ -71,6 +71,17 @@ async fn all_that_is_described_is_there_and_answers_as_described() {
     web.ok("PUT", "/contacts/x@foreign.example", Some(json!({}))).await;
     let contacts = web.ok("GET", "/contacts", None).await;
     assert_eq!((&contacts[0]["address"], &contacts[0]["name"]), (&json!(ANN), &json!("Ann \"ä\"")));
+    assert_eq!(contacts[0]["groups"], json!([]));
+    let grouped = json!({ "name": "Ann", "groups": ["work", " friends ", "work"] });
+    web.ok("PUT", "/contacts/ann@local.example", Some(grouped)).await;
+    web.ok("PUT", "/contacts/ann@local.example", Some(json!({ "name": "Ann \"ä\"" }))).await;
+    let contacts = web.ok("GET", "/contacts", None).await;
+    assert_eq!(
+        (&contacts[0]["name"], &contacts[0]["groups"]),
+        (&json!("Ann \"ä\""), &json!(["friends", "work"]))
+    );
+    let nameless = Some(json!({ "groups": [""] }));
+    assert_eq!(web.refused("PUT", "/contacts/ann@local.example", nameless).await.0, 422);
     assert_eq!(web.refused("PUT", "/contacts/nobody", Some(json!({}))).await.0, 422);
     web.ok("DELETE", "/contacts/x@foreign.example", None).await;
     assert_eq!(web.refused("DELETE", "/contacts/x@foreign.example", None).await.0, 404);

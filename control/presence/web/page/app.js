@@ -280,18 +280,28 @@ function draw_requests() {
 function draw_people() {
   const strangers = [...talks.keys()].filter((address) => !contacts.has(address) && address !== user);
   const people = [...contacts.keys()].sort((a, b) => name_of(a).localeCompare(name_of(b)));
-  fill($('contact-list'), [...people, ...strangers].map(person));
+  // By groups in order, each under its name; who stands in several is shown in each, who stands in none before them all.
+  const groups = [...new Set(people.flatMap((address) => contacts.get(address).groups))].sort((a, b) => a.localeCompare(b));
+  const within = (group) => people.filter((address) => contacts.get(address).groups.includes(group));
+  const alone = people.filter((address) => contacts.get(address).groups.length === 0);
+  fill($('contact-list'), [
+    ...[...alone, ...strangers].map((address) => person(address, '')),
+    ...groups.flatMap((group) => [
+      make('li', { className: 'group' }, make('h3', { textContent: group })),
+      ...within(group).map((address) => person(address, group)),
+    ]),
+  ]);
   $('no-contacts').hidden = people.length + strangers.length > 0;
   draw_title();
   draw_talk();
 }
 
-function person(address) {
+function person(address, group) {
   const known = contacts.get(address);
   const { unread } = talks.get(address) ?? { unread: 0 };
   const state = known ? words(known.reachability, known.note) : 'Not in your contacts';
   return make('li', {}, make('button',
-    { type: 'button', className: 'contact', 'data-key': address, 'aria-current': String(address === open), onclick: () => open_talk(address) },
+    { type: 'button', className: 'contact', 'data-key': `${address} ${group}`, 'aria-current': String(address === open), onclick: () => open_talk(address) },
     dot(known?.reachability),
     make('span', { className: 'grow' }, make('span', { className: 'name', textContent: name_of(address) }), make('span', { className: 'state', textContent: state })),
     unread ? make('span', { className: 'badge' }, String(unread), make('span', { className: 'hidden', textContent: ' unread' })) : null));
@@ -318,7 +328,7 @@ function draw_talk() {
   const state = known ? words(known.reachability, known.note) : 'Not in your contacts';
   $('talk-state').textContent = typing ? 'Typing…' : `${open} · ${state}`;
   $('talk-add').hidden = Boolean(known);
-  $('talk-remove').hidden = !known;
+  $('talk-edit').hidden = $('talk-remove').hidden = !known;
   $('talk-block').textContent = decisions.get(open) === 'block' ? 'Unblock' : 'Block';
 }
 
@@ -383,13 +393,26 @@ $('me-form').onsubmit = (event) => {
   $('me-note').blur();
 };
 
-$('open-add').onclick = () => $('add').showModal();
+/** Asks about a contact: a new one, or one that is there. */
+function ask_about(contact) {
+  $('add-form').reset();
+  $('add-title').textContent = contact ? 'Change a contact' : 'Add a contact';
+  $('add-done').textContent = contact ? 'Change' : 'Add';
+  $('add-address').value = contact?.address ?? '';
+  $('add-address').readOnly = Boolean(contact);
+  $('add-name').value = contact?.name ?? '';
+  $('add-groups').value = contact?.groups.join(', ') ?? '';
+  $('add').showModal();
+  if (contact) $('add-name').focus();
+}
+$('open-add').onclick = () => ask_about(null);
+$('talk-edit').onclick = () => ask_about(contacts.get(open));
 $('add-form').onsubmit = async (event) => {
   event.preventDefault();
   const [address, name] = [$('add-address').value.trim(), $('add-name').value.trim()];
+  const groups = $('add-groups').value.split(',').map((group) => group.trim()).filter(Boolean);
   $('add').close();
-  await attempt(() => ask('PUT', at('/contacts', address), { name }));
-  $('add-form').reset();
+  await attempt(() => ask('PUT', at('/contacts', address), { name, groups }));
 };
 
 $('open-settings').onclick = () => $('settings').showModal();

@@ -6,13 +6,13 @@
 //! is the contract; an answer to SOAP 1.1 is SOAP 1.1, and one to 1.2 is 1.2. It is the same sessions, the same
 //! limits and the same commands as the REST ones.
 //!
-//! What CUP has and the node has not: groups of contacts (all are in [`GROUP`]), and application users who log others in. An
+//! Contacts stand in groups, and in [`GROUP`] if they stand in no other. What CUP has and the node has not: application users who log others in. An
 //! unknown operation is a fault that names it. What cannot be done is said inside the answer (`failure`), as CUP says it; a request that is no
 //! such request is a fault.
 
 mod envelope;
 
-use std::fmt::Write as _;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use axum::body::Bytes;
@@ -25,6 +25,8 @@ use serde_json::Value;
 use super::api::Route;
 use super::session::key_of;
 use super::{From, Service, Shared};
+use crate::aor::Aor;
+use crate::contact::Contact;
 use crate::node::{Command, Password, Reply};
 use crate::xml::{Element, escape};
 #[cfg(any(test, fuzzing))]
@@ -35,7 +37,7 @@ use envelope::{Envelope, Fault, Version};
 const WSDL: &str = include_str!("service.wsdl");
 /// The versions of CUP's interface that are answered to.
 const VERSIONS: [&str; 3] = ["v70", "v80", "v105"];
-/// The one group.
+/// The group of those who stand in no other.
 const GROUP: &str = "General";
 /// What becomes of watchers nobody has decided about, as a preference.
 const UNKNOWN: &str = "unknown-watchers";
@@ -125,6 +127,10 @@ impl Service {
 
     /// Does all of these; what cannot be done is named, and the rest is done.
     async fn change_all(&self, commands: Vec<Command>) -> Result<String, Fault> {
+        Ok(outcome(&self.failures(commands).await?))
+    }
+
+    async fn failures(&self, commands: Vec<Command>) -> Result<Vec<String>, Fault> {
         let mut failed = Vec::new();
         for command in commands {
             match self.ask(command).await.ok_or_else(Fault::ending)? {
@@ -133,7 +139,7 @@ impl Service {
                 Reply::Failed(status) => failed.push(status.to_string()),
             }
         }
-        Ok(if failed.is_empty() { SUCCESS.to_owned() } else { failure(&failed.join("; ")) })
+        Ok(failed)
     }
 
     async fn all_config(&self, request: &Element, user: &str) -> Result<String, Fault> {
@@ -176,18 +182,47 @@ impl Service {
     }
 
     async fn change_contacts(&self, request: &Element, user: &str, add: bool) -> Result<String, Fault> {
-        let groups = request.children.iter().filter(|child| child.name == "group");
-        let personas = groups.flat_map(|group| &group.children).filter(|child| child.name == "persona-id");
-        let commands = personas.map(|persona| {
-            let (user, contact) = (user.to_owned(), self.address(persona));
-            let name = persona.attribute("nickname").unwrap_or_default().to_owned();
-            if add {
-                Command::AddContact { user, contact, name }
-            } else {
-                Command::RemoveContact { user, contact }
+        let mut list = entries(&self.state(user).await?);
+        let (mut changed, mut failed) = (BTreeSet::new(), Vec::new());
+        for group in request.children.iter().filter(|child| child.name == "group") {
+            let group_name =
+                group.attribute("name").map(str::trim).filter(|name| !matches!(*name, "" | GROUP));
+            for persona in group.children.iter().filter(|child| child.name == "persona-id") {
+                let contact = self.address(persona);
+                let contact = Aor::parse(&contact).map_or(contact, |aor| aor.to_string());
+                if add {
+                    let entry = list.entry(contact.clone()).or_default().get_or_insert_default();
+                    if let Some(name) = persona.attribute("nickname") {
+                        entry.name = name.to_owned();
+                    }
+                    entry.groups.extend(group_name.map(str::to_owned));
+                } else if let Some(Some(entry)) = list.get_mut(&contact)
+                    && group_name
+                        .map_or(entry.groups.is_empty(), |name| entry.groups.iter().any(|g| g == name))
+                {
+                    entry.groups.retain(|other| Some(other.as_str()) != group_name);
+                    // Who is taken out of the last one is gone.
+                    if entry.groups.is_empty() {
+                        list.insert(contact.clone(), None);
+                    }
+                } else {
+                    failed.push(format!("{contact}: not in the group {}", group_name.unwrap_or(GROUP)));
+                    continue;
+                }
+                changed.insert(contact);
+            }
+        }
+        let commands = changed.into_iter().map(|contact| {
+            let user = user.to_owned();
+            match list.remove(&contact).flatten() {
+                Some(Contact { name, groups }) => {
+                    Command::AddContact { user, contact, name, groups: Some(groups) }
+                }
+                None => Command::RemoveContact { user, contact },
             }
         });
-        self.change_all(commands.collect()).await
+        failed.extend(self.failures(commands.collect()).await?);
+        Ok(outcome(&failed))
     }
 
     /// A persona's address: whole, or completed by its domain or ours.
@@ -219,6 +254,11 @@ impl Service {
 
 const SUCCESS: &str = "<epas:success/>";
 
+/// What is said to changes of which some have failed, or none.
+fn outcome(failed: &[String]) -> String {
+    if failed.is_empty() { SUCCESS.to_owned() } else { failure(&failed.join("; ")) }
+}
+
 fn failure(why: &str) -> String {
     format!("<epas:failure><epas:reason>{}</epas:reason></epas:failure>", escape(why))
 }
@@ -238,21 +278,36 @@ fn user_config(state: &Value) -> String {
     property("User.Address", text(&state["address"])) + &preferences.map(of).collect::<String>()
 }
 
+/// The list as it is; nobody in it has gone.
+fn entries(state: &Value) -> BTreeMap<String, Option<Contact>> {
+    let contacts = state["contacts"].as_array().into_iter().flatten();
+    let entry = |contact: &Value| {
+        let groups = contact["groups"].as_array().into_iter().flatten().map(|group| text(group).to_owned());
+        let entry = Contact { name: text(&contact["name"]).to_owned(), groups: groups.collect() };
+        (text(&contact["address"]).to_owned(), Some(entry))
+    };
+    contacts.map(entry).collect()
+}
+
 fn contact_list(state: &Value) -> String {
-    let mut out = format!("<epas:group name=\"{GROUP}\">");
-    for contact in state["contacts"].as_array().into_iter().flatten() {
-        let (address, name) = (text(&contact["address"]), text(&contact["name"]));
+    let mut groups = BTreeMap::from([(GROUP.to_owned(), String::new())]);
+    for (address, entry) in entries(state) {
+        let Contact { name, groups: of } = entry.unwrap_or_default();
         let domain = address.split_once('@').map_or("", |(_, domain)| domain);
-        // To a string nothing fails to be written.
-        let _ = write!(
-            out,
+        let persona = format!(
             "<epas:persona-id domain=\"{}\" nickname=\"{}\">{}</epas:persona-id>",
             escape(domain),
-            escape(name),
-            escape(address)
+            escape(&name),
+            escape(&address)
         );
+        for group in if of.is_empty() { vec![GROUP.to_owned()] } else { of } {
+            groups.entry(group).or_default().push_str(&persona);
+        }
     }
-    out + "</epas:group>"
+    let group = |(name, personas): (&String, &String)| {
+        format!("<epas:group name=\"{}\">{personas}</epas:group>", escape(name))
+    };
+    groups.iter().map(group).collect()
 }
 
 fn privacy_policy(state: &Value) -> String {

@@ -5,7 +5,8 @@
 //! (RFC 9293 3.8.6.2.2); where there is no memory for a segment it is not taken, and not acknowledged, which any receiver may do. What
 //! comes early is kept, in order, in at most [`PIECES`] pieces inside the window, and told to a peer that understands (RFC 2018).
 //!
-//! Acknowledgements wait [`ACK_DELAY`] for company (RFC 5681 4.2), but not for a second whole segment's worth, nor where a gap begins, is or ends.
+//! Acknowledgements wait [`ACK_DELAY`] for company (RFC 5681 4.2), but not for a second whole segment's worth, nor where a gap begins, is or ends,
+//! nor where the last one has waited in vain: whoever is answered elsewhere, or later, is told at once, until something goes its way in time again.
 
 use super::segment::BLOCKS;
 use super::{append, before};
@@ -39,6 +40,9 @@ pub(super) struct Receiver {
     told: u32,
     largest: u16,
     ack_by: Option<Micros>,
+    /// The last that waited did so in vain; and when something last came.
+    alone: bool,
+    heard: Micros,
     /// Where the peer's FIN stands, once it is known.
     fin: Option<u32>,
     ended: bool,
@@ -65,6 +69,8 @@ impl Receiver {
             told: 0,
             largest: 0,
             ack_by: None,
+            alone: false,
+            heard: Micros(0),
             fin: None,
             ended: false,
         }
@@ -106,6 +112,11 @@ impl Receiver {
     /// Bytes that can be read.
     pub(super) fn bytes(&self) -> &[u8] {
         &self.buf[self.start..]
+    }
+
+    /// The same, to be changed where they are.
+    pub(super) fn bytes_mut(&mut self) -> &mut [u8] {
+        &mut self.buf[self.start..]
     }
 
     /// They have been read, so many of them.
@@ -193,7 +204,8 @@ impl Receiver {
             self.early = Vec::new();
         }
         let waiting = self.nxt.wrapping_sub(self.told);
-        if !whole || gap || fin || waiting == 0 || waiting >= 2 * u32::from(self.largest) {
+        self.heard = now;
+        if !whole || gap || fin || self.alone || waiting == 0 || waiting >= 2 * u32::from(self.largest) {
             return true;
         }
         self.ack_by.get_or_insert(now.after(ACK_DELAY));
@@ -205,8 +217,13 @@ impl Receiver {
         self.ack_by
     }
 
-    /// All that came is acknowledged by what goes out now.
-    pub(super) fn acked(&mut self) {
+    /// All that came is acknowledged by what goes out now, which is data or not.
+    pub(super) fn acked(&mut self, now: Micros, data: bool) {
+        if data {
+            self.alone &= now.since(self.heard) >= ACK_DELAY;
+        } else {
+            self.alone |= self.ack_by.is_some_and(|by| by <= now);
+        }
         (self.told, self.ack_by) = (self.nxt, None);
     }
 

@@ -12,9 +12,9 @@
 //! The buffer grows as it is written to and is freed when all is acknowledged, so an idle connection holds none. Knows no
 //! packets: [`Sender::next`] says what to send, the endpoint makes a segment of it.
 
+use super::before;
 use super::board::Board;
 use super::segment::Offer;
-use super::{append, before};
 use crate::Micros;
 
 mod repair;
@@ -204,20 +204,23 @@ impl Sender {
         !self.fin && self.waiting() < self.most
     }
 
-    /// Takes as much as there is room for.
-    pub(super) fn write(&mut self, bytes: &[u8]) -> usize {
-        let taken = if self.fin { 0 } else { bytes.len().min(self.most - self.waiting()) };
-        if self.buf.len() + taken > self.buf.capacity() && self.start > 0 {
+    #[cfg(any(test, fuzzing))]
+    pub(super) fn room(&self) -> usize {
+        if self.fin { 0 } else { self.most.saturating_sub(self.waiting()) }
+    }
+
+    /// The buffer with room for `len` bytes more, which are to be appended; `None` behind a FIN.
+    pub(super) fn lend(&mut self, len: usize) -> Option<&mut Vec<u8>> {
+        if self.fin {
+            return None;
+        }
+        if self.buf.len() + len > self.buf.capacity() && self.start > 0 {
             self.buf.drain(..self.start);
             self.start = 0;
         }
-        append(
-            &mut self.buf,
-            &bytes[..taken],
-            if taken > usize::from(self.mss) { STEP } else { 0 },
-            self.most,
-        );
-        taken
+        let step = if len > usize::from(self.mss) { STEP } else { 0 };
+        super::reserve(&mut self.buf, len, step, self.most);
+        Some(&mut self.buf)
     }
 
     /// The bytes of a chunk.

@@ -44,11 +44,6 @@ impl Hello {
         offer(&self.bytes).map(|offer| offer.to_string())
     }
 
-    /// The handshake is done.
-    pub(crate) fn forget(&mut self) {
-        self.bytes = Vec::new();
-    }
-
     /// For a failure because nothing was in common: what was offered, and what would be taken.
     #[cold]
     pub(crate) fn explain(&self, why: &Error, peers: &Peers) -> Option<String> {

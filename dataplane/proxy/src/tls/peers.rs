@@ -20,6 +20,7 @@
 
 use super::known::Known;
 use super::limits::{self, Limits};
+use super::secure::Secure;
 use crate::identity::identity;
 use crate::side::Failure;
 use fedgate_sip::identity::PeerIdentity;
@@ -29,8 +30,8 @@ use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_t
 use rustls::pki_types::{CertificateDer, ServerName, SignatureVerificationAlgorithm, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{
-    CertificateError, CommonState, DigitallySignedStruct, DistinguishedName, Error, HandshakeKind,
-    OtherError, RootCertStore, SignatureScheme,
+    CertificateError, DigitallySignedStruct, DistinguishedName, Error, OtherError, RootCertStore,
+    SignatureScheme,
 };
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -154,6 +155,13 @@ impl Peers {
         Self { trusts: trusts.into(), hints, meets, algorithms, known, accepts: accepts.into(), bound }
     }
 
+    /// Who trusts nobody.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn of_nobody(meets_clients: bool, algorithms: WebPkiSupportedAlgorithms) -> Self {
+        let meets = if meets_clients { Meets::Anybody } else { Meets::Servers };
+        Self::new(Vec::new(), meets, algorithms, String::new(), Bound::default())
+    }
+
     /// What is spoken here.
     pub(super) fn accepts(&self) -> &str {
         &self.accepts
@@ -168,21 +176,20 @@ impl Peers {
     ///
     /// # Errors
     /// Its certificate is missing, names nobody that can be read, or no longer holds although it did in the session resumed.
-    pub(crate) fn identify(&self, tls: &CommonState) -> Result<PeerIdentity, Failure> {
-        let resumed = tls.handshake_kind() == Some(HandshakeKind::Resumed);
-        self.held(tls, resumed.then(UnixTime::now))
+    pub(crate) fn identify(&self, tls: &Secure) -> Result<PeerIdentity, Failure> {
+        self.held(tls, tls.is_resumed().then(UnixTime::now))
     }
 
     /// The same for a session that has been up for a while: whether its peer would be let in now.
     ///
     /// # Errors
     /// It would not.
-    pub(crate) fn again(&self, tls: &CommonState, now: UnixTime) -> Result<PeerIdentity, Failure> {
+    pub(crate) fn again(&self, tls: &Secure, now: UnixTime) -> Result<PeerIdentity, Failure> {
         self.held(tls, Some(now))
     }
 
-    fn held(&self, tls: &CommonState, verify_at: Option<UnixTime>) -> Result<PeerIdentity, Failure> {
-        let Some([leaf, intermediates @ ..]) = tls.peer_certificates() else {
+    fn held(&self, tls: &Secure, verify_at: Option<UnixTime>) -> Result<PeerIdentity, Failure> {
+        let Some([leaf, intermediates @ ..]) = tls.chain() else {
             return match self.meets {
                 Meets::Anybody => Ok(PeerIdentity::none()),
                 Meets::Clients | Meets::Servers => Err(Error::NoCertificatesPresented.into()),
