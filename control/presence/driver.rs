@@ -116,7 +116,7 @@ async fn serve(
     let mut stop = std::pin::pin!(stop);
     let Some(mut kept) = Kept::wait(cfg, clock, commands, stop.as_mut()).await? else { return Ok(()) };
     let image = kept.store.load().await?;
-    let directory = Directory::open(&cfg)?.map(Arc::new);
+    let directory = Directory::open(cfg)?.map(Arc::new);
     let users = match &directory {
         // Before anybody connects, so that nobody is told that there is no such user.
         Some(directory) => directory.clone().follow(cfg.clone(), users, asked.clone()).await,
@@ -127,7 +127,7 @@ async fn serve(
     let core = if cfg.web.is_some() { core.with_web(counters.clone()) } else { core };
     let (transport, events, mut bound) = Transport::start(cfg.clone()).await?;
     if let Some(web) = &cfg.web {
-        bound.push(web::start(&cfg, web, asked.clone(), directory, counters).await?);
+        bound.push(web::start(cfg, web, asked.clone(), directory, counters).await?);
     }
     let (store, term, keeping) = kept.split();
     let (writes, committed, storing) = store_task(store);

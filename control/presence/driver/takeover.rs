@@ -14,7 +14,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep;
 
-use super::{Asked, Clock, NodeError};
+use super::{Asked, Clock, NodeError, Storing};
 use crate::config::Config;
 use crate::node::Reply;
 use crate::store::{Lease, Store, StoreError};
@@ -55,7 +55,7 @@ impl Term {
 pub(super) struct Kept {
     pub(super) store: Store,
     pub(super) term: Term,
-    keeping: Option<(oneshot::Sender<()>, tokio::task::JoinHandle<Result<(), StoreError>>)>,
+    keeping: Keeping,
 }
 
 impl Kept {
@@ -68,7 +68,7 @@ impl Kept {
     ) -> Result<Option<Self>, NodeError> {
         let mut store = Store::open(&cfg.store).await?;
         if !store.is_shared() {
-            return Ok(Some(Self { store, term: Term::unlimited(), keeping: None }));
+            return Ok(Some(Self { store, term: Term::unlimited(), keeping: Keeping(None) }));
         }
         let term = Duration::from_secs(cfg.lease);
         let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
@@ -83,7 +83,7 @@ impl Kept {
                 let term_of = Term::from(now, term);
                 let (end, ended) = oneshot::channel();
                 let task = tokio::spawn(keep(lease, term_of.clone(), term, clock, ended));
-                return Ok(Some(Self { store, term: term_of, keeping: Some((end, task)) }));
+                return Ok(Some(Self { store, term: term_of, keeping: Keeping(Some((end, task))) }));
             }
             let holder = lease.holder().await?;
             if holder != before {
@@ -103,12 +103,12 @@ impl Kept {
 
     /// What keeps the lease, without the store, which goes to its task.
     pub(super) fn split(self) -> (Store, Term, Keeping) {
-        (self.store, self.term, Keeping(self.keeping))
+        (self.store, self.term, self.keeping)
     }
 }
 
 /// The task that keeps the lease.
-pub(super) struct Keeping(Option<(oneshot::Sender<()>, tokio::task::JoinHandle<Result<(), StoreError>>)>);
+pub(super) struct Keeping(Option<(oneshot::Sender<()>, Storing)>);
 
 impl Keeping {
     /// All is stored: the lease is given back.
