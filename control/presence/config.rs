@@ -13,7 +13,7 @@ use fedgate_sip::domain::Domain;
 use serde::Deserialize;
 
 use crate::digest::Algorithm;
-use crate::homing::{Home, Homes, PeerNode};
+use crate::homing::{Home, Homes, PeerNode, home_named, is_place};
 
 /// Why the configuration is refused.
 #[derive(Debug, thiserror::Error)]
@@ -488,19 +488,6 @@ fn nodes(nodes: Vec<PeerNode>, own: &str) -> Result<Vec<PeerNode>, ConfigError> 
         all.push(PeerNode { name, to });
     }
     Ok(all)
-}
-
-fn home_named(own: &str, nodes: &[PeerNode], name: &str) -> Option<Home> {
-    let name = Domain::canonical(name.as_bytes()).ok()?;
-    if name.as_str() == own {
-        return Some(Home::Here);
-    }
-    nodes.iter().position(|node| node.name == name.as_str()).map(Home::At)
-}
-
-/// `name:port` or `address:port`.
-fn is_place(to: &str) -> bool {
-    to.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
 }
 
 fn permitted(entries: &[String], local: &[String]) -> Result<Vec<String>, ConfigError> {
