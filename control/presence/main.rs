@@ -4,6 +4,8 @@
 //! `run` stays in the foreground, logs to standard error and prints the addresses it listens on; SIGTERM and SIGINT end it well. All
 //! other commands go to a running node by its control socket and print what it says as JSON.
 
+mod secret;
+
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -11,7 +13,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use fedgate_presence::config::Config;
 use fedgate_presence::{control, run};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -77,6 +79,14 @@ enum Verb {
         #[command(flatten)]
         node: Node,
     },
+    /// Users of the store: put in, taken out, given another password. What this says is so at once.
+    #[command(subcommand)]
+    User(User),
+    /// All users, and where they come from: the file, the store, the directory.
+    Users {
+        #[command(flatten)]
+        node: Node,
+    },
     /// The enterprise's other nodes, and how it goes with them.
     Nodes {
         #[command(flatten)]
@@ -94,6 +104,58 @@ enum Verb {
         #[command(flatten)]
         node: Node,
     },
+}
+
+#[derive(Subcommand)]
+enum User {
+    /// Put a user into the store. His password is read from standard input.
+    Add {
+        #[command(flatten)]
+        who: Name,
+        /// As others are shown him.
+        #[arg(long, default_value = "")]
+        name: String,
+        /// Another node that he is at home on, which has his password; none is read.
+        #[arg(long = "node", value_name = "NODE")]
+        home: Option<String>,
+        #[command(flatten)]
+        node: Node,
+    },
+    /// Take a user out of the store; what he has registered and subscribed to ends.
+    Remove {
+        #[command(flatten)]
+        who: Name,
+        #[command(flatten)]
+        node: Node,
+    },
+    /// Give a user of the store another password, read from standard input.
+    Password {
+        #[command(flatten)]
+        who: Name,
+        #[command(flatten)]
+        node: Node,
+    },
+}
+
+#[derive(clap::Args)]
+struct Name {
+    /// Whom: his address, or what stands before the @ of it.
+    user: String,
+    /// What stands behind the @, where it is not said.
+    #[arg(long)]
+    domain: Option<String>,
+}
+
+impl Name {
+    fn address(self) -> Result<String, String> {
+        match self.domain {
+            Some(_) if self.user.contains('@') => {
+                Err(format!("{}: an address already, without --domain", self.user))
+            }
+            Some(domain) => Ok(format!("{}@{domain}", self.user)),
+            None => Ok(self.user),
+        }
+    }
 }
 
 #[derive(clap::Args)]
@@ -132,6 +194,11 @@ fn main() -> ExitCode {
             (node, json!({ "do": "remove-contact", "user": user, "contact": contact }))
         }
         Verb::Show { user, node } => (node, json!({ "do": "show", "user": user })),
+        Verb::User(user) => match user_command(user) {
+            Ok(command) => command,
+            Err(why) => return failed(&why),
+        },
+        Verb::Users { node } => (node, json!({ "do": "users" })),
         Verb::Nodes { node } => (node, json!({ "do": "nodes" })),
         Verb::Home { user, node } => (node, json!({ "do": "home", "user": user })),
         Verb::Statistics { node } => (node, json!({ "do": "statistics" })),
@@ -144,6 +211,25 @@ fn main() -> ExitCode {
         }
         Err(why) => failed(&why),
     }
+}
+
+fn user_command(user: User) -> Result<(Node, Value), String> {
+    let password = || secret::read().map_err(|why| why.to_string());
+    Ok(match user {
+        User::Add { who, name, home, node } => {
+            let user = who.address()?;
+            let password = if home.is_some() { None } else { Some(password()?) };
+            (
+                node,
+                json!({ "do": "add-user", "user": user, "name": name, "node": home, "password": password }),
+            )
+        }
+        User::Remove { who, node } => (node, json!({ "do": "remove-user", "user": who.address()? })),
+        User::Password { who, node } => {
+            let user = who.address()?;
+            (node, json!({ "do": "change-password", "user": user, "password": password()? }))
+        }
+    })
 }
 
 fn failed(why: &dyn std::fmt::Display) -> ExitCode {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The users of the node, from a file, and from a directory if there is one ([`crate::directory`]).
+//! The users of the node: from a file, from a directory if there is one ([`crate::directory`]), and from the store ([`account`]).
 //!
 //! A TOML file of `[[user]]` tables: `address`, optionally `name` (shown to others), and what the user proves himself by:
 //! `password`, or `ha1-md5` and `ha1-sha256` (hex of user:realm:password), by which the file need not hold the password.
@@ -8,7 +8,9 @@
 //!
 //! The file is read at the start; asked by the core.
 
-use std::collections::HashMap;
+mod account;
+
+use std::collections::{BTreeSet, HashMap};
 
 use aws_lc_rs::constant_time;
 use serde::Deserialize;
@@ -18,6 +20,8 @@ use crate::config::Config;
 use crate::digest::{Algorithm, hash};
 use crate::directory::Listed;
 use crate::homing::Home;
+pub(crate) use account::AccountError;
+pub use account::{Account, Place};
 
 /// Why the file is refused.
 #[derive(Debug, thiserror::Error)]
@@ -77,6 +81,13 @@ pub struct User {
     sha256: Option<String>,
     /// His entry in the directory, which judges his password.
     dn: Option<String>,
+    /// He stands in the file.
+    is_in_file: bool,
+}
+
+/// HA1 of RFC 7616, hex; the realm is the user's domain.
+fn ha1_of(algorithm: Algorithm, aor: &Aor, password: &str) -> String {
+    hash(algorithm, &format!("{}:{}:{password}", aor.user(), aor.domain()))
 }
 
 impl User {
@@ -89,7 +100,7 @@ impl User {
     pub fn has_password(&self, password: &str) -> bool {
         let known = Algorithm::ALL.into_iter().find_map(|algorithm| Some((algorithm, self.ha1(algorithm)?)));
         known.is_some_and(|(algorithm, ha1)| {
-            let shown = hash(algorithm, &format!("{}:{}:{password}", self.aor.user(), self.aor.domain()));
+            let shown = ha1_of(algorithm, &self.aor, password);
             constant_time::verify_slices_are_equal(shown.as_bytes(), ha1.as_bytes()).is_ok()
         })
     }
@@ -109,6 +120,8 @@ pub struct Users {
     here: HashMap<Aor, User>,
     /// Which node the file says that a user is at home on.
     homes: HashMap<Aor, Home>,
+    /// What the store adds.
+    accounts: account::Accounts,
 }
 
 impl Users {
@@ -142,7 +155,7 @@ impl Users {
             }
             let made = |algorithm| {
                 let password = entry.password.as_ref()?;
-                Some(hash(algorithm, &format!("{}:{}:{password}", aor.user(), aor.domain())))
+                Some(ha1_of(algorithm, &aor, password))
             };
             let md5 = entry.ha1_md5.map(|hex| hex.to_ascii_lowercase()).or_else(|| made(Algorithm::Md5));
             let sha256 =
@@ -150,7 +163,7 @@ impl Users {
             if md5.is_none() && sha256.is_none() {
                 return Err(UsersError::Secret(aor));
             }
-            let user = User { aor: aor.clone(), name: entry.name, md5, sha256, dn: None };
+            let user = User { aor: aor.clone(), name: entry.name, md5, sha256, dn: None, is_in_file: true };
             if let Some(offered) = cfg.digest.iter().find(|algorithm| user.ha1(**algorithm).is_none()) {
                 let (key, name) = match offered {
                     Algorithm::Md5 => ("ha1-md5", "MD5"),
@@ -162,17 +175,21 @@ impl Users {
                 return Err(UsersError::Twice(aor));
             }
         }
-        Ok(Self { here: users, homes })
+        Ok(Self { here: users, homes, accounts: account::Accounts::default() })
     }
 
-    /// Which node the file says that a user is at home on.
+    /// Which node the file or the store says that a user is at home on.
     pub fn home(&self, user: &Aor) -> Option<Home> {
-        self.homes.get(user).copied()
+        self.homes.get(user).or_else(|| self.accounts.homes.get(user)).copied()
     }
 
-    /// How many it says so of, of one node.
+    /// How many they say so of, of one node.
     pub fn named(&self, home: Home) -> usize {
-        self.homes.values().filter(|other| **other == home).count()
+        self.homes.values().chain(self.accounts.homes.values()).filter(|other| **other == home).count()
+    }
+
+    fn is_in_file(&self, user: &Aor) -> bool {
+        self.homes.contains_key(user) || self.here.get(user).is_some_and(|user| user.is_in_file)
     }
 
     /// These, and those of a directory. Who is in both has the file's digests and the directory's password.
@@ -182,22 +199,40 @@ impl Users {
             if self.home(&aor).or_else(|| cfg.homes.of(&aor)).is_some_and(|home| home != Home::Here) {
                 continue;
             }
-            let fresh = || User { aor: aor.clone(), name: None, md5: None, sha256: None, dn: None };
+            let fresh = || User {
+                aor: aor.clone(),
+                name: None,
+                md5: None,
+                sha256: None,
+                dn: None,
+                is_in_file: false,
+            };
             let user = users.entry(aor.clone()).or_insert_with(fresh);
             user.name = user.name.take().or(name);
             user.dn = Some(dn);
         }
-        Self { here: users, homes: self.homes.clone() }
+        Self { here: users, homes: self.homes.clone(), accounts: self.accounts.clone() }
     }
 
-    /// The user with this address.
+    /// The user with this address, where he is at home here.
     pub fn get(&self, aor: &Aor) -> Option<&User> {
-        self.here.get(aor)
+        if self.accounts.homes.contains_key(aor) {
+            return None;
+        }
+        self.accounts.here.get(aor).or_else(|| self.here.get(aor))
+    }
+
+    /// All who are at home here.
+    pub(crate) fn addresses(&self) -> BTreeSet<Aor> {
+        let known = self.here.keys().chain(self.accounts.here.keys());
+        known.filter(|aor| self.get(aor).is_some()).cloned().collect()
     }
 
     /// How many there are at home here.
     pub fn len(&self) -> usize {
-        self.here.len()
+        let added = self.accounts.here.keys().filter(|aor| !self.here.contains_key(aor)).count();
+        let moved = self.accounts.homes.keys().filter(|aor| self.here.contains_key(aor)).count();
+        self.here.len() + added - moved
     }
 }
 

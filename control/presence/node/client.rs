@@ -79,6 +79,17 @@ pub(super) struct Clients {
     pub(super) counters: Option<Arc<Counters>>,
 }
 
+impl Clients {
+    /// Forgets the listeners of a user; they are told nothing more.
+    pub(super) fn forget(&mut self, user: &Aor) -> Vec<u64> {
+        let ids = self.listeners.remove(user).unwrap_or_default();
+        for id in &ids {
+            self.users.remove(id);
+        }
+        ids
+    }
+}
+
 struct Told {
     user: Aor,
     body: Value,

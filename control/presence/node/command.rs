@@ -102,6 +102,32 @@ pub enum Command {
         /// The text's number.
         id: String,
     },
+    /// All users, and where they come from: the file, the store, the directory.
+    Users,
+    /// The operator puts a user into the store: with a password, or at home on another node.
+    AddUser {
+        /// Whom.
+        user: String,
+        /// As others are shown him.
+        #[serde(default)]
+        name: String,
+        /// Another node that he is at home on; here without it.
+        node: Option<String>,
+        /// What he proves himself by here. Its digests are kept, and not itself.
+        password: Option<Password>,
+    },
+    /// The operator takes a user out of the store.
+    RemoveUser {
+        /// Whom.
+        user: String,
+    },
+    /// The operator gives a user of the store another password.
+    ChangePassword {
+        /// Whose.
+        user: String,
+        /// What he proves himself by from now on.
+        password: Password,
+    },
     /// Whether this is the user's password; told is his address, and the entry of the directory that is yet to judge. Not for the control socket, where nobody has to prove anything.
     #[serde(skip)]
     LogIn {
@@ -179,6 +205,14 @@ impl Core {
                 return None;
             }
             Command::Received { user, id } => self.received(&user, &id),
+            Command::Users => return Some(Reply::Told(self.users_shown())),
+            Command::AddUser { user, name, node, password } => {
+                self.add_user(&user, name, node, password.as_ref()).map_err(|why| why.to_string())
+            }
+            Command::RemoveUser { user } => self.remove_user(&user).map_err(|why| why.to_string()),
+            Command::ChangePassword { user, password } => {
+                self.change_password(&user, &password).map_err(|why| why.to_string())
+            }
             Command::LogIn { user, password } => return Some(self.log_in(&user, &password)),
         };
         Some(done.map_or_else(Reply::Refused, |()| Reply::Done))

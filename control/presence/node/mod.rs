@@ -7,12 +7,13 @@
 //!
 //! One value, owned by one task; no locks. Each file adds the part it is named for:
 //! `request` (whose is it, may he), `register`, `publish`, `subscribe` (watchers of users), `watchers` (who they are), `watch` (users' own foreign contacts),
-//! `pager` and `session` (instant messages), `command` (what users and operators decide), `client` (users' clients that speak no SIP),
+//! `accounts` (users who come and go), `pager` and `session` (instant messages), `command` (what users and operators decide), `client` (users' clients that speak no SIP),
 //! `transact` (requests of ours), `elsewhere` (the enterprise's other nodes).
 //!
 //! Bounds: those of the configuration, and the constants at each collection. Time is milliseconds since 1970 that never
 //! goes back while the process lives.
 
+mod accounts;
 mod client;
 mod command;
 mod elsewhere;
@@ -199,6 +200,7 @@ impl Core {
     }
 
     fn restore(&mut self, image: Image) {
+        self.restore_accounts(image.accounts);
         for (owner, subject, verdict) in image.policy {
             // There was room when it was stored.
             let _ = self.policies.entry(owner).or_default().decide(subject, Some(verdict));
@@ -265,23 +267,6 @@ impl Core {
         self.now = now;
         if let Some(reply) = self.command(ticket, command) {
             self.out.push(Output::Reply(ticket, reply));
-        }
-    }
-
-    /// There are other users than before. Contacts of those who are new are watched from now on.
-    pub fn on_users(&mut self, users: Users, now: u64) {
-        self.now = now;
-        let before = std::mem::replace(&mut self.users, users);
-        let is_new = |user: &Aor| before.get(user).is_none() && self.users.get(user).is_some();
-        let lists = self.contacts.iter().filter(|(owner, _)| is_new(owner));
-        let wanted: Vec<(Aor, Aor)> = lists
-            .flat_map(|(owner, contacts)| {
-                contacts.keys().map(move |contact| (owner.clone(), contact.clone()))
-            })
-            .filter(|(_, contact)| !self.is_ours(contact))
-            .collect();
-        for (owner, contact) in wanted {
-            self.want_watch(&owner, &contact);
         }
     }
 

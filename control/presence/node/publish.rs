@@ -211,6 +211,14 @@ impl Core {
         }
     }
 
+    /// Takes back all of a user's who is no user any more, and tells nobody.
+    pub(super) fn unpublish(&mut self, user: &Aor) {
+        for etag in self.devices.get(user).cloned().unwrap_or_default() {
+            self.forget(etag);
+        }
+        self.states.remove(user);
+    }
+
     fn recompose(&mut self, user: &Aor) {
         let devices = self.devices.get(user).into_iter().flatten();
         let state = compose(devices.filter_map(|etag| Some(&self.publications.get(etag)?.presence)));

@@ -9,6 +9,8 @@
 //! `ms-text-format`, a first message inside the INVITE, is not said to be supported, so the peer sends that text again as a MESSAGE.
 //! Part of the core.
 
+use std::collections::BTreeSet;
+
 use rsip::headers::UntypedHeader as _;
 
 use super::pager::{COMPOSING, Text};
@@ -504,6 +506,17 @@ impl Core {
     fn end_session(&mut self, tag: Tag) {
         self.bye(tag);
         self.drop_session(tag);
+    }
+
+    /// Ends those of users who are none any more. Where a text is on its way its answer comes first, and then the session idles out.
+    pub(super) fn end_sessions(&mut self, users: &BTreeSet<Aor>) {
+        let is_quiet = |pair: &Pair| self.pairs.get(pair).is_none_or(crate::im::Conversation::is_quiet);
+        let theirs = self.sessions.iter().filter(|(_, session)| users.contains(&session.pair.0));
+        let tags: BTreeSet<Tag> =
+            theirs.filter(|(_, session)| is_quiet(&session.pair)).map(|(tag, _)| *tag).collect();
+        for tag in tags {
+            self.end_session(tag);
+        }
     }
 
     fn drop_session(&mut self, tag: Tag) {

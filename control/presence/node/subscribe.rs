@@ -9,7 +9,7 @@
 //! RFC 6665, with RFC 3265's ways taken: 202 by configuration, NOTIFY by any dialog. A subscription is stored before its SUBSCRIBE is
 //! acknowledged and lives over restarts. Part of the core.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use fedgate_sip::headers::HeaderName;
@@ -54,10 +54,30 @@ pub(super) struct Subscription {
     /// The watcher has been told that it is active: there is no way back to pending (RFC 3857 section 4.7.1), which would show it
     /// that a block was taken back.
     was_active: bool,
+    /// Why it ends before its time.
+    over: Option<Over>,
     /// What it is charged for.
     octets: usize,
     /// Of a subscription to watchers: those that have changed since the last NOTIFY; `None` where all are to be told.
     pub(super) watchers: Option<Vec<Watcher>>,
+}
+
+/// Why a subscription ends before its time (RFC 6665 section 4.1.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Over {
+    /// Whom it is about is no user any more.
+    NoResource,
+    /// Whose it is is none any more: not to be tried again.
+    Rejected,
+}
+
+impl Over {
+    fn name(self) -> &'static str {
+        match self {
+            Self::NoResource => "noresource",
+            Self::Rejected => "rejected",
+        }
+    }
 }
 
 /// What a watcher is told.
@@ -94,6 +114,7 @@ impl Core {
                 alarm: None,
                 told: 0,
                 was_active,
+                over: None,
                 octets: 0,
                 watchers: None,
             };
@@ -197,6 +218,7 @@ impl Core {
             alarm: None,
             told: 0,
             was_active: false,
+            over: None,
             octets: 0,
             watchers: None,
         };
@@ -300,6 +322,26 @@ impl Core {
         }
     }
 
+    /// Those to users who are none any more, and theirs, end: each with a last NOTIFY, even where an answer to one is awaited.
+    pub(super) fn end_subscriptions(&mut self, users: &BTreeSet<Aor>) {
+        let over = |sub: &Subscription| match (users.contains(&sub.watcher), users.contains(&sub.resource)) {
+            (true, _) => Some(Over::Rejected),
+            (false, true) => Some(Over::NoResource),
+            (false, false) => None,
+        };
+        let ending = self.subs.iter().filter_map(|(tag, sub)| Some((sub.package, *tag, over(sub)?)));
+        let mut ending: Vec<(Package, Tag, Over)> = ending.collect();
+        // First those to watchers, or they would be told of each of the others.
+        ending.sort_unstable_by_key(|(package, tag, _)| (*package != Package::Winfo, *tag));
+        for (_, tag, over) in ending {
+            if let Some(sub) = self.subs.get_mut(&tag) {
+                sub.over = Some(over);
+                self.notify(tag);
+                self.end(tag);
+            }
+        }
+    }
+
     /// Takes a subscription away, from the store as well.
     fn end(&mut self, tag: Tag) {
         self.write(Write::Unsubscribed(tag));
@@ -339,6 +381,9 @@ impl Core {
         let now = self.now;
         let Some(sub) = self.subs.get(&tag) else { return };
         let (substate, body) = self.view(sub);
+        let over = sub.over;
+        // Who is no user any more is shown nothing.
+        let body = body.filter(|_| over != Some(Over::Rejected));
         let Some(conn) = conn else {
             // Nobody can be reached by it now; there may be a connection later.
             if let Some(sub) = self.subs.get_mut(&tag) {
@@ -352,10 +397,11 @@ impl Core {
         let contact = self.contact(sub_user(&self.subs, tag), conn);
         let Some(sub) = self.subs.get_mut(&tag) else { return };
         let left = sub.expires.saturating_sub(now) / 1_000;
-        let state = match substate {
-            _ if left == 0 => "terminated;reason=timeout".to_owned(),
-            Substate::Active => format!("active;expires={left}"),
-            Substate::Pending => format!("pending;expires={left}"),
+        let state = match (over, &substate) {
+            (Some(over), _) => format!("terminated;reason={}", over.name()),
+            (None, _) if left == 0 => "terminated;reason=timeout".to_owned(),
+            (None, Substate::Active) => format!("active;expires={left}"),
+            (None, Substate::Pending) => format!("pending;expires={left}"),
         };
         let event = match &sub.event_id {
             Some(id) => format!("{};id={id}", sub.package.name()),

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The core against peers and devices played by the tests, with a real store behind it.
 
+mod accounts;
 mod chaos;
 mod client;
 mod im;

@@ -92,9 +92,17 @@ impl Core {
         if in_list || self.watching_as(foreign, local).next().is_some() {
             return;
         }
-        let Some(tag) = self.watch_of.get(&(local.clone(), foreign.clone())).copied() else { return };
+        if let Some(tag) = self.watch_of.get(&(local.clone(), foreign.clone())).copied() {
+            self.end_watch(tag);
+        }
+    }
+
+    /// Ends one, if it is not ending already.
+    pub(super) fn end_watch(&mut self, tag: Tag) {
         let Some(watch) = self.watches.get_mut(&tag) else { return };
-        watch.unwanted = true;
+        if std::mem::replace(&mut watch.unwanted, true) {
+            return;
+        }
         if watch.asking {
             return;
         }

@@ -24,6 +24,7 @@ use crate::dialog::Dialog;
 use crate::ids::Tag;
 use crate::presence::policy::{Subject, Verdict};
 use crate::presence::state::{Presence, Reach};
+use crate::users::{Account, Place};
 pub(crate) use lease::Lease;
 
 /// Why the store failed. All are final: the node ends, and nothing it has not written has been acknowledged.
@@ -117,6 +118,8 @@ pub enum Write {
     Unbound(Aor, String),
     /// A user's preference by its name; `None` takes it back.
     Preference(Aor, String, Option<String>),
+    /// A user whom the operator adds or changes; `None` removes him.
+    Account(Aor, Option<Account>),
 }
 
 /// All that was stored.
@@ -136,6 +139,8 @@ pub struct Image {
     pub bindings: Vec<(Aor, String, u64, u32, String)>,
     /// Preferences.
     pub preferences: Vec<(Aor, String, String)>,
+    /// Users whom the operator has added.
+    pub accounts: Vec<(Aor, Account)>,
 }
 
 /// An open store.
@@ -260,6 +265,17 @@ impl Store {
             let owner = text(&row, 0)?;
             let aor = Aor::parse(&owner).ok_or_else(|| damaged("preference", &owner))?;
             image.preferences.push((aor, text(&row, 1)?, text(&row, 2)?));
+        }
+        for row in self.rows("SELECT address, name, node, ha1_md5, ha1_sha256 FROM account").await? {
+            let (address, name, node) = (text(&row, 0)?, text(&row, 1)?, text(&row, 2)?);
+            let (md5, sha256) = (text(&row, 3)?, text(&row, 4)?);
+            let aor = Aor::parse(&address).ok_or_else(|| damaged("account", &address))?;
+            let place = match (node.is_empty(), md5.is_empty() || sha256.is_empty()) {
+                (true, false) => Place::Here(md5, sha256),
+                (false, _) => Place::On(node),
+                (true, true) => return Err(damaged("account", &address)),
+            };
+            image.accounts.push((aor, Account { name, place }));
         }
         Ok(image)
     }
@@ -410,6 +426,19 @@ async fn apply(db: &mut AnyConnection, write: &Write) -> Result<(), StoreError> 
             "DELETE FROM preference WHERE owner = $1 AND name = $2",
             vec![owner.into(), name.as_str().into()],
         ),
+        Write::Account(aor, Some(Account { name, place })) => {
+            let (node, md5, sha256) = match place {
+                Place::Here(md5, sha256) => ("", md5.as_str(), sha256.as_str()),
+                Place::On(node) => (node.as_str(), "", ""),
+            };
+            (
+                "INSERT INTO account (address, name, node, ha1_md5, ha1_sha256) VALUES ($1, $2, $3, $4, $5) \
+                 ON CONFLICT (address) DO UPDATE SET name = excluded.name, node = excluded.node, \
+                 ha1_md5 = excluded.ha1_md5, ha1_sha256 = excluded.ha1_sha256",
+                vec![aor.into(), name.as_str().into(), node.into(), md5.into(), sha256.into()],
+            )
+        }
+        Write::Account(aor, None) => ("DELETE FROM account WHERE address = $1", vec![aor.into()]),
     };
     run(db, sql, values).await
 }

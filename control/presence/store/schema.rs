@@ -6,7 +6,7 @@
 
 use super::*;
 
-const STEPS: &[&[&str]] = &[FIRST, PREFERENCES, GROUPS, LEASE];
+const STEPS: &[&[&str]] = &[FIRST, PREFERENCES, GROUPS, LEASE, ACCOUNTS];
 
 const FIRST: &[&str] = &[
     "CREATE TABLE policy (owner TEXT NOT NULL, kind TEXT NOT NULL, who TEXT NOT NULL, verdict TEXT NOT NULL, \
@@ -34,6 +34,11 @@ const LEASE: &[&str] = &[
     "CREATE TABLE lease (id BIGINT NOT NULL PRIMARY KEY, holder TEXT NOT NULL, token BIGINT NOT NULL, until BIGINT NOT NULL)",
     "INSERT INTO lease (id, holder, token, until) VALUES (1, '', 0, 0)",
 ];
+
+/// Of a user at home here the digests, of any other the node.
+const ACCOUNTS: &[&str] =
+    &["CREATE TABLE account (address TEXT NOT NULL PRIMARY KEY, name TEXT NOT NULL, node TEXT NOT NULL, \
+     ha1_md5 TEXT NOT NULL, ha1_sha256 TEXT NOT NULL)"];
 
 /// So that of two nodes that start at once only one does it.
 const ALONE: &str = "SELECT pg_advisory_xact_lock(7310582316)";

@@ -34,6 +34,10 @@ fn subscription(tag: u64, expires: u64) -> Write {
     }))
 }
 
+fn account(name: &str, place: Place) -> Account {
+    Account { name: name.into(), place }
+}
+
 /// Each kind of write, made, changed and taken back; what is read is what a map would hold.
 async fn round(url: &str) {
     let (bob, x) = (aor("bob@local.example"), aor("x@f.example"));
@@ -59,6 +63,9 @@ async fn round(url: &str) {
             Write::Bound(bob.clone(), "sip:b@h".into(), 50, u32::MAX, "c".into()),
             Write::Preference(bob.clone(), "theme".into(), Some("light".into())),
             Write::Preference(bob.clone(), "theme".into(), Some("d'ark".into())),
+            Write::Account(bob.clone(), Some(account("", Place::On("cup2.local.example".into())))),
+            Write::Account(bob.clone(), Some(account("B'ob", Place::Here("5".into(), "6".into())))),
+            Write::Account(x.clone(), Some(account("", Place::On("cup2.local.example".into())))),
         ])
         .await
         .expect("committed");
@@ -85,17 +92,27 @@ async fn round(url: &str) {
     assert_eq!(image.publications, [(9, bob.clone(), 40, note)]);
     assert_eq!(image.bindings, [(bob.clone(), "sip:b@h".to_owned(), 50, u32::MAX, "c".to_owned())]);
     assert_eq!(image.preferences, [(bob.clone(), "theme".to_owned(), "d'ark".to_owned())]);
+    image.accounts.sort_by(|a, b| a.0.cmp(&b.0));
+    assert_eq!(
+        image.accounts,
+        [
+            (bob.clone(), account("B'ob", Place::Here("5".into(), "6".into()))),
+            (x.clone(), account("", Place::On("cup2.local.example".into())))
+        ]
+    );
     store
         .commit(&[
             Write::Policy(bob.clone(), Subject::User(x.clone()), None),
             Write::Policy(bob.clone(), domain, None),
             Write::Contact(bob.clone(), x.clone(), None),
-            Write::Asked(bob.clone(), x, None),
+            Write::Asked(bob.clone(), x.clone(), None),
             Write::Unsubscribed(Tag(1)),
             Write::Unsubscribed(Tag(2)),
             Write::Unpublished(9),
             Write::Unbound(bob.clone(), "sip:b@h".into()),
-            Write::Preference(bob, "theme".into(), None),
+            Write::Preference(bob.clone(), "theme".into(), None),
+            Write::Account(bob, None),
+            Write::Account(x, None),
         ])
         .await
         .expect("committed");
@@ -190,6 +207,7 @@ async fn without_groups(url: &str) {
     let mut store = Store::open(url).await.expect("a store");
     store.db.execute("ALTER TABLE contact DROP COLUMN in_groups").await.expect("dropped");
     store.db.execute("DROP TABLE lease").await.expect("dropped");
+    store.db.execute("DROP TABLE account").await.expect("dropped");
     store.db.execute("UPDATE schema_version SET version = 2").await.expect("done");
     store
         .db
@@ -199,6 +217,11 @@ async fn without_groups(url: &str) {
     store.close().await.expect("closed");
     let mut store = Store::open(url).await.expect("a store");
     let of = Contact { name: "X".into(), groups: Vec::new() };
+    let bob = account("", Place::Here("5".into(), "6".into()));
+    store
+        .commit(&[Write::Account(aor("bob@local.example"), Some(bob))])
+        .await
+        .expect("there is a place for it");
     assert_eq!(
         store.load().await.expect("an image").contacts,
         [(aor("bob@local.example"), aor("x@f.example"), of)]

@@ -230,6 +230,13 @@ impl Lab {
         self.carry_out();
     }
 
+    /// Other users than before, while it runs.
+    pub(super) fn replace_users(&mut self, users: &str) {
+        let users = Users::parse(users, "users", &self.cfg).expect("users");
+        self.core.on_users(users, self.now);
+        self.carry_out();
+    }
+
     pub(super) fn listen(&mut self, id: u64, user: &str) {
         self.core.on_listen(id, user, self.now);
         self.carry_out();

@@ -17,4 +17,5 @@ mod postgres;
 mod sipp;
 mod soap;
 mod tls;
+mod users;
 mod web;
