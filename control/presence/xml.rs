@@ -178,6 +178,9 @@ fn element(ns: &ResolveResult<'_>, start: &BytesStart<'_>, count: &mut usize) ->
             return Err(XmlError::Many);
         }
         let value = attribute.normalized_value(XmlVersion::Implicit1_0).map_err(|_| XmlError::Entity)?;
+        if !value.chars().all(is_xml_char) {
+            return Err(XmlError::Malformed);
+        }
         attributes.push((key.to_owned(), value.into_owned()));
     }
     let name = start.local_name().as_ref().to_owned();

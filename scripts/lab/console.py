@@ -3,8 +3,9 @@
 """A box's serial console, for scripts: types a line, and prints what comes until a prompt stands at the end.
 
 Use: console.py SOCKET SECONDS PROMPT [LINE]
-SOCKET is the emulator's chardev, PROMPT a regular expression that the last line must end with. Without LINE nothing is typed, but
-Enter now and again, until the prompt is there. Escape sequences are left out of what is printed. Exit code 1: the prompt did not come.
+SOCKET is the emulator's chardev, PROMPT a regular expression that what was said must end with; after `...` it may be anywhere. LINE is typed, and Enter.
+An empty one is not typed, and one that begins with a control character without Enter. Without LINE Enter is typed now and again,
+until the prompt is there. Escape sequences are left out of what is printed. Exit code 1: the prompt did not come.
 """
 import re
 import socket
@@ -15,15 +16,17 @@ ESCAPES = re.compile(r"\x1b(\[[0-9;?]*[ -/]*[@-~]|[()][A-Z0-9]|[=>78M])|\r|\x00"
 
 
 def main():
-    path, seconds, prompt = sys.argv[1], float(sys.argv[2]), re.compile(sys.argv[3] + r"\s*\Z")
+    path, seconds, prompt = sys.argv[1], float(sys.argv[2]), sys.argv[3]
+    anywhere = prompt.startswith("...")
+    prompt = re.compile(prompt[3:] if anywhere else prompt + r"\s*\Z")
     line = sys.argv[4] if len(sys.argv) > 4 else None
     console = socket.socket(socket.AF_UNIX)
     console.connect(path)
     console.settimeout(0.2)
     end = time.monotonic() + seconds
     poke = 0.0
-    if line is not None:
-        console.sendall(line.encode() + b"\r")
+    if line:
+        console.sendall(line.encode() + (b"\r" if line >= " " else b""))
         # What was typed is echoed; the prompt before it must not be taken for the one behind the answer.
         time.sleep(0.3)
     seen = ""
@@ -31,16 +34,19 @@ def main():
         if line is None and time.monotonic() >= poke:
             console.sendall(b"\r")
             poke = time.monotonic() + 3
+        got = b""
         try:
             got = console.recv(65536)
             if not got:
                 break
             seen += got.decode(errors="replace")
-            continue
         except socket.timeout:
             pass
+        # A prompt is one when nothing comes after it.
+        if got and not anywhere:
+            continue
         text = ESCAPES.sub("", seen)
-        if prompt.search(text) and (line is None or "\n" in text):
+        if prompt.search(text) and (not line or "\n" in text or line < " "):
             print(text)
             return 0
     print(ESCAPES.sub("", seen))

@@ -17,7 +17,8 @@ lab_fill() {
 
 # What belongs to a SIP node: its domain; its server's name and port, as others are told them; where its users say
 # they can be reached: OCS names the domain there (a GRUU), CUP its own host.
-declare -A LAB_SIP_DOMAIN LAB_SIP_AT LAB_SIP_CONTACT
+# Where a translation has another port for it, LAB_SIP_LISTENS has the one that its server listens on.
+declare -A LAB_SIP_DOMAIN LAB_SIP_AT LAB_SIP_CONTACT LAB_SIP_LISTENS
 # lab_sip_node NODE DOMAIN HOST:PORT CONTACTHOST:PORT
 lab_sip_node() {
     LAB_SIP_DOMAIN[$1]=$2 LAB_SIP_AT[$1]=$3 LAB_SIP_CONTACT[$1]=$4
@@ -28,7 +29,7 @@ lab_sip_node() {
 lab_sip_server() {
     local dir=$LAB_DIR/$1 at=${LAB_SIP_AT[$1]} contact=${LAB_SIP_CONTACT[$1]}
     local -a words=("NAME=$1" "DIR=$dir" "CERTS=$LAB_DIR/certs" "TRUST=$3" "ADDRESS=$2" "DOMAIN=${LAB_SIP_DOMAIN[$1]}"
-        "HOST=${at%:*}" "PORT=${at#*:}" "CONTACT=${contact%:*}" "CONTACT_PORT=${contact#*:}" "OUR_DOMAIN=$LAB_OUR_DOMAIN"
+        "HOST=${at%:*}" "PORT=${at#*:}" "LISTENS=${LAB_SIP_LISTENS[$1]:-${at#*:}}" "CONTACT=${contact%:*}" "CONTACT_PORT=${contact#*:}" "OUR_DOMAIN=$LAB_OUR_DOMAIN"
         "ELSEWHERE=${4:-^$}" "ELSEWHERE_AT=${5:-127.0.0.1:9}")
     mkdir -p "$dir/run"
     cp -r /usr/share/kamailio/dbtext/kamailio "$dir/dbtext"
@@ -50,7 +51,7 @@ lab_sip_server_start() {
 lab_sip_servers_up() {
     local node
     for node; do
-        lab_wait 30 "the SIP server of $node" lab_listens "$node" tcp "${LAB_SIP_AT[$node]#*:}"
+        lab_wait 30 "the SIP server of $node" lab_listens "$node" tcp "${LAB_SIP_LISTENS[$node]:-${LAB_SIP_AT[$node]#*:}}"
         lab_wait 30 "the user agent of $node" lab_listens "$node" udp 5070
     done
 }

@@ -19,7 +19,18 @@ fn what_is_refused_and_why() {
     assert_eq!(fault("<p:a/>"), XmlError::Prefix);
     assert_eq!(fault("<a/><a/>"), XmlError::Malformed);
     assert_eq!(fault("<a/>text"), XmlError::Malformed);
-    for text in ["", "text", "<a>", "<a></b>", "</a>", "<a", "<a b=1/>", "<a b='1' b='2'/>", "<a>\u{1}</a>"] {
+    for text in [
+        "",
+        "text",
+        "<a>",
+        "<a></b>",
+        "</a>",
+        "<a",
+        "<a b=1/>",
+        "<a b='1' b='2'/>",
+        "<a>\u{1}</a>",
+        "<a b='\u{1}'/>",
+    ] {
         assert_eq!(fault(text), XmlError::Malformed, "{text}");
     }
     assert_eq!(parse(&[b'<', b'a', b'>', 0xff, b'<', b'/', b'a', b'>']), Err(XmlError::Utf8));
