@@ -13,7 +13,7 @@ use fedgate_sip::domain::Domain;
 use serde::Deserialize;
 
 use crate::digest::Algorithm;
-use crate::homing::{Home, Homes, PeerNode};
+use crate::homing::{Home, Homes, PeerNode, home_named, is_place};
 
 /// Why the configuration is refused.
 #[derive(Debug, thiserror::Error)]
@@ -223,6 +223,7 @@ struct File {
     subscribe_status: Option<u16>,
     max_expires: Option<u32>,
     session_idle: Option<u64>,
+    lease: Option<u64>,
     digest: Option<Vec<String>>,
     listen: Vec<Listen>,
     tls: Option<Tls>,
@@ -263,6 +264,8 @@ pub struct Config {
     pub max_expires: u32,
     /// Seconds without a message before a session is ended.
     pub session_idle: u64,
+    /// Seconds after which another node on the same PostgreSQL takes over from one that is silent.
+    pub lease: u64,
     /// The algorithms of digest authentication that are offered, in this order.
     pub(crate) digest: Vec<Algorithm>,
     /// What listens.
@@ -338,6 +341,10 @@ impl Config {
         if !(60..=86_400).contains(&max_expires) {
             return bad("max-expires", "60 to 86400");
         }
+        let lease = file.lease.unwrap_or(10);
+        if !(1..=300).contains(&lease) {
+            return bad("lease", "1 to 300");
+        }
         let tls_port = file.listen.iter().find(|l| l.tls).or(file.listen.first()).map(|l| l.address.port());
         let mut federation = file.federation;
         federation.permitted = permitted(&federation.permitted, &domains)?;
@@ -393,6 +400,7 @@ impl Config {
             subscribe_status,
             max_expires,
             session_idle: file.session_idle.unwrap_or(1_200).clamp(1, 86_400),
+            lease,
             digest,
             listen: file.listen,
             tls: file.tls,
@@ -480,19 +488,6 @@ fn nodes(nodes: Vec<PeerNode>, own: &str) -> Result<Vec<PeerNode>, ConfigError> 
         all.push(PeerNode { name, to });
     }
     Ok(all)
-}
-
-fn home_named(own: &str, nodes: &[PeerNode], name: &str) -> Option<Home> {
-    let name = Domain::canonical(name.as_bytes()).ok()?;
-    if name.as_str() == own {
-        return Some(Home::Here);
-    }
-    nodes.iter().position(|node| node.name == name.as_str()).map(Home::At)
-}
-
-/// `name:port` or `address:port`.
-fn is_place(to: &str) -> bool {
-    to.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
 }
 
 fn permitted(entries: &[String], local: &[String]) -> Result<Vec<String>, ConfigError> {

@@ -6,7 +6,10 @@
 //! their writes gather for the next one (group commit). Order is kept over batches, so a watcher never hears of a change before the change is safe.
 //!
 //! When [`MAX_HELD`] outputs or [`MAX_HELD_OCTETS`] wait for the disk no more events are taken; the transport's queue fills, and peers are read slower.
-//! If the store fails the node ends: it would be promising what it cannot keep.
+//! If the store fails the node ends: it would be promising what it cannot keep. Of two nodes on one store the one that has it serves
+//! ([`takeover`]), and ends when it cannot be sure of that any more.
+
+mod takeover;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -22,6 +25,7 @@ use crate::store::{Store, StoreError, Write};
 use crate::transport::{ConnId, Event, Sender, Transport, TransportError};
 use crate::users::{Users, UsersError};
 use crate::web;
+use takeover::{Kept, Term};
 
 /// Outputs that may wait for the disk.
 const MAX_HELD: usize = 100_000;
@@ -51,6 +55,9 @@ pub enum NodeError {
     /// The control socket.
     #[error("the control socket {0}: {1}")]
     Control(String, std::io::Error),
+    /// Another node may have taken over: this one has been still for too long.
+    #[error("the term in which this node had the store is over")]
+    Over,
     /// The system's generator.
     #[error("no random numbers")]
     Random,
@@ -84,14 +91,32 @@ pub async fn run(
     stop: impl Future<Output = ()>,
 ) -> Result<(), NodeError> {
     let users = Users::read(&cfg)?;
-    let mut store = Store::open(&cfg.store).await?;
-    let image = store.load().await?;
     let mut seed = [0; 48];
     aws_lc_rs::rand::fill(&mut seed).map_err(|_| NodeError::Random)?;
     let clock = Clock::start();
     let cfg = Arc::new(cfg);
-    let (asked, commands) = mpsc::channel(64);
-    let directory = Directory::open(&cfg)?.map(Arc::new);
+    let (asked, mut commands) = mpsc::channel(64);
+    let control = control::listen(&cfg.control, asked.clone())
+        .map_err(|why| NodeError::Control(cfg.control.display().to_string(), why))?;
+    let ended = serve(&cfg, clock, (users, seed), (asked, &mut commands), ready, stop).await;
+    control.abort();
+    let _ = std::fs::remove_file(&cfg.control);
+    ended
+}
+
+/// Waits for the store to be this node's, and serves until `stop` is done.
+async fn serve(
+    cfg: &Arc<Config>,
+    clock: Clock,
+    (users, seed): (Users, [u8; 48]),
+    (asked, commands): (mpsc::Sender<Asked>, &mut mpsc::Receiver<Asked>),
+    ready: impl FnOnce(&[std::net::SocketAddr]),
+    stop: impl Future<Output = ()>,
+) -> Result<(), NodeError> {
+    let mut stop = std::pin::pin!(stop);
+    let Some(mut kept) = Kept::wait(cfg, clock, commands, stop.as_mut()).await? else { return Ok(()) };
+    let image = kept.store.load().await?;
+    let directory = Directory::open(cfg)?.map(Arc::new);
     let users = match &directory {
         // Before anybody connects, so that nobody is told that there is no such user.
         Some(directory) => directory.clone().follow(cfg.clone(), users, asked.clone()).await,
@@ -102,25 +127,25 @@ pub async fn run(
     let core = if cfg.web.is_some() { core.with_web(counters.clone()) } else { core };
     let (transport, events, mut bound) = Transport::start(cfg.clone()).await?;
     if let Some(web) = &cfg.web {
-        bound.push(web::start(&cfg, web, asked.clone(), directory, counters).await?);
+        bound.push(web::start(cfg, web, asked.clone(), directory, counters).await?);
     }
-    let control = control::listen(&cfg.control, asked)
-        .map_err(|why| NodeError::Control(cfg.control.display().to_string(), why))?;
+    let (store, term, keeping) = kept.split();
     let (writes, committed, storing) = store_task(store);
     ready(&bound);
-    let driver = Driver::new(core, clock, transport, writes);
+    let driver = Driver::new(core, clock, transport, writes, term);
     let ended = driver.run(events, commands, committed, stop).await;
-    control.abort();
-    let _ = std::fs::remove_file(&cfg.control);
     let stored = storing.await;
+    let kept = keeping.end().await;
     ended?;
     match stored {
-        Ok(result) => Ok(result?),
+        Ok(result) => result?,
         Err(why) => std::panic::resume_unwind(why.into_panic()),
     }
+    Ok(kept?)
 }
 
 /// Milliseconds since 1970 that never go back.
+#[derive(Clone, Copy)]
 struct Clock {
     epoch: u64,
     start: Instant,
@@ -178,11 +203,19 @@ struct Driver {
     listeners: HashMap<u64, mpsc::Sender<Notice>>,
     next_ticket: u64,
     writes: mpsc::Sender<Vec<Write>>,
+    /// Until when this node may do anything.
+    term: Term,
 }
 
 impl Driver {
     /// With nobody connected and nothing to write.
-    fn new(core: Core, clock: Clock, transport: Transport, writes: mpsc::Sender<Vec<Write>>) -> Self {
+    fn new(
+        core: Core,
+        clock: Clock,
+        transport: Transport,
+        writes: mpsc::Sender<Vec<Write>>,
+        term: Term,
+    ) -> Self {
         Self {
             core,
             clock,
@@ -196,13 +229,14 @@ impl Driver {
             listeners: HashMap::new(),
             next_ticket: 0,
             writes,
+            term,
         }
     }
 
     async fn run(
         mut self,
         mut events: mpsc::Receiver<Event>,
-        mut commands: mpsc::Receiver<Asked>,
+        commands: &mut mpsc::Receiver<Asked>,
         mut committed: mpsc::Receiver<()>,
         stop: impl Future<Output = ()>,
     ) -> Result<(), NodeError> {
@@ -216,6 +250,7 @@ impl Driver {
                 biased;
                 () = &mut stop => break,
                 word = committed.recv() => match word {
+                    Some(()) if self.term.is_over(self.clock.now()) => return Err(NodeError::Over),
                     Some(()) => self.stored(),
                     // The store has failed; its task says how.
                     None => break,
@@ -234,6 +269,10 @@ impl Driver {
                     }
                 }
                 () = tokio::time::sleep(Duration::from_millis(wake.min(1_000))) => {}
+            }
+            // It may have been long that nothing ran here.
+            if self.term.is_over(self.clock.now()) {
+                return Err(NodeError::Over);
             }
             // Events come first, but never so many that nobody else is heard.
             while let (true, Ok(asked)) = (self.has_room(), commands.try_recv()) {
@@ -397,7 +436,7 @@ mod tests {
         let cfg = Arc::new(Config::parse(config, "config").expect("a configuration"));
         let (transport, _events, _) = Transport::start(cfg.clone()).await.expect("started");
         let core = Core::new(cfg, Users::default(), [0; 48], Image::default(), 0);
-        let mut driver = Driver::new(core, Clock::start(), transport, mpsc::channel(1).0);
+        let mut driver = Driver::new(core, Clock::start(), transport, mpsc::channel(1).0, Term::unlimited());
         let conn = ConnId(7);
         driver.core.on_open(conn, Peer { origin: Origin::Federation, tls: false }, 1);
         driver.senders.insert(conn, Sender::to_nobody());

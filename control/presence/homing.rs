@@ -9,6 +9,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use fedgate_sip::domain::Domain;
 use serde::Deserialize;
 
 use crate::aor::Aor;
@@ -22,6 +23,20 @@ pub struct PeerNode {
     pub name: String,
     /// Where it is, `name:port` or `address:port`, tried in this order: of two that share a store, both.
     pub to: Vec<String>,
+}
+
+/// The node of this name, canonical or not: this one (`own`) or another.
+pub(crate) fn home_named(own: &str, nodes: &[PeerNode], name: &str) -> Option<Home> {
+    let name = Domain::canonical(name.as_bytes()).ok()?;
+    if name.as_str() == own {
+        return Some(Home::Here);
+    }
+    nodes.iter().position(|node| node.name == name.as_str()).map(Home::At)
+}
+
+/// Whether it is `name:port` or `address:port`.
+pub(crate) fn is_place(to: &str) -> bool {
+    to.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
 }
 
 /// Which node a user is at home on.

@@ -8,10 +8,11 @@
 //!
 //! The statements hold to what both databases read alike: text and 64-bit numbers, `$1`, upserts. SQLite runs with a write-ahead log
 //! and `synchronous=FULL`: a committed transaction survives kill -9 and the loss of power.
-//! The schema's version stands in the store; migrations run forward in one transaction, and a store from a later version is refused.
+//! A PostgreSQL may be two nodes', of which one writes at a time ([`Lease`]). The schema's version stands in the store; migrations run forward in one transaction, and a store from a later version is refused.
 //!
 //! One connection, owned by the driver's store task.
 
+mod lease;
 mod schema;
 
 use sqlx::any::AnyRow;
@@ -23,6 +24,7 @@ use crate::dialog::Dialog;
 use crate::ids::Tag;
 use crate::presence::policy::{Subject, Verdict};
 use crate::presence::state::{Presence, Reach};
+pub(crate) use lease::Lease;
 
 /// Why the store failed. All are final: the node ends, and nothing it has not written has been acknowledged.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +40,9 @@ pub enum StoreError {
         /// Of the program.
         known: i64,
     },
+    /// Another node has it now: nothing of this transaction has been written.
+    #[error("the store is another node's now")]
+    Lost,
     /// A row that this program cannot have written.
     #[error("the store: a row of {table} is damaged: {key}")]
     Damaged {
@@ -136,6 +141,9 @@ pub struct Image {
 /// An open store.
 pub struct Store {
     db: AnyConnection,
+    is_shared: bool,
+    /// What this node writes by, where the store is shared.
+    token: Option<i64>,
 }
 
 impl Store {
@@ -153,13 +161,32 @@ impl Store {
                 db.execute(pragma).await?;
             }
         }
-        schema::migrate(&mut db).await?;
-        Ok(Self { db })
+        schema::migrate(&mut db, !is_sqlite).await?;
+        Ok(Self { db, is_shared: !is_sqlite, token: None })
+    }
+
+    /// Whether other nodes may have it open: then only the holder of its [`Lease`] writes.
+    pub(crate) fn is_shared(&self) -> bool {
+        self.is_shared
+    }
+
+    /// Writes by this token of its lease from now on, and by no other; a transaction that stands still for a term is ended.
+    pub(crate) async fn fence(&mut self, token: i64, term: std::time::Duration) -> Result<(), StoreError> {
+        lease::bound(&mut self.db, term).await?;
+        self.token = Some(token);
+        Ok(())
     }
 
     /// Writes all changes in one transaction; once this returns they are on the disk.
     pub async fn commit(&mut self, writes: &[Write]) -> Result<(), StoreError> {
         let mut tx = self.db.begin().await?;
+        if let Some(token) = self.token {
+            let held = sqlx::query(lease::FENCE).bind(token).fetch_optional(&mut *tx).await?;
+            if held.is_none() {
+                tx.rollback().await?;
+                return Err(StoreError::Lost);
+            }
+        }
         for write in writes {
             apply(&mut tx, write).await?;
         }

@@ -6,7 +6,7 @@
 
 use super::*;
 
-const STEPS: &[&[&str]] = &[FIRST, PREFERENCES, GROUPS];
+const STEPS: &[&[&str]] = &[FIRST, PREFERENCES, GROUPS, LEASE];
 
 const FIRST: &[&str] = &[
     "CREATE TABLE policy (owner TEXT NOT NULL, kind TEXT NOT NULL, who TEXT NOT NULL, verdict TEXT NOT NULL, \
@@ -30,9 +30,20 @@ const PREFERENCES: &[&str] = &[
 /// Of contacts; a line each.
 const GROUPS: &[&str] = &["ALTER TABLE contact ADD COLUMN in_groups TEXT NOT NULL DEFAULT ''"];
 
-pub(super) async fn migrate(db: &mut AnyConnection) -> Result<(), StoreError> {
+const LEASE: &[&str] = &[
+    "CREATE TABLE lease (id BIGINT NOT NULL PRIMARY KEY, holder TEXT NOT NULL, token BIGINT NOT NULL, until BIGINT NOT NULL)",
+    "INSERT INTO lease (id, holder, token, until) VALUES (1, '', 0, 0)",
+];
+
+/// So that of two nodes that start at once only one does it.
+const ALONE: &str = "SELECT pg_advisory_xact_lock(7310582316)";
+
+pub(super) async fn migrate(db: &mut AnyConnection, is_shared: bool) -> Result<(), StoreError> {
     let known = i64::try_from(STEPS.len()).unwrap_or(i64::MAX);
     let mut tx = db.begin().await?;
+    if is_shared {
+        tx.execute(ALONE).await?;
+    }
     tx.execute("CREATE TABLE IF NOT EXISTS schema_version (version BIGINT NOT NULL)").await?;
     let row = sqlx::query("SELECT version FROM schema_version").fetch_optional(&mut *tx).await?;
     let found = match row {

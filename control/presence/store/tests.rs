@@ -1,4 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
+use std::time::{Duration, Instant};
+
+use tokio::time::sleep;
+
 use super::*;
 use crate::postgres::Server;
 use crate::transport::{ConnId, LIMITS};
@@ -130,10 +134,62 @@ async fn all_or_nothing(url: &str) {
     store.close().await.expect("closed");
 }
 
+/// Two nodes on one store: one writes, and one that has been given up writes nothing any more.
+async fn one_writes(url: &str) {
+    let (bob, x) = (aor("bob@local.example"), aor("x@f.example"));
+    let entry = |name: &str| Contact { name: name.into(), groups: Vec::new() };
+    let contact = |name: &str| [Write::Contact(bob.clone(), x.clone(), Some(entry(name)))];
+    let names = |image: Image| image.contacts.into_iter().map(|(_, _, of)| of.name).collect::<Vec<_>>();
+    let term = Duration::from_millis(600);
+    let (mut first, mut second) =
+        (Store::open(url).await.expect("a store"), Store::open(url).await.expect("a store"));
+    let mut one = Lease::open(url, "one", term).await.expect("a lease");
+    let mut two = Lease::open(url, "two", term).await.expect("a lease");
+    let token = one.take().await.expect("asked").expect("it is free");
+    first.fence(token, term).await.expect("fenced");
+    first.commit(&contact("1")).await.expect("committed");
+    assert_eq!((two.take().await.expect("asked"), two.holder().await.expect("told").as_str()), (None, "one"));
+    // Renewed, it stays whose it is.
+    sleep(term / 2).await;
+    one.renew().await.expect("renewed");
+    sleep(term * 2 / 3).await;
+    assert_eq!(two.take().await.expect("asked"), None);
+    first.commit(&contact("2")).await.expect("committed");
+    // Not renewed, it is the other's, and with it what was stored.
+    sleep(term).await;
+    let next = two.take().await.expect("asked").expect("it has run out");
+    assert!(next > token);
+    assert!(matches!(first.commit(&contact("3")).await, Err(StoreError::Lost)));
+    assert!(matches!(one.renew().await, Err(StoreError::Lost)));
+    second.fence(next, term).await.expect("fenced");
+    assert_eq!(names(second.load().await.expect("an image")), ["2"]);
+    second.commit(&contact("4")).await.expect("committed");
+    // One that stands still within a transaction holds nobody up for longer than a term, and what it was about is not done.
+    two.renew().await.expect("renewed");
+    let mut tx = second.db.begin().await.expect("begun");
+    sqlx::query(lease::FENCE).bind(next).fetch_one(&mut *tx).await.expect("held");
+    apply(&mut tx, &contact("5")[0]).await.expect("done");
+    let began = Instant::now();
+    let again = loop {
+        if let Some(token) = one.take().await.expect("asked") {
+            break token;
+        }
+        sleep(term / 20).await;
+    };
+    assert!(again > next && began.elapsed() < term * 3, "{:?}", began.elapsed());
+    assert!(tx.commit().await.is_err());
+    first.fence(again, term).await.expect("fenced");
+    assert_eq!(names(first.load().await.expect("an image")), ["4"]);
+    // Given back, it is free at once.
+    one.release().await.expect("given back");
+    assert!(two.take().await.expect("asked").is_some());
+}
+
 /// Of the version before there were groups, with a contact in it.
 async fn without_groups(url: &str) {
     let mut store = Store::open(url).await.expect("a store");
     store.db.execute("ALTER TABLE contact DROP COLUMN in_groups").await.expect("dropped");
+    store.db.execute("DROP TABLE lease").await.expect("dropped");
     store.db.execute("UPDATE schema_version SET version = 2").await.expect("done");
     store
         .db
@@ -189,4 +245,6 @@ async fn postgresql_does_what_sqlite_does() {
     round(&server.database()).await;
     not_ours(&server.database()).await;
     all_or_nothing(&server.database()).await;
+    without_groups(&server.database()).await;
+    one_writes(&server.database()).await;
 }

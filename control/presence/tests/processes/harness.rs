@@ -23,6 +23,7 @@ pub const DEVICE: &str = "127.0.0.3:0";
 
 pub struct Node {
     child: Option<Child>,
+    output: Option<std::io::Lines<BufReader<std::process::ChildStdout>>>,
     pub addresses: Vec<SocketAddr>,
     pub dir: tempfile::TempDir,
 }
@@ -40,6 +41,13 @@ impl Node {
 
     /// On a store of its own in its folder, or on the one with this URL.
     pub fn on(store: Option<&str>, listen: &str, extra: &str, peers: &str) -> Self {
+        let mut node = Self::written(store, listen, extra, peers);
+        node.run();
+        node
+    }
+
+    /// One that has not been started.
+    pub fn written(store: Option<&str>, listen: &str, extra: &str, peers: &str) -> Self {
         let dir = tempfile::tempdir().expect("a folder");
         let path = |name: &str| dir.path().join(name).display().to_string();
         let own = format!("sqlite:{}", path("store"));
@@ -55,9 +63,7 @@ impl Node {
             path("control")
         );
         std::fs::write(path("config"), config).expect("written");
-        let mut node = Self { child: None, addresses: Vec::new(), dir };
-        node.run();
-        node
+        Self { child: None, output: None, addresses: Vec::new(), dir }
     }
 
     pub fn plain() -> Self {
@@ -65,22 +71,38 @@ impl Node {
     }
 
     pub fn run(&mut self) {
-        let listeners = std::fs::read_to_string(self.dir.path().join("config")).expect("a configuration");
-        let count = listeners.matches("[[listen]]").count() + listeners.matches("[web]").count();
+        self.spawn();
+        self.serves();
+    }
+
+    /// Starts it; it may wait for its store.
+    pub fn spawn(&mut self) {
         let mut child = Command::new(env!("CARGO_BIN_EXE_fedgate-presence"))
             .args(["run", "--log", "warn", "--config"])
             .arg(self.dir.path().join("config"))
             .stdout(Stdio::piped())
             .spawn()
             .expect("started");
-        let mut lines = BufReader::new(child.stdout.take().expect("its output")).lines();
+        self.output = child.stdout.take().map(|output| BufReader::new(output).lines());
+        self.child = Some(child);
+    }
+
+    /// Waits until it serves.
+    pub fn serves(&mut self) {
+        let listeners = std::fs::read_to_string(self.dir.path().join("config")).expect("a configuration");
+        let count = listeners.matches("[[listen]]").count() + listeners.matches("[web]").count();
+        let lines = self.output.as_mut().expect("its output");
         self.addresses = (0..count)
             .map(|_| {
                 let line = lines.next().expect("a line").expect("text");
                 line.strip_prefix("listening on ").expect("an address").parse().expect("an address")
             })
             .collect();
-        self.child = Some(child);
+    }
+
+    /// Whether it ended well, when it has ended by itself.
+    pub fn ends(&mut self) -> bool {
+        self.child.take().expect("running").wait().expect("ended").success()
     }
 
     /// kill -9.

@@ -45,7 +45,8 @@ async fn what_was_acknowledged_outlives_the_process_in_sqlite() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_acknowledged_outlives_the_process_in_postgresql() {
     let server = Server::start();
-    let listen = "[[listen]]\naddress = \"127.0.0.1:0\"";
+    // Who is killed gives nothing back: the next one waits for the lease to run out.
+    let listen = "lease = 1\n[[listen]]\naddress = \"127.0.0.1:0\"";
     killed(Node::on(Some(&server.database()), listen, "", "\"127.0.0.1\", \"127.0.0.2\"")).await;
 }
 

@@ -10,6 +10,7 @@ mod ldap;
 #[path = "../../../names/tests/server.rs"]
 #[expect(dead_code, reason = "the appliance's tests of names misuse it in more ways")]
 mod names;
+mod nodes;
 mod page;
 #[path = "../postgres/mod.rs"]
 mod postgres;

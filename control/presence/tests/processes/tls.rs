@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! TLS both ways: who is a peer by its certificate, who is anybody, who is nobody; and whom the node believes.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -33,7 +34,7 @@ impl Ca {
         (params.signed_by(&key, &self.0).expect("signed").pem(), key.serialize_pem())
     }
 
-    fn identity(&self, name: &str) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
+    pub fn identity(&self, name: &str) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
         let key = KeyPair::generate().expect("a key");
         let params = named(name);
         let der = params.signed_by(&key, &self.0).expect("signed").der().clone();
@@ -70,7 +71,12 @@ pub fn node(ca: &Ca, folder: &Path, extra: &str) -> Node {
 
 /// The table of certificates, with the files it names.
 pub fn tls_of(ca: &Ca, folder: &Path) -> String {
-    let (certificate, key) = ca.issue("cup.local.example");
+    tls_as(ca, folder, "cup.local.example")
+}
+
+/// Of a node with this name.
+pub fn tls_as(ca: &Ca, folder: &Path, name: &str) -> String {
+    let (certificate, key) = ca.issue(name);
     let write = |name: &str, text: &str| {
         std::fs::write(folder.join(name), text).expect("written");
         folder.join(name).display().to_string()
@@ -88,6 +94,15 @@ async fn secured(
     ca: &Ca,
     identity: Option<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>,
 ) -> Option<Peer> {
+    secured_at(node.addresses[0], ca, identity).await
+}
+
+/// A connection to a node, with a certificate of a peer's or none.
+pub async fn secured_at(
+    address: SocketAddr,
+    ca: &Ca,
+    identity: Option<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>,
+) -> Option<Peer> {
     let config = ClientConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
         .expect("versions")
@@ -96,7 +111,7 @@ async fn secured(
         Some((chain, key)) => config.with_client_auth_cert(chain, key).expect("an identity"),
         None => config.with_no_client_auth(),
     };
-    let stream = connect(DEVICE, node.addresses[0]).await;
+    let stream = connect(DEVICE, address).await;
     let name = ServerName::try_from("cup.local.example").expect("a name");
     let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await.ok()?;
     Some(Peer::over(Box::new(stream), "tls"))
