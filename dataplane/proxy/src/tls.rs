@@ -14,6 +14,8 @@
 //! only while everything that decides who is trusted is the same to the byte ([`Print`]): after any change of it, of the CAs,
 //! lists, identities, versions or suites, there are full handshakes. A resumed peer's certificates are verified again all the same.
 //! No early data: SIP in 0-RTT could be replayed.
+//!
+//! rustls does the handshakes ([`handshake`]) and keeps the secrets to come; records after that are by our own layer ([`secure`], [`record`]).
 
 use crate::api::Leg;
 use crate::identity::identity;

@@ -3,7 +3,8 @@
 //!
 //! With tens of thousands of sessions each packet is of one whose state is in no cache, some eighty lines in two pieces. Loaded as they are
 //! come upon, each is waited for; named beforehand ([`crate::Engine::prefetch`]) they come together, while the worker is at another packet of the
-//! burst. What rustls has behind pointers of its own (keys, queues) cannot be named from here. Worker core, once a packet.
+//! burst. Keys stand among it ([`crate::tls::Secure`]); what does not is what a
+//! message seldom asks for. Worker core, once a packet.
 
 use super::Session;
 
