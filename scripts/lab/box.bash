@@ -69,6 +69,13 @@ box_off() {
     lab_wait 20 'its end' not lab_pid box
 }
 
+# box_waited: milliseconds that the emulator's threads were ready and had no CPU, in sum, since it started.
+box_waited() {
+    local pid
+    pid=$(lab_pid box) || { echo 0 && return; }
+    cat "/proc/$pid"/task/*/schedstat | awk '{ waited += $2 } END { printf "%d\n", waited / 1e6 }'
+}
+
 # box_console SECONDS PROMPT [LINE]: see console.py; what it prints is kept.
 box_console() {
     python3 "$LAB_SCRIPTS/console.py" "$LAB_DIR/console" "$@" | tee -a "$LAB_DIR/log/typed.log"
@@ -86,7 +93,7 @@ box_says() {
 
 # box_root COMMAND: what a root shell in it says to a line, on the second serial port (behind the echo of that). No box has one but those of the test (root_shell).
 box_root() {
-    python3 "$LAB_SCRIPTS/console.py" "$LAB_DIR/root" 120 'box-root#' "$1" | sed '1d; /box-root#/d'
+    python3 "$LAB_SCRIPTS/console.py" "$LAB_DIR/root" 600 'box-root#' "$1" | sed '1d; /box-root#/d'
 }
 
 # root_shell FOLDER: makes the overlay of an image that has it.
@@ -113,8 +120,8 @@ UNIT
 box_menu() {
     local keys=''
     for ((; ${#keys} < $1; )); do keys+=$'\x0e'; done
-    box_console 300 '...Esc for the boot menu' '' >/dev/null && box_console 20 '...Start slot b' $'\e' >/dev/null &&
-        box_console 20 '...fedgate: slot' "$keys"$'\r' >/dev/null
+    box_console 600 '...Esc for the boot menu' '' >/dev/null && box_console 120 '...Start slot b' $'\e' >/dev/null &&
+        box_console 120 '...fedgate: slot' "$keys"$'\r' >/dev/null
 }
 
 # make_stick FILE FOLDER LABEL MIB: a USB stick with the files of the folder on it.
